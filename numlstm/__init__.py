@@ -1,0 +1,1 @@
+"""Long Short-Term Memory networks on Numba."""

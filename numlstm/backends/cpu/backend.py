@@ -1,0 +1,91 @@
+"""The CPU backend: the contract over kernels that Numba compiles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..contract import AffineSpec, Backend, LayerSpec, Spec, States
+from . import affine, layer, optimizing
+from .packing import packing_of
+
+
+class CpuBackend(Backend):
+    """Recurrent layers on this machine's cores."""
+
+    name = "cpu"
+
+    def size(self, spec: Spec) -> int:
+        return packing_of(spec).size
+
+    def pack(self, spec: Spec, parameters: Mapping[str, np.ndarray], flat: np.ndarray) -> None:
+        packing_of(spec).pack(parameters, flat)
+
+    def unpack(self, spec: Spec, flat: np.ndarray) -> dict[str, np.ndarray]:
+        return packing_of(spec).unpack(flat)
+
+    def prepare(self, spec: Spec, flat: np.ndarray, training: bool = False) -> Any:
+        if isinstance(spec, LayerSpec):
+            return layer.LayerWeights(packing_of(spec), flat, training)
+        assert isinstance(spec, AffineSpec)
+        return affine.AffineWeights(packing_of(spec), flat, training)
+
+    def sequence_forward(
+        self,
+        weights: layer.LayerWeights,
+        x: np.ndarray,
+        initial: States,
+        outputs: States,
+        *,
+        lengths: np.ndarray | None = None,
+        reverse: bool = False,
+        training: bool = False,
+    ) -> tuple[tuple[np.ndarray, ...], Any]:
+        return layer.layer_forward(weights, x, initial, outputs, lengths, reverse, training)
+
+    def sequence_backward(
+        self,
+        weights: layer.LayerWeights,
+        tape: layer.Tape,
+        doutputs: States,
+        dfinal: States,
+        gradient: np.ndarray,
+        dx: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, ...]:
+        return layer.BackwardPass(weights, tape, gradient).run(doutputs, dfinal, dx)
+
+    def affine_forward(self, weights: affine.AffineWeights, x: np.ndarray) -> np.ndarray:
+        return affine.affine_forward(weights, x)
+
+    def affine_backward(
+        self, weights: affine.AffineWeights, x: np.ndarray, dy: np.ndarray, gradient: np.ndarray
+    ) -> np.ndarray:
+        return affine.affine_backward(weights, x, dy, gradient)
+
+    def softmax_cross_entropy(self, scores: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
+        gradient = np.empty_like(scores)
+        return optimizing.softmax_cross_entropy(scores.dtype.type, scores, targets, gradient), gradient
+
+    def global_norm(self, vector: np.ndarray) -> float:
+        return optimizing.global_norm(vector.dtype.type, vector)
+
+    def adam_step(
+        self,
+        flat: np.ndarray,
+        gradient: np.ndarray,
+        moments: tuple[np.ndarray, np.ndarray],
+        *,
+        step: int,
+        learning_rate: float,
+        betas: tuple[float, float],
+        epsilon: float,
+        scale: float,
+    ) -> None:
+        real = flat.dtype.type
+        rate = learning_rate / (1 - betas[0] ** step)
+        correction = 1 / math.sqrt(1 - betas[1] ** step)
+        numbers = map(real, (*betas, rate, epsilon, correction, scale))
+        optimizing.adam_step(real, flat, gradient, *moments, *numbers)

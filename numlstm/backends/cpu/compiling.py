@@ -1,0 +1,91 @@
+"""`kernel`: `numba.njit` with the flags and the disk cache that all kernels of this package share."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba import njit
+
+PACKAGE = Path(__file__).parents[2]
+
+
+def _user_cache() -> Path:
+    """Where this platform keeps what can be made again."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+
+
+def _writable(directory: Path) -> bool:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            return True
+    except OSError:
+        return False
+
+
+@cache
+def cache_directory() -> Path:
+    """Where compiled kernels are kept.
+
+    Numba does not notice edits of functions that a kernel calls, so the last part of the path is a
+    fingerprint of all sources that kernels are made of. An unwritable home falls back to a temporary
+    directory: slower to start, never an error.
+    """
+    digest = hashlib.sha256()
+    for source in sorted([*(PACKAGE / "cells").glob("*.py"), *Path(__file__).parent.glob("*.py")]):
+        digest.update(source.read_bytes())
+    part = Path("numlstm") / digest.hexdigest()[:16]
+    chosen = [Path(numba.config.CACHE_DIR)] if numba.config.CACHE_DIR else []
+    with contextlib.suppress(RuntimeError):  # there may be no home directory
+        chosen.append(_user_cache())
+    for parent in chosen:
+        if _writable(parent / part):
+            return parent / part
+    return Path(tempfile.mkdtemp(prefix="numlstm-"))
+
+
+class Kernel:
+    """A compiled function that is called with the same types each time, but for its leading choices.
+
+    Choices are hashable: a NumPy type, tags. For each set of them the types of the other arguments are looked
+    at once; later calls go straight to the machine code.
+    """
+
+    def __init__(self, function: Callable, choices: int) -> None:
+        kept = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = str(cache_directory())  # read once, by the line below
+        try:
+            self.dispatcher = njit(cache=True, nogil=True, error_model="numpy")(function)
+        finally:
+            numba.config.CACHE_DIR = kept
+        self.choices = choices
+        self.entries: dict[Any, Callable] = {}
+        kernels.append(self)
+
+    def __call__(self, *arguments: Any) -> Any:
+        choice = arguments[: self.choices]
+        entry = self.entries.get(choice)
+        if entry is None:
+            entry = self.entries[choice] = self.dispatcher.compile(tuple(map(numba.typeof, arguments)))
+        return entry(*arguments)
+
+
+kernels: list[Kernel] = []
+
+
+def kernel(choices: int) -> Callable[[Callable], Kernel]:
+    """Compile a function at its first call, without the GIL, and keep the machine code on disk."""
+    return lambda function: Kernel(function, choices)

@@ -1,0 +1,111 @@
+"""Moving rows of states between a caller's arrays and the padded slots of records."""
+
+from __future__ import annotations
+
+from numba import njit, types
+from numba.extending import intrinsic
+
+from .simd import I64, load, load_first, splat, store, store_first, vector_of
+
+
+@intrinsic
+def vector_bytes(typing_context, real):
+    """Bytes in a vector of `real` numbers."""
+    vector = vector_of(real)
+    size = vector.lanes * vector.real.bitwidth // 8
+
+    def generate(context, builder, signature, arguments):
+        return context.get_constant(types.intp, size)
+
+    return types.intp(real), generate
+
+
+@intrinsic
+def lanes_of(typing_context, real):
+    """Numbers in a vector of `real` numbers."""
+    lanes = vector_of(real).lanes
+
+    def generate(context, builder, signature, arguments):
+        return context.get_constant(types.intp, lanes)
+
+    return types.intp(real), generate
+
+
+@njit
+def copy_row(real, place, slot, count):
+    """`count` numbers from `slot`, which is padded to whole vectors, to `place`, which is not."""
+    lanes, size = lanes_of(real), vector_bytes(real)
+    whole, rest = count // lanes, count % lanes
+    for group in range(whole):
+        store(load(real, slot + group * size), place + group * size)
+    if rest:
+        store_first(load(real, slot + whole * size), place + whole * size, rest)
+
+
+@njit
+def load_row(real, slot, place, count, groups):
+    """`count` numbers from `place` to `slot`, and zeros behind them, `groups` vectors in all."""
+    lanes, size = lanes_of(real), vector_bytes(real)
+    for group in range(groups):
+        store(load_first(real, place + group * size, count - group * lanes), slot + group * size)
+
+
+@njit
+def add_row(real, slot, place, count):
+    """Add `count` numbers at `place` to `slot`."""
+    lanes, size = lanes_of(real), vector_bytes(real)
+    whole, rest = count // lanes, count % lanes
+    for group in range(whole):
+        offset = group * size
+        store(load(real, slot + offset) + load(real, place + offset), slot + offset)
+    if rest:
+        offset = whole * size
+        store(load(real, slot + offset) + load_first(real, place + offset, rest), slot + offset)
+
+
+@njit
+def zero_steps(real, rows, row, start, end, count):
+    """Zeros in `count` numbers of a row, in the steps start <= t < end."""
+    lanes, size = lanes_of(real), vector_bytes(real)
+    zero = splat(real, real(0))
+    for t in range(start, end):
+        place = rows.address + row * rows.row + t * rows.step
+        for group in range(count // lanes):
+            store(zero, place + group * size)
+        store_first(zero, place + (count // lanes) * size, count % lanes)
+
+
+@intrinsic
+def store_address(typing_context, place, address):
+    """Write an address to memory."""
+
+    def generate(context, builder, signature, arguments):
+        builder.store(arguments[1], builder.inttoptr(arguments[0], I64.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), generate
+
+
+@intrinsic
+def load_address(typing_context, place):
+    """Read an address from memory."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.load(builder.inttoptr(arguments[0], I64.as_pointer()))
+
+    return types.intp(types.intp), generate
+
+
+@njit
+def rows_at(addresses, rows, order, lengths, reverse, s, first, active):
+    """Write the addresses, at computing step `s`, of the rows first <= m < active to ``addresses + 8 * m``."""
+    for m in range(first, active):
+        t = lengths[m] - 1 - s if reverse else s
+        store_address(addresses + 8 * m, rows.address + order[m] * rows.row + t * rows.step)
+
+
+@njit
+def slots_at(addresses, start, row, first, last):
+    """Write ``start + m * row`` for the rows first <= m < last to ``addresses + 8 * m``."""
+    for m in range(first, last):
+        store_address(addresses + 8 * m, start + m * row)

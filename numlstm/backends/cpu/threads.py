@@ -1,0 +1,186 @@
+"""The one pool of threads that kernels run on.
+
+Kernels release the GIL, and every shard of a kernel writes to places of its own; so plain threads serve, any
+number of callers may work at once, and results do not depend on how many threads there are. A caller takes
+shards too: with all workers busy it does the whole job itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import itertools
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from queue import SimpleQueue
+
+IDLE_SECONDS = 0.005  # after that long, the kernel may wake a worker on the caller's core
+
+Shard = tuple[int, int]
+
+
+def available_cores() -> list[int]:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+@cache
+def default_threads() -> int:
+    """`NUMLSTM_NUM_THREADS`, by default as many as there are cores for this process."""
+    text = os.environ.get("NUMLSTM_NUM_THREADS", "")
+    if not text:
+        return len(available_cores())
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"NUMLSTM_NUM_THREADS must be a positive integer, got {text!r}")
+    return int(text)
+
+
+_limit: int | None = None
+
+
+def thread_count() -> int:
+    """Threads that a call may use."""
+    return _limit or default_threads()
+
+
+@contextlib.contextmanager
+def limit_threads(count: int) -> Iterator[None]:
+    """Use `count` threads inside the block, in the whole process."""
+    global _limit
+    kept, _limit = _limit, count
+    try:
+        yield
+    finally:
+        _limit = kept
+
+
+@cache
+def _getcpu() -> Callable[[], int]:
+    try:
+        return ctypes.CDLL(None).sched_getcpu
+    except (OSError, AttributeError, TypeError):
+        return lambda: -1
+
+
+class _Job:
+    """Shards of one call, handed out one by one."""
+
+    def __init__(self, function: Callable[[int, int], None], shards: Sequence[Shard]) -> None:
+        self.function, self.shards = function, shards
+        self.next = itertools.count().__next__  # atomic under the GIL
+        self.left = len(shards)
+        self.lock = threading.Lock()
+        self.done = threading.Lock()
+        self.done.acquire()
+        self.error: BaseException | None = None
+        self.core = _getcpu()()
+
+    def work(self) -> None:
+        """Do shards until none is left to take."""
+        while (index := self.next()) < len(self.shards):
+            try:
+                self.function(*self.shards[index])
+            except BaseException as error:
+                self.error = error
+            with self.lock:
+                self.left -= 1
+                if not self.left:
+                    self.done.release()
+
+    def wait(self) -> None:
+        """Return when all shards are done; an interruption waits too, for they write to the caller's arrays."""
+        interruption = None
+        while True:
+            try:
+                self.done.acquire()
+                break
+            except BaseException as error:
+                interruption = error
+        if interruption or self.error:
+            raise interruption or self.error
+
+
+class Pool:
+    """Worker threads that sleep until there is a job."""
+
+    def __init__(self) -> None:
+        self.jobs: SimpleQueue[_Job] = SimpleQueue()
+        self.workers = 0
+        self.lock = threading.Lock()
+
+    def run(self, function: Callable[[int, int], None], shards: Sequence[Shard]) -> None:
+        """Call ``function(first, last)`` for every shard, and return when all are done."""
+        helpers = min(len(shards), thread_count()) - 1
+        if helpers < 1:
+            for shard in shards:
+                function(*shard)
+            return
+        self._hire(helpers)
+        job = _Job(function, shards)
+        for _ in range(helpers):
+            self.jobs.put(job)
+        try:
+            job.work()
+        finally:
+            job.wait()
+
+    def _hire(self, count: int) -> None:
+        with self.lock:
+            while self.workers < count:
+                threading.Thread(target=self._serve, args=(self.workers,), name="numlstm", daemon=True).start()
+                self.workers += 1
+
+    def _serve(self, number: int) -> None:
+        while True:
+            asleep = time.monotonic()
+            job = self.jobs.get()
+            if time.monotonic() - asleep > IDLE_SECONDS:
+                _leave_core(job.core, number)
+            job.work()
+            del job
+
+
+def _leave_core(core: int, number: int) -> None:
+    """Move this thread off the caller's `core`, then let it go where it may again."""
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    allowed = os.sched_getaffinity(0)
+    others = sorted(allowed - {core})
+    if others and core >= 0:
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, {others[number % len(others)]})
+            os.sched_setaffinity(0, allowed)
+
+
+pool = Pool()
+
+
+def _after_fork() -> None:
+    """Threads do not survive a fork: the child hires its own."""
+    global pool
+    pool = Pool()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def run(function: Callable[[int, int], None], shards: Sequence[Shard]) -> None:
+    """Run shards on the pool of this process."""
+    pool.run(function, shards)
+
+
+def even_shards(count: int, work: float, unit: int = 1) -> list[Shard]:
+    """Split ``range(count)`` evenly into multiples of `unit`, one a thread, or fewer for little `work` (flop)."""
+    parts = max(1, min(thread_count(), -(-count // unit), int(work // WORK_PER_THREAD) or 1))
+    units = -(-count // unit)
+    edges = [min(count, unit * (units * p // parts)) for p in range(parts + 1)]
+    return [(a, b) for a, b in itertools.pairwise(edges) if b > a]
+
+
+WORK_PER_THREAD = 2e6  # flop; a hand-over costs as much as some 10 microseconds of work

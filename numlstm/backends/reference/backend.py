@@ -1,0 +1,219 @@
+"""The reference backend: the contract in as few lines as are needed to see that they are right.
+
+Every row of a batch is a computation of its own, so that neither its neighbours nor what lies past its
+length can touch it. Arithmetic is in float64; results are rounded once, when stored in narrower arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..contract import AffineSpec, Array, Backend, LayerSpec, Spec, States, UnsupportedError
+from .twin import Twin, get_twin
+
+# Infinity and NaN belong to the caller and pass through, as they do through compiled kernels: in silence.
+_quiet = np.errstate(over="ignore", invalid="ignore")
+
+
+@dataclass(frozen=True)
+class Affine:
+    """An affine map, ready to compute: parameters in float64."""
+
+    spec: AffineSpec
+    parameters: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A recurrent layer, ready to compute: parameters in float64, biases always there."""
+
+    spec: LayerSpec
+    parameters: dict[str, np.ndarray]
+    twin: Twin
+
+
+class ReferenceBackend(Backend):
+    """NumPy in float64, whatever the dtype of the arrays; slow, and made to be read.
+
+    It knows the cells that have a `Twin`. Resident arrays are NumPy arrays, and flat parameter vectors are
+    in the order of `Spec.shapes`.
+    """
+
+    name = "reference"
+
+    def prepare(self, spec: Spec, flat: Array, training: bool = False) -> Affine | Layer:
+        """The parameters in `flat`, by name and in float64.
+
+        Raises
+        ------
+        UnsupportedError
+            If the cell has no twin.
+        """
+        parameters = {name: _float64(value) for name, value in self.unpack(spec, flat).items()}
+        if isinstance(spec, AffineSpec):
+            return Affine(spec, parameters)
+        try:
+            twin = get_twin(spec.cell)
+        except ValueError as error:
+            raise UnsupportedError(f"backend 'reference': {error}") from None
+        rows = len(parameters["weight_ih"])
+        no_bias = {"bias_ih": np.zeros(rows), "bias_hh": np.zeros(rows)}
+        return Layer(spec, no_bias | parameters, twin)
+
+    # Recurrent layers -------------------------------------------------------------------------------------
+
+    @_quiet
+    def sequence_forward(
+        self,
+        weights: Layer,
+        x: Array,
+        initial: States,
+        outputs: States,
+        *,
+        lengths: np.ndarray | None = None,
+        reverse: bool = False,
+        training: bool = False,
+    ) -> tuple[tuple[Array, ...], Any]:
+        """Run a layer over whole sequences, row by row; see `Backend`.
+
+        The tape is, for every row, what the twin saved at each step, in the order of computing.
+        """
+        spec, step = weights.spec, weights.twin.step
+        n_rows, n_steps, _ = x.shape
+        final = tuple(self.empty((n_rows, spec.hidden_size), spec.dtype) for _ in initial)
+        tape = []
+        for n in range(n_rows):
+            length = n_steps if lengths is None else int(lengths[n])
+            inputs, states, saved = _float64(x[n, :length]), _row(initial, n, spec.hidden_size), {}
+            for t in reversed(range(length)) if reverse else range(length):
+                states, saved[t] = step(weights.parameters, inputs[t : t + 1], states)
+                _store(outputs, (n, t), states)
+            _clear(outputs, n, length)
+            _store(final, n, states)
+            tape.append(saved)
+        return final, tape if training else None
+
+    @_quiet
+    def sequence_backward(
+        self,
+        weights: Layer,
+        tape: list[dict[int, Any]],
+        doutputs: States,
+        dfinal: States,
+        gradient: Array,
+        dx: Array | None = None,
+    ) -> tuple[Array, ...]:
+        """Back-propagate through time, row by row; see `Backend`."""
+        spec, step_backward = weights.spec, weights.twin.step_backward
+        dinitial = tuple(self.empty((len(tape), spec.hidden_size), spec.dtype) for _ in dfinal)
+        total = {name: np.zeros(shape) for name, shape in spec.shapes.items()}
+        for n, saved in enumerate(tape):
+            dstates = _row(dfinal, n, spec.hidden_size)
+            for t in reversed(saved):
+                from_outputs = _row(doutputs, (n, t), spec.hidden_size)
+                dstates = tuple(d + out for d, out in zip(dstates, from_outputs, strict=True))
+                dx_t, dstates, dweights = step_backward(weights.parameters, saved[t], dstates)
+                for name in total:
+                    total[name] += dweights[name]
+                _store([dx], (n, t), [dx_t])
+            _clear([dx], n, len(saved))
+            _store(dinitial, n, dstates)
+        self.pack(spec, total, gradient)
+        return dinitial
+
+    # Affine maps, losses, optimizers ----------------------------------------------------------------------
+
+    @_quiet
+    def affine_forward(self, weights: Affine, x: Array) -> Array:
+        """``x @ weight.T + bias``, row by row; see `Backend`."""
+        y = self.empty((len(x), weights.spec.output_size), weights.spec.dtype)
+        for n, row in enumerate(_float64(x)):
+            y[n] = weights.parameters["weight"] @ row + weights.parameters["bias"]
+        return y
+
+    @_quiet
+    def affine_backward(self, weights: Affine, x: Array, dy: Array, gradient: Array) -> Array:
+        """Overwrite `gradient`, and return the gradient of `x`; see `Backend`."""
+        dx = self.empty(x.shape, weights.spec.dtype)
+        total = {name: np.zeros(shape) for name, shape in weights.spec.shapes.items()}
+        for n, (x_row, dy_row) in enumerate(zip(_float64(x), _float64(dy), strict=True)):
+            dx[n] = dy_row @ weights.parameters["weight"]
+            total["weight"] += np.outer(dy_row, x_row)
+            total["bias"] += dy_row
+        self.pack(weights.spec, total, gradient)
+        return dx
+
+    @_quiet
+    def softmax_cross_entropy(self, scores: Array, targets: np.ndarray) -> tuple[float, Array]:
+        """Mean of ``log(sum(exp(s))) - s[target]`` over the rows, and its gradient; see `Backend`."""
+        rows = np.arange(len(scores))
+        # The largest score of a row becomes 0: exp cannot overflow, nor the sum vanish.
+        shifted = _float64(scores) - np.max(_float64(scores), axis=1, keepdims=True)
+        exponentials = np.exp(shifted)
+        sums = exponentials.sum(axis=1, keepdims=True)
+        loss = np.mean(np.log(sums[:, 0]) - shifted[rows, targets])
+        dscores = exponentials / sums
+        dscores[rows, targets] -= 1.0
+        return float(loss), (dscores / len(scores)).astype(scores.dtype)
+
+    @_quiet
+    def global_norm(self, vector: Array) -> float:
+        """Euclidean norm; see `Backend`."""
+        return float(np.linalg.norm(_float64(vector)))
+
+    @_quiet
+    def adam_step(
+        self,
+        flat: Array,
+        gradient: Array,
+        moments: tuple[Array, Array],
+        *,
+        step: int,
+        learning_rate: float,
+        betas: tuple[float, float],
+        epsilon: float,
+        scale: float,
+    ) -> None:
+        """The body of the loop of Kingma & Ba (2015), algorithm 1, with its names; see `Backend`.
+
+        References
+        ----------
+        .. [1] D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+        """
+        beta1, beta2 = betas
+        g = scale * _float64(gradient)
+        m = beta1 * _float64(moments[0]) + (1.0 - beta1) * g
+        v = beta2 * _float64(moments[1]) + (1.0 - beta2) * g**2
+        m_hat = m / (1.0 - beta1**step)
+        v_hat = v / (1.0 - beta2**step)
+        flat[:] = _float64(flat) - learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
+        moments[0][:] = m
+        moments[1][:] = v
+
+
+def _float64(array: Array) -> np.ndarray:
+    """A float64 copy, in C order: what is computed depends on values alone, never on strides."""
+    return np.array(array, np.float64, order="C")
+
+
+def _row(arrays: States, index: Any, size: int) -> tuple[np.ndarray, ...]:
+    """A batch of one from every array, zeros where there is no array."""
+    return tuple(np.zeros((1, size)) if a is None else _float64(a[index])[np.newaxis] for a in arrays)
+
+
+def _store(arrays: States, index: Any, batches: Sequence[np.ndarray]) -> None:
+    """Write a batch of one to each array that is there."""
+    for array, batch in zip(arrays, batches, strict=True):
+        if array is not None:
+            array[index] = batch[0]
+
+
+def _clear(arrays: States, n: int, length: int) -> None:
+    """Zero what lies past the length of row `n` in each array that is there."""
+    for array in arrays:
+        if array is not None:
+            array[n, length:] = 0.0
