@@ -13,6 +13,7 @@ from numba import njit, types
 from numba.extending import NativeValue, intrinsic, models, overload, register_model, typeof_impl, unbox
 
 from ... import cells
+from . import elementary  # noqa: F401  (gives the functions in equations their meaning on vectors)
 from .simd import Layout, vector_of
 from .slots import Slots, slots_of
 

@@ -73,6 +73,17 @@ def _accumulate(builder, count, start, steps, multiply):
     return results
 
 
+def outer_sums(layout, builder, panel, factors, sums, wide):
+    """``sums[r, i] + factors[r] * panel[i]``, one vector of the panel after the other: few registers at a time."""
+    new = list(sums)
+    for i in range(wide):
+        place = builder.add(panel, I64(i * layout.lanes * layout.bits // 8))
+        column = layout.load(builder, place)
+        for r, factor in enumerate(factors):
+            new[r * wide + i] = layout.fma(builder, factor, column, sums[r * wide + i])
+    return new
+
+
 def _row_pointers(layout, builder, addresses, rows):
     """Pointers to the numbers of each row, from an array of row addresses."""
     array = builder.inttoptr(addresses, I64.as_pointer())
@@ -117,12 +128,8 @@ def product_tile(typing_context, real, width, rows, out, start, w, a, ak, v, b, 
 
             def multiply(k, sums):
                 panel = builder.add(weights, builder.mul(k, I64(wide * size)))
-                columns = [layout.load(builder, vector_at(panel, i)) for i in range(wide)]
-                new = []
-                for row in range(height):
-                    number = layout.splat(builder, builder.load(builder.gep(numbers[row], [k])))
-                    new += [layout.fma(builder, number, columns[i], sums[row * wide + i]) for i in range(wide)]
-                return new
+                factors = [layout.splat(builder, builder.load(builder.gep(number, [k]))) for number in numbers]
+                return outer_sums(layout, builder, panel, factors, sums, wide)
 
             return _accumulate(builder, len(sums), sums, steps, multiply)
 
@@ -160,15 +167,10 @@ def outer_tile(typing_context, real, width, rows, out, out_row, a, column, d, st
                 row = builder.load(builder.gep(addresses, [k]))
                 numbers = builder.gep(builder.inttoptr(row, layout.real.as_pointer()), [column])
                 gradients = builder.add(d, builder.mul(k, I64(wide * size)))
-                columns = [layout.load(builder, builder.add(gradients, I64(i * size))) for i in range(wide)]
-                new = []
-                for r in range(height):
-                    number = layout.splat(builder, builder.load(builder.gep(numbers, [I64(r)])))
-                    new += [
-                        layout.fma(builder, number, columns[i], sums[r * wide + i])
-                        for i in range(wide)
-                    ]
-                return new
+                factors = [
+                    layout.splat(builder, builder.load(builder.gep(numbers, [I64(r)]))) for r in range(height)
+                ]
+                return outer_sums(layout, builder, gradients, factors, sums, wide)
 
             start = [ir.Constant(layout.vector, None)] * (height * wide)
             sums = _accumulate(builder, len(start), start, steps, multiply)

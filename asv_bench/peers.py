@@ -1,0 +1,256 @@
+"""This library next to its peers on one machine: `python asv_bench/peers.py [--threads 2]`.
+
+Every contestant lives in a process of its own and waits, asleep, for its turn; rounds alternate. Results are
+compared with float64 before anything is timed. Prints a Markdown table of the minimum times, ratios to the
+best peer, and the share of the FMA peak, which is measured in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import time
+
+import numpy as np
+
+SHAPES = (
+    (1, 1, 16, 64),
+    (50, 1, 16, 64),
+    (50, 32, 8, 64),
+    (100, 64, 64, 128),
+    (100, 64, 128, 256),
+    (50, 64, 512, 512),
+    (784, 128, 1, 128),
+)
+ROUNDS = 9
+FORWARD, TRAINING = "forward", "forward + BPTT"
+
+
+def problem(shape):
+    """Weights, input and output gradient of a shape (T, N, I, H); the same in every process."""
+    T, N, D, H = shape
+    rng = np.random.default_rng(0)
+    shapes = {"weight_ih": (4 * H, D), "weight_hh": (4 * H, H), "bias_ih": (4 * H,), "bias_hh": (4 * H,)}
+    weights = {k: rng.uniform(-1, 1, s).astype(np.float32) / np.float32(H**0.5) for k, s in shapes.items()}
+    x = rng.standard_normal((N, T, D), np.float32)
+    return weights, x, rng.standard_normal((N, T, H), np.float32)
+
+
+class Ours:
+    """numlstm, through its public layer."""
+
+    def __init__(self, shape, threads):
+        from numlstm import LSTM
+
+        weights, self.x, self.dy = problem(shape)
+        self.layer = LSTM(shape[2], shape[3], backend="cpu")
+        self.layer.set_parameters({f"{name}_l0": value for name, value in weights.items()})
+
+    def forward(self):
+        return self.layer(self.x)[0]
+
+    def training(self):
+        y, _, pullback = self.layer.vjp(self.x)
+        dx, _, gradients = pullback(self.dy)
+        return y, dx, gradients["weight_ih_l0"], gradients["weight_hh_l0"]
+
+
+class Torch:
+    """torch.nn.LSTM."""
+
+    def __init__(self, shape, threads):
+        import torch
+
+        torch.set_num_threads(threads)
+        self.torch = torch
+        weights, x, dy = problem(shape)
+        self.net = torch.nn.LSTM(shape[2], shape[3], batch_first=True)
+        self.net.load_state_dict({f"{name}_l0": torch.from_numpy(value) for name, value in weights.items()})
+        self.x, self.dy = torch.from_numpy(x).requires_grad_(), torch.from_numpy(dy)
+
+    def forward(self):
+        with self.torch.inference_mode():
+            return self.net(self.x)[0].numpy()
+
+    def training(self):
+        self.net.zero_grad(set_to_none=True)
+        self.x.grad = None
+        y = self.net(self.x)[0]
+        y.backward(self.dy)
+        gradients = (self.x.grad, self.net.weight_ih_l0.grad, self.net.weight_hh_l0.grad)
+        return y.detach().numpy(), *(g.numpy() for g in gradients)
+
+
+class Onnx:
+    """ONNX Runtime's LSTM; it does not train."""
+
+    def __init__(self, shape, threads):
+        import onnxruntime
+        from onnx import TensorProto, helper, numpy_helper
+
+        T, N, D, H = shape
+        weights, x, _ = problem(shape)
+        blocks = np.repeat(np.array([0, 3, 1, 2]), H) * H + np.tile(np.arange(H), 4)  # i, o, f, c
+        biases = np.concatenate([weights["bias_ih"][blocks], weights["bias_hh"][blocks]])
+        arrays = {"W": weights["weight_ih"][blocks], "R": weights["weight_hh"][blocks], "B": biases}
+        node = helper.make_node("LSTM", ["X", *arrays], ["Y"], hidden_size=H)
+        graph = helper.make_graph(
+            [node],
+            "lstm",
+            [helper.make_tensor_value_info("X", TensorProto.FLOAT, [T, N, D])],
+            [helper.make_tensor_value_info("Y", TensorProto.FLOAT, [T, 1, N, H])],
+            [numpy_helper.from_array(value[None], name) for name, value in arrays.items()],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        self.x = np.ascontiguousarray(x.transpose(1, 0, 2))
+
+    def forward(self):
+        return self.session.run(None, {"X": self.x})[0][:, 0].transpose(1, 0, 2)
+
+    training = None
+
+
+class Peak:
+    """The FMA peak: a product whose operands stay in the first cache, on the same number of threads."""
+
+    def __init__(self, shape, threads):
+        from numlstm.backends.cpu import peak
+
+        self.measure = lambda: peak.flops(threads)
+
+    def forward(self):
+        return np.array(self.measure())
+
+    training = None
+
+
+CONTESTANTS = {"numlstm": Ours, "torch": Torch, "onnxruntime": Onnx}
+
+
+def serve(connection, name, shape, threads):
+    """A contestant's process: do what is asked, and answer."""
+    os.environ["NUMLSTM_NUM_THREADS"] = str(threads)
+    contestant = ({"peak": Peak} | CONTESTANTS)[name](shape, threads)
+    connection.send("ready")
+    while (request := connection.recv()) is not None:
+        task, repeats = request
+        call = getattr(contestant, "forward" if task == FORWARD else "training")
+        if call is None:
+            connection.send(None)
+        elif repeats == 0:
+            connection.send(call())
+        else:
+            times = []
+            for _ in range(repeats):
+                start = time.perf_counter()
+                call()
+                times.append(time.perf_counter() - start)
+            connection.send(times)
+
+
+class Process:
+    """A contestant, seen from here."""
+
+    def __init__(self, name, shape, threads):
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(theirs, name, shape, threads), daemon=True)
+        self.process.start()
+        self.connection.recv()
+
+    def ask(self, task, repeats):
+        self.connection.send((task, repeats))
+        return self.connection.recv()
+
+    def close(self):
+        self.connection.send(None)
+        self.process.join()
+
+
+def reference(shape):
+    """The same in float64, by the reference backend."""
+    from numlstm import LSTM
+
+    weights, x, dy = problem(shape)
+    layer = LSTM(shape[2], shape[3], backend="reference", dtype="float64")
+    layer.set_parameters({f"{name}_l0": value.astype(float) for name, value in weights.items()})
+    y, _, pullback = layer.vjp(x.astype(float))
+    dx, _, gradients = pullback(dy.astype(float))
+    return y, dx, gradients["weight_ih_l0"], gradients["weight_hh_l0"]
+
+
+def validate(name, result, expected):
+    """Refuse to time what is wrong."""
+    for got, want in zip(result, expected, strict=True):
+        error = abs(got - want).max() / abs(want).max()
+        if not error < 1e-4:
+            raise SystemExit(f"{name}: relative error {error:.1e}")
+
+
+def flop(shape, task):
+    """Operations of the products."""
+    T, N, D, H = shape
+    return 2 * T * N * 4 * H * (D + H) * (1 if task == FORWARD else 3)
+
+
+def compare(shape, threads, names):
+    """Times of every contestant, by task."""
+    processes = {name: Process(name, shape, threads) for name in names}
+    expected = reference(shape) if flop(shape, FORWARD) < 2e9 else None
+    results = {}
+    for task in (FORWARD, TRAINING):
+        times = {name: [] for name in names}
+        for name, process in processes.items():
+            result = process.ask(task, 0)
+            if result is None:
+                del times[name]
+            elif expected:
+                validate(name, (result,) if task == FORWARD else result, expected[: 1 if task == FORWARD else 4])
+        repeats = max(2, min(200, int(2e9 / flop(shape, task))))
+        for _ in range(ROUNDS):
+            for name in times:
+                times[name] += processes[name].ask(task, repeats)
+        results[task] = times
+    for process in processes.values():
+        process.close()
+    return results
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", nargs="*", choices=CONTESTANTS, default=list(CONTESTANTS))
+    parser.add_argument("--shapes", nargs="*", type=int, help="indices into the table of shapes")
+    options = parser.parse_args()
+    peak_process = Process("peak", None, options.threads)
+    peak = max(float(peak_process.ask(FORWARD, 0)) for _ in range(5))
+    print(f"{options.threads} threads; FMA peak {peak / 1e9:.0f} GFLOP/s in float32; milliseconds, minimum (median)\n")
+    ratios = {FORWARD: [], TRAINING: []}
+    print("| (T, N, I, H) | | " + " | ".join(options.only) + " | best peer / numlstm | of peak |")
+    print("|---|---|" + "---|" * (len(options.only) + 2))
+    for shape in [SHAPES[i] for i in options.shapes or range(len(SHAPES))]:
+        for task, times in compare(shape, options.threads, options.only).items():
+            best = {name: min(values) for name, values in times.items()}
+            cells = [
+                f"{1e3 * best[name]:.3g} ({1e3 * np.median(times[name]):.3g})" if name in times else "-"
+                for name in options.only
+            ]
+            peers = [value for name, value in best.items() if name != "numlstm"]
+            if "numlstm" in best and peers:
+                ratios[task].append(min(peers) / best["numlstm"])
+            ratio = f"{ratios[task][-1]:.2f}" if ratios[task] else ""
+            share = f"{flop(shape, task) / best[options.only[0]] / peak:.0%}"
+            print(f"| {shape} | {task} | " + " | ".join(cells) + f" | {ratio} | {share} |", flush=True)
+    for task, values in ratios.items():
+        if values:
+            print(f"\n{task}: geometric mean {np.exp(np.mean(np.log(values))):.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""The FMA peak of this machine: what the products are measured against."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from . import threads
+from .arguments import address_of, aligned
+from .compiling import kernel
+from .simd import stack_bytes
+from .tags import width
+from .target import TILE_VECTORS, target
+from .tile import TILE_BYTES, product_tile
+
+DEPTH, REPEATS = 64, 20000
+
+
+@kernel(choices=2)
+def _products(real, wide, rows, addresses, weights, depth, repeats):
+    scratch = stack_bytes(TILE_BYTES)
+    for _ in range(repeats):
+        product_tile(real, wide, rows, scratch, weights, weights, addresses, depth, weights, addresses, 0)
+
+
+def flops(count: int) -> float:
+    """Operations per second of `count` threads, on float32 tiles that never leave the first cache."""
+    rows = target().tile_rows(TILE_VECTORS)[0]
+    numbers = TILE_VECTORS * target().lanes(32)
+    a, weights = aligned((rows, DEPTH), np.float32, zero=True), aligned((DEPTH, numbers), np.float32, zero=True)
+    addresses = address_of(a) + a.strides[0] * np.arange(rows)
+    arguments = np.float32, width(TILE_VECTORS), rows, address_of(addresses), address_of(weights), DEPTH, REPEATS
+
+    def work(first, last):
+        _products(*arguments)
+
+    with threads.limit_threads(count):
+        threads.run(work, [(i, i + 1) for i in range(count)])
+        start = time.perf_counter()
+        threads.run(work, [(i, i + 1) for i in range(count)])
+        seconds = time.perf_counter() - start
+    return 2.0 * count * rows * numbers * DEPTH * REPEATS / seconds
