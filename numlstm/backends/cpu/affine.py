@@ -6,8 +6,9 @@ import numpy as np
 
 from . import threads
 from .arguments import address_of, aligned
+from .gradients import add_products
 from .packing import AffinePacking
-from .products import bias_gradient, product, transpose, weight_gradient
+from .products import product, transpose
 from .tags import width
 from .target import TILE_VECTORS, target
 
@@ -59,18 +60,9 @@ def affine_backward(weights: AffineWeights, x: np.ndarray, dy: np.ndarray, gradi
     by_panel = aligned((panels, rows, weights.numbers), dy.dtype)
     by_panel[...] = padded.reshape(rows, panels, weights.numbers).transpose(1, 0, 2)
     gradient[:] = 0
-    start, size, tag = address_of(gradient), gradient.itemsize, width(TILE_VECTORS)
     addresses = address_of(x) + x.strides[0] * np.arange(rows)
-    bias_gradient(
-        weights.real, tag, start + weights.packing.bias.start * size, panels, address_of(by_panel), rows, rows
-    )
-    blocks = panels * -(-weights.inputs // target().tile_rows(TILE_VECTORS)[0])
-    threads.run(
-        lambda first, last: weight_gradient(
-            weights.real, tag, start, address_of(addresses), weights.inputs, address_of(by_panel), rows, rows,
-            first, last,
-        ),
-        threads.even_shards(blocks, 2.0 * rows * weights.packing.weight.size),
-    )  # fmt: skip
+    start, block = address_of(gradient), weights.packing.weight
+    bias = start + weights.packing.bias.start * gradient.itemsize
+    add_products(weights.real, TILE_VECTORS, start, bias, addresses, block, (address_of(by_panel), rows, rows))
     zeros = aligned(weights.inputs + weights.numbers, dy.dtype, zero=True)
     return _product(weights, padded, weights.inputs, address_of(zeros), address_of(weights.transposed))

@@ -11,8 +11,9 @@ from . import threads
 from .arguments import Chunk, Gradients, Panels, Records, Rows, Shape, Transposed, address_of, aligned, rows_of
 from .backward import backward
 from .forward import forward
+from .gradients import add_products
 from .packing import LayerPacking
-from .products import bias_gradient, transpose, weight_gradient
+from .products import transpose
 from .tags import phases, width
 from .target import TILE_VECTORS, target
 
@@ -176,6 +177,7 @@ class BackwardPass:
             steps = np.minimum(tape.lengths, last) - np.minimum(tape.lengths, chunk.first)
             threads.run(lambda a, b, arguments=arguments: backward(*arguments, a, b), row_shards(steps, flop))
             self._add_weight_gradients(pairs)
+        self._second_biases()
         return dinitial
 
     def _chunk(self, first: int, last: int) -> Chunk:
@@ -203,28 +205,15 @@ class BackwardPass:
 
     def _add_weight_gradients(self, pairs: int) -> None:
         """Add a chunk's share to the gradients of all weights; each block of them belongs to one thread."""
-        weights, start, size = self.weights, address_of(self.gradient), self.gradient.itemsize
+        start, size = address_of(self.gradient), self.gradient.itemsize
         for index, blocks in enumerate(self.packing.phases):
-            tag = width(self.packing.slots.vectors[index])
-            tallest = target().tile_rows(tag.numba_type.vectors)[0]
-            panels = address_of(self.panels[index])
-            for bias in blocks.biases:
-                bias_gradient(weights.real, tag, start + bias.start * size, bias.panels, panels, self.room, pairs)
-            jobs = [
-                (blocks.w, address_of(self.xs), -(-blocks.w.inputs // tallest) * blocks.w.panels),
-                (blocks.r, address_of(self.sources[index]), -(-blocks.r.inputs // tallest) * blocks.r.panels),
-            ]
+            vectors = self.packing.slots.vectors[index]
+            bias = start + blocks.biases[0].start * size if blocks.biases else 0
+            panels = address_of(self.panels[index]), self.room, pairs
+            for block, a, its_bias in ((blocks.w, self.xs, bias), (blocks.r, self.sources[index], 0)):
+                add_products(self.weights.real, vectors, start + block.start * size, its_bias, a, block, panels)
 
-            def add(first, last, jobs=jobs, tag=tag, panels=panels):
-                before = 0
-                for block, a, count in jobs:
-                    part = max(first - before, 0), min(last - before, count)
-                    before += count
-                    if part[0] < part[1]:
-                        out = start + block.start * size
-                        weight_gradient(
-                            weights.real, tag, out, a, block.inputs, panels, self.room, pairs, *part
-                        )
-
-            work = 2.0 * pairs * sum(block.size for block, _, _ in jobs)
-            threads.run(add, threads.even_shards(sum(count for _, _, count in jobs), work))
+    def _second_biases(self) -> None:
+        """Both biases of a gate have the same gradient."""
+        for first, second in (blocks.biases for blocks in self.packing.phases if blocks.biases):
+            self.gradient[second.start :][: second.size] = self.gradient[first.start :][: first.size]

@@ -2,57 +2,77 @@
 
 from __future__ import annotations
 
+from numba import njit
+
 from .compiling import kernel
-from .memory import copy_row, lanes_of, slots_at, vector_bytes
-from .simd import load, splat, stack_bytes, store
+from .memory import copy_row, lanes_of, load_address, slots_at, vector_bytes
+from .simd import keep_first, load, load_first, splat, stack_bytes, store
 from .tags import width_of
 from .tile import TILE_BYTES, outer_tile, product_tile, tile_height
 
-BLOCK = 256  # steps of a sum taken at once: they stay in the first cache, and long sums stay exact
+BLOCK = 128  # steps of a sum taken at once: they stay in the first cache, and long sums stay exact
+SPREAD = 64  # bytes between copied rows, against cache lines that would all want the same place
+
+
+def copied_row_bytes(inputs: int, lanes: int, itemsize: int) -> int:
+    """Room for one row of `inputs` numbers and a 1 behind them, in whole vectors."""
+    return (inputs // lanes + 1) * lanes * itemsize + SPREAD
 
 
 @kernel(choices=2)
-def weight_gradient(real, width, out, a, inputs, d, room, steps, first, last):
-    """``out += sum over k of outer(a[k], d[k])``, the part that consists of blocks first <= b < last.
+def weight_gradient(real, width, out, bias, a, inputs, d, room, steps, copy, copy_row_bytes, first, last):
+    """``out += sum over k of outer(a[k], d[k])``, ``bias += sum over k of d[k]``: a part of both.
 
-    Blocks are as many inputs as a tile has rows; they are numbered within a panel first, then over panels.
+    The part consists of the blocks first <= b < last. A block is as many inputs as a tile has rows; the bias
+    counts as one more input. Blocks are numbered within a panel first, then over panels.
 
     Parameters (addresses unless said otherwise)
     --------------------------------------------
     out : (panels, inputs, width) vectors
+    bias : (panels, width) vectors, or 0
     a : (steps,) addresses of rows of `inputs` numbers
     d : (panels, room, width) vectors; the first `steps` of each panel are summed
+    copy, copy_row_bytes : room for BLOCK rows of `a`, of that many bytes each
     """
     row_bytes = width_of(width) * vector_bytes(real)
     tallest = tile_height(width, 1 << 30)
-    blocks = -(-inputs // tallest)
-    for block in range(first, last):
-        panel, column = block // blocks, (block % blocks) * tallest
-        end = min(column + tallest, inputs)
-        while column < end:
-            height = tile_height(width, end - column)
+    number = vector_bytes(real) // lanes_of(real)
+    columns = inputs + 1 if bias else inputs
+    blocks = -(-columns // tallest)
+    for k in range(0, steps, BLOCK):
+        count = min(BLOCK, steps - k)
+        for i in range(count):
+            _copy_with_one(real, copy + i * copy_row_bytes, load_address(a + 8 * (k + i)), inputs)
+        for block in range(first, last):
+            panel, column = block // blocks, (block % blocks) * tallest
+            end = min(column + tallest, columns)
+            gradients = d + (panel * room + k) * row_bytes
             place = out + (panel * inputs + column) * row_bytes
-            for k in range(0, steps, BLOCK):
-                gradients = d + (panel * room + k) * row_bytes
+            if end == inputs + 1:
+                end -= 1
+                numbers = copy + inputs * number
                 outer_tile(
-                    real, width, height, place, row_bytes, a + 8 * k, column, gradients, min(BLOCK, steps - k)
+                    real, width, 1, bias + panel * row_bytes, row_bytes, numbers, copy_row_bytes, gradients, count
                 )
-            column += height
+            while column < end:
+                height = tile_height(width, end - column)
+                outer_tile(
+                    real, width, height, place, row_bytes, copy + column * number, copy_row_bytes, gradients, count
+                )
+                place += height * row_bytes
+                column += height
 
 
-@kernel(choices=2)
-def bias_gradient(real, width, out, panels, d, room, steps):
-    """``out += sum over k of d[k]``: (panels, width) vectors, `d` as in `weight_gradient`."""
-    size = vector_bytes(real)
-    row_bytes = width_of(width) * size
-    for panel in range(panels):
-        for i in range(width_of(width)):
-            place = out + panel * row_bytes + i * size
-            for block in range(0, steps, BLOCK):
-                total = splat(real, real(0))
-                for k in range(block, min(block + BLOCK, steps)):
-                    total = total + load(real, d + (panel * room + k) * row_bytes + i * size)
-                store(load(real, place) + total, place)
+@njit
+def _copy_with_one(real, place, row, count):
+    """`count` numbers and a 1 behind them."""
+    lanes, size = lanes_of(real), vector_bytes(real)
+    whole = count // lanes
+    for group in range(whole):
+        store(load(real, row + group * size), place + group * size)
+    last = load_first(real, row + whole * size, count % lanes)
+    one = splat(real, real(1))
+    store(last + (one - keep_first(one, count % lanes)), place + whole * size)
 
 
 @kernel(choices=2)

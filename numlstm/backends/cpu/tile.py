@@ -141,15 +141,13 @@ def product_tile(typing_context, real, width, rows, out, start, w, a, ak, v, b, 
 
 
 @intrinsic
-def outer_tile(typing_context, real, width, rows, out, out_row, a, column, d, steps):
-    """``out[r] += sum over k of a[k][column + r] * d[k]`` for `rows` rows r.
+def outer_tile(typing_context, real, width, rows, out, out_row, a, a_row, d, steps):
+    """``out[r] += sum over k of a[k][r] * d[k]`` for `rows` rows r.
 
     Parameters (addresses and bytes unless said otherwise)
     ------------------------------------------------------
     out, out_row : (rows, width) vectors, added to, and the distance between rows
-    a : (steps,) addresses of rows
-    column : int
-        First number taken from each row of `a`.
+    a, a_row : (steps, rows) numbers, and the distance between rows
     d : (steps, width) vectors
     steps : int
         Length of the sum, at least 1; it starts from zero, so that a long sum is a sum of short ones.
@@ -157,19 +155,18 @@ def outer_tile(typing_context, real, width, rows, out, out_row, a, column, d, st
     vector, wide = Vector(real.dtype), width.vectors
 
     def generate(context, builder, signature, arguments):
-        _, _, rows, out, out_row, a, column, d, steps = arguments
+        _, _, rows, out, out_row, a, a_row, d, steps = arguments
         layout = Layout.of(vector)
         size = layout.lanes * layout.bits // 8
-        addresses = builder.inttoptr(a, I64.as_pointer())
 
         def emit(height):
             def multiply(k, sums):
-                row = builder.load(builder.gep(addresses, [k]))
-                numbers = builder.gep(builder.inttoptr(row, layout.real.as_pointer()), [column])
-                gradients = builder.add(d, builder.mul(k, I64(wide * size)))
+                row = builder.add(a, builder.mul(k, a_row))
+                numbers = builder.inttoptr(row, layout.real.as_pointer())
                 factors = [
                     layout.splat(builder, builder.load(builder.gep(numbers, [I64(r)]))) for r in range(height)
                 ]
+                gradients = builder.add(d, builder.mul(k, I64(wide * size)))
                 return outer_sums(layout, builder, gradients, factors, sums, wide)
 
             start = [ir.Constant(layout.vector, None)] * (height * wide)
