@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from numba import njit
 from numba.extending import overload
 
 from .arguments import BackwardStep
-from .compiling import kernel
+from .compiling import inner, kernel
 from .memory import add_row, copy_row, lanes_of, load_address, load_row, rows_at, slots_at, vector_bytes, zero_steps
 from .simd import load, splat, stack_bytes, store
 from .tags import equations_backward, gates_of, groups_of, load_gradients, store_gradients, width_of
@@ -73,7 +72,7 @@ def backward(
         _finish(real, shape, dinitial, dx, gradients, order, lengths, states, first, last)
 
 
-@njit
+@inner
 def _meet(real, shape, dfinal, dnow, gradients, order, m):
     """Going backward, row m begins here: with the gradient of its final states."""
     for state in range(len(dfinal)):
@@ -83,7 +82,7 @@ def _meet(real, shape, dfinal, dnow, gradients, order, m):
         load_row(real, slot, end.address + order[m] * end.row, count, shape.groups)
 
 
-@njit
+@inner
 def _add_outputs(real, shape, doutputs, dnow, gradients, order, lengths, reverse, s, first, active):
     """Gradients of the outputs of a step join those that come from the step after."""
     for state in range(len(doutputs)):
@@ -95,7 +94,7 @@ def _add_outputs(real, shape, doutputs, dnow, gradients, order, lengths, reverse
                 add_row(real, slot, output.address + order[m] * output.row + t * output.step, shape.units)
 
 
-@njit
+@inner
 def _finish(real, shape, dinitial, dx, gradients, order, lengths, states, first, last):
     """Gradients of the initial states; zeros to dx past a row's length."""
     dbefore = gradients.address + states  # of step 0
@@ -107,7 +106,7 @@ def _finish(real, shape, dinitial, dx, gradients, order, lengths, states, first,
             zero_steps(real, dx, order[m], lengths[m], shape.steps, shape.inputs)
 
 
-@njit
+@inner
 def _input_gradient(real, wide, wx, shape, chunk, step):
     """dx of a step: gate gradients of all phases times the input weights."""
     lanes, row_bytes = lanes_of(real), width_of(wide) * vector_bytes(real)
@@ -143,7 +142,7 @@ def _overload_phases(real, wide, phases, weights, shape, chunk, records, gradien
     return one if len(phases) == 1 else several
 
 
-@njit
+@inner
 def _phase(real, wide, phase, weights, shape, chunk, records, gradients, step):
     """One phase: equations of all units, then the way back through the recurrent weights."""
     source = (step.now if weights.source_now else step.before) + weights.source_slot * records.slot
@@ -152,7 +151,7 @@ def _phase(real, wide, phase, weights, shape, chunk, records, gradients, step):
     _through_recurrence(real, wide, weights, shape, chunk, gradients, step)
 
 
-@njit
+@inner
 def _gate_gradients(real, phase, weights, shape, chunk, records, gradients, step):
     lanes, size = lanes_of(real), vector_bytes(real)
     ones = splat(real, real(1))
@@ -176,7 +175,7 @@ def _gate_gradients(real, phase, weights, shape, chunk, records, gradients, step
                 )  # fmt: skip
 
 
-@njit
+@inner
 def _through_recurrence(real, wide, weights, shape, chunk, gradients, step):
     """Gate gradients times the recurrent weights: the gradient of the vector those had multiplied."""
     size = vector_bytes(real)

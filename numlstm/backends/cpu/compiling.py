@@ -57,6 +57,10 @@ def cache_directory() -> Path:
     return Path(tempfile.mkdtemp(prefix="numlstm-"))
 
 
+# A function that only kernels call: nothing is compiled for calls from Python.
+inner = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
 class Kernel:
     """A compiled function that is called with the same types each time, but for its leading choices.
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from numba import njit
 from numba.extending import overload
 
 from .arguments import Step
-from .compiling import kernel
+from .compiling import inner, kernel
 from .memory import copy_row, load_row, rows_at, slots_at, vector_bytes, zero_steps
 from .simd import splat, stack_bytes
 from .tags import equations_forward, gates_of, groups_of, load_values, store_values, width_of
@@ -63,7 +62,7 @@ def forward(
     _finish(real, shape, outputs, final, records, order, lengths, first, last)
 
 
-@njit
+@inner
 def _start(real, shape, initial, records, order, first, last):
     """Initial states to the first record of every row."""
     for state in range(len(initial)):
@@ -74,7 +73,7 @@ def _start(real, shape, initial, records, order, first, last):
             load_row(real, slot, start.address + order[m] * start.row, count, shape.groups)
 
 
-@njit
+@inner
 def _finish(real, shape, outputs, final, records, order, lengths, first, last):
     """Final states out of every row's last record; zeros to the outputs past a row's length."""
     for state in range(len(final)):
@@ -103,7 +102,7 @@ def _overload_phases(real, phases, panels, shape, records, step, training):
     return one if len(phases) == 1 else several
 
 
-@njit
+@inner
 def _phase(real, phase, panels, shape, records, step, training):
     """One phase of a step; panels outermost, so that each is read from far memory once."""
     scratch = stack_bytes(TILE_BYTES)

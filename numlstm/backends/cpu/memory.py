@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from .compiling import inner
 from .simd import I64, load, load_first, splat, store, store_first, vector_of
 
 
@@ -31,7 +32,7 @@ def lanes_of(typing_context, real):
     return types.intp(real), generate
 
 
-@njit
+@inner
 def copy_row(real, place, slot, count):
     """`count` numbers from `slot`, which is padded to whole vectors, to `place`, which is not."""
     lanes, size = lanes_of(real), vector_bytes(real)
@@ -42,7 +43,7 @@ def copy_row(real, place, slot, count):
         store_first(load(real, slot + whole * size), place + whole * size, rest)
 
 
-@njit
+@inner
 def load_row(real, slot, place, count, groups):
     """`count` numbers from `place` to `slot`, and zeros behind them, `groups` vectors in all."""
     lanes, size = lanes_of(real), vector_bytes(real)
@@ -50,7 +51,7 @@ def load_row(real, slot, place, count, groups):
         store(load_first(real, place + group * size, count - group * lanes), slot + group * size)
 
 
-@njit
+@inner
 def add_row(real, slot, place, count):
     """Add `count` numbers at `place` to `slot`."""
     lanes, size = lanes_of(real), vector_bytes(real)
@@ -63,7 +64,7 @@ def add_row(real, slot, place, count):
         store(load(real, slot + offset) + load_first(real, place + offset, rest), slot + offset)
 
 
-@njit
+@inner
 def zero_steps(real, rows, row, start, end, count):
     """Zeros in `count` numbers of a row, in the steps start <= t < end."""
     lanes, size = lanes_of(real), vector_bytes(real)
@@ -96,7 +97,7 @@ def load_address(typing_context, place):
     return types.intp(types.intp), generate
 
 
-@njit
+@inner
 def rows_at(addresses, rows, order, lengths, reverse, s, first, active):
     """Write the addresses, at computing step `s`, of the rows first <= m < active to ``addresses + 8 * m``."""
     for m in range(first, active):
@@ -104,7 +105,7 @@ def rows_at(addresses, rows, order, lengths, reverse, s, first, active):
         store_address(addresses + 8 * m, rows.address + order[m] * rows.row + t * rows.step)
 
 
-@njit
+@inner
 def slots_at(addresses, start, row, first, last):
     """Write ``start + m * row`` for the rows first <= m < last to ``addresses + 8 * m``."""
     for m in range(first, last):

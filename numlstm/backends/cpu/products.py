@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
-from .compiling import kernel
+from .compiling import inner, kernel
 from .memory import copy_row, lanes_of, load_address, slots_at, vector_bytes
 from .simd import keep_first, load, load_first, splat, stack_bytes, store
 from .tags import width_of
@@ -63,7 +61,7 @@ def weight_gradient(real, width, out, bias, a, inputs, d, room, steps, copy, cop
                 column += height
 
 
-@njit
+@inner
 def _copy_with_one(real, place, row, count):
     """`count` numbers and a 1 behind them."""
     lanes, size = lanes_of(real), vector_bytes(real)

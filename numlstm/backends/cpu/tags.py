@@ -9,11 +9,12 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from numba import njit, types
+from numba import types
 from numba.extending import NativeValue, intrinsic, models, overload, register_model, typeof_impl, unbox
 
 from ... import cells
 from . import elementary  # noqa: F401  (gives the functions in equations their meaning on vectors)
+from .compiling import inner
 from .simd import Layout, vector_of
 from .slots import Slots, slots_of
 
@@ -123,13 +124,13 @@ def equations_backward(tag, one, values) -> Any:
 
 @overload(equations_forward)
 def _equations_forward(tag, one, values):
-    function = njit(tag.phase.forward)
+    function = inner(tag.phase.forward)
     return lambda tag, one, values: function(one, *values)
 
 
 @overload(equations_backward)
 def _equations_backward(tag, one, values):
-    function = njit(tag.phase.backward)
+    function = inner(tag.phase.backward)
     return lambda tag, one, values: function(one, *values)
 
 
