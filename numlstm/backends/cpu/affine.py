@@ -25,7 +25,7 @@ class AffineWeights:
         if training:
             shape = (-(-self.inputs // self.numbers), self.padded, self.numbers)
             self.transposed = aligned(shape, flat.dtype, zero=True)
-            transpose(self.real, flat[: weight.size].reshape(weight.panels, self.inputs, -1), self.transposed, 0)
+            transpose[self.real](flat[: weight.size].reshape(weight.panels, self.inputs, -1), self.transposed, 0)
 
     def address(self, block) -> int:
         """Where a block of the flat vector starts."""
@@ -42,7 +42,7 @@ def _product(weights: AffineWeights, x: np.ndarray, columns: int, start: int, w:
     )  # fmt: skip
     unit = target().tile_rows(TILE_VECTORS)[0]
     shards = threads.even_shards(rows, 2.0 * rows * inputs * columns, unit)
-    threads.run(lambda first, last: product(*arguments, first, last), shards)
+    threads.run(lambda first, last: product[weights.real](*arguments, first, last), shards)
     return out
 
 

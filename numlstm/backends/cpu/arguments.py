@@ -79,8 +79,8 @@ class Chunk(NamedTuple):
     gates: int  # (N, row) gate gradients of one step
     row: int
     columns: int  # numbers in such a row
-    gate_rows: int  # (N,) addresses of those rows
-    dxs: int  # (N,) addresses of rows of dx
+    gate_rows: int  # (N,) addresses in those rows, written
+    places: int  # (N,) addresses that products go to, written
 
 
 class Step(NamedTuple):

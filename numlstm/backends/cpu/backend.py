@@ -67,10 +67,10 @@ class CpuBackend(Backend):
 
     def softmax_cross_entropy(self, scores: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
         gradient = np.empty_like(scores)
-        return optimizing.softmax_cross_entropy(scores.dtype.type, scores, targets, gradient), gradient
+        return optimizing.softmax_cross_entropy[scores.dtype](scores, targets, gradient), gradient
 
     def global_norm(self, vector: np.ndarray) -> float:
-        return optimizing.global_norm(vector.dtype.type, vector)
+        return optimizing.global_norm[vector.dtype](vector)
 
     def adam_step(
         self,
@@ -88,4 +88,4 @@ class CpuBackend(Backend):
         rate = learning_rate / (1 - betas[0] ** step)
         correction = 1 / math.sqrt(1 - betas[1] ** step)
         numbers = map(real, (*betas, rate, epsilon, correction, scale))
-        optimizing.adam_step(real, flat, gradient, *moments, *numbers)
+        optimizing.adam_step[flat.dtype](flat, gradient, *moments, *numbers)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from numba.extending import overload
+from numba import literal_unroll
 
 from .arguments import BackwardStep
-from .compiling import inner, kernel
+from .compiling import inner, kernel, once
 from .memory import add_row, copy_row, lanes_of, load_address, load_row, rows_at, slots_at, vector_bytes, zero_steps
-from .simd import load, splat, stack_bytes, store
+from .simd import splat, stack_bytes, store
 from .tags import equations_backward, gates_of, groups_of, load_gradients, store_gradients, width_of
 from .tile import TILE_BYTES, product_tile, tile_height
 
 
-@kernel(choices=3)
+@kernel
 def backward(
-    real, wide, phases, weights, wx, shape, chunk, starts, x, doutputs, dfinal, dinitial, dx, records, gradients,
+    real, wide, phases, wx, shape, chunk, starts, x, doutputs, dfinal, dinitial, dx, records, gradients,
     order, lengths, reverse, first, last,
 ):  # fmt: skip
     """Rows first <= m < last, from the chunk's last step to its first.
@@ -24,12 +24,12 @@ def backward(
 
     Parameters
     ----------
-    real, phases, shape, x, records, order, lengths, reverse
+    real, shape, x, records, order, lengths, reverse
         As in `forward`.
     wide : tag
         The width of plain products.
-    weights : tuple of Transposed
-        One for each phase.
+    phases : tuple of (tag, Transposed)
+        One for each phase of the cell, the last one first.
     wx : int
         Input weights for the way back, (panels of inputs, columns of all phases, width).
     chunk : Chunk
@@ -46,7 +46,6 @@ def backward(
     scratch, zeros = stack_bytes(TILE_BYTES), stack_bytes(TILE_BYTES)
     for i in range(width_of(wide)):
         store(splat(real, real(0)), zeros + i * vector_bytes(real))
-    slots_at(chunk.gate_rows, chunk.gates, chunk.row, first, last)
     states = len(dinitial) * gradients.slot
     active = first
     for s in range(min(chunk.last, lengths[first]) - 1, chunk.first - 1, -1):
@@ -64,15 +63,16 @@ def backward(
             first, active, pair, before, before + records.step,
             dbefore, dnow, gradients.address + 2 * states, scratch, zeros,
         )  # fmt: skip
-        _phases(real, wide, phases, weights, shape, chunk, records, gradients, step)
+        for each in literal_unroll(phases):
+            _phase(real, wide, each[0], each[1], shape, chunk, records, gradients, step)
         if dx.address:
-            rows_at(chunk.dxs, dx, order, lengths, reverse, s, first, active)
-            _input_gradient(real, wide, wx, shape, chunk, step)
+            rows_at(chunk.places, dx, order, lengths, reverse, s, first, active)
+            _back_product(real, wide, wx, 0, chunk.columns, shape.inputs, 1, chunk, step)
     if chunk.first == 0:
         _finish(real, shape, dinitial, dx, gradients, order, lengths, states, first, last)
 
 
-@inner
+@once
 def _meet(real, shape, dfinal, dnow, gradients, order, m):
     """Going backward, row m begins here: with the gradient of its final states."""
     for state in range(len(dfinal)):
@@ -82,7 +82,7 @@ def _meet(real, shape, dfinal, dnow, gradients, order, m):
         load_row(real, slot, end.address + order[m] * end.row, count, shape.groups)
 
 
-@inner
+@once
 def _add_outputs(real, shape, doutputs, dnow, gradients, order, lengths, reverse, s, first, active):
     """Gradients of the outputs of a step join those that come from the step after."""
     for state in range(len(doutputs)):
@@ -94,7 +94,7 @@ def _add_outputs(real, shape, doutputs, dnow, gradients, order, lengths, reverse
                 add_row(real, slot, output.address + order[m] * output.row + t * output.step, shape.units)
 
 
-@inner
+@once
 def _finish(real, shape, dinitial, dx, gradients, order, lengths, states, first, last):
     """Gradients of the initial states; zeros to dx past a row's length."""
     dbefore = gradients.address + states  # of step 0
@@ -106,52 +106,21 @@ def _finish(real, shape, dinitial, dx, gradients, order, lengths, states, first,
             zero_steps(real, dx, order[m], lengths[m], shape.steps, shape.inputs)
 
 
-@inner
-def _input_gradient(real, wide, wx, shape, chunk, step):
-    """dx of a step: gate gradients of all phases times the input weights."""
-    lanes, row_bytes = lanes_of(real), width_of(wide) * vector_bytes(real)
-    numbers = width_of(wide) * lanes
-    for panel in range(-(-shape.inputs // numbers)):
-        count = min(numbers, shape.inputs - panel * numbers)
-        w = wx + panel * chunk.columns * row_bytes
-        m = step.first
-        while m < step.active:
-            height = tile_height(wide, step.active - m)
-            a = chunk.gate_rows + 8 * m
-            product_tile(real, wide, height, step.scratch, step.zeros, w, a, chunk.columns, w, a, 0)
-            for row in range(height):
-                place = load_address(chunk.dxs + 8 * (m + row)) + panel * row_bytes
-                copy_row(real, place, step.scratch + row * row_bytes, count)
-            m += height
-
-
-def _phases(real, wide, phases, weights, shape, chunk, records, gradients, step):
-    """Every phase of a step, the last one first."""
-    raise NotImplementedError
-
-
-@overload(_phases)
-def _overload_phases(real, wide, phases, weights, shape, chunk, records, gradients, step):
-    def one(real, wide, phases, weights, shape, chunk, records, gradients, step):
-        _phase(real, wide, phases[0], weights[0], shape, chunk, records, gradients, step)
-
-    def several(real, wide, phases, weights, shape, chunk, records, gradients, step):
-        _phases(real, wide, phases[1:], weights[1:], shape, chunk, records, gradients, step)
-        _phase(real, wide, phases[0], weights[0], shape, chunk, records, gradients, step)
-
-    return one if len(phases) == 1 else several
-
-
-@inner
+@once
 def _phase(real, wide, phase, weights, shape, chunk, records, gradients, step):
     """One phase: equations of all units, then the way back through the recurrent weights."""
     source = (step.now if weights.source_now else step.before) + weights.source_slot * records.slot
     slots_at(weights.sources + 8 * step.pair, source, records.row, step.first, step.active)
     _gate_gradients(real, phase, weights, shape, chunk, records, gradients, step)
-    _through_recurrence(real, wide, weights, shape, chunk, gradients, step)
+    target = _target(weights, step) + weights.target_slot * gradients.slot
+    slots_at(chunk.places, target, gradients.row, step.first, step.active)
+    count = shape.groups * lanes_of(real)
+    _back_product(
+        real, wide, weights.r, weights.row, weights.columns, count, weights.overwrites, chunk, step
+    )
 
 
-@inner
+@once
 def _gate_gradients(real, phase, weights, shape, chunk, records, gradients, step):
     lanes, size = lanes_of(real), vector_bytes(real)
     ones = splat(real, real(1))
@@ -175,27 +144,33 @@ def _gate_gradients(real, phase, weights, shape, chunk, records, gradients, step
                 )  # fmt: skip
 
 
+@once
+def _target(weights, step):
+    """Where the gradient of the vector goes that the recurrent weights multiplied."""
+    if weights.target_region == 0:
+        return step.dbefore
+    return step.dnow if weights.target_region == 1 else step.dvalues
+
+
 @inner
-def _through_recurrence(real, wide, weights, shape, chunk, gradients, step):
-    """Gate gradients times the recurrent weights: the gradient of the vector those had multiplied."""
-    size = vector_bytes(real)
-    row_bytes = width_of(wide) * size
-    region = step.dbefore if weights.target_region == 0 else step.dnow if weights.target_region == 1 else step.dvalues
-    region += weights.target_slot * gradients.slot
-    for panel in range(-(-shape.groups // width_of(wide))):
-        groups = min(width_of(wide), shape.groups - panel * width_of(wide))
-        r = weights.r + panel * weights.columns * row_bytes
+def _back_product(real, wide, w, offset, columns, count, overwrites, chunk, step):
+    """Gate gradients times transposed weights, to the places of the rows: `count` numbers each."""
+    lanes, row_bytes = lanes_of(real), width_of(wide) * vector_bytes(real)
+    numbers = width_of(wide) * lanes
+    slots_at(chunk.gate_rows, chunk.gates + offset, chunk.row, step.first, step.active)
+    for panel in range(-(-count // numbers)):
+        some = min(numbers, count - panel * numbers)
+        weights = w + panel * columns * row_bytes
         m = step.first
         while m < step.active:
             height = tile_height(wide, step.active - m)
-            slots_at(chunk.dxs, chunk.gates + weights.row, chunk.row, m, m + height)
-            a = chunk.dxs + 8 * m
-            product_tile(real, wide, height, step.scratch, step.zeros, r, a, weights.columns, r, a, 0)
+            a = chunk.gate_rows + 8 * m
+            product_tile(real, wide, height, step.scratch, step.zeros, weights, a, columns, weights, a, 0)
             for row in range(height):
-                place = region + (m + row) * gradients.row + panel * row_bytes
-                for group in range(groups):
-                    value = load(real, step.scratch + row * row_bytes + group * size)
-                    if not weights.overwrites:
-                        value = load(real, place + group * size) + value
-                    store(value, place + group * size)
+                place = load_address(chunk.places + 8 * (m + row)) + panel * row_bytes
+                sums = step.scratch + row * row_bytes
+                if overwrites:
+                    copy_row(real, place, sums, some)
+                else:
+                    add_row(real, place, sums, some)
             m += height

@@ -7,8 +7,8 @@ import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Hashable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -60,36 +60,35 @@ def cache_directory() -> Path:
 # A function that only kernels call: nothing is compiled for calls from Python.
 inner = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
+# The same for one that is called in one place: it becomes part of its caller, and is compiled once, not twice.
+once = njit(error_model="numpy", inline="always")
+
 
 class Kernel:
-    """A compiled function that is called with the same types each time, but for its leading choices.
+    """A compiled function; ``kernel[choice](*arguments)`` runs it.
 
-    Choices are hashable: a NumPy type, tags. For each set of them the types of the other arguments are looked
-    at once; later calls go straight to the machine code.
+    A choice is whatever hashable the types of the arguments depend on. They are looked at once for each;
+    later calls go straight to the machine code.
     """
 
-    def __init__(self, function: Callable, choices: int) -> None:
+    def __init__(self, function: Callable) -> None:
         kept = numba.config.CACHE_DIR
         numba.config.CACHE_DIR = str(cache_directory())  # read once, by the line below
         try:
-            self.dispatcher = njit(cache=True, nogil=True, error_model="numpy")(function)
+            self.dispatcher = njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function)
         finally:
             numba.config.CACHE_DIR = kept
-        self.choices = choices
-        self.entries: dict[Any, Callable] = {}
-        kernels.append(self)
+        self.entries: dict[Hashable, Callable] = {}
 
-    def __call__(self, *arguments: Any) -> Any:
-        choice = arguments[: self.choices]
-        entry = self.entries.get(choice)
-        if entry is None:
-            entry = self.entries[choice] = self.dispatcher.compile(tuple(map(numba.typeof, arguments)))
+    def __getitem__(self, choice: Hashable) -> Callable:
+        return self.entries.get(choice) or partial(self._first_call, choice)
+
+    def _first_call(self, choice: Hashable, *arguments: Any) -> Any:
+        entry = self.dispatcher.compile(tuple(map(numba.typeof, arguments)))
+        self.entries[choice] = entry
         return entry(*arguments)
 
 
-kernels: list[Kernel] = []
-
-
-def kernel(choices: int) -> Callable[[Callable], Kernel]:
+def kernel(function: Callable) -> Kernel:
     """Compile a function at its first call, without the GIL, and keep the machine code on disk."""
-    return lambda function: Kernel(function, choices)
+    return Kernel(function)

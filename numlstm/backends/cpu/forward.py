@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from numba.extending import overload
+from numba import literal_unroll
 
 from .arguments import Step
-from .compiling import inner, kernel
+from .compiling import kernel, once
 from .memory import copy_row, load_row, rows_at, slots_at, vector_bytes, zero_steps
 from .simd import splat, stack_bytes
 from .tags import equations_forward, gates_of, groups_of, load_values, store_values, width_of
 from .tile import TILE_BYTES, product_tile, tile_height
 
 
-@kernel(choices=2)
+@kernel
 def forward(
-    real, phases, panels, shape, x, initial, outputs, final, records, addresses, order, lengths, reverse, training,
+    real, phases, shape, x, initial, outputs, final, records, addresses, order, lengths, reverse, training,
     first, last,
 ):  # fmt: skip
     """Rows first <= m < last of a batch, from their first step to each one's last.
@@ -23,7 +23,7 @@ def forward(
     ----------
     real : type
         numpy.float32 or numpy.float64.
-    phases, panels : tuple of tag, tuple of Panels
+    phases : tuple of (tag, Panels)
         One for each phase of the cell.
     shape : Shape
     x : Rows
@@ -51,7 +51,8 @@ def forward(
         before = records.address + (s & records.wrap) * records.step
         now = records.address + ((s + 1) & records.wrap) * records.step
         step = Step(first, active, before, now, addresses, sources)
-        _phases(real, phases, panels, shape, records, step, training)
+        for each in literal_unroll(phases):
+            _phase(real, each[0], each[1], shape, records, step, training)
         for state in range(len(outputs)):
             output = outputs[state]
             if output.address:
@@ -62,7 +63,7 @@ def forward(
     _finish(real, shape, outputs, final, records, order, lengths, first, last)
 
 
-@inner
+@once
 def _start(real, shape, initial, records, order, first, last):
     """Initial states to the first record of every row."""
     for state in range(len(initial)):
@@ -73,7 +74,7 @@ def _start(real, shape, initial, records, order, first, last):
             load_row(real, slot, start.address + order[m] * start.row, count, shape.groups)
 
 
-@inner
+@once
 def _finish(real, shape, outputs, final, records, order, lengths, first, last):
     """Final states out of every row's last record; zeros to the outputs past a row's length."""
     for state in range(len(final)):
@@ -85,24 +86,7 @@ def _finish(real, shape, outputs, final, records, order, lengths, first, last):
                 zero_steps(real, outputs[state], order[m], lengths[m], shape.steps, shape.units)
 
 
-def _phases(real, phases, panels, shape, records, step, training):
-    """Every phase of a step in turn."""
-    raise NotImplementedError
-
-
-@overload(_phases)
-def _overload_phases(real, phases, panels, shape, records, step, training):
-    def one(real, phases, panels, shape, records, step, training):
-        _phase(real, phases[0], panels[0], shape, records, step, training)
-
-    def several(real, phases, panels, shape, records, step, training):
-        _phase(real, phases[0], panels[0], shape, records, step, training)
-        _phases(real, phases[1:], panels[1:], shape, records, step, training)
-
-    return one if len(phases) == 1 else several
-
-
-@inner
+@once
 def _phase(real, phase, panels, shape, records, step, training):
     """One phase of a step; panels outermost, so that each is read from far memory once."""
     scratch = stack_bytes(TILE_BYTES)

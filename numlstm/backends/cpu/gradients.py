@@ -36,7 +36,7 @@ def add_products(
 
     def add(first: int, last: int) -> None:
         copy = aligned(BLOCK * row_bytes, np.uint8)
-        weight_gradient(
+        weight_gradient[real, vectors](
             real, width(vectors), out, bias, address_of(a), block.inputs, *panels, address_of(copy), row_bytes,
             first, last,
         )  # fmt: skip

@@ -14,7 +14,7 @@ from .forward import forward
 from .gradients import add_products
 from .packing import LayerPacking
 from .products import transpose
-from .tags import phases, width
+from .tags import Tag, phases, width
 from .target import TILE_VECTORS, target
 
 CHUNK_ROWS = 512  # (step, row) pairs between two sums of weight gradients: their gate gradients stay in cache
@@ -28,6 +28,7 @@ class LayerWeights:
         self.packing, self.flat = packing, flat
         self.real = flat.dtype.type
         self.tags = phases(packing.cell)
+        self.choice = self.real, self.tags
         self.biases = [self._bias(blocks) for blocks in packing.phases]
         if training:
             _ = self.recurrent_transposed, self.input_transposed
@@ -39,13 +40,14 @@ class LayerWeights:
         return bias
 
     @cached_property
-    def panels(self) -> tuple[Panels, ...]:
+    def phases(self) -> tuple[tuple[Tag, Panels], ...]:
         """The weights as the forward kernel takes them."""
         start, size = address_of(self.flat), self.flat.itemsize
-        return tuple(
+        panels = (
             Panels(b.w.panels, start + b.w.start * size, start + b.r.start * size, address_of(bias), slot, now)
             for b, bias, (slot, now) in zip(self.packing.phases, self.biases, self.sources, strict=True)
         )
+        return tuple(zip(self.tags, panels, strict=True))
 
     @cached_property
     def sources(self) -> list[tuple[int, int]]:
@@ -70,7 +72,7 @@ class LayerWeights:
         first = 0
         for block in blocks:
             panels = self.flat[block.start : block.start + block.size].reshape(block.panels, block.inputs, -1)
-            transpose(self.real, panels, out, first)
+            transpose[self.real](panels, out, first)
             first += block.panels * block.columns
         return out
 
@@ -120,12 +122,12 @@ def layer_forward(weights: LayerWeights, x, initial, outputs, lengths, reverse, 
     final = tuple(np.empty((rows, packing.spec.hidden_size), dtype) for _ in packing.cell.states)
     addresses = np.empty(2 * rows, np.int64)
     arguments = (
-        weights.real, weights.tags, weights.panels, shape_of(packing, steps), rows_of(x),
+        weights.real, weights.phases, shape_of(packing, steps), rows_of(x),
         _each(initial), _each(outputs), _each(final), records, address_of(addresses), order, lengths,
         reverse, training,
     )  # fmt: skip
     flop = 2.0 * packing.columns * (packing.spec.input_size + packing.spec.hidden_size)
-    threads.run(lambda first, last: forward(*arguments, first, last), row_shards(lengths, flop))
+    threads.run(lambda first, last: forward[weights.choice](*arguments, first, last), row_shards(lengths, flop))
     return final, Tape(x, values, records, order, lengths, reverse) if training else None
 
 
@@ -170,12 +172,12 @@ class BackwardPass:
                 continue
             starts = np.cumsum(active) - active
             arguments = (
-                weights.real, width(TILE_VECTORS), weights.tags, transposed, wx,
+                weights.real, width(TILE_VECTORS), transposed, wx,
                 shape_of(self.packing, self.steps), chunk, starts, *outer, tape.records, carried,
                 tape.order, tape.lengths, tape.reverse,
             )  # fmt: skip
             steps = np.minimum(tape.lengths, last) - np.minimum(tape.lengths, chunk.first)
-            threads.run(lambda a, b, arguments=arguments: backward(*arguments, a, b), row_shards(steps, flop))
+            threads.run(lambda a, b, arguments=arguments: backward[weights.choice](*arguments, a, b), row_shards(steps, flop))
             self._add_weight_gradients(pairs)
         self._second_biases()
         return dinitial
@@ -187,7 +189,7 @@ class BackwardPass:
             address_of(rows[0]), address_of(rows[1]),
         )  # fmt: skip
 
-    def _transposed(self) -> tuple[Transposed, ...]:
+    def _transposed(self) -> tuple[tuple[Tag, Transposed], ...]:
         weights, slots = self.weights, self.packing.slots
         made, row = [], 0
         for index, blocks in enumerate(self.packing.phases):
@@ -201,7 +203,8 @@ class BackwardPass:
                 )
             )  # fmt: skip
             row += columns
-        return tuple(made)
+        # Backward, the last phase comes first.
+        return tuple(zip(weights.tags, made, strict=True))[::-1]
 
     def _add_weight_gradients(self, pairs: int) -> None:
         """Add a chunk's share to the gradients of all weights; each block of them belongs to one thread."""

@@ -9,8 +9,8 @@ from .compiling import kernel
 BLOCK = 1024
 
 
-@kernel(choices=1)
-def softmax_cross_entropy(real, scores, targets, gradient):
+@kernel
+def softmax_cross_entropy(scores, targets, gradient):
     """Mean cross-entropy of each row's softmax; overwrites `gradient`. All in float64 but what is stored."""
     rows, classes = scores.shape
     loss = 0.0
@@ -27,8 +27,8 @@ def softmax_cross_entropy(real, scores, targets, gradient):
     return loss / rows
 
 
-@kernel(choices=1)
-def global_norm(real, vector):
+@kernel
+def global_norm(vector):
     """Euclidean norm in float64; blocks bound the rounding of a long sum."""
     norm = 0.0
     for start in range(0, vector.size, BLOCK):
@@ -39,10 +39,10 @@ def global_norm(real, vector):
     return math.sqrt(norm)
 
 
-@kernel(choices=1)
-def adam_step(real, flat, gradient, mean, square, beta1, beta2, rate, epsilon, correction, scale):
+@kernel
+def adam_step(flat, gradient, mean, square, beta1, beta2, rate, epsilon, correction, scale):
     """Kingma & Ba 2015, algorithm 1; `rate` is alpha / (1 - beta1**t), `correction` 1 / sqrt(1 - beta2**t)."""
-    one = real(1)
+    one = type(beta1)(1)
     for i in range(flat.size):
         g = gradient[i] * scale
         mean[i] = beta1 * mean[i] + (one - beta1) * g

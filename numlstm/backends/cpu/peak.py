@@ -17,7 +17,7 @@ from .tile import TILE_BYTES, product_tile
 DEPTH, REPEATS = 64, 20000
 
 
-@kernel(choices=2)
+@kernel
 def _products(real, wide, rows, addresses, weights, depth, repeats):
     scratch = stack_bytes(TILE_BYTES)
     for _ in range(repeats):
@@ -33,7 +33,7 @@ def flops(count: int) -> float:
     arguments = np.float32, width(TILE_VECTORS), rows, address_of(addresses), address_of(weights), DEPTH, REPEATS
 
     def work(first, last):
-        _products(*arguments)
+        _products[np.float32](*arguments)
 
     with threads.limit_threads(count):
         threads.run(work, [(i, i + 1) for i in range(count)])

@@ -17,7 +17,7 @@ def copied_row_bytes(inputs: int, lanes: int, itemsize: int) -> int:
     return (inputs // lanes + 1) * lanes * itemsize + SPREAD
 
 
-@kernel(choices=2)
+@kernel
 def weight_gradient(real, width, out, bias, a, inputs, d, room, steps, copy, copy_row_bytes, first, last):
     """``out += sum over k of outer(a[k], d[k])``, ``bias += sum over k of d[k]``: a part of both.
 
@@ -73,7 +73,7 @@ def _copy_with_one(real, place, row, count):
     store(last + (one - keep_first(one, count % lanes)), place + whole * size)
 
 
-@kernel(choices=2)
+@kernel
 def product(real, wide, out, out_row, columns, start, w, a, a_row, inputs, addresses, first, last):
     """``out = start + a W`` for the rows first <= m < last.
 
@@ -103,8 +103,8 @@ def product(real, wide, out, out_row, columns, start, w, a, a_row, inputs, addre
             m += height
 
 
-@kernel(choices=1)
-def transpose(real, panels, out, first):
+@kernel
+def transpose(panels, out, first):
     """Turn packed weights round: (P, K, columns) to rows first, first + 1, ... of (Q, all columns, width numbers).
 
     Row ``first + p * columns + j`` of panel q holds the weights of column j from the inputs q * width, ...;

@@ -7,8 +7,11 @@ them, so a result does not depend on where in a batch its row stands.
 
 from __future__ import annotations
 
+from functools import partial
+
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .simd import I64, Layout, Vector
@@ -30,6 +33,23 @@ def tile_height(typing_context, width, rows):
         return chosen
 
     return types.intp(width, types.intp), generate
+
+
+def _call(builder, name, arguments, emit):
+    """Call a function of integers that `emit(builder, *arguments)` writes, once in a module.
+
+    Kept out of line, so that a kernel with several calls is compiled with one copy.
+    """
+    kind = ir.FunctionType(ir.VoidType(), [I64] * len(arguments))
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    if function.is_declaration:
+        function.linkage = "linkonce_odr"
+        function.attributes.add("noinline")
+        function.attributes.add("nounwind")
+        body = ir.IRBuilder(function.append_basic_block("entry"))
+        emit(body, *function.args)
+        body.ret_void()
+    builder.call(function, arguments)
 
 
 def _by_height(builder, vectors, rows, emit):
@@ -106,38 +126,36 @@ def product_tile(typing_context, real, width, rows, out, start, w, a, ak, v, b, 
     ak, bk : int
         Lengths of the two sums; 0 leaves one out.
     """
-    vector, wide = Vector(real.dtype), width.vectors
+    layout, wide = Layout.of(Vector(real.dtype)), width.vectors
 
     def generate(context, builder, signature, arguments):
-        _, _, rows, out, start, *terms = arguments
-        layout = Layout.of(vector)
-        size = layout.lanes * layout.bits // 8
-
-        def vector_at(address, index):
-            return builder.add(address, I64(index * size))
-
-        def emit(height):
-            sums = [layout.load(builder, vector_at(start, i)) for i in range(wide)] * height
-            for weights, addresses, steps in (terms[:3], terms[3:]):
-                sums = add_products(sums, height, weights, addresses, steps)
-            for index, value in enumerate(sums):
-                layout.store(builder, value, vector_at(out, index))
-
-        def add_products(sums, height, weights, addresses, steps):
-            numbers = _row_pointers(layout, builder, addresses, height)
-
-            def multiply(k, sums):
-                panel = builder.add(weights, builder.mul(k, I64(wide * size)))
-                factors = [layout.splat(builder, builder.load(builder.gep(number, [k]))) for number in numbers]
-                return outer_sums(layout, builder, panel, factors, sums, wide)
-
-            return _accumulate(builder, len(sums), sums, steps, multiply)
-
-        _by_height(builder, wide, rows, emit)
+        name = f"numlstm.product.{wide}.{layout.suffix}"
+        _call(builder, name, arguments[2:], partial(_emit_product, layout, wide))
         return context.get_dummy_value()
 
-    intp = types.intp
-    return types.void(real, width, *[intp] * 9), generate
+    return types.void(real, width, *[types.intp] * 9), generate
+
+
+def _emit_product(layout, wide, builder, rows, out, start, *terms):
+    size = layout.lanes * layout.bits // 8
+
+    def emit(height):
+        first = [layout.load(builder, builder.add(start, I64(i * size))) for i in range(wide)]
+        sums = add_products(add_products(first * height, height, *terms[:3]), height, *terms[3:])
+        for index, value in enumerate(sums):
+            layout.store(builder, value, builder.add(out, I64(index * size)))
+
+    def add_products(sums, height, weights, addresses, steps):
+        numbers = _row_pointers(layout, builder, addresses, height)
+
+        def multiply(k, sums):
+            panel = builder.add(weights, builder.mul(k, I64(wide * size)))
+            factors = [layout.splat(builder, builder.load(builder.gep(number, [k]))) for number in numbers]
+            return outer_sums(layout, builder, panel, factors, sums, wide)
+
+        return _accumulate(builder, len(sums), sums, steps, multiply)
+
+    _by_height(builder, wide, rows, emit)
 
 
 @intrinsic
@@ -152,32 +170,30 @@ def outer_tile(typing_context, real, width, rows, out, out_row, a, a_row, d, ste
     steps : int
         Length of the sum, at least 1; it starts from zero, so that a long sum is a sum of short ones.
     """
-    vector, wide = Vector(real.dtype), width.vectors
+    layout, wide = Layout.of(Vector(real.dtype)), width.vectors
 
     def generate(context, builder, signature, arguments):
-        _, _, rows, out, out_row, a, a_row, d, steps = arguments
-        layout = Layout.of(vector)
-        size = layout.lanes * layout.bits // 8
-
-        def emit(height):
-            def multiply(k, sums):
-                row = builder.add(a, builder.mul(k, a_row))
-                numbers = builder.inttoptr(row, layout.real.as_pointer())
-                factors = [
-                    layout.splat(builder, builder.load(builder.gep(numbers, [I64(r)]))) for r in range(height)
-                ]
-                gradients = builder.add(d, builder.mul(k, I64(wide * size)))
-                return outer_sums(layout, builder, gradients, factors, sums, wide)
-
-            start = [ir.Constant(layout.vector, None)] * (height * wide)
-            sums = _accumulate(builder, len(start), start, steps, multiply)
-            for index, value in enumerate(sums):
-                r, i = divmod(index, wide)
-                place = builder.add(out, builder.add(builder.mul(out_row, I64(r)), I64(i * size)))
-                layout.store(builder, builder.fadd(layout.load(builder, place), value), place)
-
-        _by_height(builder, wide, rows, emit)
+        name = f"numlstm.outer.{wide}.{layout.suffix}"
+        _call(builder, name, arguments[2:], partial(_emit_outer, layout, wide))
         return context.get_dummy_value()
 
-    intp = types.intp
-    return types.void(real, width, *[intp] * 7), generate
+    return types.void(real, width, *[types.intp] * 7), generate
+
+
+def _emit_outer(layout, wide, builder, rows, out, out_row, a, a_row, d, steps):
+    size = layout.lanes * layout.bits // 8
+
+    def emit(height):
+        def multiply(k, sums):
+            row = builder.inttoptr(builder.add(a, builder.mul(k, a_row)), layout.real.as_pointer())
+            factors = [layout.splat(builder, builder.load(builder.gep(row, [I64(r)]))) for r in range(height)]
+            gradients = builder.add(d, builder.mul(k, I64(wide * size)))
+            return outer_sums(layout, builder, gradients, factors, sums, wide)
+
+        start = [ir.Constant(layout.vector, None)] * (height * wide)
+        for index, value in enumerate(_accumulate(builder, len(start), start, steps, multiply)):
+            r, i = divmod(index, wide)
+            place = builder.add(out, builder.add(builder.mul(out_row, I64(r)), I64(i * size)))
+            layout.store(builder, builder.fadd(layout.load(builder, place), value), place)
+
+    _by_height(builder, wide, rows, emit)
