@@ -1,1 +1,51 @@
-"""Long Short-Term Memory networks on Numba."""
+"""Long Short-Term Memory networks on Numba, for people who use scikit-learn.
+
+Attributes load when they are first used: a layer needs no scikit-learn, and nothing here needs CUDA.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0.dev0"
+
+if TYPE_CHECKING:
+    from .backends.contract import BackendUnavailableError, UnsupportedError
+    from .backends.dispatch import get_backend, set_backend, use_backend
+    from .config import show_config
+    from .estimators import LSTMClassifier
+    from .layers import LSTM
+
+_homes = {
+    "LSTM": ".layers",
+    "LSTMClassifier": ".estimators",
+    "BackendUnavailableError": ".backends.contract",
+    "UnsupportedError": ".backends.contract",
+    "get_backend": ".backends.dispatch",
+    "set_backend": ".backends.dispatch",
+    "use_backend": ".backends.dispatch",
+    "show_config": ".config",
+}
+
+__all__ = [
+    "LSTM",
+    "BackendUnavailableError",
+    "LSTMClassifier",
+    "UnsupportedError",
+    "get_backend",
+    "set_backend",
+    "show_config",
+    "use_backend",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _homes:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_homes[name], __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_homes])

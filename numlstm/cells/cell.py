@@ -80,7 +80,9 @@ class Cell:
         known = {state + PREVIOUS for state in self.states}
         for phase in self.phases:
             if phase.source not in known:
-                raise ValueError(f"cell {self.name!r}: source {phase.source!r} is not known yet; known: {sorted(known)}")
+                raise ValueError(
+                    f"cell {self.name!r}: source {phase.source!r} is not known yet; known: {sorted(known)}"
+                )
             if missing := set(phase.reads) - known:
                 raise ValueError(f"cell {self.name!r}: reads {sorted(missing)} before they are given")
             if again := known & {*phase.gives, *phase.keeps}:

@@ -362,9 +362,7 @@ def test_what_is_optional():
 def toy_step(weights, x, states):
     """One gate and three states: h, the sum of all h, and what that sum was, less itself."""
     h_prev, total, late = states
-    h = np.tanh(
-        x @ weights["weight_ih"].T + h_prev @ weights["weight_hh"].T + weights["bias_ih"] + weights["bias_hh"]
-    )
+    h = np.tanh(x @ weights["weight_ih"].T + h_prev @ weights["weight_hh"].T + weights["bias_ih"] + weights["bias_hh"])
     return (h, total + h, total - late), (x, h_prev, h)
 
 
@@ -478,9 +476,7 @@ def test_softmax_cross_entropy():
     scores = np.random.default_rng(5).normal(0.0, 3.0, (6, 4))
     targets = np.array([0, 3, 1, 1, 2, 0])
     loss, dscores = BACKEND.softmax_cross_entropy(scores, targets)
-    by_hand = [
-        math.log(sum(math.exp(s) for s in row)) - row[k] for row, k in zip(scores, targets, strict=True)
-    ]
+    by_hand = [math.log(sum(math.exp(s) for s in row)) - row[k] for row, k in zip(scores, targets, strict=True)]
     assert isinstance(loss, float)
     assert loss == pytest.approx(sum(by_hand) / 6, rel=1e-13)
     assert_close(dscores, differences(lambda: BACKEND.softmax_cross_entropy(scores, targets)[0], scores))

@@ -115,9 +115,7 @@ def _phase(real, wide, phase, weights, shape, chunk, records, gradients, step):
     target = _target(weights, step) + weights.target_slot * gradients.slot
     slots_at(chunk.places, target, gradients.row, step.first, step.active)
     count = shape.groups * lanes_of(real)
-    _back_product(
-        real, wide, weights.r, weights.row, weights.columns, count, weights.overwrites, chunk, step
-    )
+    _back_product(real, wide, weights.r, weights.row, weights.columns, count, weights.overwrites, chunk, step)
 
 
 @once

@@ -145,4 +145,3 @@ def _lower(function, emit):
 _lower(exp, emit_exp)
 _lower(elementary.sigmoid, emit_sigmoid)
 _lower(elementary.tanh, emit_tanh)
-

@@ -177,7 +177,9 @@ class BackwardPass:
                 tape.order, tape.lengths, tape.reverse,
             )  # fmt: skip
             steps = np.minimum(tape.lengths, last) - np.minimum(tape.lengths, chunk.first)
-            threads.run(lambda a, b, arguments=arguments: backward[weights.choice](*arguments, a, b), row_shards(steps, flop))
+            threads.run(
+                lambda a, b, arguments=arguments: backward[weights.choice](*arguments, a, b), row_shards(steps, flop)
+            )
             self._add_weight_gradients(pairs)
         self._second_biases()
         return dinitial

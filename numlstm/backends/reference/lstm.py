@@ -54,18 +54,14 @@ class Saved(NamedTuple):
 def step(weights: Weights, x: np.ndarray, states: States) -> tuple[States, Saved]:
     """One step forward: equations (1) to (6)."""
     y_prev, c_prev = states
-    bar = (
-        x @ weights["weight_ih"].T + y_prev @ weights["weight_hh"].T + weights["bias_ih"] + weights["bias_hh"]
-    )
+    bar = x @ weights["weight_ih"].T + y_prev @ weights["weight_hh"].T + weights["bias_ih"] + weights["bias_hh"]
     i_bar, f_bar, z_bar, o_bar = np.split(bar, 4, axis=1)  # PyTorch's order of the row blocks
     c = np.tanh(z_bar) * expit(i_bar) + c_prev * expit(f_bar)
     y = np.tanh(c) * expit(o_bar)
     return (y, c), Saved(x, y_prev, c_prev, z_bar, i_bar, f_bar, o_bar, c)
 
 
-def step_backward(
-    weights: Weights, saved: Saved, dstates: States
-) -> tuple[np.ndarray, States, dict[str, np.ndarray]]:
+def step_backward(weights: Weights, saved: Saved, dstates: States) -> tuple[np.ndarray, States, dict[str, np.ndarray]]:
     """One step back: equations (8) to (16).
 
     ``dstates`` holds δy of (7), and the last term of (9) plus any gradient that c has from outside. The

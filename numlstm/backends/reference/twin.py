@@ -62,6 +62,4 @@ def get_twin(name: str) -> Twin:
     try:
         return _registry[name]
     except KeyError:
-        raise ValueError(
-            f"cell must be one with a reference twin, {sorted(_registry)}, got {name!r}"
-        ) from None
+        raise ValueError(f"cell must be one with a reference twin, {sorted(_registry)}, got {name!r}") from None

@@ -1,0 +1,186 @@
+"""What users pass as sequences, made into one padded batch; and the errors where it cannot be."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+def as_numbers(value: Any, name: str, dtype: str | None = None) -> np.ndarray:
+    """A numeric array, in `dtype` if one is given.
+
+    Raises
+    ------
+    TypeError
+        If it holds anything but real numbers.
+    ValueError
+        If it is ragged.
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name} must be a rectangular array of numbers, got rows of unequal length") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def check_integer(value: Any, name: str, least: int) -> int:
+    """`value` as an int of at least `least`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no integer, or too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer, got {type(value).__name__}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return int(value)
+
+
+def check_real(value: Any, name: str, low: float, high: float) -> float:
+    """`value` as a float in ``low <= value < high``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no number, or outside.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    if not low <= value < high:
+        raise ValueError(f"{name} must be in [{low}, {high}), got {value}")
+    return float(value)
+
+
+def check_option(value: Any, name: str, options: Sequence[str]) -> str:
+    """`value` if it is one of `options`.
+
+    Raises
+    ------
+    ValueError
+        If not; the message names them all.
+    """
+    if value not in options:
+        raise ValueError(f"{name} must be one of {list(options)}, got {value!r}")
+    return value
+
+
+def check_flag(value: Any, name: str) -> bool:
+    """`value` as a bool.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sequences as backends take them.
+
+    Attributes
+    ----------
+    x : array, shape (N, T, D)
+        Padded with zeros.
+    lengths : int64 array, shape (N,), or None
+        Steps of each row; None where all have T.
+    form : {"batch", "single", "list"}
+        How the user passed it.
+    """
+
+    x: np.ndarray
+    lengths: np.ndarray | None
+    form: str
+
+    def restore(self, array: np.ndarray) -> Any:
+        """An (N, T, .) array in the form that the user passed."""
+        if self.form == "single":
+            return array[0]
+        if self.form == "list":
+            lengths = self.x.shape[1:2] * len(self.x) if self.lengths is None else self.lengths
+            return [row[:length] for row, length in zip(array, lengths, strict=True)]
+        return array
+
+
+def check_lengths(lengths: Any, rows: int, steps: int) -> np.ndarray | None:
+    """`lengths` as an int64 array, or None where every row has all `steps`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not `rows` integers in 1..steps.
+    """
+    if lengths is None:
+        return None
+    array = np.asarray(lengths)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"lengths must hold integers, got dtype {array.dtype}")
+    if array.shape != (rows,):
+        raise ValueError(f"lengths must have shape ({rows},), one for each sequence, got {array.shape}")
+    if array.min() < 1 or array.max() > steps:
+        wrong = array[(array < 1) | (array > steps)][0]
+        raise ValueError(f"lengths must be in 1..{steps}, the steps of x, got {wrong}")
+    return None if (array == steps).all() else array.astype(np.int64)
+
+
+def pad(sequences: Sequence[Any], dtype: str, name: str = "x") -> tuple[np.ndarray, np.ndarray]:
+    """Sequences of shape (T_i, D) as one (N, T, D) array, zeros at the end, and their lengths.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the sequence that is empty, not two-dimensional, of another D, or not numeric.
+    """
+    if not len(sequences):
+        raise ValueError(f"{name} must hold at least one sequence, got none")
+    arrays = [as_numbers(sequence, f"{name}[{i}]") for i, sequence in enumerate(sequences)]
+    for i, array in enumerate(arrays):
+        if array.ndim != 2 or not len(array):
+            raise ValueError(f"{name}[{i}] must have shape (steps, features) with at least one step, got {array.shape}")
+        if array.shape[1] != arrays[0].shape[1]:
+            raise ValueError(
+                f"{name}[{i}] has {array.shape[1]} features, but {name}[0] has {arrays[0].shape[1]}; all must agree"
+            )
+    lengths = np.array([len(array) for array in arrays], np.int64)
+    padded = np.zeros((len(arrays), lengths.max(), arrays[0].shape[1]), dtype)
+    for row, array in zip(padded, arrays, strict=True):
+        row[: len(array)] = array
+    return padded, lengths
+
+
+def as_batch(x: Any, lengths: Any, features: int, dtype: str) -> Batch:
+    """An (N, T, D) array, a (T, D) array, or a list of (T_i, D) arrays as a `Batch`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the parameter, what was expected and what came.
+    """
+    if isinstance(x, list | tuple):
+        if lengths is not None:
+            raise ValueError("lengths must be None when x is a list: its sequences have lengths of their own")
+        padded, own = pad(x, dtype)
+        batch = Batch(padded, check_lengths(own, *padded.shape[:2]), "list")
+    else:
+        array = as_numbers(x, "x", dtype)
+        if array.ndim not in (2, 3):
+            raise ValueError(f"x must have shape (N, T, {features}) or (T, {features}), got {array.shape}")
+        form = "single" if array.ndim == 2 else "batch"
+        array = array[None] if form == "single" else array
+        if 0 in array.shape[:2]:
+            raise ValueError(f"x must hold at least one sequence of at least one step, got shape {np.shape(x)}")
+        batch = Batch(array, check_lengths(lengths, *array.shape[:2]), form)
+    if batch.x.shape[2] != features:
+        raise ValueError(f"x must have {features} features (input_size) on its last axis, got {batch.x.shape[2]}")
+    return batch

@@ -1,0 +1,165 @@
+"""Layers on top of one another, in one direction or two: written once, over the backend contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from .. import cells
+from ..backends.contract import Array, Backend, LayerSpec
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The shape of a stack of recurrent layers."""
+
+    cell: str
+    input_size: int
+    hidden_size: int
+    num_layers: int = 1
+    bias: bool = True
+    bidirectional: bool = False
+    dropout: float = 0.0
+    dtype: str = "float32"
+
+    @property
+    def directions(self) -> int:
+        """1 or 2."""
+        return 1 + self.bidirectional
+
+    @property
+    def output_size(self) -> int:
+        """Features of the output: hidden units of all directions."""
+        return self.hidden_size * self.directions
+
+    @property
+    def states(self) -> int:
+        """Number of states of the cell."""
+        return len(cells.get(self.cell).states)
+
+    @cached_property
+    def specs(self) -> dict[str, LayerSpec]:
+        """A layer in one direction for each suffix of parameter names, ``_l0``, ``_l0_reverse``, ``_l1``, ..."""
+        specs = {}
+        for layer in range(self.num_layers):
+            inputs = self.output_size if layer else self.input_size
+            for suffix in ("", "_reverse")[: self.directions]:
+                specs[f"_l{layer}{suffix}"] = LayerSpec(self.cell, inputs, self.hidden_size, self.bias, self.dtype)
+        return specs
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every parameter, by PyTorch's name."""
+        return {name + suffix: shape for suffix, spec in self.specs.items() for name, shape in spec.shapes.items()}
+
+    # Flat vectors -----------------------------------------------------------------------------------------
+
+    def size(self, backend: Backend) -> int:
+        """Length of the flat vector of all parameters."""
+        return sum(backend.size(spec) for spec in self.specs.values())
+
+    def slices(self, backend: Backend) -> dict[str, slice]:
+        """The part of the flat vector that belongs to each suffix."""
+        slices, start = {}, 0
+        for suffix, spec in self.specs.items():
+            slices[suffix] = slice(start, start := start + backend.size(spec))
+        return slices
+
+    def pack(self, backend: Backend, parameters: Mapping[str, np.ndarray], flat: Array) -> None:
+        """Write named parameters to a flat vector."""
+        for suffix, part in self.slices(backend).items():
+            spec = self.specs[suffix]
+            backend.pack(spec, {name: parameters[name + suffix] for name in spec.shapes}, flat[part])
+
+    def unpack(self, backend: Backend, flat: Array) -> dict[str, np.ndarray]:
+        """Named parameters from a flat vector."""
+        return {
+            name + suffix: value
+            for suffix, part in self.slices(backend).items()
+            for name, value in backend.unpack(self.specs[suffix], flat[part]).items()
+        }
+
+    def prepare(self, backend: Backend, flat: Array, training: bool) -> list[Any]:
+        """The weights of each layer and direction, as `forward` takes them."""
+        slices = self.slices(backend)
+        return [backend.prepare(spec, flat[slices[suffix]], training) for suffix, spec in self.specs.items()]
+
+    # Computing --------------------------------------------------------------------------------------------
+
+    def dropout_masks(self, rows: int, steps: int, rng: np.random.Generator) -> list[np.ndarray]:
+        """What the output of each layer but the last is multiplied with: 0, or 1 / (1 - dropout)."""
+        keep = 1.0 - self.dropout
+        scale = np.dtype(self.dtype).type(1.0 / keep)
+        shape = rows, steps, self.output_size
+        return [(rng.random(shape, np.float32) < keep) * scale for _ in range(self.num_layers - 1)]
+
+    def forward(
+        self,
+        backend: Backend,
+        weights: Sequence[Any],
+        x: Array,
+        initial: Sequence[Array] | None,
+        lengths: np.ndarray | None,
+        *,
+        masks: Sequence[np.ndarray] = (),
+        training: bool = False,
+    ) -> tuple[Array, list[tuple[Array, ...]], list[Any]]:
+        """Outputs of the last layer; final states and, for `training`, the tape of each layer and direction."""
+        rows, steps, units = *x.shape[:2], self.hidden_size
+        final, tapes = [], []
+        for layer in range(self.num_layers):
+            y = backend.empty((rows, steps, self.output_size), self.dtype)
+            for direction in range(self.directions):
+                index = layer * self.directions + direction
+                start = [None] * self.states if initial is None else [state[index] for state in initial]
+                outputs = [y[..., direction * units : (direction + 1) * units], *[None] * (self.states - 1)]
+                states, tape = backend.sequence_forward(
+                    weights[index], x, start, outputs, lengths=lengths, reverse=direction == 1, training=training
+                )
+                final.append(states)
+                tapes.append(tape)
+            x = backend.multiply(y, backend.to_device(masks[layer], self.dtype)) if layer < len(masks) else y
+        return x, final, tapes
+
+    def backward(
+        self,
+        backend: Backend,
+        weights: Sequence[Any],
+        tapes: Sequence[Any],
+        shape: tuple[int, int],
+        dy: Array | None,
+        dfinal: Sequence[Sequence[Array | None]],
+        gradient: Array,
+        *,
+        masks: Sequence[np.ndarray] = (),
+        input_gradient: bool = True,
+    ) -> tuple[Array | None, list[tuple[Array, ...]]]:
+        """Gradients of the input (if asked for) and of the initial states; those of parameters to `gradient`.
+
+        `shape` is (N, T); `dfinal` holds the gradients of the final states of each layer and direction.
+        """
+        slices, units = list(self.slices(backend).values()), self.hidden_size
+        dinitial: list[tuple[Array, ...]] = [()] * len(slices)
+        for layer in reversed(range(self.num_layers)):
+            if dy is not None and layer < len(masks):
+                dy = backend.multiply(dy, backend.to_device(masks[layer], self.dtype))
+            dx = None
+            for direction in range(self.directions):
+                index = layer * self.directions + direction
+                part = None if dy is None else dy[..., direction * units : (direction + 1) * units]
+                inputs = list(self.specs.values())[index].input_size
+                own = backend.empty((*shape, inputs), self.dtype) if layer or input_gradient else None
+                dinitial[index] = backend.sequence_backward(
+                    weights[index], tapes[index], [part, *[None] * (self.states - 1)], dfinal[index],
+                    gradient[slices[index]], own,
+                )  # fmt: skip
+                if dx is None:
+                    dx = own
+                elif own is not None:
+                    backend.add(dx, own)
+            dy = dx
+        return dy, dinitial
