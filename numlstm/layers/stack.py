@@ -97,6 +97,11 @@ class Stack:
         shape = rows, steps, self.output_size
         return [(rng.random(shape, np.float32) < keep) * scale for _ in range(self.num_layers - 1)]
 
+    def part(self, y: Array | None, direction: int) -> Array | None:
+        """The features of one direction, in place."""
+        units = self.hidden_size
+        return None if y is None else y[..., direction * units : (direction + 1) * units]
+
     def forward(
         self,
         backend: Backend,
@@ -107,16 +112,21 @@ class Stack:
         *,
         masks: Sequence[np.ndarray] = (),
         training: bool = False,
-    ) -> tuple[Array, list[tuple[Array, ...]], list[Any]]:
-        """Outputs of the last layer; final states and, for `training`, the tape of each layer and direction."""
-        rows, steps, units = *x.shape[:2], self.hidden_size
+        last_outputs: bool = True,
+    ) -> tuple[Array | None, list[tuple[Array, ...]], list[Any]]:
+        """Outputs of the last layer (if asked for), and final states and tape of each layer and direction.
+
+        Tapes are None unless `training`.
+        """
+        rows, steps = x.shape[:2]
         final, tapes = [], []
         for layer in range(self.num_layers):
-            y = backend.empty((rows, steps, self.output_size), self.dtype)
+            wanted = last_outputs or layer < self.num_layers - 1
+            y = backend.empty((rows, steps, self.output_size), self.dtype) if wanted else None
             for direction in range(self.directions):
                 index = layer * self.directions + direction
                 start = [None] * self.states if initial is None else [state[index] for state in initial]
-                outputs = [y[..., direction * units : (direction + 1) * units], *[None] * (self.states - 1)]
+                outputs = [self.part(y, direction), *[None] * (self.states - 1)]
                 states, tape = backend.sequence_forward(
                     weights[index], x, start, outputs, lengths=lengths, reverse=direction == 1, training=training
                 )
@@ -142,7 +152,7 @@ class Stack:
 
         `shape` is (N, T); `dfinal` holds the gradients of the final states of each layer and direction.
         """
-        slices, units = list(self.slices(backend).values()), self.hidden_size
+        slices = list(self.slices(backend).values())
         dinitial: list[tuple[Array, ...]] = [()] * len(slices)
         for layer in reversed(range(self.num_layers)):
             if dy is not None and layer < len(masks):
@@ -150,7 +160,7 @@ class Stack:
             dx = None
             for direction in range(self.directions):
                 index = layer * self.directions + direction
-                part = None if dy is None else dy[..., direction * units : (direction + 1) * units]
+                part = self.part(dy, direction)
                 inputs = list(self.specs.values())[index].input_size
                 own = backend.empty((*shape, inputs), self.dtype) if layer or input_gradient else None
                 dinitial[index] = backend.sequence_backward(

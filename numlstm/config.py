@@ -1,0 +1,55 @@
+"""What this installation computes with: for bug reports, and for users who wonder."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "scikit-learn", "tqdm", "numba-cuda", "torch", "onnxruntime")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def configuration() -> dict[str, str]:
+    """What `show_config` prints, by name."""
+    from . import __version__
+    from .backends.cpu.compiling import cache_directory
+    from .backends.cpu.target import TILE_VECTORS, target
+    from .backends.cpu.threads import available_cores, thread_count
+    from .backends.dispatch import NO_CUDA, VARIABLE, get_backend
+
+    unit = target()
+    lanes = f"{unit.lanes(32)} of float32, {unit.lanes(64)} of float64"
+    return {
+        "numlstm": __version__,
+        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        **{package: _version(package) for package in PACKAGES},
+        "backend": f"{get_backend()} ({VARIABLE}={os.environ.get(VARIABLE, '')})",
+        "cpu": f"{unit.cpu}, {unit.instructions}{'' if unit.fma else ', no FMA'}",
+        "lanes": lanes,
+        "tile": f"{unit.tile_rows(TILE_VECTORS)[0]} rows of {TILE_VECTORS} vectors",
+        "threads": f"{thread_count()} (cores for this process: {len(available_cores())})",
+        "kernel cache": str(cache_directory()),
+        "gpu": f"none used: {NO_CUDA}",
+    }
+
+
+def show_config() -> None:
+    """Print versions, CPU features, lanes, tile, threads, cache directory, and the GPU or why there is none.
+
+    ``python -m numlstm`` prints the same.
+
+    Examples
+    --------
+    >>> import numlstm
+    >>> numlstm.show_config()
+    numlstm          ...
+    """
+    for name, value in configuration().items():
+        print(f"{name:<16} {value}")

@@ -1,0 +1,1 @@
+"""Training: batches, networks on flat parameter vectors, optimizers, the fit loop."""
