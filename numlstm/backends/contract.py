@@ -147,8 +147,14 @@ class Backend(ABC):
     def prepare(self, spec: Spec, flat: Array, training: bool = False) -> Any:
         """What the functions below take as `weights`: a view of `flat`, with what is derived from it.
 
-        It holds as long as `flat` is not changed. `training` says that a backward pass will follow.
+        Without `training` it serves any number of threads, as long as `flat` is not changed. With it, it
+        belongs to one caller, who calls `refresh` after each change of `flat`; its buffers are reused, so a
+        tape holds until the next `sequence_forward` with these weights.
         """
+
+    @abstractmethod
+    def refresh(self, weights: Any) -> Any:
+        """The weights to use, instead of `weights`, now that the flat vector has changed."""
 
     # Recurrent layers -------------------------------------------------------------------------------------
 

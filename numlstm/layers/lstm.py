@@ -11,7 +11,17 @@ import numpy as np
 from ..backends.contract import Array, Backend
 from ..backends.dispatch import backend_for, check_name
 from .initial import INITIALISERS
-from .sequences import Batch, as_batch, as_numbers, check_flag, check_integer, check_option, check_real
+from .sequences import (
+    Batch,
+    as_batch,
+    as_numbers,
+    check_flag,
+    check_integer,
+    check_option,
+    check_real,
+    check_rng,
+    check_tuple,
+)
 from .stack import Stack
 from .stream import Stream
 
@@ -117,7 +127,7 @@ class LSTM:
         )
         self.backend = None if backend is None else check_name(backend)
         initialise = INITIALISERS[check_option(init, "init", list(INITIALISERS))]
-        rng = np.random.default_rng(random_state)
+        rng = check_rng(random_state, "random_state")
         parameters = {
             name + suffix: value
             for suffix, spec in self._stack.specs.items()
@@ -183,7 +193,7 @@ class LSTM:
         ValueError
             If names are missing or unknown, or a shape is wrong; nothing is changed then.
         TypeError
-            If an array is not numeric.
+            If it is no mapping, or an array is not numeric.
 
         Examples
         --------
@@ -191,10 +201,12 @@ class LSTM:
         >>> a, b = LSTM(3, 5, random_state=0), LSTM(3, 5, random_state=1)
         >>> b.set_parameters(a.parameters)
         """
+        if not isinstance(parameters, Mapping):
+            raise TypeError(f"parameters must be a mapping of names to arrays, got {type(parameters).__name__}")
         shapes = self._stack.shapes
         if missing := sorted(shapes.keys() - parameters.keys()):
             raise ValueError(f"parameters must hold {missing}, which are missing")
-        if unknown := sorted(parameters.keys() - shapes.keys()):
+        if unknown := sorted(parameters.keys() - shapes.keys(), key=str):
             raise ValueError(f"parameters must be among {list(shapes)}, got {unknown}")
         new = {}
         for name, shape in shapes.items():
@@ -292,7 +304,7 @@ class LSTM:
         initial = self._initial(state, batch, backend)
         masks = []
         if check_flag(training, "training") and stack.dropout:
-            masks = stack.dropout_masks(*batch.x.shape[:2], np.random.default_rng(rng))
+            masks = stack.dropout_masks(*batch.x.shape[:2], check_rng(rng, "rng"))
         weights = self._prepared(backend)
         x_in = backend.to_device(batch.x, self.dtype)
         y, final, tapes = stack.forward(backend, weights, x_in, initial, batch.lengths, masks=masks, training=True)
@@ -345,10 +357,8 @@ class LSTM:
         shape: tuple[int, ...] = (layers, len(batch.x), self.hidden_size)
         given = (layers, self.hidden_size) if batch.form == "single" else shape
         names = ("h_0", "c_0")
-        if not isinstance(state, list | tuple) or len(state) != len(names):
-            raise ValueError(f"state must be a tuple (h_0, c_0), got {type(state).__name__}")
         arrays = []
-        for array, name in zip(state, names, strict=True):
+        for array, name in zip(check_tuple(state, "state", names), names, strict=True):
             array = as_numbers(array, f"state: {name}", self.dtype)
             if array.shape != given:
                 raise ValueError(f"state: {name} must have shape {given}, got {array.shape}")
@@ -366,11 +376,10 @@ class LSTM:
         layers = self.num_layers * self._stack.directions
         if dstate is None:
             return [[None, None]] * layers
-        if not isinstance(dstate, list | tuple) or len(dstate) != len(states):
-            raise ValueError(f"dstate must be a tuple (dh_n, dc_n), got {type(dstate).__name__}")
+        names = ("dh_n", "dc_n")
         checked = [
-            _gradient(array, name, state.shape, self.dtype)
-            for array, name, state in zip(dstate, ("dstate: dh_n", "dstate: dc_n"), states, strict=True)
+            _gradient(array, f"dstate: {name}", state.shape, self.dtype)
+            for array, name, state in zip(check_tuple(dstate, "dstate", names), names, states, strict=True)
         ]
         return [
             [

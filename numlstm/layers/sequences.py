@@ -25,7 +25,8 @@ def as_numbers(value: Any, name: str, dtype: str | None = None) -> np.ndarray:
     except ValueError:
         raise ValueError(f"{name} must be a rectangular array of numbers, got rows of unequal length") from None
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+        got = f"dtype {array.dtype}" if array.ndim else type(value).__name__
+        raise TypeError(f"{name} must hold real numbers, got {got}")
     return array if dtype is None else array.astype(dtype, copy=False)
 
 
@@ -60,16 +61,16 @@ def check_real(value: Any, name: str, low: float, high: float) -> float:
 
 
 def check_option(value: Any, name: str, options: Sequence[str]) -> str:
-    """`value` if it is one of `options`.
+    """The one of `options` that `value` is.
 
     Raises
     ------
     ValueError
         If not; the message names them all.
     """
-    if value not in options:
+    if not isinstance(value, str) or value not in options:
         raise ValueError(f"{name} must be one of {list(options)}, got {value!r}")
-    return value
+    return options[options.index(value)]
 
 
 def check_flag(value: Any, name: str) -> bool:
@@ -83,6 +84,37 @@ def check_flag(value: Any, name: str) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return bool(value)
+
+
+def check_tuple(value: Any, name: str, parts: Sequence[str]) -> Sequence[Any]:
+    """`value` if it is a tuple or list with an entry for each of `parts`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither, or of another length.
+    """
+    expected = f"{name} must be a tuple ({', '.join(parts)})"
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"{expected}, got {type(value).__name__}")
+    if len(value) != len(parts):
+        raise ValueError(f"{expected}, got length {len(value)}")
+    return value
+
+
+def check_rng(value: Any, name: str) -> np.random.Generator:
+    """A source of random numbers: `value` itself, or made from that seed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither a generator nor a seed.
+    """
+    try:
+        return np.random.default_rng(value)
+    except (TypeError, ValueError) as error:
+        expected = "a non-negative integer, a numpy.random.Generator or None"
+        raise type(error)(f"{name} must be {expected}, got {value!r}") from None
 
 
 @dataclass(frozen=True)
@@ -123,7 +155,7 @@ def check_lengths(lengths: Any, rows: int, steps: int) -> np.ndarray | None:
     """
     if lengths is None:
         return None
-    array = np.asarray(lengths)
+    array = as_numbers(lengths, "lengths")
     if array.dtype.kind not in "iu":
         raise TypeError(f"lengths must hold integers, got dtype {array.dtype}")
     if array.shape != (rows,):

@@ -6,15 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from .. import cells
 from ..backends.contract import Backend
-from .sequences import as_numbers
+from .sequences import as_numbers, check_tuple
 from .stack import Stack
 
 
 class Stream:
     """A snapshot of a layer that takes one step of every stream at a call, and remembers the state.
 
-    Made by `LSTM.stream`. Not for several threads at once: make one for each.
+    Made by `LSTM.stream`. Not for several threads at once: make one for each. Not to be pickled or copied, as it
+    refers to a backend's memory: keep its `state`, and give that to another stream of the same layer.
 
     Examples
     --------
@@ -29,6 +31,9 @@ class Stream:
         self._stack, self._backend, self._weights = stack, backend, weights
         self.batch_size = batch_size
         self.reset()
+
+    def __getstate__(self) -> None:
+        raise TypeError("a Stream cannot be pickled or copied; set the state of another stream to its state")
 
     def reset(self) -> None:
         """Forget: all states are zero again."""
@@ -49,11 +54,14 @@ class Stream:
     @state.setter
     def state(self, value: Any) -> None:
         shape = (self._stack.num_layers, self.batch_size, self._stack.hidden_size)
-        arrays = [as_numbers(array, f"state[{i}]", self._stack.dtype) for i, array in enumerate(value)]
-        if [array.shape for array in arrays] != [shape] * self._stack.states:
-            got = [array.shape for array in arrays]
-            raise ValueError(f"state must be {self._stack.states} arrays of shape {shape}, got {got}")
-        self._states = [self._backend.to_device(array.copy(), self._stack.dtype) for array in arrays]
+        names = cells.get(self._stack.cell).states
+        arrays = []
+        for array, name in zip(check_tuple(value, "state", names), names, strict=True):
+            array = as_numbers(array, f"state: {name}", self._stack.dtype)
+            if array.shape != shape:
+                raise ValueError(f"state: {name} must have shape {shape}, got {array.shape}")
+            arrays.append(self._backend.to_device(array.copy(), self._stack.dtype))
+        self._states = arrays
 
     def step(self, x_t: Any, out: np.ndarray | None = None) -> np.ndarray:
         """Take one step.
@@ -81,8 +89,8 @@ class Stream:
         if (x[None] if single else x).shape != shape:
             raise ValueError(f"x_t must have shape {shape}, got {np.shape(x_t)}")
         y_shape = (stack.hidden_size,) if single else (self.batch_size, stack.hidden_size)
-        if out is not None and (out.shape != y_shape or out.dtype != stack.dtype):
-            raise ValueError(f"out must have shape {y_shape} and dtype {stack.dtype}, got {out.shape}, {out.dtype}")
+        if out is not None:
+            _check_out(out, y_shape, stack.dtype)
         x = backend.to_device(x.reshape(self.batch_size, 1, -1), stack.dtype)
         _, final, _ = stack.forward(backend, self._weights, x, self._states, None)
         for index, states in enumerate(final):
@@ -93,3 +101,13 @@ class Stream:
             return y
         out[...] = y
         return out
+
+
+def _check_out(out: Any, shape: tuple[int, ...], dtype: str) -> None:
+    """An error, before anything changes, if results cannot be written to `out`."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
+    if out.shape != shape or out.dtype != dtype:
+        raise ValueError(f"out must have shape {shape} and dtype {dtype}, got {out.shape} and {out.dtype}")
+    if not out.flags.writeable:
+        raise ValueError("out must be writeable, got a read-only array")

@@ -55,6 +55,7 @@ def train(
         If the loss is no longer finite.
     """
     gradient = backend.zeros(flat.shape, str(flat.dtype))
+    weights = network.prepare(backend, flat, training=True)
     curve: list[float] = []
     with tqdm(range(epochs), desc="fit", unit="epoch", disable=not verbose) as bar:
         try:
@@ -63,12 +64,13 @@ def train(
                 for rows in shuffled(len(sequences), batch_size, rng):
                     batch = sequences.take(rows)
                     x = backend.to_device(batch.x, network.stack.dtype)
-                    loss = network.loss_and_gradient(backend, flat, gradient, x, batch.lengths, targets[rows], rng)
+                    loss = network.loss_and_gradient(backend, weights, gradient, x, batch.lengths, targets[rows], rng)
                     if not math.isfinite(loss):
                         raise FloatingPointError(
                             f"the loss became {loss} in epoch {len(curve) + 1}; scale X, or lower learning_rate_init"
                         )
                     optimizer.step(gradient)
+                    weights = network.refresh(backend, weights)
                     total += loss * len(rows)
                 curve.append(total / len(sequences))
                 bar.set_postfix_str(f"loss {curve[-1]:.4f}, {_rate(bar, len(sequences))}")

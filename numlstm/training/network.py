@@ -67,6 +67,11 @@ class Network:
         stack = self.stack.prepare(backend, flat[:split], training)
         return stack, backend.prepare(self.head, flat[split:], training)
 
+    def refresh(self, backend: Backend, weights: tuple[list[Any], Any]) -> tuple[list[Any], Any]:
+        """The weights to use instead of `weights`, prepared for training, now that the flat vector has changed."""
+        layers, head = weights
+        return [backend.refresh(each) for each in layers], backend.refresh(head)
+
     def _split(self, backend: Backend) -> int:
         return self.stack.size(backend)
 
@@ -82,20 +87,23 @@ class Network:
     def loss_and_gradient(
         self,
         backend: Backend,
-        flat: Array,
+        weights: Any,
         gradient: Array,
         x: Array,
         lengths: np.ndarray | None,
         targets: np.ndarray,
         rng: np.random.Generator,
     ) -> float:
-        """Mean cross-entropy of a batch; overwrites `gradient`. `rng` chooses what is dropped out."""
+        """Mean cross-entropy of a batch; overwrites `gradient`. `rng` chooses what is dropped out.
+
+        `weights` are prepared for training.
+        """
         stack, split = self.stack, self._split(backend)
         shape = x.shape[0], x.shape[1]
         masks = stack.dropout_masks(*shape, rng) if stack.dropout else ()
-        weights, head = self.prepare(backend, flat, training=True)
+        layers, head = weights
         _, final, tapes = stack.forward(
-            backend, weights, x, None, lengths, masks=masks, training=True, last_outputs=False
+            backend, layers, x, None, lengths, masks=masks, training=True, last_outputs=False
         )
         features = self._features(backend, final)
         loss, dscores = backend.softmax_cross_entropy(backend.affine_forward(head, features), targets)
@@ -105,6 +113,6 @@ class Network:
             part = stack.part(dfeatures, direction)
             dfinal[len(final) - stack.directions + direction][0] = part
         stack.backward(
-            backend, weights, tapes, shape, None, dfinal, gradient[:split], masks=masks, input_gradient=False
+            backend, layers, tapes, shape, None, dfinal, gradient[:split], masks=masks, input_gradient=False
         )
         return loss

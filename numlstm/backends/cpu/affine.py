@@ -6,33 +6,34 @@ import numpy as np
 
 from . import threads
 from .arguments import address_of, aligned
-from .gradients import add_products
-from .packing import AffinePacking
-from .products import product, transpose
+from .gradients import Outer, add_products
+from .layer import TurnedWeights
+from .packing import AffinePacking, Block
+from .products import product
 from .tags import width
 from .target import TILE_VECTORS, target
 
 
 class AffineWeights:
-    """Packed weights, and what is derived from them; a view of `flat`, valid until that changes."""
+    """Packed weights, and what is derived from them."""
 
-    def __init__(self, packing: AffinePacking, flat: np.ndarray, training: bool) -> None:
+    def __init__(self, packing: AffinePacking, flat: np.ndarray) -> None:
         self.packing, self.flat, self.real = packing, flat, flat.dtype.type
         self.inputs, self.outputs = packing.spec.input_size, packing.spec.output_size
-        weight = packing.weight
-        self.padded = weight.panels * weight.columns
-        self.numbers = weight.columns
-        if training:
-            shape = (-(-self.inputs // self.numbers), self.padded, self.numbers)
-            self.transposed = aligned(shape, flat.dtype, zero=True)
-            transpose[self.real](flat[: weight.size].reshape(weight.panels, self.inputs, -1), self.transposed, 0)
+        self.turned = TurnedWeights(flat, [packing.weight])
+        self.zeros = aligned(self.turned.array.shape[0] * packing.weight.columns, flat.dtype, zero=True)
 
-    def address(self, block) -> int:
+    def refresh(self) -> None:
+        """Follow a change of the flat vector."""
+        self.turned.stale = True
+
+    def address(self, block: Block) -> int:
         """Where a block of the flat vector starts."""
         return address_of(self.flat) + block.start * self.flat.itemsize
 
 
 def _product(weights: AffineWeights, x: np.ndarray, columns: int, start: int, w: int) -> np.ndarray:
+    """``start + x W`` with packed W at address `w`."""
     rows, inputs = x.shape
     out = np.empty((rows, columns), x.dtype)
     addresses = np.empty(rows, np.int64)
@@ -40,9 +41,9 @@ def _product(weights: AffineWeights, x: np.ndarray, columns: int, start: int, w:
         weights.real, width(TILE_VECTORS), address_of(out), out.strides[0], columns, start, w,
         address_of(x), x.strides[0], inputs, address_of(addresses),
     )  # fmt: skip
-    unit = target().tile_rows(TILE_VECTORS)[0]
-    shards = threads.even_shards(rows, 2.0 * rows * inputs * columns, unit)
-    threads.run(lambda first, last: product[weights.real](*arguments, first, last), shards)
+    run = product[weights.real]
+    shards = threads.even_shards(rows, 2.0 * rows * inputs * columns, target().tile_rows(TILE_VECTORS)[0])
+    threads.run(lambda first, last: run(*arguments, first, last), shards)
     return out
 
 
@@ -54,15 +55,16 @@ def affine_forward(weights: AffineWeights, x: np.ndarray) -> np.ndarray:
 
 def affine_backward(weights: AffineWeights, x: np.ndarray, dy: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     """`Backend.affine_backward` for NumPy arrays."""
-    rows, panels = len(dy), weights.packing.weight.panels
-    padded = aligned((rows, weights.padded), dy.dtype, zero=True)
-    padded[:, : weights.outputs] = dy
-    by_panel = aligned((panels, rows, weights.numbers), dy.dtype)
-    by_panel[...] = padded.reshape(rows, panels, weights.numbers).transpose(1, 0, 2)
+    rows, weight = len(dy), weights.packing.weight
+    by_panel = aligned((weight.panels, rows, weight.columns), dy.dtype, zero=True)
+    for panel, start in zip(by_panel, range(0, weights.outputs, weight.columns), strict=True):
+        part = dy[:, start : start + weight.columns]
+        panel[:, : part.shape[1]] = part
     gradient[:] = 0
+    out = address_of(gradient)
+    bias = out + weights.packing.bias.start * gradient.itemsize
     addresses = address_of(x) + x.strides[0] * np.arange(rows)
-    start, block = address_of(gradient), weights.packing.weight
-    bias = start + weights.packing.bias.start * gradient.itemsize
-    add_products(weights.real, TILE_VECTORS, start, bias, addresses, block, (address_of(by_panel), rows, rows))
-    zeros = aligned(weights.inputs + weights.numbers, dy.dtype, zero=True)
-    return _product(weights, padded, weights.inputs, address_of(zeros), address_of(weights.transposed))
+    products = [Outer(weight, out, bias, address_of(addresses))]
+    add_products(weights.real, products, address_of(by_panel), rows, rows)
+    padded = by_panel[0] if weight.panels == 1 else np.concatenate(list(by_panel), axis=1)
+    return _product(weights, padded, weights.inputs, address_of(weights.zeros), weights.turned.fresh_address())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -117,15 +118,17 @@ def address_of(array: np.ndarray) -> int:
 def rows_of(array: np.ndarray | None) -> Rows:
     """An array as kernels take it."""
     if array is None:
-        return Rows(0)
+        return ABSENT
     return Rows(array.ctypes.data, *array.strides[:-1])
 
 
-def aligned(shape: tuple[int, ...] | int, dtype, *, zero: bool = False) -> np.ndarray:
+ABSENT = Rows(0)
+
+
+def aligned(shape: tuple[int, ...] | int, dtype: Any, *, zero: bool = False) -> np.ndarray:
     """A new C-contiguous array that starts on a cache line: vector loads that cross lines take twice as long."""
     dtype = np.dtype(dtype)
-    shape = (shape,) if isinstance(shape, int) else shape
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    size = (shape if isinstance(shape, int) else math.prod(shape)) * dtype.itemsize
     memory = (np.zeros if zero else np.empty)(size + 64, np.uint8)
     start = -memory.ctypes.data % 64
     return memory[start : start + size].view(dtype).reshape(shape)

@@ -31,7 +31,11 @@ class CpuBackend(Backend):
         if isinstance(spec, LayerSpec):
             return layer.LayerWeights(packing_of(spec), flat, training)
         assert isinstance(spec, AffineSpec)
-        return affine.AffineWeights(packing_of(spec), flat, training)
+        return affine.AffineWeights(packing_of(spec), flat)
+
+    def refresh(self, weights: Any) -> Any:
+        weights.refresh()
+        return weights
 
     def sequence_forward(
         self,
@@ -55,7 +59,7 @@ class CpuBackend(Backend):
         gradient: np.ndarray,
         dx: np.ndarray | None = None,
     ) -> tuple[np.ndarray, ...]:
-        return layer.BackwardPass(weights, tape, gradient).run(doutputs, dfinal, dx)
+        return layer.layer_backward(weights, tape, doutputs, dfinal, gradient, dx)
 
     def affine_forward(self, weights: affine.AffineWeights, x: np.ndarray) -> np.ndarray:
         return affine.affine_forward(weights, x)

@@ -1,43 +1,82 @@
-"""A recurrent layer in one direction on the CPU: buffers, shards, and calls of the kernels."""
+"""A recurrent layer in one direction on the CPU: weights, buffers, shards, and calls of the kernels."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from ..contract import States
 from . import threads
 from .arguments import Chunk, Gradients, Panels, Records, Rows, Shape, Transposed, address_of, aligned, rows_of
 from .backward import backward
 from .forward import forward
-from .gradients import add_products
-from .packing import LayerPacking
+from .gradients import Outer, add_products
+from .packing import Block, LayerPacking
 from .products import transpose
 from .tags import Tag, phases, width
 from .target import TILE_VECTORS, target
 
 CHUNK_ROWS = 512  # (step, row) pairs between two sums of weight gradients: their gate gradients stay in cache
 REGIONS = {"before": 0, "now": 1, "values": 2}
+BUFFERS_KEPT = 2  # shapes of batches in an epoch of training: the full ones, and the last
+
+
+class TurnedWeights:
+    """Packed weights turned round for the way back; made when first asked for after a change."""
+
+    def __init__(self, flat: np.ndarray, blocks: list[Block]) -> None:
+        numbers = TILE_VECTORS * blocks[0].lanes
+        columns = sum(block.panels * block.columns for block in blocks)
+        self.array = aligned((-(-blocks[0].inputs // numbers), columns, numbers), flat.dtype, zero=True)
+        self.panels = [
+            flat[block.start : block.start + block.size].reshape(block.panels, block.inputs, -1) for block in blocks
+        ]
+        self.address = address_of(self.array)
+        self.stale = True
+
+    def fresh_address(self) -> int:
+        """Where they are, up to date."""
+        if self.stale:
+            first = 0
+            for panels in self.panels:
+                transpose[self.array.dtype](panels, self.array, first)
+                first += panels.shape[0] * panels.shape[2]
+            self.stale = False
+        return self.address
 
 
 class LayerWeights:
-    """Packed weights, and what is derived from them; a view of `flat`, valid until that changes."""
+    """Packed weights, and what is derived from them."""
 
     def __init__(self, packing: LayerPacking, flat: np.ndarray, training: bool) -> None:
-        self.packing, self.flat = packing, flat
+        self.packing, self.flat, self.training = packing, flat, training
         self.real = flat.dtype.type
         self.tags = phases(packing.cell)
         self.choice = self.real, self.tags
-        self.biases = [self._bias(blocks) for blocks in packing.phases]
-        if training:
-            _ = self.recurrent_transposed, self.input_transposed
+        self.biases = [aligned(p.w.panels * p.w.columns, flat.dtype) for p in packing.phases]
+        self.recurrent_turned = [TurnedWeights(flat, [blocks.r]) for blocks in packing.phases]
+        self.input_turned = TurnedWeights(flat, [blocks.w for blocks in packing.phases])
+        self.buffers: dict[tuple[int, int], Buffers] = {}
+        self.refresh()
 
-    def _bias(self, blocks) -> np.ndarray:
-        bias = aligned(blocks.w.panels * blocks.w.columns, self.flat.dtype, zero=True)
-        for block in blocks.biases:
-            bias += self.flat[block.start : block.start + block.size]
-        return bias
+    def refresh(self) -> None:
+        """Follow a change of the flat vector."""
+        for bias, blocks in zip(self.biases, self.packing.phases, strict=True):
+            bias[:] = 0
+            for block in blocks.biases:
+                bias += self.flat[block.start : block.start + block.size]
+        for turned in (self.input_turned, *self.recurrent_turned):
+            turned.stale = True
+
+    @cached_property
+    def sources(self) -> list[tuple[int, int]]:
+        """For each phase, the slot of the vector that its recurrent weights multiply, and whether it is new."""
+        places = [self.packing.slots.place(phase.source) for phase in self.packing.cell.phases]
+        return [(slot, int(not previous)) for slot, previous in places]
 
     @cached_property
     def phases(self) -> tuple[tuple[Tag, Panels], ...]:
@@ -49,32 +88,98 @@ class LayerWeights:
         )
         return tuple(zip(self.tags, panels, strict=True))
 
-    @cached_property
-    def sources(self) -> list[tuple[int, int]]:
-        """For each phase, the slot of the vector that its recurrent weights multiply, and whether it is new."""
-        places = [self.packing.slots.place(phase.source) for phase in self.packing.cell.phases]
-        return [(slot, int(not previous)) for slot, previous in places]
+    def buffers_for(self, rows: int, steps: int, training: bool) -> Buffers:
+        """Memory for a batch of a shape: kept from call to call in training, of the call's own otherwise."""
+        if not (training and self.training):
+            return Buffers(self, rows, steps, training)
+        if (rows, steps) not in self.buffers:
+            while len(self.buffers) >= BUFFERS_KEPT:
+                del self.buffers[next(iter(self.buffers))]
+            self.buffers[rows, steps] = Buffers(self, rows, steps, training)
+        return self.buffers[rows, steps]
+
+
+class Buffers:
+    """Memory that the kernels work in, for batches of one shape."""
+
+    def __init__(self, weights: LayerWeights, rows: int, steps: int, training: bool) -> None:
+        self.weights, self.rows, self.steps = weights, rows, steps
+        packing, dtype = weights.packing, weights.flat.dtype
+        slots, units = packing.slots, packing.groups * packing.lanes
+        count = len(slots.names) if training else slots.carried
+        self.values = aligned((steps + 1 if training else 2, rows, count, units), dtype)
+        step, row, slot, _ = self.values.strides
+        self.records = Records(address_of(self.values), row, step, slot, -1 if training else 1)
+        self.addresses = np.empty(2 * rows, np.int64)
+        self.full = np.arange(rows), np.full(rows, steps)  # order and lengths of a batch that needs no sorting
+        self.shape = Shape(steps, packing.spec.input_size, packing.spec.hidden_size, packing.groups)
 
     @cached_property
-    def recurrent_transposed(self) -> list[np.ndarray]:
-        """Recurrent weights of every phase for the way back."""
-        return [self._transposed([blocks.r]) for blocks in self.packing.phases]
+    def backward(self) -> BackwardBuffers:
+        """Memory for the way back."""
+        return BackwardBuffers(self.weights, self.rows, self.steps)
+
+
+class BackwardBuffers:
+    """Memory for the way back: gate gradients of a chunk of steps, and what is carried from chunk to chunk."""
+
+    def __init__(self, weights: LayerWeights, rows: int, steps: int) -> None:
+        packing, dtype = weights.packing, weights.flat.dtype
+        self.rows, self.steps = rows, steps
+        self.span = min(steps, max(1, CHUNK_ROWS // rows))
+        self.room = rows * self.span
+        self.gates = aligned((rows, packing.columns), dtype)
+        self.panels = [aligned((p.w.panels, self.room, p.w.columns), dtype) for p in packing.phases]
+        self.xs = np.empty(self.room, np.int64)
+        self.sources = [np.empty(self.room, np.int64) for _ in packing.phases]
+        self.places = np.empty((2, rows), np.int64)
+        slots = 2 * len(packing.cell.states) + len(packing.slots.handed_on)
+        carried = aligned((rows, slots, packing.groups * packing.lanes), dtype)
+        self.carried = carried, Gradients(address_of(carried), *carried.strides[:2])
+        self.phases = self._phases(weights)
+
+    def _phases(self, weights: LayerWeights) -> tuple[tuple[Tag, Transposed], ...]:
+        """The phases as the backward kernel takes them: the last one first."""
+        packing, made, row = weights.packing, [], 0
+        for index, blocks in enumerate(packing.phases):
+            columns = blocks.w.panels * blocks.w.columns
+            slot, region = packing.slots.gradient(packing.cell.phases[index].source)
+            made.append(
+                Transposed(
+                    blocks.w.panels, weights.recurrent_turned[index].address, columns, row * self.gates.itemsize,
+                    address_of(self.panels[index]), address_of(self.sources[index]), *weights.sources[index],
+                    REGIONS[region], slot, int(packing.slots.overwrites(index)),
+                )
+            )  # fmt: skip
+            row += columns
+        return tuple(zip(weights.tags, made, strict=True))[::-1]
 
     @cached_property
-    def input_transposed(self) -> np.ndarray:
-        """Input weights of all phases for the way back."""
-        return self._transposed([blocks.w for blocks in self.packing.phases])
+    def full_chunks(self) -> list[tuple[Chunk, np.ndarray, int]]:
+        """The chunks of a batch whose rows all have all steps."""
+        return [
+            (chunk, self.rows * np.arange(chunk.last - chunk.first), self.rows * (chunk.last - chunk.first))
+            for chunk in self.chunks()
+        ]
 
-    def _transposed(self, blocks) -> np.ndarray:
-        numbers = TILE_VECTORS * self.packing.lanes
-        columns = sum(block.panels * block.columns for block in blocks)
-        out = aligned((-(-blocks[0].inputs // numbers), columns, numbers), self.flat.dtype, zero=True)
-        first = 0
-        for block in blocks:
-            panels = self.flat[block.start : block.start + block.size].reshape(block.panels, block.inputs, -1)
-            transpose[self.real](panels, out, first)
-            first += block.panels * block.columns
-        return out
+    def ragged_chunks(self, lengths: np.ndarray) -> list[tuple[Chunk, np.ndarray, int]]:
+        """Chunks, the number of the first pair of each of their steps, and their pairs; no empty ones."""
+        active = np.searchsorted(-lengths, -np.arange(self.steps), side="left")  # rows longer than s
+        made = []
+        for chunk in self.chunks():
+            counts = active[chunk.first : chunk.last]
+            if counts[0]:
+                made.append((chunk, np.cumsum(counts) - counts, int(counts.sum())))
+        return made
+
+    def chunks(self) -> list[Chunk]:
+        """All chunks, the last first."""
+        gates, places = self.gates, self.places
+        memory = (
+            self.room, address_of(self.xs), address_of(gates), gates.strides[0], gates.shape[1],
+            address_of(places[0]), address_of(places[1]),
+        )  # fmt: skip
+        return [Chunk(max(0, last - self.span), last, *memory) for last in range(self.steps, 0, -self.span)]
 
 
 @dataclass
@@ -82,143 +187,105 @@ class Tape:
     """What a forward pass leaves for the backward pass."""
 
     x: np.ndarray
-    values: np.ndarray
-    records: Records
+    buffers: Buffers
     order: np.ndarray
     lengths: np.ndarray
+    ragged: bool
     reverse: bool
-
-
-def shape_of(packing: LayerPacking, steps: int) -> Shape:
-    """The sizes that kernels take."""
-    return Shape(steps, packing.spec.input_size, packing.spec.hidden_size, packing.groups)
 
 
 def row_shards(lengths: np.ndarray, flop_per_step: float) -> list[threads.Shard]:
     """Split rows, longest first, so that all threads have equal work: whole tiles, one shard a thread."""
-    total = np.cumsum(lengths)
-    parts = max(1, min(threads.thread_count(), int(total[-1] * flop_per_step / threads.WORK_PER_THREAD)))
-    if parts == 1:
-        return [(0, len(lengths))]
     unit = target().tile_rows(TILE_VECTORS)[0]
-    edges = np.searchsorted(total, total[-1] * np.arange(1, parts) / parts) + 1
-    edges = [0, *(min(len(lengths), unit * round(edge / unit)) for edge in edges.tolist()), len(lengths)]
-    return [(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
+    rows = len(lengths)
+    if lengths[0] == lengths[-1]:
+        return threads.even_shards(rows, rows * float(lengths[0]) * flop_per_step, unit)
+    total = np.cumsum(lengths)
+    parts = threads.parts_for(rows, total[-1] * flop_per_step, unit)
+    inner = np.searchsorted(total, total[-1] * np.arange(1, parts) / parts) + 1
+    edges = [0, *(min(rows, unit * round(edge / unit)) for edge in inner.tolist()), rows]
+    return [(a, b) for a, b in itertools.pairwise(edges) if b > a]
 
 
-def layer_forward(weights: LayerWeights, x, initial, outputs, lengths, reverse, training):
+def layer_forward(
+    weights: LayerWeights,
+    x: np.ndarray,
+    initial: States,
+    outputs: States,
+    lengths: np.ndarray | None,
+    reverse: bool,
+    training: bool,
+) -> tuple[tuple[np.ndarray, ...], Tape | None]:
     """`Backend.sequence_forward` for NumPy arrays."""
-    packing, dtype = weights.packing, weights.flat.dtype
-    rows, steps, _ = x.shape
-    if lengths is None:
-        order, lengths = np.arange(rows), np.full(rows, steps)
-    else:
-        order = np.argsort(-lengths, kind="stable")
-        lengths = lengths[order]
-    slots, units = packing.slots, packing.groups * packing.lanes
-    count = len(slots.names) if training else slots.carried
-    values = aligned((steps + 1 if training else 2, rows, count, units), dtype)
-    records = Records(address_of(values), *reversed(values.strides[:2]), values.strides[2], -1 if training else 1)
-    final = tuple(np.empty((rows, packing.spec.hidden_size), dtype) for _ in packing.cell.states)
-    addresses = np.empty(2 * rows, np.int64)
+    spec, rows = weights.packing.spec, len(x)
+    buffers = weights.buffers_for(rows, x.shape[1], training)
+    ragged = lengths is not None
+    order, lengths = _longest_first(lengths) if ragged else buffers.full
+    final = tuple(np.empty((rows, spec.hidden_size), weights.flat.dtype) for _ in initial)
     arguments = (
-        weights.real, weights.phases, shape_of(packing, steps), rows_of(x),
-        _each(initial), _each(outputs), _each(final), records, address_of(addresses), order, lengths,
-        reverse, training,
+        weights.real, weights.phases, buffers.shape, rows_of(x), _each(initial), _each(outputs), _each(final),
+        buffers.records, address_of(buffers.addresses), order, lengths, reverse, training,
     )  # fmt: skip
-    flop = 2.0 * packing.columns * (packing.spec.input_size + packing.spec.hidden_size)
-    threads.run(lambda first, last: forward[weights.choice](*arguments, first, last), row_shards(lengths, flop))
-    return final, Tape(x, values, records, order, lengths, reverse) if training else None
+    run = forward[weights.choice]
+    flop = 2.0 * weights.packing.columns * (spec.input_size + spec.hidden_size)
+    threads.run(lambda first, last: run(*arguments, first, last), row_shards(lengths, flop))
+    return final, Tape(x, buffers, order, lengths, ragged, reverse) if training else None
 
 
-def _each(arrays) -> tuple[Rows, ...]:
+def _longest_first(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = np.argsort(-lengths, kind="stable")
+    return order, lengths[order]
+
+
+def _each(arrays: Any) -> tuple[Rows, ...]:
     return tuple(map(rows_of, arrays))
 
 
-class BackwardPass:
-    """One backward pass: buffers, and a loop over chunks of steps."""
-
-    def __init__(self, weights: LayerWeights, tape: Tape, gradient: np.ndarray) -> None:
-        self.weights, self.tape, self.gradient = weights, tape, gradient
-        self.packing, self.dtype = weights.packing, weights.flat.dtype
-        self.rows, self.steps, self.inputs = tape.x.shape
-        self.span = min(self.steps, max(1, CHUNK_ROWS // self.rows))
-        self.room = self.rows * self.span
-        packing = self.packing
-        self.gates = aligned((self.rows, packing.columns), self.dtype)
-        self.panels = [aligned((p.w.panels, self.room, p.w.columns), self.dtype) for p in packing.phases]
-        self.xs = np.empty(self.room, np.int64)
-        self.sources = [np.empty(self.room, np.int64) for _ in packing.phases]
-        self.row_addresses = np.empty((2, self.rows), np.int64)
-        slots = 2 * len(packing.cell.states) + len(packing.slots.handed_on)
-        self.carried = aligned((self.rows, slots, packing.groups * packing.lanes), self.dtype)
-
-    def run(self, doutputs, dfinal, dx) -> tuple[np.ndarray, ...]:
-        """Fill `gradient` and `dx`; return the gradients of the initial states."""
-        weights, tape = self.weights, self.tape
-        units = self.packing.spec.hidden_size
-        dinitial = tuple(np.empty((self.rows, units), self.dtype) for _ in self.packing.cell.states)
-        self.gradient[:] = 0
-        wx = 0 if dx is None else address_of(weights.input_transposed)
-        transposed = self._transposed()
-        carried = Gradients(address_of(self.carried), *self.carried.strides[:2])
-        outer = (rows_of(tape.x), _each(doutputs), _each(dfinal), _each(dinitial), rows_of(dx))
-        flop = 2.0 * self.packing.columns * (units + (0 if dx is None else self.inputs))
-        for last in range(self.steps, 0, -self.span):
-            chunk = self._chunk(max(0, last - self.span), last)
-            active = np.array([np.count_nonzero(tape.lengths > s) for s in range(chunk.first, last)])
-            pairs = int(active.sum())
-            if not pairs and chunk.first:
-                continue
-            starts = np.cumsum(active) - active
-            arguments = (
-                weights.real, width(TILE_VECTORS), transposed, wx,
-                shape_of(self.packing, self.steps), chunk, starts, *outer, tape.records, carried,
-                tape.order, tape.lengths, tape.reverse,
-            )  # fmt: skip
-            steps = np.minimum(tape.lengths, last) - np.minimum(tape.lengths, chunk.first)
-            threads.run(
-                lambda a, b, arguments=arguments: backward[weights.choice](*arguments, a, b), row_shards(steps, flop)
-            )
-            self._add_weight_gradients(pairs)
-        self._second_biases()
-        return dinitial
-
-    def _chunk(self, first: int, last: int) -> Chunk:
-        gates, rows = self.gates, self.row_addresses
-        return Chunk(
-            first, last, self.room, address_of(self.xs), address_of(gates), gates.strides[0], gates.shape[1],
-            address_of(rows[0]), address_of(rows[1]),
+def layer_backward(
+    weights: LayerWeights,
+    tape: Tape,
+    doutputs: States,
+    dfinal: States,
+    gradient: np.ndarray,
+    dx: np.ndarray | None,
+) -> tuple[np.ndarray, ...]:
+    """`Backend.sequence_backward` for NumPy arrays: a chunk of steps back, then its weight gradients."""
+    packing, spec = weights.packing, weights.packing.spec
+    buffers, rows = tape.buffers.backward, len(tape.x)
+    dinitial = tuple(np.empty((rows, spec.hidden_size), weights.flat.dtype) for _ in dfinal)
+    gradient[:] = 0
+    for turned in weights.recurrent_turned:
+        turned.fresh_address()
+    wx = 0 if dx is None else weights.input_turned.fresh_address()
+    outer = rows_of(tape.x), _each(doutputs), _each(dfinal), _each(dinitial), rows_of(dx)
+    flop = 2.0 * packing.columns * (spec.hidden_size + (0 if dx is None else spec.input_size))
+    run = backward[weights.choice]
+    for chunk, starts, pairs in buffers.ragged_chunks(tape.lengths) if tape.ragged else buffers.full_chunks:
+        arguments = (
+            weights.real, width(TILE_VECTORS), buffers.phases, wx, tape.buffers.shape, chunk, starts, *outer,
+            tape.buffers.records, buffers.carried[1], tape.order, tape.lengths, tape.reverse,
         )  # fmt: skip
+        steps = np.minimum(tape.lengths, chunk.last) - chunk.first
+        shards = row_shards(np.maximum(steps, 0) if tape.ragged else steps, flop)
+        threads.run(lambda a, b, arguments=arguments: run(*arguments, a, b), shards)
+        _add_weight_gradients(weights, buffers, gradient, pairs)
+    _copy_to_second_biases(packing, gradient)
+    return dinitial
 
-    def _transposed(self) -> tuple[tuple[Tag, Transposed], ...]:
-        weights, slots = self.weights, self.packing.slots
-        made, row = [], 0
-        for index, blocks in enumerate(self.packing.phases):
-            columns = blocks.w.panels * blocks.w.columns
-            slot, region = slots.gradient(self.packing.cell.phases[index].source)
-            made.append(
-                Transposed(
-                    blocks.w.panels, address_of(weights.recurrent_transposed[index]), columns,
-                    row * self.dtype.itemsize, address_of(self.panels[index]), address_of(self.sources[index]),
-                    *weights.sources[index], REGIONS[region], slot, int(slots.overwrites(index)),
-                )
-            )  # fmt: skip
-            row += columns
-        # Backward, the last phase comes first.
-        return tuple(zip(weights.tags, made, strict=True))[::-1]
 
-    def _add_weight_gradients(self, pairs: int) -> None:
-        """Add a chunk's share to the gradients of all weights; each block of them belongs to one thread."""
-        start, size = address_of(self.gradient), self.gradient.itemsize
-        for index, blocks in enumerate(self.packing.phases):
-            vectors = self.packing.slots.vectors[index]
-            bias = start + blocks.biases[0].start * size if blocks.biases else 0
-            panels = address_of(self.panels[index]), self.room, pairs
-            for block, a, its_bias in ((blocks.w, self.xs, bias), (blocks.r, self.sources[index], 0)):
-                add_products(self.weights.real, vectors, start + block.start * size, its_bias, a, block, panels)
+def _add_weight_gradients(weights: LayerWeights, buffers: BackwardBuffers, gradient: np.ndarray, pairs: int) -> None:
+    """Add a chunk's share to the gradients of all weights."""
+    start, size = address_of(gradient), gradient.itemsize
+    for index, blocks in enumerate(weights.packing.phases):
+        bias = start + blocks.biases[0].start * size if blocks.biases else 0
+        products = [
+            Outer(blocks.w, start + blocks.w.start * size, bias, address_of(buffers.xs)),
+            Outer(blocks.r, start + blocks.r.start * size, 0, address_of(buffers.sources[index])),
+        ]
+        add_products(weights.real, products, address_of(buffers.panels[index]), buffers.room, pairs)
 
-    def _second_biases(self) -> None:
-        """Both biases of a gate have the same gradient."""
-        for first, second in (blocks.biases for blocks in self.packing.phases if blocks.biases):
-            self.gradient[second.start :][: second.size] = self.gradient[first.start :][: first.size]
+
+def _copy_to_second_biases(packing: LayerPacking, gradient: np.ndarray) -> None:
+    """Both biases of a gate have the same gradient."""
+    for first, second in (blocks.biases for blocks in packing.phases if blocks.biases):
+        gradient[second.start :][: second.size] = gradient[first.start :][: first.size]

@@ -175,12 +175,19 @@ def run(function: Callable[[int, int], None], shards: Sequence[Shard]) -> None:
     pool.run(function, shards)
 
 
+def parts_for(count: int, work: float, unit: int = 1) -> int:
+    """Threads worth using for `work` flop on `count` rows or blocks, `unit` of which stay together."""
+    return max(1, min(thread_count(), -(-count // unit), int(work / WORK_PER_THREAD)))
+
+
 def even_shards(count: int, work: float, unit: int = 1) -> list[Shard]:
-    """Split ``range(count)`` evenly into multiples of `unit`, one a thread, or fewer for little `work` (flop)."""
-    parts = max(1, min(thread_count(), -(-count // unit), int(work // WORK_PER_THREAD) or 1))
+    """Split ``range(count)`` evenly into multiples of `unit`, one for each thread worth using."""
+    parts = parts_for(count, work, unit)
+    if parts == 1:
+        return [(0, count)]
     units = -(-count // unit)
     edges = [min(count, unit * (units * p // parts)) for p in range(parts + 1)]
-    return [(a, b) for a, b in itertools.pairwise(edges) if b > a]
+    return list(itertools.pairwise(edges))
 
 
-WORK_PER_THREAD = 2e6  # flop; a hand-over costs as much as some 10 microseconds of work
+WORK_PER_THREAD = 4e6  # flop; a hand-over to another thread costs some 20 microseconds

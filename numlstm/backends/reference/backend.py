@@ -24,6 +24,7 @@ class Affine:
     """An affine map, ready to compute: parameters in float64."""
 
     spec: AffineSpec
+    flat: Array
     parameters: dict[str, np.ndarray]
 
 
@@ -32,6 +33,7 @@ class Layer:
     """A recurrent layer, ready to compute: parameters in float64, biases always there."""
 
     spec: LayerSpec
+    flat: Array
     parameters: dict[str, np.ndarray]
     twin: Twin
 
@@ -55,14 +57,18 @@ class ReferenceBackend(Backend):
         """
         parameters = {name: _float64(value) for name, value in self.unpack(spec, flat).items()}
         if isinstance(spec, AffineSpec):
-            return Affine(spec, parameters)
+            return Affine(spec, flat, parameters)
         try:
             twin = get_twin(spec.cell)
         except ValueError as error:
             raise UnsupportedError(f"backend 'reference': {error}") from None
         rows = len(parameters["weight_ih"])
         no_bias = {"bias_ih": np.zeros(rows), "bias_hh": np.zeros(rows)}
-        return Layer(spec, no_bias | parameters, twin)
+        return Layer(spec, flat, no_bias | parameters, twin)
+
+    def refresh(self, weights: Affine | Layer) -> Affine | Layer:
+        """The parameters as they are now."""
+        return self.prepare(weights.spec, weights.flat)
 
     # Recurrent layers -------------------------------------------------------------------------------------
 
