@@ -52,7 +52,7 @@ def train(
     Raises
     ------
     FloatingPointError
-        If the loss is no longer finite.
+        If the loss or the parameters are no longer finite.
     """
     gradient = backend.zeros(flat.shape, str(flat.dtype))
     weights = network.prepare(backend, flat, training=True)
@@ -65,18 +65,21 @@ def train(
                     batch = sequences.take(rows)
                     x = backend.to_device(batch.x, network.stack.dtype)
                     loss = network.loss_and_gradient(backend, weights, gradient, x, batch.lengths, targets[rows], rng)
-                    if not math.isfinite(loss):
-                        raise FloatingPointError(
-                            f"the loss became {loss} in epoch {len(curve) + 1}; scale X, or lower learning_rate_init"
-                        )
+                    _check_finite(loss, "loss", len(curve))
                     optimizer.step(gradient)
                     weights = network.refresh(backend, weights)
                     total += loss * len(rows)
+                _check_finite(backend.global_norm(flat), "norm of the parameters", len(curve))
                 curve.append(total / len(sequences))
                 bar.set_postfix_str(f"loss {curve[-1]:.4f}, {_rate(bar, len(sequences))}")
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=3)
     return curve
+
+
+def _check_finite(value: float, name: str, epoch: int) -> None:
+    if not math.isfinite(value):
+        raise FloatingPointError(f"the {name} became {value} in epoch {epoch + 1}; scale X, or lower learning_rate_init")
 
 
 def _rate(bar: tqdm, count: int) -> str:

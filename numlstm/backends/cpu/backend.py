@@ -91,5 +91,6 @@ class CpuBackend(Backend):
         real = flat.dtype.type
         rate = learning_rate / (1 - betas[0] ** step)
         correction = 1 / math.sqrt(1 - betas[1] ** step)
-        numbers = map(real, (*betas, rate, epsilon, correction, scale))
+        with np.errstate(over="ignore"):  # infinity shows in the parameters
+            numbers = [real(number) for number in (*betas, rate, epsilon, correction, scale)]
         optimizing.adam_step[flat.dtype](flat, gradient, *moments, *numbers)
