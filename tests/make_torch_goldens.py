@@ -13,18 +13,21 @@ def torch_run(case, inputs, dtype="float64"):
     import torch
     from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+    real = getattr(torch, dtype)
+
     def tensors(*names):
-        made = [torch.tensor(inputs[name], dtype=getattr(torch, dtype), requires_grad=True) for name in names]
-        return made
+        return [torch.tensor(inputs[name], dtype=real, requires_grad=True) for name in names]
 
     layer = torch.nn.LSTM(
         case.features, case.units, case.num_layers, bias=case.bias, batch_first=True,
-        bidirectional=case.bidirectional, dtype=getattr(torch, dtype),
+        bidirectional=case.bidirectional, dtype=real,
     )  # fmt: skip
     layer.load_state_dict({name: torch.tensor(inputs[name]) for name in layer.state_dict()})
     (x,) = tensors("x")
-    state = tensors("h_0", "c_0") if case.with_state else [torch.zeros(inputs["dh_n"].shape).to(x) for _ in range(2)]
-    state = [value.requires_grad_() for value in state]
+    if case.with_state:
+        state = tensors("h_0", "c_0")
+    else:
+        state = [torch.zeros(inputs["dh_n"].shape, dtype=real, requires_grad=True) for _ in range(2)]
     if case.lengths is None:
         y, final = layer(x, state)
     else:

@@ -13,7 +13,7 @@ the backend, of dtype float32 or float64; their last axis is contiguous, other a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar
@@ -224,6 +224,19 @@ class Backend(ABC):
         -------
         dinitial : tuple of array, shape (N, H)
         """
+
+    def stepper(self, weights: Any, x: Array, states: Sequence[Array]) -> Callable[[], None]:
+        """A function that takes one step, each time it is called, on the same arrays.
+
+        It reads x (N, 1, D), and reads and overwrites the `states`, each (N, H). Not for several threads at once.
+        """
+
+        def step() -> None:
+            final, _ = self.sequence_forward(weights, x, states, [None] * len(states))
+            for state, new in zip(states, final, strict=True):
+                state[...] = new
+
+        return step
 
     # Affine maps, losses, optimizers ----------------------------------------------------------------------
 

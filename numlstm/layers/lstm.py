@@ -304,7 +304,8 @@ class LSTM:
         initial = self._initial(state, batch, backend)
         masks = []
         if check_flag(training, "training") and stack.dropout:
-            masks = stack.dropout_masks(*batch.x.shape[:2], check_rng(rng, "rng"))
+            rows, steps, _ = batch.x.shape
+            masks = stack.dropout_masks(rows, steps, check_rng(rng, "rng"))
         weights = self._prepared(backend)
         x_in = backend.to_device(batch.x, self.dtype)
         y, final, tapes = stack.forward(backend, weights, x_in, initial, batch.lengths, masks=masks, training=True)

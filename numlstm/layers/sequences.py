@@ -55,7 +55,7 @@ def check_real(value: Any, name: str, low: float, high: float) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    if not low <= value < high:
+    if not low <= value < high:  # type: ignore[operator]
         raise ValueError(f"{name} must be in [{low}, {high}), got {value}")
     return float(value)
 

@@ -1,6 +1,7 @@
 """Layers against torch.nn.LSTM, where it is installed."""
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numpy as np
@@ -100,6 +101,22 @@ def test_results_of_an_earlier_call_stay(backend):
     layer.vjp(inputs["x"] * 2)[2](inputs["dy"])
     for value, before in zip((y, h_n, c_n), kept, strict=True):
         np.testing.assert_array_equal(value, before)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_threads_may_share_a_layer(backend):
+    layer = UNEQUAL.layer(backend=backend)
+    inputs = [UNEQUAL.inputs(seed) for seed in range(8)]
+
+    def work(given):
+        y, _, pullback = layer.vjp(given["x"], lengths=UNEQUAL.lengths)
+        return y, pullback(given["dy"])[0]
+
+    expected = [work(given) for given in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(work, inputs * 4))
+    for result, other in zip(results, expected * 4, strict=True):
+        np.testing.assert_array_equal(np.concatenate(result, axis=-1), np.concatenate(other, axis=-1))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,9 @@ class CpuBackend(Backend):
         dx: np.ndarray | None = None,
     ) -> tuple[np.ndarray, ...]:
         return layer.layer_backward(weights, tape, doutputs, dfinal, gradient, dx)
+
+    def stepper(self, weights: layer.LayerWeights, x: np.ndarray, states: Sequence[np.ndarray]) -> Callable[[], None]:
+        return layer.stepper(weights, x, states)
 
     def affine_forward(self, weights: affine.AffineWeights, x: np.ndarray) -> np.ndarray:
         return affine.affine_forward(weights, x)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,7 @@ class Buffers:
         step, row, slot, _ = self.values.strides
         self.records = Records(address_of(self.values), row, step, slot, -1 if training else 1)
         self.addresses = np.empty(2 * rows, np.int64)
-        self.full = np.arange(rows), np.full(rows, steps)  # order and lengths of a batch that needs no sorting
+        self.full = _full_batch(rows, steps)
         self.shape = Shape(steps, packing.spec.input_size, packing.spec.hidden_size, packing.groups)
 
     @cached_property
@@ -230,6 +231,36 @@ def layer_forward(
     flop = 2.0 * weights.packing.columns * (spec.input_size + spec.hidden_size)
     threads.run(lambda first, last: run(*arguments, first, last), row_shards(lengths, flop))
     return final, Tape(x, buffers, order, lengths, ragged, reverse) if training else None
+
+
+def stepper(weights: LayerWeights, x: np.ndarray, states: Sequence[np.ndarray]) -> Callable[[], None]:
+    """`Backend.stepper` for NumPy arrays: every argument of the kernel is made once."""
+    spec, rows = weights.packing.spec, len(x)
+    buffers = weights.buffers_for(rows, 1, False)
+    order, lengths = buffers.full
+    places = _each(states)
+    arguments = (
+        weights.real, weights.phases, buffers.shape, rows_of(x), places, _each([None] * len(states)), places,
+        buffers.records, address_of(buffers.addresses), order, lengths, False, False,
+    )  # fmt: skip
+    shards = row_shards(lengths, 2.0 * weights.packing.columns * (spec.input_size + spec.hidden_size))
+    kept = buffers, x, states  # the kernel knows only their addresses
+
+    def step() -> None:
+        assert kept
+        run = forward[weights.choice]
+        if len(shards) == 1:
+            run(*arguments, 0, rows)
+        else:
+            threads.run(lambda first, last: run(*arguments, first, last), shards)
+
+    return step
+
+
+@lru_cache(maxsize=64)
+def _full_batch(rows: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Order and lengths of a batch that needs no sorting; read only."""
+    return np.arange(rows), np.full(rows, steps)
 
 
 def _longest_first(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

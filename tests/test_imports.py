@@ -1,0 +1,64 @@
+"""What importing numlstm loads, and what it offers."""
+
+import subprocess
+import sys
+
+import pytest
+
+import numlstm
+
+HEAVY = ("numba", "llvmlite", "sklearn", "matplotlib", "torch", "cupy", "cuda", "pynvml", "tqdm")
+
+
+def run(code):
+    """Standard output of a new interpreter."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import numlstm",
+        "from numlstm import LSTM; LSTM(3, 5)",
+        "import numpy, numlstm; numlstm.LSTM(3, 5, backend='reference')(numpy.ones((1, 2, 3)))",
+        "import numlstm; numlstm.use_backend('reference').__enter__(); numlstm.get_backend()",
+    ],
+)
+def test_nothing_heavy_is_loaded(code):
+    loaded = f"[name for name in {HEAVY} if name in sys.modules]"
+    assert run(f"import sys; {code}; print({loaded})") == "[]"
+
+
+def test_computing_on_the_cpu_loads_no_sklearn_and_no_cuda():
+    code = "import numpy, sys, numlstm; numlstm.LSTM(3, 5, backend='cpu')(numpy.ones((1, 2, 3)))"
+    loaded = (
+        "[name for name in sys.modules if name == 'sklearn' or name.startswith(('numba.cuda', 'numba_cuda', 'cuda'))]"
+    )
+    assert run(f"{code}; print({loaded})") == "[]"
+
+
+def test_unknown_attribute():
+    with pytest.raises(AttributeError, match=r"^module 'numlstm' has no attribute 'GRU'$"):
+        numlstm.GRU  # noqa: B018
+    assert not hasattr(numlstm, "_nothing")
+
+
+@pytest.mark.parametrize(
+    "name", ["LSTM", "BackendUnavailableError", "UnsupportedError", "get_backend", "set_backend", "use_backend"]
+)
+def test_public_names_can_be_had_and_are_listed(name):
+    value = getattr(numlstm, name)
+    assert getattr(numlstm, name) is value
+    assert value.__doc__
+    assert name in dir(numlstm)
+    assert name in numlstm.__all__
+
+
+def test_all_is_what_loads_lazily():
+    assert set(numlstm.__all__) == set(numlstm._homes)
+
+
+def test_version():
+    assert numlstm.__version__[0].isdigit()
+    assert "__version__" in dir(numlstm)
