@@ -270,7 +270,9 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         kept = self.get_params(deep=False)
         for name in [name for name in vars(self) if name not in kept]:
             delattr(self, name)
-        vars(self).update({name: value for name, value in vars(fitted).items() if name not in kept})
+        for name, value in vars(fitted).items():
+            if name not in kept:
+                setattr(self, name, value)
 
     def _scores(self, X: Any, lengths: Any) -> np.ndarray:
         """Scores (n, K), some sequences at a time."""
@@ -288,7 +290,9 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
 
     def _weights_on(self, backend: Backend) -> Any:
         """Weights as a backend wants them, packed at the first prediction."""
-        prepared = vars(self).setdefault("_prepared", {})
+        if not hasattr(self, "_prepared"):
+            self._prepared: dict[str, Any] = {}
+        prepared = self._prepared
         if backend.name not in prepared:
             flat = self._trained_network.pack(backend, self._parameters)
             prepared[backend.name] = self._trained_network.prepare(backend, flat, training=False)

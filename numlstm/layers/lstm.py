@@ -368,8 +368,10 @@ class LSTM:
 
     def _final(self, states: list[tuple[Array, ...]], batch: Batch, backend: Backend) -> State:
         """States of every layer and direction, stacked."""
-        stacked = [np.stack([backend.to_numpy(array) for array in arrays]) for arrays in zip(*states, strict=True)]
-        h, c = (array[:, 0] for array in stacked) if batch.form == "single" else stacked
+        each = [[backend.to_numpy(array)[None] for array in arrays] for arrays in zip(*states, strict=True)]
+        h, c = (arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for arrays in each)
+        if batch.form == "single":
+            return h[:, 0], c[:, 0]
         return h, c
 
     def _final_gradients(self, dstate: Any, states: State, backend: Backend) -> list[list[Array | None]]:

@@ -28,17 +28,28 @@ class Stream:
     """
 
     def __init__(self, stack: Stack, backend: Backend, weights: list[Any], batch_size: int) -> None:
-        self._stack, self._backend, self._weights = stack, backend, weights
+        self._stack, self._backend = stack, backend
         self.batch_size = batch_size
-        self.reset()
+        shape = (stack.num_layers, batch_size, stack.hidden_size)
+        self._states = [backend.zeros(shape, stack.dtype) for _ in range(stack.states)]
+        self._x = backend.zeros((batch_size, stack.input_size), stack.dtype)
+        self._steps = []
+        x = self._x
+        for layer, layer_weights in enumerate(weights):
+            states = [state[layer] for state in self._states]
+            self._steps.append(backend.stepper(layer_weights, x[:, None], states))
+            x = states[0]
+        self._h = x  # of the last layer
+        self._dtype = np.dtype(stack.dtype)
+        self._shape = (stack.input_size,) if batch_size == 1 else self._x.shape  # what needs no look
 
     def __getstate__(self) -> None:
         raise TypeError("a Stream cannot be pickled or copied; set the state of another stream to its state")
 
     def reset(self) -> None:
         """Forget: all states are zero again."""
-        shape = (self._stack.num_layers, self.batch_size, self._stack.hidden_size)
-        self._states = [self._backend.zeros(shape, self._stack.dtype) for _ in range(self._stack.states)]
+        for state in self._states:
+            state[...] = 0
 
     @property
     def state(self) -> tuple[np.ndarray, ...]:
@@ -60,8 +71,9 @@ class Stream:
             array = as_numbers(array, f"state: {name}", self._stack.dtype)
             if array.shape != shape:
                 raise ValueError(f"state: {name} must have shape {shape}, got {array.shape}")
-            arrays.append(self._backend.to_device(array.copy(), self._stack.dtype))
-        self._states = arrays
+            arrays.append(array)
+        for state, array in zip(self._states, arrays, strict=True):
+            state[...] = self._backend.to_device(array, self._stack.dtype)
 
     def step(self, x_t: Any, out: np.ndarray | None = None) -> np.ndarray:
         """Take one step.
@@ -82,25 +94,28 @@ class Stream:
         ValueError, TypeError
             If `x_t` or `out` has another shape or dtype.
         """
-        stack, backend = self._stack, self._backend
-        x = as_numbers(x_t, "x_t", stack.dtype)
-        single = x.ndim == 1 and self.batch_size == 1
-        shape = (self.batch_size, stack.input_size)
-        if (x[None] if single else x).shape != shape:
-            raise ValueError(f"x_t must have shape {shape}, got {np.shape(x_t)}")
-        y_shape = (stack.hidden_size,) if single else (self.batch_size, stack.hidden_size)
+        x = x_t
+        if type(x) is not np.ndarray or x.dtype != self._dtype or x.shape != self._shape:
+            x = self._checked(x_t)
+        single = x.ndim == 1
         if out is not None:
-            _check_out(out, y_shape, stack.dtype)
-        x = backend.to_device(x.reshape(self.batch_size, 1, -1), stack.dtype)
-        _, final, _ = stack.forward(backend, self._weights, x, self._states, None)
-        for index, states in enumerate(final):
-            for kept, new in zip(self._states, states, strict=True):
-                kept[index] = new
-        y = backend.to_numpy(final[-1][0]).reshape(y_shape)
+            _check_out(out, self._h.shape[single:], self._stack.dtype)
+        self._x[...] = x
+        for step in self._steps:
+            step()
+        h = self._backend.to_numpy(self._h)[0] if single else self._backend.to_numpy(self._h)
         if out is None:
-            return y
-        out[...] = y
+            return h.copy()
+        out[...] = h
         return out
+
+    def _checked(self, x_t: Any) -> np.ndarray:
+        """One step's input, or an error that says what was expected."""
+        x = as_numbers(x_t, "x_t", self._stack.dtype)
+        shape = self._x.shape
+        if x.shape != shape and (1, *x.shape) != shape:
+            raise ValueError(f"x_t must have shape {shape}, got {np.shape(x_t)}")
+        return x
 
 
 def _check_out(out: Any, shape: tuple[int, ...], dtype: str) -> None:

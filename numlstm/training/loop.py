@@ -79,7 +79,8 @@ def train(
 
 def _check_finite(value: float, name: str, epoch: int) -> None:
     if not math.isfinite(value):
-        raise FloatingPointError(f"the {name} became {value} in epoch {epoch + 1}; scale X, or lower learning_rate_init")
+        advice = "scale X, or lower learning_rate_init"
+        raise FloatingPointError(f"the {name} became {value} in epoch {epoch + 1}; {advice}")
 
 
 def _rate(bar: tqdm, count: int) -> str:

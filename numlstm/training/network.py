@@ -112,7 +112,5 @@ class Network:
         for direction in range(stack.directions):
             part = stack.part(dfeatures, direction)
             dfinal[len(final) - stack.directions + direction][0] = part
-        stack.backward(
-            backend, layers, tapes, shape, None, dfinal, gradient[:split], masks=masks, input_gradient=False
-        )
+        stack.backward(backend, layers, tapes, shape, None, dfinal, gradient[:split], masks=masks, input_gradient=False)
         return loss

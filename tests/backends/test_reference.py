@@ -267,7 +267,9 @@ def test_nan_stays_in_its_row_and_its_future():
     problem.x[1, 2, 0] = np.nan
     (y, c), final, _ = problem.forward()
     gradients = problem.backward(*sources)
-    assert np.isnan(y[1, 2:]).all() and np.isnan(c[1, 2:]).all() and np.isnan(final)[:, 1].all()
+    assert np.isnan(y[1, 2:]).all()
+    assert np.isnan(c[1, 2:]).all()
+    assert np.isnan(final)[:, 1].all()
     np.testing.assert_array_equal(y[1, :2], clean[1, :2])
     others = [0, 2]
     np.testing.assert_array_equal(y[others], clean[others])
@@ -416,7 +418,7 @@ def test_a_missing_twin(toy_cell):
     with pytest.raises(ValueError, match=r"\['lstm'.*got 'toy'"):
         twins.get_twin(toy_cell)
     spec = LayerSpec(toy_cell, 3, 4)
-    with pytest.raises(UnsupportedError, match="reference.*toy"):
+    with pytest.raises(UnsupportedError, match=r"reference.*toy"):
         BACKEND.prepare(spec, np.zeros(BACKEND.size(spec), np.float32))
 
 

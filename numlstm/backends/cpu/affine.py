@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from . import threads
@@ -41,9 +43,9 @@ def _product(weights: AffineWeights, x: np.ndarray, columns: int, start: int, w:
         weights.real, width(TILE_VECTORS), address_of(out), out.strides[0], columns, start, w,
         address_of(x), x.strides[0], inputs, address_of(addresses),
     )  # fmt: skip
-    run = product[weights.real]
+    run = product[x.dtype]
     shards = threads.even_shards(rows, 2.0 * rows * inputs * columns, target().tile_rows(TILE_VECTORS)[0])
-    threads.run(lambda first, last: run(*arguments, first, last), shards)
+    threads.run(partial(run, *arguments), shards)
     return out
 
 

@@ -38,10 +38,10 @@ class Records(NamedTuple):
 class Panels(NamedTuple):
     """Packed weights of one phase."""
 
-    count: int
-    w: int  # (count, D, vectors), in vectors
-    r: int  # (count, H, vectors)
-    bias: int  # (count, vectors)
+    number: int
+    w: int  # (number, D, vectors), in vectors
+    r: int  # (number, H, vectors)
+    bias: int  # (number, vectors)
     source_slot: int  # of the vector that r multiplies
     source_now: int  # 1 if it belongs to this step, 0 if to the step before
 
@@ -49,11 +49,11 @@ class Panels(NamedTuple):
 class Transposed(NamedTuple):
     """Recurrent weights of one phase for the way back, and where its gradients are kept."""
 
-    count: int  # panels of the phase
+    number: int  # of panels of the phase
     r: int  # (panels of units, columns, TILE_VECTORS)
     columns: int  # gate gradients of the phase in a row
     row: int  # where they start in a row of gate gradients
-    panels: int  # their second copy: (count, chunk rows, vectors)
+    panels: int  # their second copy: (number, chunk rows, vectors)
     sources: int  # (chunk rows,) addresses, written: the vectors that r multiplied
     source_slot: int
     source_now: int

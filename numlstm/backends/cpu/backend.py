@@ -8,15 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import AffineSpec, Backend, LayerSpec, Spec, States
+from ..contract import Backend, LayerSpec, Spec, States
 from . import affine, layer, optimizing
-from .packing import packing_of
+from .arguments import aligned
+from .packing import affine_packing, layer_packing, packing_of
 
 
 class CpuBackend(Backend):
     """Recurrent layers on this machine's cores."""
 
     name = "cpu"
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        return aligned(shape, dtype)
+
+    def zeros(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        return aligned(shape, dtype, zero=True)
 
     def size(self, spec: Spec) -> int:
         return packing_of(spec).size
@@ -29,9 +36,8 @@ class CpuBackend(Backend):
 
     def prepare(self, spec: Spec, flat: np.ndarray, training: bool = False) -> Any:
         if isinstance(spec, LayerSpec):
-            return layer.LayerWeights(packing_of(spec), flat, training)
-        assert isinstance(spec, AffineSpec)
-        return affine.AffineWeights(packing_of(spec), flat)
+            return layer.LayerWeights(layer_packing(spec), flat, training)
+        return affine.AffineWeights(affine_packing(spec), flat)
 
     def refresh(self, weights: Any) -> Any:
         weights.refresh()

@@ -124,7 +124,7 @@ def _gate_gradients(real, phase, weights, shape, chunk, records, gradients, step
     ones = splat(real, real(1))
     row_bytes, group_bytes = width_of(phase) * size, gates_of(phase) * size
     for m in range(step.first, step.active):
-        for panel in range(weights.count):
+        for panel in range(weights.number):
             row = chunk.gates + m * chunk.row + weights.row + panel * row_bytes
             copy = weights.panels + (panel * chunk.rows + step.pair + m) * row_bytes
             for group in range(groups_of(phase)):

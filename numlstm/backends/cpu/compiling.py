@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba import njit
+
+config: Any = numba.config
+njit: Any = numba.njit
 
 PACKAGE = Path(__file__).parents[2]
 
@@ -48,7 +50,7 @@ def cache_directory() -> Path:
     for source in sorted([*(PACKAGE / "cells").glob("*.py"), *Path(__file__).parent.glob("*.py")]):
         digest.update(source.read_bytes())
     part = Path("numlstm") / digest.hexdigest()[:16]
-    chosen = [Path(numba.config.CACHE_DIR)] if numba.config.CACHE_DIR else []
+    chosen = [Path(config.CACHE_DIR)] if config.CACHE_DIR else []
     with contextlib.suppress(RuntimeError):  # there may be no home directory
         chosen.append(_user_cache())
     for parent in chosen:
@@ -72,12 +74,12 @@ class Kernel:
     """
 
     def __init__(self, function: Callable) -> None:
-        kept = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = str(cache_directory())  # read once, by the line below
+        kept = config.CACHE_DIR
+        config.CACHE_DIR = str(cache_directory())  # read once, by the line below
         try:
             self.dispatcher = njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function)
         finally:
-            numba.config.CACHE_DIR = kept
+            config.CACHE_DIR = kept
         self.entries: dict[Hashable, Callable] = {}
 
     def __getitem__(self, choice: Hashable) -> Callable:

@@ -95,7 +95,7 @@ def _phase(real, phase, panels, shape, records, step, training):
     row_bytes = width_of(phase) * size
     source = (step.now if panels.source_now else step.before) + panels.source_slot * records.slot
     slots_at(step.sources, source, records.row, step.first, step.active)
-    for panel in range(panels.count):
+    for panel in range(panels.number):
         bias = panels.bias + panel * row_bytes
         w = panels.w + panel * shape.inputs * row_bytes
         r = panels.r + panel * shape.units * row_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -221,7 +221,7 @@ def layer_forward(
     spec, rows = weights.packing.spec, len(x)
     buffers = weights.buffers_for(rows, x.shape[1], training)
     ragged = lengths is not None
-    order, lengths = _longest_first(lengths) if ragged else buffers.full
+    order, lengths = buffers.full if lengths is None else _longest_first(lengths)
     final = tuple(np.empty((rows, spec.hidden_size), weights.flat.dtype) for _ in initial)
     arguments = (
         weights.real, weights.phases, buffers.shape, rows_of(x), _each(initial), _each(outputs), _each(final),
@@ -229,7 +229,7 @@ def layer_forward(
     )  # fmt: skip
     run = forward[weights.choice]
     flop = 2.0 * weights.packing.columns * (spec.input_size + spec.hidden_size)
-    threads.run(lambda first, last: run(*arguments, first, last), row_shards(lengths, flop))
+    threads.run(partial(run, *arguments), row_shards(lengths, flop))
     return final, Tape(x, buffers, order, lengths, ragged, reverse) if training else None
 
 
@@ -252,7 +252,7 @@ def stepper(weights: LayerWeights, x: np.ndarray, states: Sequence[np.ndarray]) 
         if len(shards) == 1:
             run(*arguments, 0, rows)
         else:
-            threads.run(lambda first, last: run(*arguments, first, last), shards)
+            threads.run(partial(run, *arguments), shards)
 
     return step
 
@@ -298,7 +298,7 @@ def layer_backward(
         )  # fmt: skip
         steps = np.minimum(tape.lengths, chunk.last) - chunk.first
         shards = row_shards(np.maximum(steps, 0) if tape.ragged else steps, flop)
-        threads.run(lambda a, b, arguments=arguments: run(*arguments, a, b), shards)
+        threads.run(partial(run, *arguments), shards)
         _add_weight_gradients(weights, buffers, gradient, pairs)
     _copy_to_second_biases(packing, gradient)
     return dinitial

@@ -167,6 +167,17 @@ class AffinePacking(Packing):
 
 
 @cache
-def packing_of(spec: LayerSpec | AffineSpec) -> LayerPacking | AffinePacking:
-    """The packing of a layer's or an affine map's parameters."""
-    return LayerPacking(spec) if isinstance(spec, LayerSpec) else AffinePacking(spec)
+def layer_packing(spec: LayerSpec) -> LayerPacking:
+    """The packing of a recurrent layer's parameters."""
+    return LayerPacking(spec)
+
+
+@cache
+def affine_packing(spec: AffineSpec) -> AffinePacking:
+    """The packing of an affine map's parameters."""
+    return AffinePacking(spec)
+
+
+def packing_of(spec: LayerSpec | AffineSpec) -> Packing:
+    """The packing of the parameters of either."""
+    return layer_packing(spec) if isinstance(spec, LayerSpec) else affine_packing(spec)

@@ -94,15 +94,16 @@ class _Job:
 
     def wait(self) -> None:
         """Return when all shards are done; an interruption waits too, for they write to the caller's arrays."""
-        interruption = None
+        interruption: BaseException | None = None
         while True:
             try:
                 self.done.acquire()
                 break
             except BaseException as error:
                 interruption = error
-        if interruption or self.error:
-            raise interruption or self.error
+        failure = interruption or self.error
+        if failure:
+            raise failure
 
 
 class Pool:
