@@ -73,7 +73,8 @@ class _Job:
     def __init__(self, function: Callable[[int, int], None], shards: Sequence[Shard]) -> None:
         self.function, self.shards = function, shards
         self.next = itertools.count().__next__  # atomic under the GIL
-        self.left = len(shards)
+        self.helpers = 0  # workers that are at it
+        self.closed = self.ended = False
         self.lock = threading.Lock()
         self.done = threading.Lock()
         self.done.acquire()
@@ -87,23 +88,27 @@ class _Job:
                 self.function(*self.shards[index])
             except BaseException as error:
                 self.error = error
-            with self.lock:
-                self.left -= 1
-                if not self.left:
-                    self.done.release()
 
-    def wait(self) -> None:
-        """Return when all shards are done; an interruption waits too, for they write to the caller's arrays."""
-        interruption: BaseException | None = None
-        while True:
-            try:
-                self.done.acquire()
-                break
-            except BaseException as error:
-                interruption = error
-        failure = interruption or self.error
-        if failure:
-            raise failure
+    def help(self) -> None:
+        """What a worker does, if the caller is still there."""
+        with self.lock:
+            if self.closed:
+                return
+            self.helpers += 1
+        self.work()
+        with self.lock:
+            self.helpers -= 1
+            if self.closed and not self.helpers:
+                self.done.release()
+
+    def finish(self) -> None:
+        """Let no more workers begin, and wait for those that have; may be interrupted, and called again."""
+        with self.lock:
+            self.closed = True
+            helpers = self.helpers
+        if helpers:
+            self.done.acquire()
+        self.ended = True
 
 
 class Pool:
@@ -123,12 +128,17 @@ class Pool:
             return
         self._hire(helpers)
         job = _Job(function, shards)
-        for _ in range(helpers):
-            self.jobs.put(job)
-        try:
-            job.work()
-        finally:
-            job.wait()
+        interruption = None
+        while not job.ended:  # an interruption waits too: shards write to the caller's arrays
+            try:
+                for _ in range(helpers):
+                    self.jobs.put(job)
+                job.work()
+                job.finish()
+            except BaseException as error:
+                interruption, helpers = error, 0
+        if interruption or job.error:
+            raise interruption or job.error
 
     def _hire(self, count: int) -> None:
         with self.lock:
@@ -142,7 +152,7 @@ class Pool:
             job = self.jobs.get()
             if time.monotonic() - asleep > IDLE_SECONDS:
                 _leave_core(job.core, number)
-            job.work()
+            job.help()
             del job
 
 
@@ -191,4 +201,4 @@ def even_shards(count: int, work: float, unit: int = 1) -> list[Shard]:
     return list(itertools.pairwise(edges))
 
 
-WORK_PER_THREAD = 4e6  # flop; a hand-over to another thread costs some 20 microseconds
+WORK_PER_THREAD = 2e7  # flop, some 0.2 milliseconds: a hand-over to another thread costs a tenth of it, or more

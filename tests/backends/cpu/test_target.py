@@ -1,0 +1,126 @@
+"""Kernels fit the vector unit that Numba compiles for, which need not be this machine's own."""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from llvmlite.binding import get_host_cpu_features
+
+import numlstm
+from numlstm.backends.cpu.target import TILE_VECTORS, target
+from numlstm.backends.cpu.tile import TILE_BYTES
+
+TESTS = Path(__file__).parents[2]
+ON_X86 = pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="needs an x86 processor")
+HAS_AVX2 = pytest.mark.skipif(not get_host_cpu_features().get("avx2"), reason="needs AVX2 to run")
+ZEN_4 = "+sse2,+sse4.1,+sse4.2,+avx,+avx2,+fma,+bmi,+bmi2,+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl"
+
+AGREES_WITH_REFERENCE = """
+import numpy as np
+from kernel_calls import make_problem, run
+from numlstm.backends.cpu.target import TILE_VECTORS, target
+from numlstm.backends.reference import ReferenceBackend
+
+unit = target()
+assert (unit.lanes(32), unit.tile_rows(TILE_VECTORS)[0], unit.fma) == ({lanes}, {rows}, {fma}), unit
+problem = make_problem(7, 5, 5, 9, ragged=True)
+expected = run(problem, ReferenceBackend())
+for name, value in run(problem).items():
+    np.testing.assert_allclose(value, expected[name], rtol=2e-5, atol=2e-5 * np.abs(expected[name]).max(), err_msg=name)
+"""
+
+COMPILES_ONLY = """
+import numba
+from kernel_calls import make_problem, run
+from numlstm.backends.cpu import compiling
+from numlstm.backends.cpu.backward import backward
+from numlstm.backends.cpu.forward import forward
+from numlstm.backends.cpu.target import target
+
+assert (target().instructions, target().lanes(32)) == ("AVX-512", 16), target()
+
+def compile_only(kernel, choice, *arguments):
+    kernel.dispatcher.compile(tuple(map(numba.typeof, arguments)))
+
+compiling.Kernel._first_call = compile_only
+run(make_problem(7, 5, 5, 9))
+for kernel in (forward, backward):
+    (assembly,) = kernel.dispatcher.inspect_asm().values()
+    print(assembly)
+"""
+
+
+def run_on(cpu, features, script, **environment):
+    """Run a script in a process whose kernels are compiled for a processor; give what it prints."""
+    chosen = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features, **environment}
+    path = os.pathsep.join([str(TESTS), str(Path(numlstm.__file__).parents[1])])
+    process = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | chosen | {"PYTHONPATH": path},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+def test_tiles_fit_this_target(bits):
+    unit = target()
+    assert unit.lanes(bits) * bits == 8 * unit.vector_bytes
+    for vectors in range(1, unit.accumulators + 1):
+        heights = unit.tile_rows(vectors)
+        assert heights[0] * vectors <= unit.accumulators
+        assert heights[-1] == 1
+        assert list(heights) == sorted(set(heights), reverse=True)
+        assert heights[0] * vectors * unit.vector_bytes <= TILE_BYTES
+    assert unit.tile_rows(TILE_VECTORS)[0] > 1
+
+
+@ON_X86
+@pytest.mark.parametrize(
+    ("cpu", "features", "lanes", "rows", "fma"),
+    [
+        pytest.param("haswell", "+avx,+avx2,+fma", 8, 3, True, marks=HAS_AVX2),
+        ("x86-64", "+sse2,+sse4.1", 4, 3, False),
+    ],
+)
+def test_agrees_with_the_reference_on(cpu, features, lanes, rows, fma):
+    run_on(cpu, features, AGREES_WITH_REFERENCE.format(lanes=lanes, rows=rows, fma=fma))
+
+
+def functions(assembly, name):
+    """The instructions and labels of every function whose name begins so."""
+    for start in re.finditer(rf"^{re.escape(name)}[\w.]*:$", assembly, re.MULTILINE):
+        body = assembly[start.end() : assembly.index("\t.size\t", start.end())]
+        yield [line.strip() for line in body.splitlines() if line.strip()]
+
+
+def innermost_loops(lines):
+    """Instructions from a label to a jump back to it, where there is no other label between."""
+    label, body = None, []
+    for line in lines:
+        if line.endswith(":"):
+            label, body = line[:-1], []
+        elif not line.startswith("."):
+            body.append(line)
+            if line.startswith("j") and line.split()[-1] == label:
+                yield body
+
+
+@ON_X86
+def test_sums_stay_in_the_registers_of_avx512(tmp_path):
+    """Nothing is run: this machine may have no such registers."""
+    assembly = run_on("znver4", ZEN_4, COMPILES_ONLY, NUMBA_CACHE_DIR=str(tmp_path))
+    tiles = list(functions(assembly, "numlstm.product."))
+    assert len(tiles) == 2, "one in the forward kernel, one in the backward kernel"
+    for tile in tiles:
+        tallest = 0
+        for loop in innermost_loops(tile):
+            multiply_adds = [line for line in loop if line.startswith("vfmadd") and "%zmm" in line]
+            assert multiply_adds, loop
+            assert not any("(%rsp" in line for line in loop), "a sum spills to the stack"
+            tallest = max(tallest, len({line.split()[-1] for line in multiply_adds}))
+        assert tallest == 24, "sums held in registers by the tallest tile"

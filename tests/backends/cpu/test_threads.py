@@ -1,0 +1,310 @@
+"""Results do not depend on threads or neighbours; the pool survives forks, errors and interruptions."""
+
+import contextlib
+import itertools
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from kernel_calls import OF_ROWS, assert_same_bits, forward, make_problem, run
+
+from numlstm import LSTM
+from numlstm.backends.cpu import layer, threads
+
+ROWS, STEPS = 26, 45  # several tiles a shard, and three chunks of steps on the way back
+KINDS = {
+    "equal": {},
+    "equal, reverse": {"reverse": True},
+    "unequal": {"ragged": True},
+    "unequal, reverse": {"ragged": True, "reverse": True},
+}
+
+
+@pytest.fixture(params=KINDS.values(), ids=KINDS)
+def problem(request):
+    """A batch whose backward pass takes several chunks."""
+    assert ROWS * STEPS > 2 * layer.CHUNK_ROWS
+    return make_problem(ROWS, STEPS, 5, 21, **request.param)
+
+
+@pytest.fixture
+def shard_counts(monkeypatch):
+    """Any work is worth a thread; holds how many shards each job had."""
+    counts = []
+    pool_run = threads.Pool.run
+
+    def counting_run(pool, function, shards):
+        counts.append(len(shards))
+        pool_run(pool, function, shards)
+
+    monkeypatch.setattr(threads, "WORK_PER_THREAD", 1.0)
+    monkeypatch.setattr(threads.Pool, "run", counting_run)
+    return counts
+
+
+def by_row(results):
+    """The results that have a row for each sequence."""
+    return {name: results[name] for name in OF_ROWS}
+
+
+# Bits -----------------------------------------------------------------------------------------------------
+
+
+def test_bits_do_not_depend_on_the_number_of_threads(problem, shard_counts):
+    with threads.limit_threads(1):
+        expected = run(problem)
+    assert set(shard_counts) == {1}
+    for count in (2, 4):
+        shard_counts.clear()
+        with threads.limit_threads(count):
+            results = run(problem)
+        assert max(shard_counts) == count
+        assert shard_counts[0] > 1, "the forward pass ran in one shard"
+        assert_same_bits(results, expected)
+
+
+@pytest.mark.usefixtures("shard_counts")
+def test_permuted_rows_give_permuted_results(problem):
+    order = np.random.default_rng(1).permutation(ROWS)
+    with threads.limit_threads(2):
+        expected = {name: array[order] for name, array in by_row(run(problem)).items()}
+        assert_same_bits(run(problem.of_rows(order)), expected)
+
+
+@pytest.mark.usefixtures("shard_counts")
+def test_row_alone_equals_the_row_in_a_batch(problem):
+    with threads.limit_threads(2):
+        batch = by_row(run(problem))
+        for row in range(0, ROWS, 5):
+            alone = run(problem.of_rows([row]))
+            assert_same_bits(alone, {name: array[row : row + 1] for name, array in batch.items()})
+
+
+def test_training_does_not_change_the_bits(problem):
+    assert_same_bits(forward(problem, training=False)[0], forward(problem, training=True)[0])
+
+
+# Callers --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("shard_counts")
+def test_threads_may_share_a_layer():
+    lstm = LSTM(5, 21, backend="cpu", random_state=0)
+    batches = np.random.default_rng(0).normal(size=(24, ROWS, STEPS, 5)).astype("float32")
+
+    def results(x):
+        y, (h_n, c_n), pullback = lstm.vjp(x)
+        dx, (dh_0, dc_0), dparameters = pullback(y)
+        return {"y": y, "h_n": h_n, "c_n": c_n, "dx": dx, "dh_0": dh_0, "dc_0": dc_0} | dparameters
+
+    with threads.limit_threads(1):
+        expected = [results(x) for x in batches]
+    lstm.set_parameters(lstm.parameters)  # packed anew, by whichever thread comes first
+    with threads.limit_threads(2), ThreadPoolExecutor(8) as callers:
+        for got, right in zip(callers.map(results, batches), expected, strict=True):
+            assert_same_bits(got, right)
+
+
+def exit_status(child, seconds):
+    """What a child exits with, None if it does not in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.02)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.usefixtures("shard_counts")
+def test_forked_child_computes():
+    problem = make_problem(ROWS, STEPS, 5, 21, ragged=True)
+    with threads.limit_threads(2):
+        expected = run(problem)
+        assert threads.pool.workers
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forks in a process with threads
+            child = os.fork()
+        if not child:
+            code = 1
+            try:
+                assert threads.pool.workers == 0
+                assert_same_bits(run(problem), expected)
+                code = 0 if threads.pool.workers else 2
+            finally:
+                os._exit(code)
+        assert exit_status(child, 60) == 0
+
+
+# Errors ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("failing", range(4))
+def test_error_comes_when_all_shards_have_ended(error, failing):
+    ended = []
+
+    def shard(first, last):
+        if first == failing:
+            raise error("on purpose")
+        time.sleep(0.02)
+        ended.append(first)
+
+    with threads.limit_threads(3), pytest.raises(error, match="on purpose"):
+        threads.run(shard, [(i, i + 1) for i in range(4)])
+    assert sorted(ended) == sorted({0, 1, 2, 3} - {failing})
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+def test_interrupted_wait_waits_for_the_shards():
+    main, worker_began, ended = threading.current_thread(), threading.Event(), []
+
+    class InterruptionError(BaseException):
+        pass
+
+    def interrupt(number, frame):
+        raise InterruptionError
+
+    def shard(first, last):
+        if threading.current_thread() is main:
+            worker_began.wait()
+            signal.setitimer(signal.ITIMER_REAL, 0.1)  # until then this thread waits for the other
+        else:
+            worker_began.set()
+            time.sleep(0.4)
+        ended.append(first)
+
+    kept = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with threads.limit_threads(2), pytest.raises(InterruptionError):
+            threads.run(shard, [(0, 1), (1, 2)])
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, kept)
+    assert sorted(ended) == [0, 1]
+
+
+def call_interrupted_at(line, function, shards):
+    """Run shards in another thread, interrupted at a line, counted from the first; whether there was such a line."""
+    lines, interrupted = itertools.count(), []
+
+    def trace(frame, event, argument):
+        if frame.f_code.co_filename != threads.__file__:
+            return None
+        if event == "line" and next(lines) == line:
+            interrupted.append(line)
+            raise KeyboardInterrupt
+        return trace
+
+    def call():
+        sys.settrace(trace)
+        with contextlib.suppress(KeyboardInterrupt):
+            threads.run(function, shards)
+        sys.settrace(None)
+
+    caller = threading.Thread(target=call, daemon=True)
+    caller.start()
+    caller.join(10)
+    assert not caller.is_alive(), f"hangs when interrupted at line {line}"
+    return bool(interrupted)
+
+
+def test_interruption_at_any_line_leaves_nothing_running():
+    began, ended = [], []
+
+    def shard(first, last):
+        began.append(first)
+        time.sleep(0.002)
+        ended.append(first)
+
+    with threads.limit_threads(2):
+        line = 0
+        while call_interrupted_at(line, shard, [(0, 1), (1, 2), (2, 3)]):
+            assert sorted(began) == sorted(ended), f"a shard outlives a call interrupted at line {line}"
+            line += 1
+    assert line > 20
+
+
+def test_pool_works_after_an_error():
+    done = []
+    with threads.limit_threads(2):
+        with pytest.raises(ZeroDivisionError):
+            threads.run(lambda first, last: 1 // 0, [(0, 1), (1, 2)])
+        threads.run(lambda first, last: done.append(first), [(0, 1), (1, 2)])
+    assert sorted(done) == [0, 1]
+
+
+# How many threads, and which rows -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", " ", "²", "+2"])
+def test_invalid_number_of_threads_is_named(monkeypatch, text):
+    monkeypatch.setenv("NUMLSTM_NUM_THREADS", text)
+    with pytest.raises(ValueError, match="NUMLSTM_NUM_THREADS"):
+        threads.default_threads.__wrapped__()
+
+
+@pytest.mark.parametrize(("text", "count"), [("1", 1), ("3", 3), ("", len(threads.available_cores()))])
+def test_number_of_threads_by_default(monkeypatch, text, count):
+    monkeypatch.setenv("NUMLSTM_NUM_THREADS", text)
+    assert threads.default_threads.__wrapped__() == count
+
+
+def test_limit_ends_with_its_block():
+    before = threads.thread_count()
+    with contextlib.suppress(KeyError), threads.limit_threads(before + 1):
+        assert threads.thread_count() == before + 1
+        raise KeyError
+    assert threads.thread_count() == before
+
+
+def assert_covers(shards, count):
+    """Every number of ``range(count)`` is in one shard, and no shard is empty."""
+    assert all(a < b for a, b in shards)
+    assert [i for a, b in shards for i in range(a, b)] == list(range(count))
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 16])
+def test_even_shards_cover_everything_once(limit):
+    rng = np.random.default_rng(limit)
+    with threads.limit_threads(limit):
+        for count, unit in rng.integers(1, (200, 12), (200, 2)).tolist():
+            shards = threads.even_shards(count, 1e12, unit)
+            assert_covers(shards, count)
+            assert len(shards) == min(limit, -(-count // unit))
+            assert all(a % unit == 0 for a, _ in shards)
+            assert max(b - a for a, b in shards) <= min(b - a for a, b in shards[:-1] or shards) + unit
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 16])
+def test_row_shards_cover_every_row_once(limit):
+    rng = np.random.default_rng(limit)
+    with threads.limit_threads(limit):
+        for rows, longest in rng.integers(1, (100, 50), (200, 2)).tolist():
+            lengths = -np.sort(-rng.integers(0, longest + 1, rows))
+            lengths[0] = longest
+            shards = layer.row_shards(lengths, 1e12)
+            assert_covers(shards, rows)
+            assert len(shards) <= limit
+
+
+def test_row_shards_have_equal_work():
+    lengths = -np.sort(-np.random.default_rng(0).integers(1, 1000, 1000))
+    with threads.limit_threads(4):
+        work = [lengths[a:b].sum() for a, b in layer.row_shards(lengths, 1e12)]
+    assert len(work) == 4
+    assert max(work) < 1.05 * min(work)
+
+
+def test_little_work_stays_on_one_thread():
+    with threads.limit_threads(4):
+        assert threads.even_shards(100, threads.WORK_PER_THREAD / 2) == [(0, 100)]

@@ -1,0 +1,111 @@
+"""Every backend against the reference."""
+
+from dataclasses import replace
+
+import mgu  # noqa: F401  (registers the cell)
+import numpy as np
+import pytest
+from conformance_checks import (
+    AffineCase,
+    LayerCase,
+    check_adam,
+    check_affine,
+    check_layer,
+    check_loss,
+    check_nan_stays_in_its_row,
+    check_norm,
+    check_packing,
+    check_stepper,
+)
+from pairwise import pairwise
+
+from numlstm.backends.contract import AffineSpec, LayerSpec
+from numlstm.backends.cpu.backend import CpuBackend
+
+BACKENDS = {
+    "cpu": CpuBackend,
+}
+FACTORS = {
+    "hidden": (1, 5, 8, 16, 33, 67),
+    "inputs": (1, 3, 17),
+    "shape": ((1, 1), (2, 7), (9, 1), (9, 13), (2, 20), (40, 20)),  # T and N; the last makes several chunks
+    "lengths": ("full", "unequal", "ones"),
+    "reverse": (False, True),
+    "initial": (True, False),
+    "outputs": ("first", "all", "none"),
+    "sources": ("outputs", "finals", "both", "every state"),
+    "dx": (True, False),
+    "layout": ("contiguous", "strided", "time first", "rows reversed"),
+    "bias": (True, False),
+    "training": (False, True),
+}
+OPTIONS = [
+    *pairwise(FACTORS),
+    {"hidden": 8, "shape": (2, 520), "lengths": "unequal"},  # a chunk cannot hold one step
+    {"hidden": 67, "inputs": 17, "shape": (40, 20), "lengths": "unequal", "reverse": True, "training": True},
+]
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    return BACKENDS[request.param]()
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture(params=["lstm", "mgu"])
+def cell(request):
+    return request.param
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(map(str, options.values())))
+def test_layer(backend, cell, dtype, options):
+    check_layer(backend, LayerCase(cell, dtype, **options))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_stays_in_its_row(backend, cell, dtype, value, reverse):
+    case = LayerCase(cell, dtype, hidden=16, lengths="unequal", reverse=reverse)
+    check_nan_stays_in_its_row(backend, case, value)
+
+
+@pytest.mark.parametrize("hidden", [1, 16, 33])
+@pytest.mark.parametrize("bias", [True, False])
+def test_packing_of_a_layer(backend, cell, dtype, hidden, bias):
+    check_packing(backend, LayerSpec(cell, 3, hidden, bias, dtype))
+
+
+@pytest.mark.parametrize("outputs", [1, 70])
+def test_packing_of_an_affine_map(backend, dtype, outputs):
+    check_packing(backend, AffineSpec(5, outputs, dtype))
+
+
+@pytest.mark.parametrize("rows", [1, 7])
+def test_stepper(backend, cell, dtype, rows):
+    check_stepper(backend, LayerCase(cell, dtype, hidden=33, shape=(9, rows)))
+
+
+@pytest.mark.parametrize(
+    "case", [AffineCase(1, 1, 1), AffineCase(7, 5, 1), AffineCase(13, 33, 70), AffineCase(20, 67, 3, layout="time first")]
+)  # fmt: skip
+def test_affine(backend, dtype, case):
+    check_affine(backend, replace(case, dtype=dtype))
+
+
+@pytest.mark.parametrize(("rows", "classes", "size"), [(1, 1, 1.0), (1, 2, 1.0), (13, 70, 3.0), (7, 5, 1e4), (7, 5, 1e30)])
+def test_softmax_cross_entropy(backend, dtype, rows, classes, size):
+    check_loss(backend, rows, classes, dtype, size)
+
+
+@pytest.mark.parametrize(("size", "scale"), [(1, 1.0), (1023, 1.0), (5000, 1.0), (5000, 1e30)])
+def test_global_norm(backend, dtype, size, scale):
+    check_norm(backend, size, dtype, scale)
+
+
+@pytest.mark.parametrize(("epsilon", "betas"), [(0.1, (0.8, 0.95)), (1e-8, (0.9, 0.999)), (1e-8, (0.0, 0.9))])
+def test_adam(backend, dtype, epsilon, betas):
+    check_adam(backend, dtype, epsilon, betas)

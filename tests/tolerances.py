@@ -1,0 +1,42 @@
+"""How far a compiled backend may be from the reference, and why: the only table of its kind."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """Largest difference allowed, in units of the largest number of the array."""
+
+    float32: float
+    float64: float
+    reason: str
+
+
+TOLERANCES = {
+    "state": Tolerance(
+        2e-6, 1e-12, "sums of up to 84 products and one sigmoid or tanh per gate, each good to a few ulp, over 40 steps"
+    ),
+    "gradient": Tolerance(
+        4e-6, 1e-12, "as for states, there and back; sums over up to 1040 pairs of a row and a step, in chunks"
+    ),
+    "affine": Tolerance(1e-6, 1e-14, "one sum of up to 67 products"),
+    "loss": Tolerance(1e-7, 1e-14, "computed in float64 from the same scores; a float32 gradient is rounded once"),
+    "norm": Tolerance(1e-14, 1e-14, "summed in float64 whatever the dtype"),
+    "parameter": Tolerance(1e-6, 1e-14, "a few steps of a few roundings each"),
+    "moment": Tolerance(1e-6, 1e-14, "a few steps of a few roundings each"),
+    "equation": Tolerance(1e-3, 1e-8, "central differences: truncation and cancellation, each about 1e-10"),
+}
+
+
+def assert_close(kind, name, got, wanted):
+    """`got` has the shape, the dtype and the NaN of `wanted`, and its numbers but for `TOLERANCES[kind]`."""
+    got, wanted = np.asarray(got), np.asarray(wanted)
+    assert got.shape == wanted.shape, name
+    assert got.dtype == wanted.dtype, name
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(wanted), err_msg=f"NaN in {name}")
+    worst = np.max(np.abs(got - wanted), initial=0.0, where=~np.isnan(wanted))
+    scale = np.max(np.abs(wanted), initial=0.0, where=~np.isnan(wanted))
+    allowed = getattr(TOLERANCES[kind], str(got.dtype))
+    assert worst <= allowed * scale, f"{name}: {worst:.3g} of {scale:.3g}, allowed {allowed:.3g}"
