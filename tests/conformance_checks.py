@@ -163,9 +163,7 @@ def _pass(backend, case, weights, x):
 
     gradient = backend.to_device(np.full(backend.size(spec), np.nan, dtype), dtype)
     dx = to_fill(case.inputs) if case.dx else None
-    doutputs = [
-        None if array is None else Placed(backend, array, case.layout).array for array in problem.doutputs
-    ]
+    doutputs = [None if array is None else Placed(backend, array, case.layout).array for array in problem.doutputs]
     dinitial = backend.sequence_backward(
         weights, tape, doutputs, resident(problem.dfinal), gradient, dx and dx.array
     )  # fmt: skip
@@ -310,5 +308,3 @@ def check_adam(backend, dtype, epsilon=0.1, betas=(0.8, 0.95), steps=5, scale=0.
             ("parameter", "moment", "moment"), ("parameters", "mean", "square"), got, wanted, strict=True
         ):
             assert_close(kind, f"{name} after step {step}", backend.to_numpy(a), b)
-
-

@@ -58,10 +58,7 @@ def affine_forward(weights: AffineWeights, x: np.ndarray) -> np.ndarray:
 def affine_backward(weights: AffineWeights, x: np.ndarray, dy: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     """`Backend.affine_backward` for NumPy arrays."""
     rows, weight = len(dy), weights.packing.weight
-    by_panel = aligned((weight.panels, rows, weight.columns), dy.dtype, zero=True)
-    for panel, start in zip(by_panel, range(0, weights.outputs, weight.columns), strict=True):
-        part = dy[:, start : start + weight.columns]
-        panel[:, : part.shape[1]] = part
+    by_panel = _by_panel(dy, weight)
     gradient[:] = 0
     out = address_of(gradient)
     bias = out + weights.packing.bias.start * gradient.itemsize
@@ -70,3 +67,12 @@ def affine_backward(weights: AffineWeights, x: np.ndarray, dy: np.ndarray, gradi
     add_products(weights.real, products, address_of(by_panel), rows, rows)
     padded = by_panel[0] if weight.panels == 1 else np.concatenate(list(by_panel), axis=1)
     return _product(weights, padded, weights.inputs, address_of(weights.zeros), weights.turned.fresh_address())
+
+
+def _by_panel(dy: np.ndarray, weight: Block) -> np.ndarray:
+    """(N, outputs) as (panels, N, columns), zeros behind the last output."""
+    panels = np.zeros((weight.panels, len(dy), weight.columns), dy.dtype)
+    for panel, start in zip(panels, range(0, dy.shape[1], weight.columns), strict=True):
+        part = dy[:, start : start + weight.columns]
+        panel[:, : part.shape[1]] = part
+    return panels

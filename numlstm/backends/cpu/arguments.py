@@ -114,7 +114,8 @@ class BackwardStep(NamedTuple):
 def address_of(array: np.ndarray) -> int:
     """The address of an array's first element."""
     try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # four times as quick as the next way
+        # Four times as quick as the next way.
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
     except (TypeError, ValueError):  # read-only, or not contiguous
         return array.ctypes.data
 

@@ -98,8 +98,10 @@ class CpuBackend(Backend):
         scale: float,
     ) -> None:
         real = flat.dtype.type
-        rate = learning_rate / (1 - betas[0] ** step)
-        correction = 1 / math.sqrt(1 - betas[1] ** step)
+        beta1, beta2 = betas
+        rate = learning_rate / (1 - beta1**step)
+        correction = 1 / math.sqrt(1 - beta2**step)
         with np.errstate(over="ignore"):  # infinity shows in the parameters
-            numbers = [real(number) for number in (*betas, rate, epsilon, correction, scale)]
+            each = (beta1, 1 - beta1, beta2, 1 - beta2, rate, epsilon, correction, scale)
+            numbers = [real(number) for number in each]
         optimizing.adam_step[flat.dtype](flat, gradient, *moments, *numbers)

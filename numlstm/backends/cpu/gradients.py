@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +41,7 @@ def add_products(real: type, products: list[Outer], panels: int, room: int, pair
         Address of the gate gradients, room in each panel, and steps of the sum, as in `weight_gradient`.
     """
     vectors = products[0].block.columns // products[0].block.lanes
-    edges = np.cumsum([0, *(product.blocks() for product in products)]).tolist()
+    edges = [0, *itertools.accumulate(product.blocks() for product in products)]
     run = weight_gradient[real, vectors]
 
     def add(first: int, last: int) -> None:

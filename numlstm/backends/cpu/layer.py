@@ -138,6 +138,8 @@ class BackwardBuffers:
         carried = aligned((rows, slots, packing.groups * packing.lanes), dtype)
         self.carried = carried, Gradients(address_of(carried), *carried.strides[:2])
         self.phases = self._phases(weights)
+        gates = address_of(self.gates), self.gates.strides[0], self.gates.shape[1]
+        self.memory = address_of(self.xs), *gates, address_of(self.places[0]), address_of(self.places[1])
 
     def _phases(self, weights: LayerWeights) -> tuple[tuple[Tag, Transposed], ...]:
         """The phases as the backward kernel takes them: the last one first."""
@@ -175,12 +177,8 @@ class BackwardBuffers:
 
     def chunks(self) -> list[Chunk]:
         """All chunks, the last first."""
-        gates, places = self.gates, self.places
-        memory = (
-            self.room, address_of(self.xs), address_of(gates), gates.strides[0], gates.shape[1],
-            address_of(places[0]), address_of(places[1]),
-        )  # fmt: skip
-        return [Chunk(max(0, last - self.span), last, *memory) for last in range(self.steps, 0, -self.span)]
+        ends = range(self.steps, 0, -self.span)
+        return [Chunk(max(0, last - self.span), last, self.room, *self.memory) for last in ends]
 
 
 @dataclass
@@ -197,15 +195,16 @@ class Tape:
 
 def row_shards(lengths: np.ndarray, flop_per_step: float) -> list[threads.Shard]:
     """Split rows, longest first, so that all threads have equal work: whole tiles, one shard a thread."""
-    unit = target().tile_rows(TILE_VECTORS)[0]
-    rows = len(lengths)
-    if lengths[0] == lengths[-1]:
-        return threads.even_shards(rows, rows * float(lengths[0]) * flop_per_step, unit)
-    total = np.cumsum(lengths)
+    rows, total, unit = len(lengths), np.cumsum(lengths), target().tile_rows(TILE_VECTORS)[0]
     parts = threads.parts_for(rows, total[-1] * flop_per_step, unit)
     inner = np.searchsorted(total, total[-1] * np.arange(1, parts) / parts) + 1
     edges = [0, *(min(rows, unit * round(edge / unit)) for edge in inner.tolist()), rows]
     return [(a, b) for a, b in itertools.pairwise(edges) if b > a]
+
+
+def full_shards(rows: int, steps: int, flop_per_step: float) -> list[threads.Shard]:
+    """The same for rows of equal length."""
+    return threads.even_shards(rows, rows * steps * flop_per_step, target().tile_rows(TILE_VECTORS)[0])
 
 
 def layer_forward(
@@ -229,7 +228,8 @@ def layer_forward(
     )  # fmt: skip
     run = forward[weights.choice]
     flop = 2.0 * weights.packing.columns * (spec.input_size + spec.hidden_size)
-    threads.run(partial(run, *arguments), row_shards(lengths, flop))
+    shards = row_shards(lengths, flop) if ragged else full_shards(rows, x.shape[1], flop)
+    threads.run(partial(run, *arguments), shards)
     return final, Tape(x, buffers, order, lengths, ragged, reverse) if training else None
 
 
@@ -243,7 +243,7 @@ def stepper(weights: LayerWeights, x: np.ndarray, states: Sequence[np.ndarray]) 
         weights.real, weights.phases, buffers.shape, rows_of(x), places, _each([None] * len(states)), places,
         buffers.records, address_of(buffers.addresses), order, lengths, False, False,
     )  # fmt: skip
-    shards = row_shards(lengths, 2.0 * weights.packing.columns * (spec.input_size + spec.hidden_size))
+    shards = full_shards(rows, 1, 2.0 * weights.packing.columns * (spec.input_size + spec.hidden_size))
     kept = buffers, x, states  # the kernel knows only their addresses
 
     def step() -> None:
@@ -296,24 +296,29 @@ def layer_backward(
             weights.real, width(TILE_VECTORS), buffers.phases, wx, tape.buffers.shape, chunk, starts, *outer,
             tape.buffers.records, buffers.carried[1], tape.order, tape.lengths, tape.reverse,
         )  # fmt: skip
-        steps = np.minimum(tape.lengths, chunk.last) - chunk.first
-        shards = row_shards(np.maximum(steps, 0) if tape.ragged else steps, flop)
-        threads.run(partial(run, *arguments), shards)
+        threads.run(partial(run, *arguments), _chunk_shards(tape, chunk, flop))
         _add_weight_gradients(weights, buffers, gradient, pairs)
     _copy_to_second_biases(packing, gradient)
     return dinitial
 
 
+def _chunk_shards(tape: Tape, chunk: Chunk, flop_per_step: float) -> list[threads.Shard]:
+    """Rows for each thread, so that all have equal work in a chunk."""
+    if not tape.ragged:
+        return full_shards(len(tape.x), chunk.last - chunk.first, flop_per_step)
+    return row_shards(np.clip(tape.lengths - chunk.first, 0, chunk.last - chunk.first), flop_per_step)
+
+
 def _add_weight_gradients(weights: LayerWeights, buffers: BackwardBuffers, gradient: np.ndarray, pairs: int) -> None:
     """Add a chunk's share to the gradients of all weights."""
     start, size = address_of(gradient), gradient.itemsize
-    for index, blocks in enumerate(weights.packing.phases):
+    for blocks, (_, transposed) in zip(weights.packing.phases, reversed(buffers.phases), strict=True):
         bias = start + blocks.biases[0].start * size if blocks.biases else 0
         products = [
-            Outer(blocks.w, start + blocks.w.start * size, bias, address_of(buffers.xs)),
-            Outer(blocks.r, start + blocks.r.start * size, 0, address_of(buffers.sources[index])),
+            Outer(blocks.w, start + blocks.w.start * size, bias, buffers.memory[0]),
+            Outer(blocks.r, start + blocks.r.start * size, 0, transposed.sources),
         ]
-        add_products(weights.real, products, address_of(buffers.panels[index]), buffers.room, pairs)
+        add_products(weights.real, products, transposed.panels, buffers.room, pairs)
 
 
 def _copy_to_second_biases(packing: LayerPacking, gradient: np.ndarray) -> None:

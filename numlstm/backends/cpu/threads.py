@@ -128,7 +128,7 @@ class Pool:
             return
         self._hire(helpers)
         job = _Job(function, shards)
-        interruption = None
+        interruption: BaseException | None = None
         while not job.ended:  # an interruption waits too: shards write to the caller's arrays
             try:
                 for _ in range(helpers):
@@ -137,8 +137,9 @@ class Pool:
                 job.finish()
             except BaseException as error:
                 interruption, helpers = error, 0
-        if interruption or job.error:
-            raise interruption or job.error
+        failure = interruption or job.error
+        if failure is not None:
+            raise failure
 
     def _hire(self, count: int) -> None:
         with self.lock:

@@ -1,0 +1,142 @@
+"""Whole fits on scikit-learn's digits, this library and a plain PyTorch loop, and what starting costs.
+
+`python asv_bench/digits.py`: hidden size 64, batches of 32, 30 epochs, the same on both sides. Every contestant lives in
+a process of its own and takes turns; minimum and median of several fits. Then, each in fresh processes: the time that
+compiling adds with an empty cache and with a filled one, and the time of an import.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROUNDS = 7
+FIRST_FIT = """
+import time
+from numlstm import LSTMClassifier
+import numpy as np
+X, y = np.random.default_rng(0).normal(size=(200, 8, 8)), np.arange(200) % 10
+fit = lambda: LSTMClassifier(max_iter=1, random_state=0).fit(X, y).predict(X)
+start = time.perf_counter(); fit(); first = time.perf_counter() - start
+start = time.perf_counter(); fit(); print(first - (time.perf_counter() - start))
+"""
+IMPORT = """
+import time
+start = time.perf_counter()
+from numlstm import LSTM
+print(time.perf_counter() - start)
+"""
+
+
+def digits():
+    """Rows of pixels as steps, split as in the example."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    pixels, labels = load_digits(return_X_y=True)
+    images = (pixels.reshape(-1, 8, 8) / 16).astype("float32")
+    return train_test_split(images, labels, test_size=0.25, stratify=labels, random_state=0)
+
+
+def fit_numlstm():
+    from numlstm import LSTMClassifier
+
+    train, test, train_labels, test_labels = digits()
+
+    def fit():
+        model = LSTMClassifier(random_state=0).fit(train, train_labels)
+        return lambda: model.score(test, test_labels)
+
+    return fit
+
+
+def fit_torch():
+    import torch
+
+    torch.set_num_threads(int(os.environ.get("NUMLSTM_NUM_THREADS", len(os.sched_getaffinity(0)))))
+    train, test, train_labels, test_labels = map(torch.from_numpy, digits())
+
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm = torch.nn.LSTM(8, 64, batch_first=True)
+            self.output = torch.nn.Linear(64, 10)
+
+        def forward(self, x):
+            return self.output(self.lstm(x)[1][0][-1])
+
+    def fit():
+        torch.manual_seed(0)
+        network = Network()
+        optimizer = torch.optim.Adam(network.parameters(), 0.005)
+        loss = torch.nn.CrossEntropyLoss()
+        for _ in range(30):
+            order = torch.randperm(len(train))
+            for start in range(0, len(train), 32):
+                rows = order[start : start + 32]
+                optimizer.zero_grad()
+                loss(network(train[rows]), train_labels[rows]).backward()
+                torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+                optimizer.step()
+        return lambda: float((network(test).argmax(1) == test_labels).float().mean())
+
+    return fit
+
+
+def serve(connection, make):
+    """A contestant's process."""
+    fit = make()
+    fit()
+    while connection.recv():
+        start = time.perf_counter()
+        score = fit()
+        connection.send((time.perf_counter() - start, score()))
+
+
+def compare():
+    """Seconds and accuracies of both, in alternating rounds."""
+    context = multiprocessing.get_context("spawn")
+    pipes, results = {}, {}
+    for make in (fit_numlstm, fit_torch):
+        pipes[make], theirs = context.Pipe()
+        context.Process(target=serve, args=(theirs, make), daemon=True).start()
+        results[make] = []
+    for _ in range(ROUNDS):
+        for make, pipe in pipes.items():
+            pipe.send(True)
+            results[make].append(pipe.recv())
+    for pipe in pipes.values():
+        pipe.send(False)
+    return results
+
+
+def seconds(code, **environment):
+    """What a fresh process prints."""
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, check=True
+    )
+    return float(run.stdout)
+
+
+def main():
+    results = compare()
+    best = {}
+    for make, rounds in results.items():
+        times, scores = zip(*rounds, strict=True)
+        best[make] = min(times)
+        name = make.__name__.removeprefix("fit_")
+        print(f"{name}: {min(times):.2f} s (median {statistics.median(times):.2f}), accuracy {scores[-1]:.3f}")
+    print(f"torch / numlstm: {best[fit_torch] / best[fit_numlstm]:.2f}")
+    with tempfile.TemporaryDirectory() as cache:
+        print(f"compiling, empty cache: {seconds(FIRST_FIT, NUMBA_CACHE_DIR=cache):.1f} s")
+        print(f"the same, filled cache: {min(seconds(FIRST_FIT, NUMBA_CACHE_DIR=cache) for _ in range(3)):.2f} s")
+    print(f"from numlstm import LSTM: {min(seconds(IMPORT) for _ in range(5)):.2f} s")
+
+
+if __name__ == "__main__":
+    main()
