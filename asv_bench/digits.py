@@ -1,8 +1,8 @@
 """Whole fits on scikit-learn's digits, this library and a plain PyTorch loop, and what starting costs.
 
-`python asv_bench/digits.py`: hidden size 64, batches of 32, 30 epochs, the same on both sides. Every contestant lives in
-a process of its own and takes turns; minimum and median of several fits. Then, each in fresh processes: the time that
-compiling adds with an empty cache and with a filled one, and the time of an import.
+`python asv_bench/digits.py`: hidden size 64, batches of 32, 30 epochs, the same on both sides. Every contestant lives
+in a process of its own and takes turns; minimum and median of several fits. Then, each in fresh processes: the time
+that compiling adds with an empty cache and with a filled one, and the time of an import.
 """
 
 from __future__ import annotations
