@@ -85,9 +85,10 @@ class Cell:
                 )
             if missing := set(phase.reads) - known:
                 raise ValueError(f"cell {self.name!r}: reads {sorted(missing)} before they are given")
-            if again := known & {*phase.gives, *phase.keeps}:
+            made = [*phase.gives, *phase.keeps]
+            if again := {name for name in made if name in known or made.count(name) > 1}:
                 raise ValueError(f"cell {self.name!r}: {sorted(again)} given twice")
-            known |= {*phase.gives, *phase.keeps}
+            known |= {*made}
             if missing := set(phase.uses) - known:
                 raise ValueError(f"cell {self.name!r}: backward uses unknown values {sorted(missing)}")
         if missing := set(self.states) - known:

@@ -1,5 +1,6 @@
 """The checks of conformance have teeth: each of these backends has one defect, and is caught."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -15,9 +16,11 @@ from conformance_checks import (
     check_packing,
     check_stepper,
 )
+from scipy.special import expit
 
 from numlstm.backends.contract import LayerSpec
 from numlstm.backends.cpu.backend import CpuBackend
+from numlstm.backends.reference import ReferenceBackend, Twin
 
 LAYER = partial(check_layer, case=LayerCase(lengths="unequal", training=True))
 REVERSE = partial(check_layer, case=LayerCase(reverse=True))
@@ -159,6 +162,29 @@ class SecondBiasGradientOmitted(WeightGradientScaled):
     scaled, factor = "bias_hh", 0
 
 
+class StepBackChanged(ReferenceBackend):
+    """What one step of an LSTM gives going back, changed by `change`."""
+
+    def prepare(self, spec, flat, training=False):
+        layer = super().prepare(spec, flat, training)
+
+        def step_backward(weights, saved, dstates):
+            return self.change(saved, *layer.twin.step_backward(weights, saved, dstates))
+
+        return replace(layer, twin=Twin(layer.twin.step, step_backward))
+
+
+class CellGradientNotCarried(StepBackChanged):
+    def change(self, saved, dx, dstates, dweights):
+        return dx, (dstates[0], np.zeros_like(dstates[1])), dweights
+
+
+class RecurrentGradientOneStepLate(StepBackChanged):
+    def change(self, saved, dx, dstates, dweights):
+        y = expit(saved.o_bar) * np.tanh(saved.c)  # where the step before's belongs
+        return dx, dstates, dweights | {"weight_hh": np.outer(dweights["bias_ih"], y)}
+
+
 def spoil_past(lengths, array):
     """What a backend leaves that does not write past the lengths."""
     for row, length in zip(array, lengths, strict=True):
@@ -219,9 +245,11 @@ DEFECTS = {
     "final state at the last step of all": (FinalAtLastStep, LAYER),
     "stepper stands still": (StepperStandsStill, STEPPER),
     "gradient of the cell state dropped": (CellGradientDropped, LAYER),
+    "gradient of the cell state not carried": (CellGradientNotCarried, LAYER),
     "gradient of the final states dropped": (FinalGradientDropped, LAYER),
     "gradient of one step's outputs dropped": (OneStepDropped, LAYER),
     "dx not zeroed": (InputGradientNotZeroed, LAYER),
+    "recurrent weight gradient one step late": (RecurrentGradientOneStepLate, LAYER),
     "recurrent weight gradient wrong": (WeightGradientScaled, LAYER),
     "bias gradient omitted": (BiasGradientOmitted, LAYER),
     "second bias gradient omitted": (SecondBiasGradientOmitted, LAYER),
@@ -230,7 +258,8 @@ DEFECTS = {
     "norm not square-rooted": (NormNotRooted, NORM),
     "norm overflows": (NormInFloat32, LARGE_NORM),
     "Adam without epsilon": (adam_with(epsilon=1e-8), ADAM),
-    "Adam without betas": (adam_with(betas=(0.8, 0.999)), ADAM),
+    "Adam without beta1": (adam_with(betas=(0.9, 0.95)), ADAM),
+    "Adam without beta2": (adam_with(betas=(0.8, 0.999)), ADAM),
     "Adam without scale": (adam_with(scale=1.0), ADAM),
     "Adam without step": (adam_with(step=1), ADAM),
 }
@@ -247,9 +276,10 @@ CHECKS = {
 }
 
 
+@pytest.mark.parametrize("sound", [CpuBackend, ReferenceBackend])
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
-def test_a_sound_backend_passes(check):
-    check(CpuBackend())
+def test_a_sound_backend_passes(check, sound):
+    check(sound())
 
 
 @pytest.mark.parametrize("defect", DEFECTS)

@@ -33,7 +33,7 @@ FACTORS = {
     "outputs": ("first", "all", "none"),
     "sources": ("outputs", "finals", "both", "every state"),
     "dx": (True, False),
-    "layout": ("contiguous", "strided", "time first", "rows reversed"),
+    "layout": ("contiguous", "strided", "time first", "rows reversed", "steps reversed"),
     "bias": (True, False),
     "training": (False, True),
 }

@@ -79,6 +79,7 @@ class CpuBackend(Backend):
         return affine.affine_backward(weights, x, dy, gradient)
 
     def softmax_cross_entropy(self, scores: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
+        scores, targets = np.ascontiguousarray(scores), np.ascontiguousarray(targets, np.int64)
         gradient = np.empty_like(scores)
         return optimizing.softmax_cross_entropy[scores.dtype](scores, targets, gradient), gradient
 
