@@ -33,13 +33,15 @@ FACTORS = {
     "outputs": ("first", "all", "none"),
     "sources": ("outputs", "finals", "both", "every state"),
     "dx": (True, False),
-    "layout": ("contiguous", "strided", "time first", "rows reversed", "steps reversed"),
+    "layout": ("contiguous", "strided", "time first", "rows reversed"),
     "bias": (True, False),
     "training": (False, True),
 }
 OPTIONS = [
     *pairwise(FACTORS),
     {"hidden": 8, "shape": (2, 520), "lengths": "unequal"},  # a chunk cannot hold one step
+    {"hidden": 33, "layout": "steps reversed", "lengths": "unequal"},
+    {"hidden": 16, "layout": "steps reversed", "reverse": True},
     {"hidden": 67, "inputs": 17, "shape": (40, 20), "lengths": "unequal", "reverse": True, "training": True},
 ]
 

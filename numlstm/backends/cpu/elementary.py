@@ -92,7 +92,8 @@ def emit_exp(layout, builder, x):
     zero = builder.bitcast(layout.constant(1.5 * 2.0**form.mantissa_bits), layout.integer)
     k = builder.sub(k, zero)
     half = builder.ashr(k, layout.integers(1))
-    value = builder.fmul(builder.fadd(m, layout.constant(1)), _power_of_two(layout, builder, half))
+    scale = _power_of_two(layout, builder, half)
+    value = layout.fma(builder, m, scale, scale)
     return builder.fmul(value, _power_of_two(layout, builder, builder.sub(k, half)))
 
 
@@ -101,7 +102,8 @@ def _exp_of_negative(layout, builder, x):
     form = _FORMATS[layout.bits]
     lift = form.exponent_bias // 2
     k, m = _reduce(layout, builder, _at_least(layout, builder, x, form.lowest))
-    value = builder.fmul(builder.fadd(m, layout.constant(1)), _power_of_two(layout, builder, k, lift))
+    scale = _power_of_two(layout, builder, k, lift)
+    value = layout.fma(builder, m, scale, scale)
     return builder.fmul(value, layout.constant(2.0**-lift))
 
 

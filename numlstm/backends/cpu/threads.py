@@ -202,4 +202,4 @@ def even_shards(count: int, work: float, unit: int = 1) -> list[Shard]:
     return list(itertools.pairwise(edges))
 
 
-WORK_PER_THREAD = 2e7  # flop, some 0.2 milliseconds: a hand-over to another thread costs a tenth of it, or more
+WORK_PER_THREAD = 5e6  # flop, some 60 microseconds: a hand-over to another thread costs a third of that, or more
