@@ -24,6 +24,7 @@ SHAPES = (
     (784, 128, 1, 128),
 )
 ROUNDS = 9
+PAUSE = 0.3  # seconds before each turn: the threads of some peers spin for a while after theirs
 FORWARD, TRAINING = "forward", "forward + BPTT"
 
 
@@ -147,6 +148,7 @@ def serve(connection, name, shape, threads):
             connection.send(call())
         else:
             times = []
+            call()
             for _ in range(repeats):
                 start = time.perf_counter()
                 call()
@@ -215,6 +217,7 @@ def compare(shape, threads, names):
         repeats = max(2, min(200, int(2e9 / flop(shape, task))))
         for _ in range(ROUNDS):
             for name in times:
+                time.sleep(PAUSE)
                 times[name] += processes[name].ask(task, repeats)
         results[task] = times
     for process in processes.values():

@@ -12,12 +12,9 @@ import ctypes
 import itertools
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from queue import SimpleQueue
-
-IDLE_SECONDS = 0.005  # after that long, the kernel may wake a worker on the caller's core
 
 Shard = tuple[int, int]
 
@@ -61,7 +58,9 @@ def limit_threads(count: int) -> Iterator[None]:
 
 @cache
 def _getcpu() -> Callable[[], int]:
+    """The core that a thread is on; -1 everywhere where the system does not say, or threads cannot be moved."""
     try:
+        os.sched_setaffinity  # noqa: B018
         return ctypes.CDLL(None).sched_getcpu
     except (OSError, AttributeError, TypeError):
         return lambda: -1
@@ -79,7 +78,6 @@ class _Job:
         self.done = threading.Lock()
         self.done.acquire()
         self.error: BaseException | None = None
-        self.core = _getcpu()()
 
     def work(self) -> None:
         """Do shards until none is left to take."""
@@ -117,6 +115,8 @@ class Pool:
     def __init__(self) -> None:
         self.jobs: SimpleQueue[_Job] = SimpleQueue()
         self.workers = 0
+        self.natives: list[int] = []  # the operating system's numbers of the workers
+        self.avoided = -1  # the core that they keep off
         self.lock = threading.Lock()
 
     def run(self, function: Callable[[int, int], None], shards: Sequence[Shard]) -> None:
@@ -127,6 +127,7 @@ class Pool:
                 function(*shard)
             return
         self._hire(helpers)
+        self._clear_core()
         job = _Job(function, shards)
         interruption: BaseException | None = None
         while not job.ended:  # an interruption waits too: shards write to the caller's arrays
@@ -144,29 +145,31 @@ class Pool:
     def _hire(self, count: int) -> None:
         with self.lock:
             while self.workers < count:
-                threading.Thread(target=self._serve, args=(self.workers,), name="numlstm", daemon=True).start()
+                threading.Thread(target=self._serve, name="numlstm", daemon=True).start()
                 self.workers += 1
 
-    def _serve(self, number: int) -> None:
+    def _clear_core(self) -> None:
+        """Keep workers off the caller's core: after a pause, the kernel likes to wake them there, to wait in line."""
+        core = _getcpu()()
+        if core != self.avoided and len(self.natives) == self.workers:
+            _keep_off(core, self.natives)
+            self.avoided = core
+
+    def _serve(self) -> None:
+        self.natives.append(threading.get_native_id())
+        self.avoided = -1
         while True:
-            asleep = time.monotonic()
             job = self.jobs.get()
-            if time.monotonic() - asleep > IDLE_SECONDS:
-                _leave_core(job.core, number)
             job.help()
             del job
 
 
-def _leave_core(core: int, number: int) -> None:
-    """Move this thread off the caller's `core`, then let it go where it may again."""
-    if not hasattr(os, "sched_setaffinity"):
-        return
-    allowed = os.sched_getaffinity(0)
-    others = sorted(allowed - {core})
-    if others and core >= 0:
-        with contextlib.suppress(OSError):
-            os.sched_setaffinity(0, {others[number % len(others)]})
-            os.sched_setaffinity(0, allowed)
+def _keep_off(core: int, threads: list[int]) -> None:
+    """Let `threads` run on any core of this process but `core`, where the caller is at work."""
+    with contextlib.suppress(OSError):  # a thread may have ended, or a container forbid it
+        others = os.sched_getaffinity(0) - {core}
+        for thread in threads if others else ():
+            os.sched_setaffinity(thread, others)
 
 
 pool = Pool()
