@@ -126,14 +126,8 @@ class LSTM:
             check_option(dtype, "dtype", ("float32", "float64")),
         )
         self.backend = None if backend is None else check_name(backend)
-        initialise = INITIALISERS[check_option(init, "init", list(INITIALISERS))]
-        rng = check_rng(random_state, "random_state")
-        parameters = {
-            name + suffix: value
-            for suffix, spec in self._stack.specs.items()
-            for name, value in initialise(spec, rng).items()
-        }
-        self.set_parameters(parameters)
+        check_option(init, "init", list(INITIALISERS))
+        self.set_parameters(self._stack.initialise(init, check_rng(random_state, "random_state")))
 
     @property
     def input_size(self) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import cells
 from ..backends.contract import Array, Backend, LayerSpec
+from .initial import INITIALISERS
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,14 @@ class Stack:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every parameter, by PyTorch's name."""
         return {name + suffix: shape for suffix, spec in self.specs.items() for name, shape in spec.shapes.items()}
+
+    def initialise(self, init: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Initial named parameters, in the way that `init` names."""
+        return {
+            name + suffix: value
+            for suffix, spec in self.specs.items()
+            for name, value in INITIALISERS[init](spec, rng).items()
+        }
 
     # Flat vectors -----------------------------------------------------------------------------------------
 

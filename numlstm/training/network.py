@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ..backends.contract import AffineSpec, Array, Backend
-from ..layers.initial import INITIALISERS
 from ..layers.stack import Stack
 
 HEAD = "_output"
@@ -37,11 +36,7 @@ class Network:
 
     def initialise(self, init: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Initial named parameters; the head is Glorot-uniform with zero bias."""
-        parameters = {
-            name + suffix: value
-            for suffix, spec in self.stack.specs.items()
-            for name, value in INITIALISERS[init](spec, rng).items()
-        }
+        parameters = self.stack.initialise(init, rng)
         bound = (6 / (self.head.input_size + self.outputs)) ** 0.5
         parameters["weight" + HEAD] = rng.uniform(-bound, bound, self.head.shapes["weight"])
         parameters["bias" + HEAD] = np.zeros(self.outputs)
