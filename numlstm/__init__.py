@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from .backends.contract import BackendUnavailableError, UnsupportedError
     from .backends.dispatch import get_backend, set_backend, use_backend
     from .config import show_config
-    from .estimators import LSTMClassifier
+    from .estimators import LSTMClassifier, LSTMRegressor
     from .layers import LSTM
 
 _homes = {
     "LSTM": ".layers",
     "LSTMClassifier": ".estimators",
+    "LSTMRegressor": ".estimators",
     "BackendUnavailableError": ".backends.contract",
     "UnsupportedError": ".backends.contract",
     "get_backend": ".backends.dispatch",
@@ -32,6 +33,7 @@ __all__ = [
     "LSTM",
     "BackendUnavailableError",
     "LSTMClassifier",
+    "LSTMRegressor",
     "UnsupportedError",
     "get_backend",
     "set_backend",

@@ -10,7 +10,7 @@ import numpy as np
 from tolerances import assert_close
 
 from numlstm import cells
-from numlstm.backends.contract import AffineSpec, LayerSpec
+from numlstm.backends.contract import AffineSpec, LayerSpec, PoolSpec
 from numlstm.backends.reference import ReferenceBackend
 
 REFERENCE = ReferenceBackend()
@@ -95,22 +95,32 @@ class LayerProblem:
         first = [state == 0 for state in range(states)]
         scale = case.hidden**-0.5
         self.parameters = {name: draw(*shape, scale=scale) for name, shape in case.spec.shapes.items()}
-        self.lengths = {
-            "full": lambda: None,
-            "unequal": lambda: rng.permutation([steps, *rng.integers(1, steps + 1, rows)][:rows]),
-            "ones": lambda: np.ones(rows, np.int64),
-        }[case.lengths]()
+        self.lengths = draw_lengths(rng, case.lengths, steps, rows)
         self.x = draw(rows, steps, case.inputs)
         self.initial = draw_each(rows, case.hidden, given=[case.initial] * states)
         self.asked = {"all": [True] * states, "first": first, "none": [False] * states}[case.outputs]
         of_outputs = [case.sources == "every state" or (is_first and case.sources != "finals") for is_first in first]
         self.doutputs = draw_each(rows, steps, case.hidden, given=of_outputs)
         self.dfinal = draw_each(rows, case.hidden, given=[case.sources != "outputs"] * states)
-        ends = np.full(rows, steps) if self.lengths is None else self.lengths
-        self.past = np.arange(steps) >= ends[:, np.newaxis]
+        self.past = past(self.lengths, steps, rows)
         for array in (self.x, *self.doutputs):
             if array is not None:
                 array[self.past] = np.nan
+
+
+def draw_lengths(rng, kind, steps, rows):
+    """Lengths of a kind; of unequal ones one is all the steps."""
+    return {
+        "full": lambda: None,
+        "unequal": lambda: rng.permutation([steps, *rng.integers(1, steps + 1, rows)][:rows]),
+        "ones": lambda: np.ones(rows, np.int64),
+    }[kind]()
+
+
+def past(lengths, steps, rows):
+    """Mask (N, T) of what lies past the lengths."""
+    ends = np.full(rows, steps) if lengths is None else lengths
+    return np.arange(steps) >= ends[:, np.newaxis]
 
 
 def packed(backend, spec, parameters):
@@ -229,6 +239,105 @@ def check_stepper(backend, case):
             assert_close("state", f"state {k} at {t}", backend.to_numpy(state), expected[f"outputs {k}"][:, t])
 
 
+# Pooling --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PoolCase:
+    """A pooling, and the shape of what goes into it."""
+
+    kind: str = "attention"
+    dtype: str = "float32"
+    features: int = 5
+    shape: tuple[int, int] = (9, 7)  # T and N
+    lengths: str = "unequal"  # full, ones
+    layout: str = "strided"
+
+    @property
+    def spec(self):
+        return PoolSpec(self.kind, self.features, self.dtype)
+
+    @cached_property
+    def problem(self):
+        return PoolProblem(self)
+
+
+class PoolProblem:
+    """The numbers of a case: random, exact in float32, with equals among what a maximum is taken of."""
+
+    def __init__(self, case):
+        rng, (steps, rows) = np.random.default_rng(9), case.shape
+
+        def draw(*shape, scale=1.0):
+            return rng.normal(0.0, scale, shape).astype("float32").astype(case.dtype)
+
+        self.parameters = {name: draw(*shape, scale=case.features**-0.5) for name, shape in case.spec.shapes.items()}
+        self.lengths = draw_lengths(rng, case.lengths, steps, rows)
+        self.y, self.dpooled = draw(rows, steps, case.features), draw(rows, 2, case.features)
+        if case.kind == "max":
+            self.y = np.round(self.y)
+        self.past = past(self.lengths, steps, rows)
+        self.y[self.past] = np.nan
+
+
+def run_pool(backend, case, y=None):
+    """All results of a pooling by name; `y` other than the case's own may be given.
+
+    The weights have served other parameters before.
+    """
+    problem, spec = case.problem, case.spec
+    placed = Placed(backend, problem.y if y is None else y, case.layout)
+    dpooled = Placed(backend, problem.dpooled, case.layout).array[:, 1]
+    flat = packed(backend, spec, {name: -value for name, value in problem.parameters.items()})
+    weights = backend.prepare(spec, flat, training=True)
+    gradient = backend.to_device(np.full(backend.size(spec), np.nan, case.dtype), case.dtype)
+
+    def both_ways():
+        pooled, tape = backend.pool_forward(weights, placed.array, problem.lengths)
+        return pooled, tape, backend.pool_backward(weights, placed.array, problem.lengths, tape, dpooled, gradient)
+
+    both_ways()
+    backend.pack(spec, problem.parameters, flat)
+    weights = backend.refresh(weights)
+    pooled, tape, dy = map(backend.to_numpy, both_ways())
+    np.testing.assert_array_equal(placed.read(), problem.y if y is None else y)
+    tape = tape.astype("int64" if case.kind == "max" else case.dtype)
+    norm = np.asarray(backend.global_norm(gradient), case.dtype)
+    # One vector: either part of it may be a sum that cancels, which is only small beside the other.
+    named = np.concatenate([np.zeros(0, case.dtype), *backend.unpack(spec, gradient).values()])
+    return {"pooled": pooled, "tape": tape, "dy": dy, "gradient": named, "norm of the gradient": norm}
+
+
+def check_pool(backend, case):
+    """Both ways, after a change of the parameters; zeros past the lengths. Nothing of a maximum is rounded."""
+    results, expected = run_pool(backend, case), run_pool(REFERENCE, case)
+    assert results.keys() == expected.keys()
+    for name, wanted in expected.items():
+        if case.kind == "max":
+            np.testing.assert_array_equal(results[name], wanted, err_msg=name, strict=True)
+        else:
+            kind = "gradient of a pooling" if "gradient" in name else "pooling"
+            assert_close(kind, name, results[name], wanted)
+    assert not results["dy"][case.problem.past].any()
+    assert case.kind == "max" or not results["tape"][case.problem.past].any()
+
+
+def check_nan_in_pool(backend, case):
+    """NaN shows in what its row is pooled to, and changes nothing of any other row, to the bit."""
+    clean, spoilt = case.problem.y, case.problem.y.copy()
+    row = len(spoilt) // 2
+    spoilt[row, 0, 0] = np.nan
+    others = np.arange(len(spoilt)) != row
+    results, expected = run_pool(backend, case, spoilt), run_pool(backend, case, clean)
+    for name in ("pooled", "tape", "dy"):
+        np.testing.assert_array_equal(results[name][others], expected[name][others], err_msg=name, strict=True)
+    wanted = run_pool(REFERENCE, case, spoilt)
+    np.testing.assert_array_equal(np.isnan(results["pooled"]), np.isnan(wanted["pooled"]))
+    if case.kind == "max":
+        np.testing.assert_array_equal(results["tape"], wanted["tape"])
+        np.testing.assert_array_equal(results["dy"], wanted["dy"])
+
+
 # Affine maps, losses, optimizers --------------------------------------------------------------------------
 
 
@@ -274,15 +383,51 @@ def _run_affine(backend, case):
     return {"y": y, "dx": dx, "norm of the gradient": norm} | backend.unpack(spec, gradient)
 
 
-def check_loss(backend, rows, classes, dtype, size=1.0):
-    """Loss and gradient, for scores of a size."""
+def draw_loss(spec, rows, outputs, dtype, size):
+    """Scores of a size, targets of that size, and uneven weights; there is a score that is its target."""
     rng = np.random.default_rng(6)
-    scores, targets = rng.normal(0.0, size, (rows, classes)).astype(dtype), rng.integers(0, classes, rows)
-    loss, gradient = backend.softmax_cross_entropy(backend.to_device(scores, dtype), targets)
-    expected_loss, expected = REFERENCE.softmax_cross_entropy(scores, targets)
+    scores, targets = rng.normal(0.0, size, (2, rows, outputs)).astype(dtype)
+    if spec.kind == "softmax":
+        targets = rng.integers(0, outputs, rows)
+    elif spec.kind == "binary":
+        targets = rng.choice(np.array([0.0, 0.1, 0.75, 1.0], dtype), (rows, outputs))
+    else:
+        targets[0, 0] = scores[0, 0]
+    return scores, targets, rng.uniform(0.5, 1.5, rows) / rows
+
+
+def run_loss(backend, spec, scores, targets, weights):
+    """Loss and gradient, of scores whose rows do not touch."""
+    placed = Placed(backend, np.stack([scores, scores], axis=1), "strided")
+    loss, gradient = backend.loss(spec, placed.array[:, 1], targets, weights)
     assert isinstance(loss, float)
-    assert abs(loss - expected_loss) <= 1e-14 * max(1.0, expected_loss)
-    assert_close("loss", "gradient of the loss", backend.to_numpy(gradient), expected)
+    np.testing.assert_array_equal(placed.read()[:, 1], scores)
+    return loss, backend.to_numpy(gradient)
+
+
+def check_loss(backend, spec, rows, outputs, dtype, size=1.0):
+    """Loss and gradient, for scores of a size; some rows weigh nothing, whatever they hold."""
+    scores, targets, weights = draw_loss(spec, rows, outputs, dtype, size)
+    ignored = slice(1, None, 3)
+    weights[ignored] = 0.0
+    scores[ignored] = np.nan
+    targets[ignored] = -1 if spec.kind == "softmax" else np.nan
+    loss, gradient = run_loss(backend, spec, scores, targets, weights)
+    expected_loss, expected = REFERENCE.loss(spec, scores, targets, weights)
+    assert abs(loss - expected_loss) <= 1e-14 * max(1.0, expected_loss), f"loss {loss}, not {expected_loss}"
+    assert_close("loss", "gradient of the loss", gradient, expected)
+    assert not gradient[ignored].any()
+
+
+def check_nan_in_loss(backend, spec, dtype):
+    """NaN shows in the loss and in the gradient of its score, and changes nothing of any other row, to the bit."""
+    scores, targets, weights = draw_loss(spec, 5, 4, dtype, 1.0)
+    _, clean = run_loss(backend, spec, scores, targets, weights)
+    scores[2, 1] = np.nan
+    loss, gradient = run_loss(backend, spec, scores, targets, weights)
+    assert np.isnan(loss), "NaN is not in the loss"
+    assert np.isnan(gradient[2, 1]), "NaN is not in the gradient"
+    np.testing.assert_array_equal(np.delete(gradient, 2, 0), np.delete(clean, 2, 0), strict=True)
 
 
 def check_norm(backend, size, dtype, scale=1.0):
@@ -293,21 +438,54 @@ def check_norm(backend, size, dtype, scale=1.0):
     assert_close("norm", "norm", norm, REFERENCE.global_norm(vector))
 
 
-def check_adam(backend, dtype, epsilon=0.1, betas=(0.8, 0.95), steps=5, scale=0.3):
+def check_adam(
+    backend, dtype, epsilon=0.1, betas=(0.8, 0.95), steps=5, scale=0.3, decay=None, decoupled=False
+):  # fmt: skip
     """Parameters and moments after every one of a few steps."""
+
+    def take(each, step, flat, gradient, mean, square, **options):
+        each.adam_step(
+            flat, gradient, (mean, square), step=step, betas=betas, epsilon=epsilon, decoupled=decoupled, **options
+        )  # fmt: skip
+
+    _check_steps(backend, dtype, take, ("mean", "square"), steps, scale, decay)
+
+
+def check_sgd(backend, dtype, momentum=0.8, nesterov=False, steps=5, scale=0.3, decay=None):
+    """Parameters and velocity after every one of a few steps."""
+
+    def take(each, step, flat, gradient, velocity, **options):
+        each.sgd_step(flat, gradient, velocity, momentum=momentum, nesterov=nesterov, **options)
+
+    _check_steps(backend, dtype, take, ("velocity",), steps, scale, decay)
+
+
+def check_rmsprop(backend, dtype, epsilon=0.1, rho=0.8, steps=5, scale=0.3, decay=None):
+    """Parameters and mean square after every one of a few steps."""
+
+    def take(each, step, flat, gradient, square, **options):
+        each.rmsprop_step(flat, gradient, square, rho=rho, epsilon=epsilon, **options)
+
+    _check_steps(backend, dtype, take, ("square",), steps, scale, decay)
+
+
+def _check_steps(backend, dtype, take, names, steps, scale, decay):
+    """`decay` is the largest there is: others are less, or 0."""
     rng = np.random.default_rng(8)
     start = rng.normal(size=133).astype(dtype)
-    runs = [(each, [each.to_device(array.copy(), dtype) for array in (start, 0 * start, 0 * start)])
+    if decay is not None:
+        decay = (decay * rng.choice([0.0, 0.5, 1.0], start.size)).astype(dtype)
+    runs = [(each, [each.to_device(array.copy(), dtype) for array in (start, *(0 * start for _ in names))])
             for each in (backend, REFERENCE)]  # fmt: skip
     for step in range(1, steps + 1):
         gradient = rng.normal(size=start.size).astype(dtype)
-        for each, (flat, *moments) in runs:
-            each.adam_step(
-                flat, each.to_device(gradient, dtype), tuple(moments),
-                step=step, learning_rate=0.1, betas=betas, epsilon=epsilon, scale=scale,
+        for each, arrays in runs:
+            flat, *state = arrays
+            take(
+                each, step, flat, each.to_device(gradient, dtype), *state, learning_rate=0.1, scale=scale,
+                decay=None if decay is None else each.to_device(decay, dtype),
             )  # fmt: skip
         (_, got), (_, wanted) = runs
-        for kind, name, a, b in zip(
-            ("parameter", "moment", "moment"), ("parameters", "mean", "square"), got, wanted, strict=True
-        ):
+        for name, a, b in zip(("parameters", *names), got, wanted, strict=True):
+            kind = "parameter" if name == "parameters" else "moment"
             assert_close(kind, f"{name} after step {step}", backend.to_numpy(a), b)

@@ -83,7 +83,58 @@ class AffineSpec:
         return {"weight": (self.output_size, self.input_size), "bias": (self.output_size,)}
 
 
-Spec = LayerSpec | AffineSpec
+POOLINGS = ("mean", "max", "attention")
+
+
+@dataclass(frozen=True)
+class PoolSpec:
+    """One vector for each sequence, made of the vectors of its steps.
+
+    Attributes
+    ----------
+    kind : {"mean", "max", "attention"}
+        Attention is a mean with weights ``softmax(tanh(weight · y_t + bias))`` over the steps t (Raffel & Ellis 2015,
+        "Feed-Forward Networks with Attention Can Solve Some Long-Term Memory Problems", eq. 6-9).
+    features : int
+        Length of the vectors.
+    dtype : str
+    """
+
+    kind: str
+    features: int
+    dtype: str = "float32"
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every parameter; there are none but with attention."""
+        return {"weight": (self.features,), "bias": (1,)} if self.kind == "attention" else {}
+
+
+Spec = LayerSpec | AffineSpec | PoolSpec
+
+LOSSES = ("softmax", "binary", "squared", "absolute", "huber", "pinball")
+
+
+@dataclass(frozen=True)
+class LossSpec:
+    """What is lost by scores s (M, K) where targets t are wanted; a row's loss is summed over its K scores.
+
+    Attributes
+    ----------
+    kind : {"softmax", "binary", "squared", "absolute", "huber", "pinball"}
+        - softmax: ``log(sum(exp(s))) - s[t]``, targets (M,) are class indices: the cross-entropy;
+        - binary: ``log(1 + exp(s)) - t s``, targets (M, K) in [0, 1]: the cross-entropy of K independent labels;
+        - squared: ``(s - t)²``;
+        - absolute: ``|s - t|``, with gradient 0 at 0;
+        - huber: ``e²/2`` where ``|e| <= parameter``, else ``parameter (|e| - parameter/2)``, with e = s - t;
+        - pinball: ``parameter (t - s)`` where ``t > s``, else ``(1 - parameter) (s - t)``, with gradient 0 at s = t:
+          least at the quantile of that level.
+    parameter : float
+        Of Huber's loss and the pinball loss.
+    """
+
+    kind: str
+    parameter: float = 0.0
 
 
 class Backend(ABC):
@@ -238,7 +289,26 @@ class Backend(ABC):
 
         return step
 
-    # Affine maps, losses, optimizers ----------------------------------------------------------------------
+    # Pooling, affine maps, losses, optimizers -------------------------------------------------------------
+
+    @abstractmethod
+    def pool_forward(self, weights: Any, y: Array, lengths: np.ndarray | None) -> tuple[Array, Any]:
+        """Pool vectors y (N, T, F) over each row's own steps, 1..T; what lies past a row's length is ignored.
+
+        Returns
+        -------
+        pooled : array, shape (N, F)
+        tape
+            For `pool_backward`, with the same `y` and `lengths`; its dtype is the backend's choice. Of a mean, with or
+            without attention, it is the weight of each step, (N, T), zeros past a row's length; of a maximum the step
+            it was found at, (N, F), the first of equals. NaN is a maximum.
+        """
+
+    @abstractmethod
+    def pool_backward(
+        self, weights: Any, y: Array, lengths: np.ndarray | None, tape: Any, dpooled: Array, gradient: Array
+    ) -> Array:
+        """Overwrite `gradient` with that of the parameters, and return that of `y`, zeros past a row's length."""
 
     @abstractmethod
     def affine_forward(self, weights: Any, x: Array) -> Array:
@@ -249,15 +319,32 @@ class Backend(ABC):
         """Overwrite `gradient` with that of the parameters, and return the gradient of `x`."""
 
     @abstractmethod
-    def softmax_cross_entropy(self, scores: Array, targets: np.ndarray) -> tuple[float, Array]:
-        """Mean cross-entropy of ``softmax(scores)``, scores (N, K), and its gradient.
+    def loss(self, spec: LossSpec, scores: Array, targets: np.ndarray, weights: np.ndarray) -> tuple[float, Array]:
+        """The sum over rows of ``weights[m] * loss(scores[m], targets[m])``, and its gradient.
 
-        `targets` holds N class indices in 0..K-1.
+        Parameters
+        ----------
+        spec : LossSpec
+        scores : array, shape (M, K)
+        targets : NumPy array
+            As `spec` says: (M,) int64 class indices, or (M, K) in the dtype of `scores`.
+        weights : float64 NumPy array, shape (M,), not negative
+            Whoever averages divides them. Rows of weight 0 are ignored, whatever their scores and targets are. In any
+            other row, NaN shows in the loss, and in the gradient of that score.
+
+        Returns
+        -------
+        loss : float
+            Computed in float64.
+        gradient : array, shape (M, K)
         """
 
     @abstractmethod
     def global_norm(self, vector: Array) -> float:
         """Euclidean norm, in float64."""
+
+    # Optimizer steps work in place, on `flat`, of ``g = scale * gradient + decay * flat``; `decay`, None or of flat's
+    # shape and dtype, is the strength of an L2 penalty on each parameter.
 
     @abstractmethod
     def adam_step(
@@ -271,8 +358,49 @@ class Backend(ABC):
         betas: tuple[float, float],
         epsilon: float,
         scale: float,
+        decay: Array | None = None,
+        decoupled: bool = False,
     ) -> None:
-        """One step of Adam (Kingma & Ba 2015, algorithm 1), in place, on ``scale * gradient``.
+        """One step of Adam (Kingma & Ba 2015, algorithm 1).
 
-        `moments` are the running means of the gradient and of its square; `step` counts from 1.
+        `moments` are the running means of g and of its square; `step` counts from 1. With `decoupled` (AdamW:
+        Loshchilov & Hutter 2019, algorithm 2) `decay` is no part of g: besides Adam's step,
+        ``learning_rate * decay * flat``, of `flat` as it was before, is taken away.
+        """
+
+    @abstractmethod
+    def sgd_step(
+        self,
+        flat: Array,
+        gradient: Array,
+        velocity: Array,
+        *,
+        learning_rate: float,
+        momentum: float,
+        nesterov: bool,
+        scale: float,
+        decay: Array | None = None,
+    ) -> None:
+        """``v = momentum * v + g; flat -= learning_rate * v``, v being `velocity`.
+
+        With `nesterov`, ``flat -= learning_rate * (g + momentum * v)`` with the new v (Sutskever et al. 2013, as
+        PyTorch writes it).
+        """
+
+    @abstractmethod
+    def rmsprop_step(
+        self,
+        flat: Array,
+        gradient: Array,
+        square: Array,
+        *,
+        learning_rate: float,
+        rho: float,
+        epsilon: float,
+        scale: float,
+        decay: Array | None = None,
+    ) -> None:
+        """``q = rho * q + (1 - rho) * g²; flat -= learning_rate * g / (sqrt(q) + epsilon)``, q being `square`.
+
+        Hinton's lecture 6e, 2012.
         """

@@ -1,5 +1,6 @@
 """Estimators with scikit-learn's interface."""
 
 from .classifier import LSTMClassifier
+from .regressor import LSTMRegressor
 
-__all__ = ["LSTMClassifier"]
+__all__ = ["LSTMClassifier", "LSTMRegressor"]

@@ -1,21 +1,26 @@
-"""What scikit-learn's users pass as X and y, checked and made into padded sequences."""
+"""What scikit-learn's users pass as X, checked and made into sequences."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import validate_data
 
-from ..layers.sequences import as_numbers, check_lengths, pad
+from ..layers.sequences import as_numbers, check_lengths
 from ..training.batches import Sequences
 
+FORMS = "(n, T, C), (n, T), or a list of n arrays of shape (T_i, C)"
 
-def sequences_of(estimator: BaseEstimator, X: Any, lengths: Any, dtype: str, *, reset: bool) -> Sequences:
-    """X in any of its forms as padded sequences.
+
+def sequences_of(
+    estimator: BaseEstimator, X: Any, lengths: Any, dtype: str, *, reset: bool, name: str = "X"
+) -> Sequences:
+    """X in any of its forms as sequences.
 
     With `reset`, the number of features is kept in the estimator, as scikit-learn does; else it is compared.
 
@@ -24,60 +29,103 @@ def sequences_of(estimator: BaseEstimator, X: Any, lengths: Any, dtype: str, *, 
     TypeError, ValueError
         If X holds no finite real numbers in one of the forms, or other features than in `fit`.
     """
-    if _is_list_of_sequences(X):
+    X = X if hasattr(X, "ndim") or isinstance(X, list | tuple) or issparse(X) else np.asarray(X)
+    if is_list_of_sequences(X, name):
         if lengths is not None:
-            raise ValueError("lengths must be None when X is a list: its sequences have lengths of their own")
-        x, lengths = pad([_finite_sequence(sequence, i) for i, sequence in enumerate(X)], dtype, "X")
-    elif np.ndim(X) == 2:
-        x = validate_data(estimator, X, reset=reset, dtype=dtype)[:, :, None]
+            raise ValueError(f"lengths must be None when {name} is a list: its sequences have lengths of their own")
+        arrays = [_finite_sequence(sequence, f"{name}[{i}]") for i, sequence in enumerate(X)]
+        _check_channels(arrays, name)
+        sequences, columns = Sequences.from_list(arrays, dtype), None
     else:
-        x = check_array(X, allow_nd=True, dtype=dtype, input_name="X", estimator=estimator)
-        if x.ndim != 3 or 0 in x.shape:
-            raise ValueError(f"X must have shape (n, T, C), (n, T), or be a list of (T_i, C) arrays, got {x.shape}")
-    channels = x.shape[2]
-    if not reset and channels != estimator.n_channels_:
-        name = type(estimator).__name__
-        raise ValueError(f"X has {channels} features at each step, but {name} was fitted with {estimator.n_channels_}")
-    return Sequences(x, check_lengths(lengths, *x.shape[:2]))
+        x = _padded(estimator, X, dtype, reset, name)
+        sequences = Sequences.from_padded(x, _lengths(lengths, x, name))
+        columns = x.shape[1] if np.ndim(X) == 2 else None
+    channels = sequences.channels
+    if reset:
+        estimator.n_channels_, estimator.n_features_in_ = channels, columns or channels
+    elif channels != estimator.n_channels_:
+        fitted = type(estimator).__name__
+        raise ValueError(
+            f"{name} has {channels} features at each step, but {fitted} was fitted with {estimator.n_channels_}"
+        )
+    return sequences
 
 
-def _is_list_of_sequences(X: Any) -> bool:
+def _padded(estimator: BaseEstimator, X: Any, dtype: str, reset: bool, name: str) -> np.ndarray:
+    """A checked (n, T, C) array; C is 1 where X has two axes."""
+    if not reset and _needs_no_look(estimator, X, dtype):
+        return X if X.ndim == 3 else X[:, :, None]
+    if issparse(X):
+        raise TypeError(f"{name} must be dense, got a sparse matrix: pass {name}.toarray()")
+    if np.ndim(X) == 2:
+        if name == "X":
+            return validate_data(estimator, X, reset=reset, dtype=dtype)[:, :, None]
+        return check_array(X, dtype=dtype, input_name=name, estimator=estimator)[:, :, None]
+    x = check_array(X, allow_nd=True, dtype=dtype, input_name=name, estimator=estimator)
+    if x.ndim != 3 or 0 in x.shape:
+        raise ValueError(f"{name} must have shape {FORMS}, got {x.shape}")
+    return x
+
+
+def _needs_no_look(estimator: BaseEstimator, X: Any, dtype: str) -> bool:
+    """Whether an array is as in `fit`, so that a prediction need not wait for scikit-learn's longer look."""
+    if type(X) is not np.ndarray or X.dtype != dtype or X.ndim not in (2, 3) or not X.size:
+        return False
+    named = hasattr(estimator, "feature_names_in_")
+    if X.ndim == 2 and (named or X.shape[1] != estimator.n_features_in_ or estimator.n_channels_ != 1):
+        return False
+    return bool(np.isfinite(X).all())
+
+
+def _lengths(lengths: Any, x: np.ndarray, name: str) -> np.ndarray | None:
+    try:
+        return check_lengths(lengths, *x.shape[:2])
+    except (TypeError, ValueError) as error:
+        raise type(error)(str(error).replace("steps of x", f"steps of {name}")) from None
+
+
+def is_list_of_sequences(X: Any, name: str) -> bool:
     """Whether X holds one array for each sequence; rows of equal length make one array of a single channel."""
     if isinstance(X, np.ndarray):
         return X.dtype == object and X.ndim == 1 and len(X) > 0 and all(np.ndim(each) for each in X)
     if not isinstance(X, list | tuple) or not len(X):
         return False
+    for i, sequence in enumerate(X):
+        if is_frame(sequence):
+            kind = type(sequence)
+            raise TypeError(
+                f"{name}[{i}] must be an array (steps, channels), got a {kind.__module__.partition('.')[0]} "
+                f"{kind.__name__}: pass {name}[{i}].to_numpy()"
+            )
     try:
         shapes = {np.shape(sequence) for sequence in X}
     except ValueError as error:
-        raise ValueError("X must be a list of (T_i, C) arrays; one of its sequences is ragged itself") from error
+        raise ValueError(f"{name} must be a list of (T_i, C) arrays; one of its sequences is ragged itself") from error
     dimensions = {len(shape) for shape in shapes}
     return dimensions == {2} or (dimensions == {1} and len(shapes) > 1)
 
 
-def _finite_sequence(sequence: Any, index: int) -> np.ndarray:
+def is_frame(X: Any) -> bool:
+    """Whether X is a table of pandas or polars; looks only if they are loaded."""
+    tables = [getattr(sys.modules.get(name), "DataFrame", None) for name in ("pandas", "polars")]
+    return isinstance(X, tuple(table for table in tables if table))
+
+
+def _finite_sequence(sequence: Any, name: str) -> np.ndarray:
     """A (T_i, C) array; (T_i,) is one channel."""
-    array = as_numbers(sequence, f"X[{index}]")
-    if not np.isfinite(array).all():
-        raise ValueError(f"X[{index}] must be finite, but contains NaN or infinity")
-    return array[:, None] if array.ndim == 1 else array
+    array = as_numbers(sequence, name)
+    array = array[:, None] if array.ndim == 1 else array
+    if array.ndim != 2 or not array.size:
+        raise ValueError(
+            f"{name} must have shape (steps, features) with at least one step and one feature, got {np.shape(sequence)}"
+        )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, but contains NaN or infinity")
+    return array
 
 
-def class_indices(y: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The classes among labels `y`, sorted, and the index of each label.
-
-    Raises
-    ------
-    ValueError
-        If `y` is not one label for each of `count` sequences, or holds fewer than two classes.
-    """
-    if y is None:
-        raise ValueError("y must hold a label for each sequence of X, got None (requires y to be passed)")
-    labels = column_or_1d(y, warn=True)
-    if len(labels) != count:
-        raise ValueError(f"y must have {count} labels, one for each sequence of X, got {len(labels)}")
-    check_classification_targets(labels)
-    classes, indices = np.unique(labels, return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(f"y must hold at least two classes, got one class: {classes.tolist()}")
-    return classes, indices.astype(np.int64)
+def _check_channels(arrays: list[np.ndarray], name: str) -> None:
+    channels = arrays[0].shape[1]
+    for i, array in enumerate(arrays):
+        if array.shape[1] != channels:
+            raise ValueError(f"{name}[{i}] has {array.shape[1]} features, but {name}[0] has {channels}; all must agree")

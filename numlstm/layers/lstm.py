@@ -129,6 +129,14 @@ class LSTM:
         check_option(init, "init", list(INITIALISERS))
         self.set_parameters(self._stack.initialise(init, check_rng(random_state, "random_state")))
 
+    @classmethod
+    def from_stack(cls, stack: Stack, parameters: Mapping[str, Any], backend: str | None) -> LSTM:
+        """The layer of a stack and its parameters: what a trained network leaves."""
+        layer = object.__new__(cls)
+        layer._stack, layer.backend = stack, backend
+        layer.set_parameters(parameters)
+        return layer
+
     @property
     def input_size(self) -> int:
         """D, the features of a step."""
@@ -312,7 +320,8 @@ class LSTM:
             dy_in = None if gradient_in is None else backend.to_device(gradient_in.reshape(shape), self.dtype)
             dfinal = self._final_gradients(dstate, states, backend)
             gradient = backend.zeros((stack.size(backend),), self.dtype)
-            dx, dinitial = stack.backward(backend, weights, tapes, shape[:2], dy_in, dfinal, gradient, masks=masks)
+            parts = stack.split(backend, gradient)
+            dx, dinitial = stack.backward(backend, weights, tapes, shape[:2], dy_in, dfinal, parts, masks=masks)
             return (
                 batch.restore(backend.to_numpy(dx)),
                 self._final(dinitial, batch, backend),

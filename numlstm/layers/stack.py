@@ -71,31 +71,31 @@ class Stack:
         """Length of the flat vector of all parameters."""
         return sum(backend.size(spec) for spec in self.specs.values())
 
-    def slices(self, backend: Backend) -> dict[str, slice]:
-        """The part of the flat vector that belongs to each suffix."""
-        slices, start = {}, 0
-        for suffix, spec in self.specs.items():
-            slices[suffix] = slice(start, start := start + backend.size(spec))
-        return slices
+    def split(self, backend: Backend, flat: Array) -> list[Array]:
+        """The parts of a flat vector that belong to each layer and direction."""
+        parts, start = [], 0
+        for spec in self.specs.values():
+            parts.append(flat[start : start + backend.size(spec)])
+            start += backend.size(spec)
+        return parts
 
     def pack(self, backend: Backend, parameters: Mapping[str, np.ndarray], flat: Array) -> None:
         """Write named parameters to a flat vector."""
-        for suffix, part in self.slices(backend).items():
-            spec = self.specs[suffix]
-            backend.pack(spec, {name: parameters[name + suffix] for name in spec.shapes}, flat[part])
+        for (suffix, spec), part in zip(self.specs.items(), self.split(backend, flat), strict=True):
+            backend.pack(spec, {name: parameters[name + suffix] for name in spec.shapes}, part)
 
     def unpack(self, backend: Backend, flat: Array) -> dict[str, np.ndarray]:
         """Named parameters from a flat vector."""
         return {
             name + suffix: value
-            for suffix, part in self.slices(backend).items()
-            for name, value in backend.unpack(self.specs[suffix], flat[part]).items()
+            for (suffix, spec), part in zip(self.specs.items(), self.split(backend, flat), strict=True)
+            for name, value in backend.unpack(spec, part).items()
         }
 
     def prepare(self, backend: Backend, flat: Array, training: bool) -> list[Any]:
         """The weights of each layer and direction, as `forward` takes them."""
-        slices = self.slices(backend)
-        return [backend.prepare(spec, flat[slices[suffix]], training) for suffix, spec in self.specs.items()]
+        parts = zip(self.specs.values(), self.split(backend, flat), strict=True)
+        return [backend.prepare(spec, part, training) for spec, part in parts]
 
     # Computing --------------------------------------------------------------------------------------------
 
@@ -152,17 +152,17 @@ class Stack:
         shape: tuple[int, int],
         dy: Array | None,
         dfinal: Sequence[Sequence[Array | None]],
-        gradient: Array,
+        gradients: Sequence[Array],
         *,
         masks: Sequence[np.ndarray] = (),
         input_gradient: bool = True,
     ) -> tuple[Array | None, list[tuple[Array, ...]]]:
-        """Gradients of the input (if asked for) and of the initial states; those of parameters to `gradient`.
+        """Gradients of the input (if asked for) and of the initial states; those of parameters to `gradients`.
 
-        `shape` is (N, T); `dfinal` holds the gradients of the final states of each layer and direction.
+        `shape` is (N, T); `dfinal` holds the gradients of the final states of each layer and direction, `gradients` as
+        `split` gives them.
         """
-        slices = list(self.slices(backend).values())
-        dinitial: list[tuple[Array, ...]] = [()] * len(slices)
+        dinitial: list[tuple[Array, ...]] = [()] * len(gradients)
         for layer in reversed(range(self.num_layers)):
             if dy is not None and layer < len(masks):
                 dy = backend.multiply(dy, backend.to_device(masks[layer], self.dtype))
@@ -174,7 +174,7 @@ class Stack:
                 own = backend.empty((*shape, inputs), self.dtype) if layer or input_gradient else None
                 dinitial[index] = backend.sequence_backward(
                     weights[index], tapes[index], [part, *[None] * (self.states - 1)], dfinal[index],
-                    gradient[slices[index]], own,
+                    gradients[index], own,
                 )  # fmt: skip
                 if dx is None:
                     dx = own

@@ -1,41 +1,106 @@
-"""Batches of sequences."""
+"""Sequences of unequal length, and batches of them with little padding."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+
+POOLED = 20  # batches whose sequences are sorted by length together: 1 / (POOLED + 1) of all steps is padding, or less
 
 
 @dataclass(frozen=True)
 class Sequences:
-    """Padded sequences with their lengths.
+    """Sequences without padding: their steps in one array.
 
     Attributes
     ----------
-    x : array, shape (N, T, D)
-    lengths : int64 array, shape (N,), or None
-        None where all have T steps.
+    values : array, shape (M, C)
+        Steps of all sequences.
+    starts, lengths : int64 array, shape (n,)
+        Where each sequence begins, and its steps.
     """
 
-    x: np.ndarray
-    lengths: np.ndarray | None
+    values: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+
+    @classmethod
+    def from_padded(cls, x: np.ndarray, lengths: np.ndarray | None) -> Sequences:
+        """Those in an (n, T, C) array, which all have T steps if there are no `lengths`."""
+        rows, steps, channels = x.shape
+        starts = steps * np.arange(rows)
+        return cls(x.reshape(-1, channels), starts, np.full(rows, steps) if lengths is None else lengths)
+
+    @classmethod
+    def from_list(cls, arrays: Sequence[np.ndarray], dtype: str) -> Sequences:
+        """Those in a list of (T_i, C) arrays."""
+        lengths = np.array([len(array) for array in arrays], np.int64)
+        return cls(np.concatenate(arrays, dtype=dtype, casting="unsafe"), np.cumsum(lengths) - lengths, lengths)
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.starts)
 
-    def take(self, rows: np.ndarray | slice) -> Sequences:
-        """Some of the sequences, padded no further than the longest of them."""
-        if self.lengths is None:
-            return Sequences(self.x[rows], None)
+    @property
+    def channels(self) -> int:
+        """C."""
+        return self.values.shape[1]
+
+    @cached_property
+    def grid(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """All steps as an (m, T, C) array, and which of its m rows each sequence is, if they lie like that."""
+        steps = self.lengths[0]
+        if (self.lengths != steps).any() or (self.starts % steps).any() or len(self.values) % steps:
+            return None
+        return self.values.reshape(-1, steps, self.channels), self.starts // steps
+
+    def take(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Some sequences as a batch (N, T, C), T being the longest's, and their lengths, None if all are T.
+
+        What lies past a sequence's length is arbitrary.
+        """
+        if self.grid is not None:
+            whole, places = self.grid
+            return whole[places[rows]], None
         lengths = self.lengths[rows]
         longest = lengths.max()
-        return Sequences(self.x[rows, :longest], None if (lengths == longest).all() else lengths)
+        places = self.starts[rows, None] + np.arange(longest)
+        x = self.values.take(places, axis=0, mode="clip")
+        return x, None if (lengths == longest).all() else lengths
+
+    def subset(self, rows: np.ndarray) -> Sequences:
+        """Some of the sequences; the steps are shared."""
+        return Sequences(self.values, self.starts[rows], self.lengths[rows])
+
+    def apart(self) -> list[np.ndarray]:
+        """Each sequence, a view."""
+        ends = self.starts + self.lengths
+        return [self.values[a:b] for a, b in zip(self.starts.tolist(), ends.tolist(), strict=True)]
 
 
-def shuffled(count: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Indices of all samples in random order, `batch_size` at a time."""
-    order = rng.permutation(count)
-    for start in range(0, count, batch_size):
-        yield order[start : start + batch_size]
+def shuffled_batches(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Indices of all sequences in random order, `batch_size` at a time, those of like length together."""
+    order = rng.permutation(len(lengths))
+    if (lengths == lengths[0]).all():
+        return list(_chunks(order, batch_size))
+    pools = _chunks(order, POOLED * batch_size)
+    ordered = np.concatenate([pool[np.argsort(lengths[pool], kind="stable")] for pool in pools])
+    batches = list(_chunks(ordered, batch_size))
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def sorted_batches(lengths: np.ndarray, steps: int) -> Iterator[np.ndarray]:
+    """Indices of all sequences, the longest first, about `steps` padded steps at a time."""
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        count = max(1, steps // int(lengths[order[start]]))
+        yield order[start : start + count]
+        start += count
+
+
+def _chunks(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    for start in range(0, len(order), size):
+        yield order[start : start + size]

@@ -1,89 +1,276 @@
-"""The fit loop: epochs over shuffled batches."""
+"""The fit loop: epochs over shuffled batches of like length."""
 
 from __future__ import annotations
 
 import math
+import time
 import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
-from ..backends.contract import Array, Backend
-from .batches import Sequences, shuffled
-from .network import Network
-from .optimizers import Adam
+from .batches import Sequences, shuffled_batches, sorted_batches
+from .network import Model
+from .optimizers import Optimizer
+from .progress import History, Progress, progress_bar, show
+from .schedules import Schedule
+from .targets import StepTargets, Targets
+
+PREDICTED_STEPS = 16384  # padded steps that go through a network at once where no gradient is wanted
+
+Score = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
 
 
-def train(
-    network: Network,
-    backend: Backend,
-    flat: Array,
-    sequences: Sequences,
-    targets: np.ndarray,
-    optimizer: Adam,
-    *,
-    epochs: int,
-    batch_size: int,
-    rng: np.random.Generator,
-    verbose: bool,
-) -> list[float]:
-    """Train a network in place.
+@dataclass(frozen=True)
+class Data:
+    """Sequences, and what is wanted of them."""
+
+    sequences: Sequences
+    targets: Targets | StepTargets
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    def subset(self, rows: np.ndarray) -> Data:
+        """Some of them."""
+        return Data(self.sequences.subset(rows), self.targets.subset(rows))
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Data that training does not see, and the score ``score(scores, targets, weights)`` that is shown of them."""
+
+    data: Data
+    score: Score
+
+
+class Trainer:
+    """Takes steps of an optimizer on batches of data.
 
     Parameters
     ----------
-    network, backend
-        What to train, and what computes.
-    flat : array
-        The network's parameters, changed in place by `optimizer`.
-    sequences, targets
-        Training data; a class index for each sequence.
-    optimizer : Adam
-    epochs, batch_size : int
+    model : Model
+        Prepared for training.
+    optimizer : Optimizer
+        Of the model's flat vector.
+    data : Data
+    batch_size : int
+    accumulation : int
+        Batches whose gradients make one step.
     rng : numpy.random.Generator
         Shuffles, and chooses what is dropped out.
-    verbose : bool
-        Whether to show a progress bar.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        optimizer: Optimizer,
+        data: Data,
+        *,
+        batch_size: int,
+        accumulation: int,
+        rng: np.random.Generator,
+    ) -> None:
+        self.model, self.optimizer, self.data, self.rng = model, optimizer, data, rng
+        self.batch_size, self.accumulation = batch_size, accumulation
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return -(-len(self.data) // (self.batch_size * self.accumulation))
+
+    def groups(self) -> list[list[np.ndarray]]:
+        """The rows of an epoch's batches, those of a step together."""
+        batches = shuffled_batches(self.data.sequences.lengths, self.batch_size, self.rng)
+        return [batches[i : i + self.accumulation] for i in range(0, len(batches), self.accumulation)]
+
+    def step(self, batches: list[np.ndarray], learning_rate: float) -> tuple[float, int]:
+        """Take one step; the mean loss before it, and how many terms it is the mean of.
+
+        Raises
+        ------
+        FloatingPointError
+            If the loss is not finite.
+        """
+        total = sum(map(self.data.targets.count, batches))
+        loss = self._loss_and_gradient(batches[0], total)
+        gradient = self.model.gradient
+        if len(batches) > 1:
+            backend = self.model.backend
+            gradient = backend.zeros(gradient.shape, str(gradient.dtype))
+            backend.add(gradient, self.model.gradient)
+            for rows in batches[1:]:
+                loss += self._loss_and_gradient(rows, total)
+                backend.add(gradient, self.model.gradient)
+        check_finite(loss, "loss")
+        self.optimizer.step(gradient, learning_rate)
+        self.model.refresh()
+        return loss, total
+
+    def _loss_and_gradient(self, rows: np.ndarray, total: int) -> float:
+        model = self.model
+        x, lengths = self.data.sequences.take(rows)
+        targets, weights = self.data.targets.take(rows, total)
+        x = model.backend.to_device(x, model.network.stack.dtype)
+        return model.loss_and_gradient(x, lengths, targets, weights, self.rng)
+
+    def epoch(self, schedule: Schedule, bar: Any) -> float:
+        """One pass over the data; its mean loss."""
+        loss = terms = 0.0
+        for batches in self.groups():
+            mean, count = self.step(batches, schedule(self.optimizer.steps))
+            loss, terms = loss + mean * count, terms + count
+            bar.update(sum(map(len, batches)))
+        check_finite(self.model.backend.global_norm(self.model.flat), "norm of the parameters")
+        return loss / terms
+
+
+class Stopper:
+    """Watches a loss: says when it has not fallen for long, and keeps the weights that it was least with.
+
+    Parameters
+    ----------
+    tol : float
+        By how much it must fall to count as fallen.
+    patience : int or None
+        Epochs to wait for that; None never stops.
+    keeps_best : bool
+        Whether weights are kept.
+    """
+
+    def __init__(self, tol: float, patience: int | None, *, keeps_best: bool) -> None:
+        self.tol, self.patience, self.keeps_best = tol, patience, keeps_best
+        self.least = self.mark = math.inf
+        self.waited = 0
+        self.weights: np.ndarray | None = None
+
+    def watch(self, loss: float, model: Model) -> bool:
+        """Take note of an epoch's loss; whether it fell."""
+        if loss < self.least:
+            self.least = loss
+            if self.keeps_best:
+                self.weights = np.array(model.backend.to_numpy(model.flat))
+        improved = loss < self.mark - self.tol
+        if improved:
+            self.mark = loss
+        self.waited = 0 if improved else self.waited + 1
+        return improved
+
+    @property
+    def stops(self) -> bool:
+        """Whether it waited long enough."""
+        return self.patience is not None and self.waited >= self.patience
+
+    def restore(self, model: Model) -> None:
+        """Put the best weights back."""
+        if self.weights is not None:
+            model.flat[...] = model.backend.to_device(self.weights, str(model.flat.dtype))
+            model.refresh()
+
+
+def train(
+    trainer: Trainer,
+    schedule: Schedule,
+    stopper: Stopper,
+    *,
+    epochs: int,
+    validation: Validation | None = None,
+    verbose: int = 0,
+    before_epoch: Sequence[Callable[[], Any]] = (),
+    callbacks: Sequence[Callable[[Progress], Any]] = (),
+) -> History:
+    """Train a model in place.
+
+    Parameters
+    ----------
+    trainer, schedule, stopper
+        What takes the steps, how long they are, and when to end.
+    epochs : int
+        The most epochs.
+    validation : Validation, optional
+        Looked at after each epoch; its loss is watched instead of the training loss.
+    verbose : int
+        As in `progress_bar`.
+    before_epoch : sequence of callable
+        Called without arguments before each epoch.
+    callbacks : sequence of callable
+        Called with `Progress` after each epoch; what is true ends the training.
 
     Returns
     -------
-    list of float
-        Mean loss of each epoch; shorter than `epochs` after Ctrl-C, which ends training with a warning.
+    History
+        Shorter than `epochs` after Ctrl-C, which ends training with a warning.
 
     Raises
     ------
     FloatingPointError
         If the loss or the parameters are no longer finite.
     """
-    gradient = backend.zeros(flat.shape, str(flat.dtype))
-    weights = network.prepare(backend, flat, training=True)
-    curve: list[float] = []
-    with tqdm(range(epochs), desc="fit", unit="epoch", disable=not verbose) as bar:
+    history, began = History(), time.perf_counter()
+    with progress_bar(verbose, epochs, len(trainer.data)) as bar:
         try:
-            for _ in bar:
-                total = 0.0
-                for rows in shuffled(len(sequences), batch_size, rng):
-                    batch = sequences.take(rows)
-                    x = backend.to_device(batch.x, network.stack.dtype)
-                    loss = network.loss_and_gradient(backend, weights, gradient, x, batch.lengths, targets[rows], rng)
-                    _check_finite(loss, "loss", len(curve))
-                    optimizer.step(gradient)
-                    weights = network.refresh(backend, weights)
-                    total += loss * len(rows)
-                _check_finite(backend.global_norm(flat), "norm of the parameters", len(curve))
-                curve.append(total / len(sequences))
-                bar.set_postfix_str(f"loss {curve[-1]:.4f}, {_rate(bar, len(sequences))}")
+            for _ in range(epochs):
+                for begin in before_epoch:
+                    begin()
+                history.losses.append(trainer.epoch(schedule, bar))
+                if validation:
+                    loss, score = evaluate(trainer.model, validation)
+                    history.validation_losses.append(loss)
+                    history.validation_scores.append(score)
+                schedule.end_epoch(stopper.watch(history.watched[-1], trainer.model))
+                progress = _progress(history, epochs, trainer, schedule, time.perf_counter() - began)
+                show(bar, progress)
+                asked = [callback(progress) for callback in callbacks]
+                if any(asked) or stopper.stops:
+                    break
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=3)
-    return curve
+    stopper.restore(trainer.model)
+    return history
 
 
-def _check_finite(value: float, name: str, epoch: int) -> None:
+def _progress(history: History, epochs: int, trainer: Trainer, schedule: Schedule, seconds: float) -> Progress:
+    done = len(history.losses)
+    return Progress(
+        epoch=done,
+        epochs=epochs,
+        loss=history.losses[-1],
+        validation_loss=history.validation_losses[-1] if history.validation_losses else None,
+        validation_score=history.validation_scores[-1] if history.validation_scores else None,
+        learning_rate=schedule(trainer.optimizer.steps - 1),
+        seconds=seconds,
+        sequences_per_second=done * len(trainer.data) / seconds,
+    )
+
+
+def evaluate(model: Model, validation: Validation) -> tuple[float, float]:
+    """Mean loss and score of data."""
+    sequences, targets = validation.data.sequences, validation.data.targets
+    total, loss, parts = targets.count(np.arange(len(sequences))), 0.0, []
+    for rows, scores in predicted(model, sequences):
+        wanted, weights = targets.take(rows, total)
+        loss += model.backend.loss(model.network.loss, scores, wanted, weights)[0]
+        counted = weights > 0
+        parts.append((model.backend.to_numpy(scores)[counted], wanted[counted], weights[counted]))
+    return loss, validation.score(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def predicted(model: Model, sequences: Sequences) -> Any:
+    """Rows of sequences, and the model's scores of them, some at a time."""
+    for rows in sorted_batches(sequences.lengths, PREDICTED_STEPS):
+        x, lengths = sequences.take(rows)
+        yield rows, model.scores(model.backend.to_device(x, model.network.stack.dtype), lengths)
+
+
+def check_finite(value: float, name: str) -> None:
+    """Raise if training has gone astray.
+
+    Raises
+    ------
+    FloatingPointError
+    """
     if not math.isfinite(value):
-        advice = "scale X, or lower learning_rate_init"
-        raise FloatingPointError(f"the {name} became {value} in epoch {epoch + 1}; {advice}")
-
-
-def _rate(bar: tqdm, count: int) -> str:
-    """Sequences per second so far."""
-    elapsed = bar.format_dict["elapsed"]
-    return f"{count * (bar.n + 1) / elapsed:.0f} sequences/s" if elapsed else ""
+        advice = "scale X (numlstm.SequenceScaler), or lower learning_rate_init"
+        raise FloatingPointError(f"the {name} became {value} in training; {advice}")

@@ -1,17 +1,19 @@
-"""A stack of recurrent layers and an affine map of its last hidden state, on one flat parameter vector."""
+"""A stack of recurrent layers, a pooling over steps and an affine map to scores, on one flat parameter vector."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from ..backends.contract import AffineSpec, Array, Backend
+from ..backends.contract import POOLINGS, AffineSpec, Array, Backend, LossSpec, PoolSpec
 from ..layers.stack import Stack
 
-HEAD = "_output"
+HEAD, POOL = "_output", "_attention"  # what their parameters' names end in
 
 
 @dataclass(frozen=True)
@@ -23,89 +25,173 @@ class Network:
     stack : Stack
         The recurrent layers.
     outputs : int
-        Scores for each sequence.
+        Scores for each sequence, or for each step.
+    pooling : {"last", "mean", "max", "attention", "none"}
+        What the scores of a sequence are made of: the last hidden state, or a pooling of the last layer's outputs at
+        every step. With "none" there are scores for every step.
+    loss : LossSpec
     """
 
     stack: Stack
     outputs: int
+    pooling: str
+    loss: LossSpec
 
-    @property
+    @cached_property
     def head(self) -> AffineSpec:
-        """The affine map from the last hidden state to scores."""
+        """The affine map to scores."""
         return AffineSpec(self.stack.output_size, self.outputs, self.stack.dtype)
 
+    @cached_property
+    def pool(self) -> PoolSpec | None:
+        """The pooling, where all steps are needed."""
+        return PoolSpec(self.pooling, self.stack.output_size, self.stack.dtype) if self.pooling in POOLINGS else None
+
+    @cached_property
+    def others(self) -> dict[str, AffineSpec | PoolSpec]:
+        """What has parameters besides the stack, by what their names end in."""
+        return {HEAD: self.head} | ({POOL: self.pool} if self.pool else {})
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every parameter."""
+        return self.stack.shapes | {
+            name + suffix: shape for suffix, spec in self.others.items() for name, shape in spec.shapes.items()
+        }
+
     def initialise(self, init: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Initial named parameters; the head is Glorot-uniform with zero bias."""
+        """Initial named parameters; head and pooling are Glorot-uniform with zero bias."""
         parameters = self.stack.initialise(init, rng)
-        bound = (6 / (self.head.input_size + self.outputs)) ** 0.5
-        parameters["weight" + HEAD] = rng.uniform(-bound, bound, self.head.shapes["weight"])
-        parameters["bias" + HEAD] = np.zeros(self.outputs)
+        for suffix, spec in self.others.items():
+            for name, shape in spec.shapes.items():
+                fans = (*shape, 1)[:2]
+                bound = (6 / sum(fans)) ** 0.5 if name == "weight" else 0.0
+                parameters[name + suffix] = rng.uniform(-bound, bound, shape)
         return {name: value.astype(self.stack.dtype) for name, value in parameters.items()}
+
+    def parts(self, backend: Backend, flat: Array) -> tuple[Array, dict[str, Array]]:
+        """The stack's part of a flat vector, and those of the others."""
+        sizes = [self.stack.size(backend), *map(backend.size, self.others.values())]
+        edges = np.cumsum([0, *sizes]).tolist()
+        stack, *others = (flat[start:end] for start, end in pairwise(edges))
+        return stack, dict(zip(self.others, others, strict=True))
 
     def pack(self, backend: Backend, parameters: Mapping[str, np.ndarray]) -> Array:
         """A new flat vector of named parameters."""
-        flat = backend.zeros((self._split(backend) + backend.size(self.head),), self.stack.dtype)
-        self.stack.pack(backend, parameters, flat[: self._split(backend)])
-        head = {name: parameters[name + HEAD] for name in self.head.shapes}
-        backend.pack(self.head, head, flat[self._split(backend) :])
+        size = self.stack.size(backend) + sum(map(backend.size, self.others.values()))
+        flat = backend.zeros((size,), self.stack.dtype)
+        stack, others = self.parts(backend, flat)
+        self.stack.pack(backend, parameters, stack)
+        for suffix, part in others.items():
+            spec = self.others[suffix]
+            backend.pack(spec, {name: parameters[name + suffix] for name in spec.shapes}, part)
         return flat
 
     def unpack(self, backend: Backend, flat: Array) -> dict[str, np.ndarray]:
         """Named parameters from a flat vector."""
-        head = backend.unpack(self.head, flat[self._split(backend) :])
-        parameters = self.stack.unpack(backend, flat[: self._split(backend)])
-        return parameters | {name + HEAD: value for name, value in head.items()}
+        stack, others = self.parts(backend, flat)
+        parameters = self.stack.unpack(backend, stack)
+        for suffix, part in others.items():
+            named = backend.unpack(self.others[suffix], part)
+            parameters |= {name + suffix: value for name, value in named.items()}
+        return parameters
 
-    def prepare(self, backend: Backend, flat: Array, training: bool) -> tuple[list[Any], Any]:
-        """The weights as the functions below take them; they hold until `flat` changes."""
-        split = self._split(backend)
-        stack = self.stack.prepare(backend, flat[:split], training)
-        return stack, backend.prepare(self.head, flat[split:], training)
 
-    def refresh(self, backend: Backend, weights: tuple[list[Any], Any]) -> tuple[list[Any], Any]:
-        """The weights to use instead of `weights`, prepared for training, now that the flat vector has changed."""
-        layers, head = weights
-        return [backend.refresh(each) for each in layers], backend.refresh(head)
+class Model:
+    """A network with weights on a backend.
 
-    def _split(self, backend: Backend) -> int:
-        return self.stack.size(backend)
+    Parameters
+    ----------
+    network : Network
+    backend : Backend
+    flat : array
+        Its parameters.
+    training : bool
+        Whether `flat` will change; if so, `refresh` is to be called after each change.
+    """
 
-    def _features(self, backend: Backend, final: Sequence[tuple[Array, ...]]) -> Array:
-        """The last layer's hidden states after each sequence's last step, directions side by side."""
-        return backend.concatenate([states[0] for states in final[-self.stack.directions :]])
+    def __init__(self, network: Network, backend: Backend, flat: Array, *, training: bool) -> None:
+        self.network, self.backend, self.flat = network, backend, flat
+        stack, others = network.parts(backend, flat)
+        self.layers = network.stack.prepare(backend, stack, training)
+        self.others = {suffix: backend.prepare(network.others[suffix], part, training)
+                       for suffix, part in others.items()}  # fmt: skip
 
-    def scores(self, backend: Backend, weights: Any, x: Array, lengths: np.ndarray | None) -> Array:
-        """Scores (N, outputs) of sequences (N, T, D)."""
-        _, final, _ = self.stack.forward(backend, weights[0], x, None, lengths, last_outputs=False)
-        return backend.affine_forward(weights[1], self._features(backend, final))
+    def refresh(self) -> None:
+        """Follow a change of the flat vector."""
+        self.layers = [self.backend.refresh(weights) for weights in self.layers]
+        self.others = {suffix: self.backend.refresh(weights) for suffix, weights in self.others.items()}
+
+    @cached_property
+    def gradient(self) -> Array:
+        """Where `loss_and_gradient` leaves the gradient of the flat vector."""
+        return self.backend.zeros(self.flat.shape, self.network.stack.dtype)
+
+    @cached_property
+    def _gradients(self) -> tuple[list[Array], dict[str, Array]]:
+        stack, others = self.network.parts(self.backend, self.gradient)
+        return self.network.stack.split(self.backend, stack), others
+
+    def scores(self, x: Array, lengths: np.ndarray | None) -> Array:
+        """Scores (N, outputs) of sequences (N, T, D); (N · T, outputs) if every step has its own."""
+        y, final, _ = self._run(x, lengths)
+        return self.backend.affine_forward(self.others[HEAD], self._features(y, final, lengths)[0])
+
+    def shares(self, x: Array, lengths: np.ndarray | None) -> Array:
+        """The weight that attention gives to each step, (N, T)."""
+        y, final, _ = self._run(x, lengths)
+        return self._features(y, final, lengths)[1]
 
     def loss_and_gradient(
         self,
-        backend: Backend,
-        weights: Any,
-        gradient: Array,
         x: Array,
         lengths: np.ndarray | None,
         targets: np.ndarray,
+        weights: np.ndarray,
         rng: np.random.Generator,
     ) -> float:
-        """Mean cross-entropy of a batch; overwrites `gradient`. `rng` chooses what is dropped out.
-
-        `weights` are prepared for training.
-        """
-        stack, split = self.stack, self._split(backend)
-        shape = x.shape[0], x.shape[1]
-        masks = stack.dropout_masks(*shape, rng) if stack.dropout else ()
-        layers, head = weights
-        _, final, tapes = stack.forward(
-            backend, layers, x, None, lengths, masks=masks, training=True, last_outputs=False
-        )
-        features = self._features(backend, final)
-        loss, dscores = backend.softmax_cross_entropy(backend.affine_forward(head, features), targets)
-        dfeatures = backend.affine_backward(head, features, dscores, gradient[split:])
-        dfinal: list[list[Array | None]] = [[None] * stack.states for _ in final]
-        for direction in range(stack.directions):
-            part = stack.part(dfeatures, direction)
-            dfinal[len(final) - stack.directions + direction][0] = part
-        stack.backward(backend, layers, tapes, shape, None, dfinal, gradient[:split], masks=masks, input_gradient=False)
+        """The weighted sum of a batch's losses; overwrites `gradient`. `rng` chooses what is dropped out."""
+        backend, network = self.backend, self.network
+        stack, head = network.stack, self.others[HEAD]
+        gradients, others = self._gradients
+        masks = stack.dropout_masks(x.shape[0], x.shape[1], rng) if stack.dropout else ()
+        y, final, tapes = self._run(x, lengths, masks, training=True)
+        features, tape = self._features(y, final, lengths)
+        loss, dscores = backend.loss(network.loss, backend.affine_forward(head, features), targets, weights)
+        dfeatures = backend.affine_backward(head, features, dscores, others[HEAD])
+        dy, dfinal = None, [[None] * stack.states] * len(final)
+        if network.pool:
+            dy = backend.pool_backward(self.others[POOL], y, lengths, tape, dfeatures, others[POOL])
+        elif network.pooling == "none":
+            dy = dfeatures.reshape(x.shape[0], x.shape[1], -1)
+        else:
+            dfinal = self._final_gradients(dfeatures)
+        stack.backward(backend, self.layers, tapes, (x.shape[0], x.shape[1]), dy, dfinal, gradients, masks=masks,
+                       input_gradient=False)  # fmt: skip
         return loss
+
+    def _run(self, x: Array, lengths: np.ndarray | None, masks: Any = (), training: bool = False) -> Any:
+        """The last layer's outputs, if anything asks for them, and final states and tapes of all."""
+        wanted = self.network.pooling != "last"
+        stack = self.network.stack
+        return stack.forward(
+            self.backend, self.layers, x, None, lengths, masks=masks, training=training, last_outputs=wanted
+        )
+
+    def _features(self, y: Array, final: list[tuple[Array, ...]], lengths: np.ndarray | None) -> tuple[Array, Any]:
+        """What the affine map reads, and the pooling's tape."""
+        network = self.network
+        if network.pool:
+            return self.backend.pool_forward(self.others[POOL], y, lengths)
+        if network.pooling == "none":
+            return y.reshape(-1, network.stack.output_size), None
+        states = [states[0] for states in final[-network.stack.directions :]]
+        return states[0] if len(states) == 1 else self.backend.concatenate(states), None
+
+    def _final_gradients(self, dfeatures: Array) -> list[list[Array | None]]:
+        """Gradients of the final states of each layer and direction, given those of the last layer's."""
+        stack = self.network.stack
+        dfinal: list[list[Array | None]] = [[None] * stack.states for _ in self.layers]
+        for direction, states in enumerate(dfinal[-stack.directions :]):
+            states[0] = stack.part(dfeatures, direction)
+        return dfinal

@@ -2,45 +2,97 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
 from ..backends.contract import Array, Backend
 
 
-class Adam:
-    """Adam (Kingma & Ba 2015), with the gradient's global norm clipped first (Pascanu et al. 2013).
+class Optimizer(ABC):
+    """Moves a flat vector of parameters against a gradient, whose norm is clipped first (Pascanu et al. 2013).
 
     Parameters
     ----------
     backend : Backend
     flat : array
         The parameters to optimize, in place.
-    learning_rate, betas, epsilon
-        Adam's.
     clip_norm : float or None
         Greatest Euclidean norm of a gradient; longer ones are scaled down to it.
+    decay : array, shape of `flat`, or None
+        Strength of the L2 penalty on each parameter; its gradient is not clipped.
+
+    Attributes
+    ----------
+    state : list of array
+        What is remembered from step to step, each of the shape of `flat`.
+    steps : int
+        Steps taken.
     """
 
+    slots: ClassVar[int]  # arrays of state
+
     def __init__(
-        self,
-        backend: Backend,
-        flat: Array,
-        *,
-        learning_rate: float,
-        betas: tuple[float, float],
-        epsilon: float,
-        clip_norm: float | None,
+        self, backend: Backend, flat: Array, *, clip_norm: float | None = None, decay: Array | None = None
     ) -> None:
-        self.backend, self.flat = backend, flat
-        self.learning_rate, self.betas, self.epsilon, self.clip_norm = learning_rate, betas, epsilon, clip_norm
-        self.moments = backend.zeros(flat.shape, str(flat.dtype)), backend.zeros(flat.shape, str(flat.dtype))
+        self.backend, self.flat, self.clip_norm, self.decay = backend, flat, clip_norm, decay
+        self.state = [backend.zeros(flat.shape, str(flat.dtype)) for _ in range(self.slots)]
         self.steps = 0
 
-    def step(self, gradient: Array) -> None:
+    def step(self, gradient: Array, learning_rate: float) -> None:
         """Move the parameters one step."""
         scale = 1.0
         if self.clip_norm is not None:
             scale = min(1.0, self.clip_norm / max(self.backend.global_norm(gradient), 1e-30))
         self.steps += 1
-        self.backend.adam_step(
-            self.flat, gradient, self.moments, step=self.steps, learning_rate=self.learning_rate, betas=self.betas,
-            epsilon=self.epsilon, scale=scale,
-        )  # fmt: skip
+        self._move(gradient, learning_rate=learning_rate, scale=scale, decay=self.decay)
+
+    @abstractmethod
+    def _move(self, gradient: Array, **common: Any) -> None:
+        """The step itself."""
+
+
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015); AdamW (Loshchilov & Hutter 2019) with `decoupled`."""
+
+    slots = 2
+
+    def __init__(
+        self,
+        *arguments: Any,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        decoupled: bool = False,
+        **common: Any,
+    ) -> None:
+        super().__init__(*arguments, **common)
+        self.options: dict[str, Any] = {"betas": betas, "epsilon": epsilon, "decoupled": decoupled}
+
+    def _move(self, gradient: Array, **common: Any) -> None:
+        moments = self.state[0], self.state[1]
+        self.backend.adam_step(self.flat, gradient, moments, step=self.steps, **self.options, **common)
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum, by default Nesterov's (Sutskever et al. 2013)."""
+
+    slots = 1
+
+    def __init__(self, *arguments: Any, momentum: float = 0.9, nesterov: bool = True, **common: Any) -> None:
+        super().__init__(*arguments, **common)
+        self.options: dict[str, Any] = {"momentum": momentum, "nesterov": nesterov}
+
+    def _move(self, gradient: Array, **common: Any) -> None:
+        self.backend.sgd_step(self.flat, gradient, self.state[0], **self.options, **common)
+
+
+class RMSprop(Optimizer):
+    """RMSprop (Hinton 2012, lecture 6e)."""
+
+    slots = 1
+
+    def __init__(self, *arguments: Any, rho: float = 0.9, epsilon: float = 1e-8, **common: Any) -> None:
+        super().__init__(*arguments, **common)
+        self.options: dict[str, Any] = {"rho": rho, "epsilon": epsilon}
+
+    def _move(self, gradient: Array, **common: Any) -> None:
+        self.backend.rmsprop_step(self.flat, gradient, self.state[0], **self.options, **common)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from numlstm import cells
-from numlstm.backends.contract import AffineSpec, LayerSpec, UnsupportedError
+from numlstm.backends.contract import LOSSES, POOLINGS, AffineSpec, LayerSpec, LossSpec, PoolSpec, UnsupportedError
 from numlstm.backends.reference import ReferenceBackend, Twin, register
 from numlstm.backends.reference import twin as twins
 
@@ -431,7 +431,7 @@ def test_a_name_is_given_once(toy_cell):
         register("lstm", twin)
 
 
-# Affine maps, losses, optimizers --------------------------------------------------------------------------
+# Affine maps ----------------------------------------------------------------------------------------------
 
 
 def test_affine():
@@ -474,25 +474,335 @@ def test_overflow_of_float32_is_infinite_and_silent():
     np.testing.assert_array_equal(y, [[np.inf], [-np.inf]])
 
 
-def test_softmax_cross_entropy():
-    scores = np.random.default_rng(5).normal(0.0, 3.0, (6, 4))
-    targets = np.array([0, 3, 1, 1, 2, 0])
-    loss, dscores = BACKEND.softmax_cross_entropy(scores, targets)
-    by_hand = [math.log(sum(math.exp(s) for s in row)) - row[k] for row, k in zip(scores, targets, strict=True)]
+# Losses ---------------------------------------------------------------------------------------------------
+
+
+LOSS_SPECS = [LossSpec(kind, {"huber": 0.7, "pinball": 0.2}.get(kind, 0.0)) for kind in LOSSES]
+every_loss = pytest.mark.parametrize("spec", LOSS_SPECS, ids=LOSSES)
+
+
+# Loss of one score s where t is wanted; of softmax that of a row, where the class k is.
+BY_HAND = {
+    "softmax": lambda row, k: math.log(sum(math.exp(s) for s in row)) - row[k],
+    "binary": lambda s, t: -t * math.log(1 / (1 + math.exp(-s))) - (1 - t) * math.log(1 / (1 + math.exp(s))),
+    "squared": lambda s, t: (s - t) * (s - t),
+    "absolute": lambda s, t: s - t if s > t else t - s,
+    "huber": lambda s, t: (s - t) ** 2 / 2 if -0.7 < s - t < 0.7 else 0.7 * (abs(s - t) - 0.35),
+    "pinball": lambda s, t: 0.2 * (t - s) if t > s else 0.8 * (s - t),
+}
+
+
+def make_loss(spec, rows=6, outputs=4):
+    """Scores, targets on either side of them, and weights, one of them 0."""
+    rng = np.random.default_rng(5)
+    scores, targets = rng.normal(0.0, 3.0, (rows, outputs)), rng.normal(0.0, 3.0, (rows, outputs))
+    if spec.kind == "huber":
+        targets = scores + rng.uniform(-1.4, 1.4, scores.shape)
+    if spec.kind == "binary":
+        targets = rng.uniform(size=scores.shape).round(1)
+    if spec.kind == "softmax":
+        targets = rng.integers(0, outputs, rows)
+    return scores, targets, np.array([0.5, 0.0, 2.0, 1.5, 0.1, 3.0])[:rows]
+
+
+@every_loss
+def test_loss_by_hand(spec):
+    scores, targets, weights = make_loss(spec)
+    loss, _ = BACKEND.loss(spec, scores, targets, weights)
+    by_hand = BY_HAND[spec.kind]
+    rows = [
+        by_hand(row, wanted) if spec.kind == "softmax" else sum(map(by_hand, row, wanted))
+        for row, wanted in zip(scores.tolist(), targets.tolist(), strict=True)
+    ]
     assert isinstance(loss, float)
-    assert loss == pytest.approx(sum(by_hand) / 6, rel=1e-13)
-    assert_close(dscores, differences(lambda: BACKEND.softmax_cross_entropy(scores, targets)[0], scores))
+    assert loss == pytest.approx(sum(w * row for w, row in zip(weights, rows, strict=True)), rel=1e-13)
+
+
+@every_loss
+def test_gradient_of_a_loss(spec):
+    scores, targets, weights = make_loss(spec)
+    _, gradient = BACKEND.loss(spec, scores, targets, weights)
+    assert_close(gradient, differences(lambda: BACKEND.loss(spec, scores, targets, weights)[0], scores))
+    assert not gradient[1].any()
+
+
+@pytest.mark.parametrize("kind", ["softmax", "binary", "squared", "absolute", "huber"])
+def test_loss_of_torch(kind):
+    torch = pytest.importorskip("torch")
+    criterion = {
+        "softmax": torch.nn.CrossEntropyLoss,
+        "binary": torch.nn.BCEWithLogitsLoss,
+        "squared": torch.nn.MSELoss,
+        "absolute": torch.nn.L1Loss,
+        "huber": lambda reduction: torch.nn.HuberLoss(reduction=reduction, delta=0.7),
+    }[kind](reduction="none")
+    scores, targets, weights = make_loss(LossSpec(kind))
+    their_scores = torch.tensor(scores, requires_grad=True)
+    rows = criterion(their_scores, torch.tensor(targets)).reshape(len(scores), -1).sum(dim=1)
+    expected = (torch.tensor(weights) * rows).sum()
+    expected.backward()
+    loss, gradient = BACKEND.loss(LossSpec(kind, 0.7), scores, targets, weights)
+    assert loss == pytest.approx(expected.item(), rel=1e-13)
+    np.testing.assert_allclose(gradient, their_scores.grad.numpy(), rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("shift", [-1e4, 0.0, 1e4])
-def test_softmax_cross_entropy_is_stable(shift):
+def test_softmax_of_far_scores(shift):
     scores = np.array([[shift, shift], [shift, shift + 1000.0]], np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        loss, dscores = BACKEND.softmax_cross_entropy(scores, np.array([1, 0]))
+        loss, gradient = BACKEND.loss(LossSpec("softmax"), scores, np.array([1, 0]), np.full(2, 0.5))
     assert loss == pytest.approx((math.log(2) + 1000) / 2, rel=1e-15)
-    assert dscores.dtype == np.float32
-    np.testing.assert_array_equal(dscores, [[0.25, -0.25], [-0.5, 0.5]])
+    assert gradient.dtype == np.float32
+    np.testing.assert_array_equal(gradient, [[0.25, -0.25], [-0.5, 0.5]])
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected", "slopes"),
+    [
+        (LossSpec("binary"), [0.0, 1e4, 1e4, 0.0], [0.0, 1.0, -1.0, 0.0]),
+        (LossSpec("squared"), [9999.0**2, 1e8, 10001.0**2, 1e8], [2 * 9999.0, 2e4, -2 * 10001.0, -2e4]),
+        (LossSpec("absolute"), [9999.0, 1e4, 10001.0, 1e4], [1.0, 1.0, -1.0, -1.0]),
+        (LossSpec("huber", 2.0), [2 * 9998.0, 2 * 9999.0, 2 * 10000.0, 2 * 9999.0], [2.0, 2.0, -2.0, -2.0]),
+        (LossSpec("pinball", 0.25), [0.75 * 9999.0, 7500.0, 0.25 * 10001.0, 2500.0], [0.75, 0.75, -0.25, -0.25]),
+    ],
+    ids=lambda value: getattr(value, "kind", ""),
+)
+def test_loss_of_far_scores(spec, expected, slopes):
+    scores, targets = np.array([[1e4], [1e4], [-1e4], [-1e4]]), np.array([[1.0], [0.0], [1.0], [0.0]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for row, wanted in enumerate(expected):
+            loss, _ = BACKEND.loss(spec, scores, targets, np.eye(4)[row])
+            assert loss == wanted
+        _, gradient = BACKEND.loss(spec, scores, targets, np.ones(4))
+    np.testing.assert_array_equal(gradient[:, 0], slopes)
+
+
+def test_a_small_cross_entropy_is_not_rounded_away():
+    """Far on the right side both the loss and its slope are exp(-|s|), to first order."""
+    scores, targets = np.array([[30.0, -30.0]]), np.array([[1.0, 0.0]])
+    loss, gradient = BACKEND.loss(LossSpec("binary"), scores, targets, np.ones(1))
+    assert loss == pytest.approx(2 * math.exp(-30), rel=1e-12)
+    np.testing.assert_allclose(gradient, [[-math.exp(-30), math.exp(-30)]], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("spec", "slope"),
+    [
+        (LossSpec("squared"), 0.0),
+        (LossSpec("absolute"), 0.0),
+        (LossSpec("huber", 1.0), 0.0),
+        (LossSpec("pinball", 0.3), 0.0),
+        (LossSpec("binary"), 0.5 - 0.25),
+    ],
+    ids=lambda value: getattr(value, "kind", ""),
+)
+def test_slope_at_the_target(spec, slope):
+    at = 0.0 if spec.kind == "binary" else 0.25
+    _, gradient = BACKEND.loss(spec, np.array([[at]]), np.array([[0.25]]), np.ones(1))
+    np.testing.assert_array_equal(gradient, [[slope]])
+
+
+def test_huber_where_its_pieces_meet():
+    scores = np.array([[2.0], [-2.0], [2.5]])
+    loss, gradient = BACKEND.loss(LossSpec("huber", 2.0), scores, np.zeros((3, 1)), np.ones(3))
+    assert loss == 2.0 + 2.0 + 3.0
+    np.testing.assert_array_equal(gradient, [[2.0], [-2.0], [2.0]])
+
+
+@pytest.mark.parametrize("level", [0.1, 0.5, 0.9])
+def test_pinball_is_least_at_the_quantile(level):
+    sample = np.random.default_rng(2).normal(size=(101, 1))
+
+    def loss(score):
+        return BACKEND.loss(LossSpec("pinball", level), np.full((101, 1), score), sample, np.ones(101))[0]
+
+    assert min(sample[:, 0], key=loss) == np.quantile(sample, level, method="inverted_cdf")
+
+
+@every_loss
+def test_rows_of_weight_zero_are_ignored(spec):
+    scores, targets, weights = make_loss(spec)
+    spoilt, other_targets = scores.copy(), targets.copy()
+    spoilt[1] = np.nan
+    other_targets[1] = -1 if spec.kind == "softmax" else np.nan
+    loss, gradient = BACKEND.loss(spec, spoilt, other_targets, weights)
+    expected_loss, expected = BACKEND.loss(
+        spec, np.delete(scores, 1, 0), np.delete(targets, 1, 0), np.delete(weights, 1)
+    )
+    assert loss == expected_loss
+    np.testing.assert_array_equal(np.delete(gradient, 1, 0), expected)
+    np.testing.assert_array_equal(gradient[1], 0.0)
+    loss, gradient = BACKEND.loss(spec, spoilt, other_targets, 0 * weights)
+    assert loss == 0.0
+    assert not gradient.any()
+
+
+@every_loss
+def test_nan_scores_show_in_the_loss(spec):
+    scores, targets, weights = make_loss(spec)
+    _, clean = BACKEND.loss(spec, scores, targets, weights)
+    scores[2, 3] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loss, gradient = BACKEND.loss(spec, scores, targets, weights)
+    assert math.isnan(loss)
+    np.testing.assert_array_equal(np.delete(gradient, 2, 0), np.delete(clean, 2, 0))
+    assert np.isnan(gradient[2, 3])
+    assert np.isnan(gradient[2, :3]).all() == (spec.kind == "softmax")
+
+
+@every_loss
+def test_loss_in_float32_is_float64_rounded_once(spec):
+    scores, targets, weights = make_loss(spec)
+    scores = scores.astype(np.float32)
+    if spec.kind != "softmax":
+        targets = targets.astype(np.float32)
+    loss, gradient = BACKEND.loss(spec, scores, targets, weights)
+    wide = targets if spec.kind == "softmax" else targets.astype(float)
+    expected_loss, expected = BACKEND.loss(spec, scores.astype(float), wide, weights)
+    assert loss == expected_loss
+    assert gradient.dtype == np.float32
+    np.testing.assert_array_equal(gradient, expected.astype(np.float32))
+
+
+# Pooling --------------------------------------------------------------------------------------------------
+
+
+PARAMETERS = {"weight": np.array([0.9, -0.4, 0.3]), "bias": np.array([0.2])}
+every_pooling = pytest.mark.parametrize("kind", POOLINGS)
+any_lengths = pytest.mark.parametrize("lengths", [None, UNEQUAL, np.ones(3, int)], ids=["full", "unequal", "ones"])
+
+
+def make_pool(kind, lengths=None):
+    """Flat parameters, vectors y (3, 5, 3) that are NaN past the lengths, and a gradient of what is pooled."""
+    rng = np.random.default_rng(6)
+    spec = PoolSpec(kind, 3, "float64")
+    flat, y, dpooled = np.empty(BACKEND.size(spec)), rng.normal(size=(3, 5, 3)), rng.normal(size=(3, 3))
+    BACKEND.pack(spec, PARAMETERS, flat)
+    if lengths is not None:
+        y[np.arange(5) >= lengths[:, np.newaxis]] = np.nan
+    return spec, flat, y, dpooled
+
+
+@every_pooling
+@any_lengths
+def test_pooling_by_hand(kind, lengths):
+    spec, flat, y, _ = make_pool(kind, lengths)
+    pooled, tape = BACKEND.pool_forward(BACKEND.prepare(spec, flat), y, lengths)
+    for n, length in enumerate([5, 5, 5] if lengths is None else lengths):
+        own = y[n, :length].tolist()
+        if kind == "max":
+            np.testing.assert_array_equal(pooled[n], [max(row[f] for row in own) for f in range(3)])
+            np.testing.assert_array_equal([own[t][f] for f, t in enumerate(tape[n])], pooled[n])
+            continue
+        shares = [1.0] * length
+        if kind == "attention":
+            shares = [math.exp(math.tanh(0.9 * a - 0.4 * b + 0.3 * c + 0.2)) for a, b, c in own]
+        weights = [share / sum(shares) for share in shares]
+        np.testing.assert_allclose(tape[n], weights + [0.0] * (5 - length), rtol=1e-14)
+        expected = [sum(w * row[f] for w, row in zip(weights, own, strict=True)) for f in range(3)]
+        np.testing.assert_allclose(pooled[n], expected, rtol=1e-13, atol=1e-15)
+
+
+@every_pooling
+@any_lengths
+def test_gradients_of_pooling(kind, lengths):
+    spec, flat, y, dpooled = make_pool(kind, lengths)
+    gradient = np.full_like(flat, np.nan)
+    weights = BACKEND.prepare(spec, flat, True)
+    _, tape = BACKEND.pool_forward(weights, y, lengths)
+    dy = BACKEND.pool_backward(weights, y, lengths, tape, dpooled, gradient)
+
+    def loss():
+        pooled, _ = BACKEND.pool_forward(BACKEND.prepare(spec, flat), y, lengths)
+        return np.vdot(dpooled, pooled)
+
+    assert_close(dy, differences(loss, y))  # past the lengths both are 0
+    if kind == "attention":
+        by_name, expected = (BACKEND.unpack(spec, vector) for vector in (gradient, differences(loss, flat)))
+        if lengths is not None and lengths.max() == 1:  # the one step has all the weight, whatever the parameters
+            np.testing.assert_array_equal(gradient, 0.0)
+        else:
+            assert_close(by_name["weight"], expected["weight"])
+            assert_close(by_name["bias"], expected["bias"])
+
+
+def test_only_attention_has_parameters():
+    assert [BACKEND.size(PoolSpec(kind, 3)) for kind in POOLINGS] == [0, 0, 4]
+
+
+def test_maximum_of_equals_is_the_first():
+    y = np.array([[[1.0, 3.0], [2.0, 3.0], [2.0, 0.0], [9.0, 9.0]]])
+    spec, flat, lengths = PoolSpec("max", 2, "float64"), np.empty(0), np.array([3])
+    weights = BACKEND.prepare(spec, flat)
+    pooled, tape = BACKEND.pool_forward(weights, y, lengths)
+    np.testing.assert_array_equal(pooled, [[2.0, 3.0]])
+    np.testing.assert_array_equal(tape, [[1, 0]])
+    dy = BACKEND.pool_backward(weights, y, lengths, tape, np.array([[5.0, 7.0]]), flat)
+    np.testing.assert_array_equal(dy, [[[0.0, 7.0], [5.0, 0.0], [0.0, 0.0], [0.0, 0.0]]])
+
+
+def test_nan_is_a_maximum():
+    y = np.array([[[1.0, np.inf], [np.nan, np.nan], [np.nan, 2.0]]])
+    spec, flat = PoolSpec("max", 2, "float64"), np.empty(0)
+    weights = BACKEND.prepare(spec, flat)
+    pooled, tape = BACKEND.pool_forward(weights, y, None)
+    assert np.isnan(pooled).all()
+    np.testing.assert_array_equal(tape, [[1, 1]])
+    dy = BACKEND.pool_backward(weights, y, None, tape, np.ones((1, 2)), flat)
+    np.testing.assert_array_equal(dy, [[[0.0, 0.0], [1.0, 1.0], [0.0, 0.0]]])
+
+
+@every_pooling
+def test_nan_in_one_row_of_a_pooling(kind):
+    spec, flat, y, dpooled = make_pool(kind)
+    weights, others = BACKEND.prepare(spec, flat), [0, 2]
+
+    def run():
+        pooled, tape = BACKEND.pool_forward(weights, y, None)
+        return pooled, BACKEND.pool_backward(weights, y, None, tape, dpooled, np.empty_like(flat))
+
+    clean = run()
+    y[1, 3] = np.nan
+    spoilt = run()
+    for a, b in zip(spoilt, clean, strict=True):
+        np.testing.assert_array_equal(a[others], b[others])
+    assert np.isnan(spoilt[0][1]).all()
+
+
+@pytest.mark.parametrize("size", [1e4, 1e300])
+@every_pooling
+def test_pooling_of_far_vectors(kind, size):
+    spec, flat, y, dpooled = make_pool(kind)
+    weights = BACKEND.prepare(spec, flat)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pooled, tape = BACKEND.pool_forward(weights, size * y, None)
+        dy = BACKEND.pool_backward(weights, size * y, None, tape, dpooled, np.empty_like(flat))
+    assert np.isfinite(pooled).all()
+    assert np.isfinite(dy).all()
+
+
+@every_pooling
+def test_pooling_in_float32_is_float64_rounded_once(kind):
+    spec, flat, y, dpooled = make_pool(kind, UNEQUAL)
+    narrow = [array.astype(np.float32) for array in (flat, y, dpooled)]
+
+    def run(dtype):
+        vector, vectors, gradient = (array.astype(dtype) for array in narrow)
+        weights = BACKEND.prepare(replace(spec, dtype=dtype), vector)
+        pooled, tape = BACKEND.pool_forward(weights, vectors, UNEQUAL)
+        dparameters = np.full_like(vector, np.nan)
+        return pooled, BACKEND.pool_backward(weights, vectors, UNEQUAL, tape, gradient, dparameters), dparameters
+
+    for a, e in zip(run("float32"), run("float64"), strict=True):
+        assert a.dtype == np.float32
+        np.testing.assert_array_equal(a, e.astype(np.float32))
+
+
+# Norm and optimizers --------------------------------------------------------------------------------------
 
 
 def test_global_norm():
@@ -501,28 +811,113 @@ def test_global_norm():
     assert math.isnan(BACKEND.global_norm(np.array([1.0, np.nan])))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_adam(dtype):
-    """Against the algorithm's loop, number by number, every hyper-parameter away from its usual value."""
+DECAY = [0.3, 0.0, 0.1, 0.0, 0.7]
+with_decay = pytest.mark.parametrize("decay", [None, DECAY], ids=["", "decay"])
+any_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+def run_steps(dtype, decay, states, step_of, by_hand):
+    """Six steps of an optimizer, number by number, where ``by_hand(t, p, g, d, *state)`` gives p and the state anew.
+
+    `g` is the gradient times `scale`, 0.5, and `d` the parameter's decay.
+    """
     rng = np.random.default_rng(9)
-    flat = rng.normal(size=5).astype(dtype)
-    moments = np.zeros(5, dtype), np.zeros(5, dtype)
-    theta, m, v = [float(p) for p in flat], [0.0] * 5, [0.0] * 5
+    flat, arrays = rng.normal(size=5).astype(dtype), [np.zeros(5, dtype) for _ in range(states)]
+    decay = None if decay is None else np.array(decay, dtype)
+    expected = [(float(p), *[0.0] * states) for p in flat]
     for t in range(1, 7):
         gradient = rng.normal(0.0, 0.3, 5).astype(dtype)
         gradient[4] = 0.0
         before = gradient.copy()
-        BACKEND.adam_step(
-            flat, gradient, moments, step=t, learning_rate=0.05, betas=(0.8, 0.95), epsilon=0.01, scale=0.5
-        )
+        step_of(flat, gradient, arrays, t, scale=0.5, decay=decay)
         np.testing.assert_array_equal(gradient, before)
-        for k in range(5):
-            g = 0.5 * float(gradient[k])
-            m[k] = 0.8 * m[k] + (1 - 0.8) * g
-            v[k] = 0.95 * v[k] + (1 - 0.95) * g * g
-            m_hat, v_hat = m[k] / (1 - 0.8**t), v[k] / (1 - 0.95**t)
-            theta[k] -= 0.05 * m_hat / (math.sqrt(v_hat) + 0.01)
+        for k, (p, *state) in enumerate(expected):
+            d = 0.0 if decay is None else float(decay[k])
+            expected[k] = by_hand(t, p, 0.5 * float(gradient[k]), d, *state)
     tolerance = 1e-12 if dtype == "float64" else 1e-5
-    np.testing.assert_allclose(flat, theta, rtol=tolerance)
-    np.testing.assert_allclose(moments[0], m, rtol=tolerance)
-    np.testing.assert_allclose(moments[1], v, rtol=tolerance)
+    for array, numbers in zip([flat, *arrays], zip(*expected, strict=True), strict=True):
+        assert array.dtype == dtype
+        np.testing.assert_allclose(array, numbers, rtol=tolerance)
+
+
+@any_dtype
+@with_decay
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_adam(dtype, decay, decoupled):
+    """Against the algorithm's loop, every hyper-parameter away from its usual value."""
+
+    def step_of(flat, gradient, arrays, t, **options):
+        BACKEND.adam_step(
+            flat, gradient, tuple(arrays),
+            step=t, learning_rate=0.05, betas=(0.8, 0.95), epsilon=0.01, decoupled=decoupled, **options,
+        )  # fmt: skip
+
+    def by_hand(t, p, g, d, m, v):
+        g = g if decoupled else g + d * p
+        m, v = 0.8 * m + (1 - 0.8) * g, 0.95 * v + (1 - 0.95) * g * g
+        m_hat, v_hat = m / (1 - 0.8**t), v / (1 - 0.95**t)
+        shrunk = p - 0.05 * d * p if decoupled else p
+        return shrunk - 0.05 * m_hat / (math.sqrt(v_hat) + 0.01), m, v
+
+    run_steps(dtype, decay, 2, step_of, by_hand)
+
+
+@any_dtype
+@with_decay
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
+def test_sgd(dtype, decay, momentum, nesterov):
+    def step_of(flat, gradient, arrays, t, **options):
+        BACKEND.sgd_step(flat, gradient, *arrays, learning_rate=0.05, momentum=momentum, nesterov=nesterov, **options)
+
+    def by_hand(t, p, g, d, v):
+        g += d * p
+        v = momentum * v + g
+        return p - 0.05 * (g + momentum * v if nesterov else v), v
+
+    run_steps(dtype, decay, 1, step_of, by_hand)
+
+
+@any_dtype
+@with_decay
+def test_rmsprop(dtype, decay):
+    def step_of(flat, gradient, arrays, t, **options):
+        BACKEND.rmsprop_step(flat, gradient, *arrays, learning_rate=0.05, rho=0.8, epsilon=0.01, **options)
+
+    def by_hand(t, p, g, d, q):
+        g += d * p
+        q = 0.8 * q + (1 - 0.8) * g * g
+        return p - 0.05 * g / (math.sqrt(q) + 0.01), q
+
+    run_steps(dtype, decay, 1, step_of, by_hand)
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD", "momentum", "Nesterov", "RMSprop"])
+def test_optimizer_of_torch(name):
+    optim = pytest.importorskip("torch.optim")
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(10)
+    flat, states = rng.normal(size=7), [np.zeros(7), np.zeros(7)]
+    adam = {"betas": (0.8, 0.95), "epsilon": 0.01}
+    theirs = torch.tensor(flat, requires_grad=True)
+    common = {"lr": 0.05, "weight_decay": 0.3}
+    optimizer = {
+        "Adam": lambda: optim.Adam([theirs], betas=(0.8, 0.95), eps=0.01, **common),
+        "AdamW": lambda: optim.AdamW([theirs], betas=(0.8, 0.95), eps=0.01, **common),
+        "SGD": lambda: optim.SGD([theirs], **common),
+        "momentum": lambda: optim.SGD([theirs], momentum=0.9, **common),
+        "Nesterov": lambda: optim.SGD([theirs], momentum=0.9, nesterov=True, **common),
+        "RMSprop": lambda: optim.RMSprop([theirs], alpha=0.8, eps=0.01, **common),
+    }[name]()
+    for step in range(1, 6):
+        gradient = rng.normal(size=7)
+        theirs.grad = torch.tensor(gradient)
+        optimizer.step()
+        options = {"learning_rate": 0.05, "decay": np.full(7, 0.3), "scale": 1.0}
+        if name.startswith("Adam"):
+            BACKEND.adam_step(flat, gradient, tuple(states), step=step, decoupled=name == "AdamW", **adam, **options)
+        elif name == "RMSprop":
+            BACKEND.rmsprop_step(flat, gradient, states[0], rho=0.8, epsilon=0.01, **options)
+        else:
+            momentum = 0.0 if name == "SGD" else 0.9
+            BACKEND.sgd_step(flat, gradient, states[0], momentum=momentum, nesterov=name == "Nesterov", **options)
+        np.testing.assert_allclose(flat, theirs.detach().numpy(), rtol=1e-12)

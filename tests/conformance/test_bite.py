@@ -8,17 +8,23 @@ import pytest
 from conformance_checks import (
     AffineCase,
     LayerCase,
+    PoolCase,
     check_adam,
     check_affine,
     check_layer,
     check_loss,
+    check_nan_in_loss,
+    check_nan_in_pool,
     check_norm,
     check_packing,
+    check_pool,
+    check_rmsprop,
+    check_sgd,
     check_stepper,
 )
 from scipy.special import expit
 
-from numlstm.backends.contract import LayerSpec
+from numlstm.backends.contract import LayerSpec, LossSpec
 from numlstm.backends.cpu.backend import CpuBackend
 from numlstm.backends.reference import ReferenceBackend, Twin
 
@@ -26,10 +32,23 @@ LAYER = partial(check_layer, case=LayerCase(lengths="unequal", training=True))
 REVERSE = partial(check_layer, case=LayerCase(reverse=True))
 STEPPER = partial(check_stepper, case=LayerCase())
 AFFINE = partial(check_affine, case=AffineCase())
-LOSS = partial(check_loss, rows=7, classes=5, dtype="float32")
+MEAN, MAXIMUM, ATTENTION = (partial(check_pool, case=PoolCase(kind)) for kind in ("mean", "max", "attention"))
+NAN_MAXIMUM = partial(check_nan_in_pool, case=PoolCase("max"))
+SOFTMAX, BINARY, SQUARED, ABSOLUTE, HUBER, PINBALL = (
+    partial(check_loss, spec=LossSpec(kind, parameter), rows=7, outputs=5, dtype="float32")
+    for kind, parameter in [
+        ("softmax", 0.0), ("binary", 0.0), ("squared", 0.0), ("absolute", 0.0), ("huber", 0.7), ("pinball", 0.2)
+    ]
+)  # fmt: skip
+NAN_SCORE = partial(check_nan_in_loss, spec=LossSpec("pinball", 0.2), dtype="float32")
 NORM = partial(check_norm, size=1023, dtype="float32")
 LARGE_NORM = partial(check_norm, size=1023, dtype="float32", scale=1e30)
 ADAM = partial(check_adam, dtype="float32")
+ADAM_WITH_DECAY = partial(check_adam, dtype="float32", decay=0.5)
+ADAMW = partial(check_adam, dtype="float32", decay=0.5, decoupled=True)
+MOMENTUM = partial(check_sgd, dtype="float32", decay=0.5)
+NESTEROV = partial(check_sgd, dtype="float32", nesterov=True)
+RMSPROP = partial(check_rmsprop, dtype="float32", decay=0.5)
 PACKING = partial(check_packing, spec=LayerSpec("lstm", 3, 5))
 
 
@@ -191,6 +210,102 @@ def spoil_past(lengths, array):
         row[length:] = 7.0
 
 
+# Pooling --------------------------------------------------------------------------------------------------
+
+
+class PoolLengthsIgnored(CpuBackend):
+    def pool_forward(self, weights, y, lengths):
+        return super().pool_forward(weights, y, None)
+
+
+class PoolPadded(CpuBackend):
+    """A mean over all steps, with zeros for those past the lengths."""
+
+    def pool_forward(self, weights, y, lengths):
+        return super().pool_forward(weights, np.nan_to_num(y), None)
+
+
+class PoolRefreshForgotten(CpuBackend):
+    def prepare(self, spec, flat, training=False):
+        return super().prepare(spec, flat.copy(), training)
+
+    def refresh(self, weights):
+        return weights
+
+
+class NanNoMaximum(CpuBackend):
+    def pool_forward(self, weights, y, lengths):
+        return super().pool_forward(weights, np.nan_to_num(y, nan=-np.inf), lengths)
+
+
+class LastOfEquals(CpuBackend):
+    def pool_forward(self, weights, y, lengths):
+        pooled, tape = super().pool_forward(weights, y, lengths)
+        steps = np.arange(y.shape[1])[:, np.newaxis]
+        return pooled, np.where(y == pooled[:, np.newaxis], steps, 0).max(axis=1).astype(tape.dtype)
+
+
+class PoolGradientChanged(CpuBackend):
+    """The way back through a pooling, with what it gives changed by `change`."""
+
+    def pool_backward(self, weights, y, lengths, tape, dpooled, gradient):
+        before = gradient.copy()
+        dy = super().pool_backward(weights, y, lengths, tape, dpooled, gradient)
+        changed = self.change(dy, y, lengths, tape, dpooled[:, np.newaxis])
+        gradient[:] = self.change_gradient(gradient, before)
+        return changed.astype(dy.dtype)
+
+    def change(self, dy, y, lengths, tape, dpooled):
+        return dy
+
+    def change_gradient(self, gradient, before):
+        return gradient
+
+
+class PoolGradientNotZeroed(PoolGradientChanged):
+    def change(self, dy, y, lengths, tape, dpooled):
+        spoil_past(lengths, dy)
+        return dy
+
+
+class GradientToAllEquals(PoolGradientChanged):
+    def change(self, dy, y, lengths, tape, dpooled):
+        return np.where(y == np.nanmax(y, axis=1, keepdims=True), dpooled, 0.0)
+
+
+class GradientOfMeanSummed(PoolGradientChanged):
+    def change(self, dy, y, lengths, tape, dpooled):
+        return np.where(np.isnan(y), 0.0, dpooled)
+
+
+class AttentionTakenAsConstant(PoolGradientChanged):
+    def change(self, dy, y, lengths, tape, dpooled):
+        return np.asarray(tape)[..., np.newaxis] * dpooled
+
+
+class PoolGradientAdded(PoolGradientChanged):
+    def change_gradient(self, gradient, before):
+        return gradient + before
+
+
+class AttentionGradientScaled(CpuBackend):
+    """The gradient of the parameter `scaled` is that of the reference times `factor`."""
+
+    scaled, factor = "weight", 1.00001
+
+    def pool_backward(self, weights, y, lengths, tape, dpooled, gradient):
+        dy = super().pool_backward(weights, y, lengths, tape, dpooled, gradient)
+        spec = PoolCase().spec
+        named = self.unpack(spec, gradient)
+        named[self.scaled] *= self.factor
+        self.pack(spec, named, gradient)
+        return dy
+
+
+class AttentionBiasGradientOmitted(AttentionGradientScaled):
+    scaled, factor = "bias", 0
+
+
 # Affine maps, losses, optimizers --------------------------------------------------------------------------
 
 
@@ -202,10 +317,81 @@ class AffineGradientAdded(CpuBackend):
         return dx
 
 
-class SoftmaxNotAveraged(CpuBackend):
-    def softmax_cross_entropy(self, scores, targets):
-        loss, gradient = super().softmax_cross_entropy(scores, targets)
-        return loss, gradient * len(scores)
+class LossChanged(CpuBackend):
+    """Losses with their arguments changed by `change`."""
+
+    def loss(self, spec, scores, targets, weights):
+        return super().loss(*self.change(spec, scores, targets, weights))
+
+
+class RowsWeighTheSame(LossChanged):
+    def change(self, spec, scores, targets, weights):
+        return spec, scores, targets, np.where(weights > 0, weights.max(), 0.0)
+
+
+class WeightZeroNotIgnored(LossChanged):
+    def change(self, spec, scores, targets, weights):
+        return spec, scores, np.abs(np.nan_to_num(targets)), np.maximum(weights, 1e-300)
+
+
+class HuberOfOne(LossChanged):
+    def change(self, spec, scores, targets, weights):
+        return replace(spec, parameter=1.0), scores, targets, weights
+
+
+class PinballSwapped(LossChanged):
+    def change(self, spec, scores, targets, weights):
+        return replace(spec, parameter=1.0 - spec.parameter), scores, targets, weights
+
+
+class TargetsIgnored(LossChanged):
+    def change(self, spec, scores, targets, weights):
+        return spec, scores, 0 * targets, weights
+
+
+class TargetsRounded(LossChanged):
+    def change(self, spec, scores, targets, weights):
+        return spec, scores, np.round(targets), weights
+
+
+class NanTakenAsZero(LossChanged):
+    def change(self, spec, scores, targets, weights):
+        return spec, np.nan_to_num(scores), targets, weights
+
+
+class LossResultChanged(CpuBackend):
+    """Losses with their results changed by `change`."""
+
+    def loss(self, spec, scores, targets, weights):
+        loss, gradient = super().loss(spec, scores, targets, weights)
+        loss, changed = self.change(loss, gradient, scores - targets if targets.ndim == 2 else None, weights)
+        return loss, changed.astype(gradient.dtype)
+
+
+class GradientNotWeighted(LossResultChanged):
+    def change(self, loss, gradient, error, weights):
+        weights = np.where(weights > 0, weights, 1.0)
+        return loss, gradient / weights[:, np.newaxis]
+
+
+class AveragedAgain(LossResultChanged):
+    def change(self, loss, gradient, error, weights):
+        return loss / len(weights), gradient / len(weights)
+
+
+class LossInFloat32(LossResultChanged):
+    def change(self, loss, gradient, error, weights):
+        return float(np.float32(loss)), gradient
+
+
+class HalfTheSquare(LossResultChanged):
+    def change(self, loss, gradient, error, weights):
+        return loss / 2, gradient / 2
+
+
+class SlopeAtTheTarget(LossResultChanged):
+    def change(self, loss, gradient, error, weights):
+        return loss, np.where(error == 0, weights[:, np.newaxis], gradient)
 
 
 class NormNotRooted(CpuBackend):
@@ -219,18 +405,24 @@ class NormInFloat32(CpuBackend):
             return float(np.linalg.norm(vector))
 
 
-class AdamChanged(CpuBackend):
-    """Steps of Adam with some options replaced by `fixed`."""
+def step_with(method, **fixed):
+    """A backend one of whose optimizers takes no notice of some options."""
 
-    fixed = {}  # noqa: RUF012
+    def step(self, *arrays, **options):
+        getattr(CpuBackend, method)(self, *arrays, **options | fixed)
 
-    def adam_step(self, flat, gradient, moments, **options):
-        super().adam_step(flat, gradient, moments, **options | self.fixed)
+    return type("StepChanged", (CpuBackend,), {method: step})
 
 
-def adam_with(**fixed):
-    """A backend whose Adam takes no notice of some options."""
-    return type("AdamChanged", (AdamChanged,), {"fixed": fixed})
+class DecayAfterTheStep(CpuBackend):
+    def adam_step(self, flat, gradient, moments, *, learning_rate, decay, **options):
+        super().adam_step(flat, gradient, moments, learning_rate=learning_rate, **options)
+        flat -= flat.dtype.type(learning_rate) * decay * flat
+
+
+class DecayScaled(CpuBackend):
+    def sgd_step(self, *arrays, scale, decay, **options):
+        super().sgd_step(*arrays, scale=scale, decay=decay * decay.dtype.type(scale), **options)
 
 
 DEFECTS = {
@@ -254,14 +446,56 @@ DEFECTS = {
     "bias gradient omitted": (BiasGradientOmitted, LAYER),
     "second bias gradient omitted": (SecondBiasGradientOmitted, LAYER),
     "affine gradient added": (AffineGradientAdded, AFFINE),
-    "softmax gradient not averaged": (SoftmaxNotAveraged, LOSS),
+    "lengths ignored in a mean": (PoolLengthsIgnored, MEAN),
+    "lengths ignored in attention": (PoolLengthsIgnored, ATTENTION),
+    "mean over all steps": (PoolPadded, MEAN),
+    "gradient of a mean not shared": (GradientOfMeanSummed, MEAN),
+    "dy of a mean not zeroed": (PoolGradientNotZeroed, MEAN),
+    "dy of a maximum not zeroed": (PoolGradientNotZeroed, MAXIMUM),
+    "gradient to all equals": (GradientToAllEquals, MAXIMUM),
+    "last of equals": (LastOfEquals, MAXIMUM),
+    "NaN is no maximum": (NanNoMaximum, NAN_MAXIMUM),
+    "refresh of attention forgotten": (PoolRefreshForgotten, ATTENTION),
+    "attention taken as constant": (AttentionTakenAsConstant, ATTENTION),
+    "attention gradient added": (PoolGradientAdded, ATTENTION),
+    "attention gradient wrong": (AttentionGradientScaled, ATTENTION),
+    "attention bias gradient omitted": (AttentionBiasGradientOmitted, ATTENTION),
+    "rows weigh the same": (RowsWeighTheSame, SOFTMAX),
+    "weight 0 not ignored in softmax": (WeightZeroNotIgnored, SOFTMAX),
+    "weight 0 not ignored in squared": (WeightZeroNotIgnored, SQUARED),
+    "gradient of a loss not weighted": (GradientNotWeighted, HUBER),
+    "loss averaged again": (AveragedAgain, SOFTMAX),
+    "loss in float32": (LossInFloat32, ABSOLUTE),
+    "binary targets ignored": (TargetsIgnored, BINARY),
+    "binary targets rounded": (TargetsRounded, BINARY),
+    "half the square": (HalfTheSquare, SQUARED),
+    "absolute has a slope at 0": (SlopeAtTheTarget, ABSOLUTE),
+    "pinball has a slope at 0": (SlopeAtTheTarget, PINBALL),
+    "Huber's parameter ignored": (HuberOfOne, HUBER),
+    "pinball's sides swapped": (PinballSwapped, PINBALL),
+    "NaN hidden from a loss": (NanTakenAsZero, NAN_SCORE),
     "norm not square-rooted": (NormNotRooted, NORM),
     "norm overflows": (NormInFloat32, LARGE_NORM),
-    "Adam without epsilon": (adam_with(epsilon=1e-8), ADAM),
-    "Adam without beta1": (adam_with(betas=(0.9, 0.95)), ADAM),
-    "Adam without beta2": (adam_with(betas=(0.8, 0.999)), ADAM),
-    "Adam without scale": (adam_with(scale=1.0), ADAM),
-    "Adam without step": (adam_with(step=1), ADAM),
+    "Adam without epsilon": (step_with("adam_step", epsilon=1e-8), ADAM),
+    "Adam without beta1": (step_with("adam_step", betas=(0.9, 0.95)), ADAM),
+    "Adam without beta2": (step_with("adam_step", betas=(0.8, 0.999)), ADAM),
+    "Adam without scale": (step_with("adam_step", scale=1.0), ADAM),
+    "Adam without step": (step_with("adam_step", step=1), ADAM),
+    "Adam without decay": (step_with("adam_step", decay=None), ADAM_WITH_DECAY),
+    "decay always decoupled": (step_with("adam_step", decoupled=True), ADAM_WITH_DECAY),
+    "decay never decoupled": (step_with("adam_step", decoupled=False), ADAMW),
+    "AdamW without decay": (step_with("adam_step", decay=None), ADAMW),
+    "AdamW's decay after the step": (DecayAfterTheStep, ADAMW),
+    "SGD without momentum": (step_with("sgd_step", momentum=0.0), MOMENTUM),
+    "SGD without scale": (step_with("sgd_step", scale=1.0), MOMENTUM),
+    "SGD without decay": (step_with("sgd_step", decay=None), MOMENTUM),
+    "SGD's decay scaled": (DecayScaled, MOMENTUM),
+    "always Nesterov": (step_with("sgd_step", nesterov=True), MOMENTUM),
+    "never Nesterov": (step_with("sgd_step", nesterov=False), NESTEROV),
+    "RMSprop without rho": (step_with("rmsprop_step", rho=0.9), RMSPROP),
+    "RMSprop without epsilon": (step_with("rmsprop_step", epsilon=1e-8), RMSPROP),
+    "RMSprop without scale": (step_with("rmsprop_step", scale=1.0), RMSPROP),
+    "RMSprop without decay": (step_with("rmsprop_step", decay=None), RMSPROP),
 }
 CHECKS = {
     "layer": LAYER,
@@ -269,10 +503,25 @@ CHECKS = {
     "stepper": STEPPER,
     "packing": PACKING,
     "affine": AFFINE,
-    "loss": LOSS,
+    "mean": MEAN,
+    "maximum": MAXIMUM,
+    "NaN in a maximum": NAN_MAXIMUM,
+    "attention": ATTENTION,
+    "softmax": SOFTMAX,
+    "binary": BINARY,
+    "squared": SQUARED,
+    "absolute": ABSOLUTE,
+    "Huber": HUBER,
+    "pinball": PINBALL,
+    "NaN in a loss": NAN_SCORE,
     "norm": NORM,
     "large norm": LARGE_NORM,
     "Adam": ADAM,
+    "Adam with decay": ADAM_WITH_DECAY,
+    "AdamW": ADAMW,
+    "momentum": MOMENTUM,
+    "Nesterov": NESTEROV,
+    "RMSprop": RMSPROP,
 }
 
 

@@ -6,18 +6,24 @@ import pytest
 from conformance_checks import (
     AffineCase,
     LayerCase,
+    PoolCase,
     check_adam,
     check_affine,
     check_layer,
     check_loss,
+    check_nan_in_loss,
+    check_nan_in_pool,
     check_nan_stays_in_its_row,
     check_norm,
     check_packing,
+    check_pool,
+    check_rmsprop,
+    check_sgd,
     check_stepper,
 )
 from pairwise import pairwise
 
-from numlstm.backends.contract import AffineSpec, LayerSpec
+from numlstm.backends.contract import LOSSES, POOLINGS, AffineSpec, LayerSpec, LossSpec, PoolSpec
 from numlstm.backends.cpu.backend import CpuBackend
 
 BACKENDS = {
@@ -44,6 +50,15 @@ OPTIONS = [
     {"hidden": 16, "layout": "steps reversed", "reverse": True},
     {"hidden": 67, "inputs": 17, "shape": (40, 20), "lengths": "unequal", "reverse": True, "training": True},
 ]
+LOSS_SPECS = [
+    *(LossSpec(kind, {"huber": 0.7, "pinball": 0.2}.get(kind, 0.0)) for kind in LOSSES),
+    LossSpec("huber", 2.5),
+    LossSpec("pinball", 0.95),
+]
+
+
+def name_of(spec):
+    return f"{spec.kind} {spec.parameter or ''}".strip()
 
 
 @pytest.fixture(params=BACKENDS)
@@ -84,6 +99,11 @@ def test_packing_of_an_affine_map(backend, dtype, outputs):
     check_packing(backend, AffineSpec(5, outputs, dtype))
 
 
+@pytest.mark.parametrize("features", [1, 67])
+def test_packing_of_attention(backend, dtype, features):
+    check_packing(backend, PoolSpec("attention", features, dtype))
+
+
 @pytest.mark.parametrize("rows", [1, 7])
 def test_stepper(backend, cell, dtype, rows):
     check_stepper(backend, LayerCase(cell, dtype, hidden=33, shape=(9, rows)))
@@ -95,11 +115,46 @@ def test_affine(backend, dtype, rows, inputs, outputs, layout):
     check_affine(backend, AffineCase(rows, inputs, outputs, dtype, layout))
 
 
+@pytest.mark.parametrize("layout", ["contiguous", "strided", "time first"])
+@pytest.mark.parametrize("lengths", ["full", "unequal", "ones"])
+@pytest.mark.parametrize("kind", POOLINGS)
+def test_pool(backend, dtype, kind, lengths, layout):
+    check_pool(backend, PoolCase(kind, dtype, lengths=lengths, layout=layout))
+
+
 @pytest.mark.parametrize(
-    ("rows", "classes", "size"), [(1, 1, 1.0), (1, 2, 1.0), (13, 70, 3.0), (7, 5, 1e4), (7, 5, 1e30)]
+    ("features", "shape", "layout"),
+    [
+        (1, (1, 1), "contiguous"),
+        (1, (7, 2), "strided"),
+        (33, (40, 20), "rows reversed"),
+        (67, (9, 1), "steps reversed"),
+        (67, (40, 20), "contiguous"),
+    ],
 )
-def test_softmax_cross_entropy(backend, dtype, rows, classes, size):
-    check_loss(backend, rows, classes, dtype, size)
+@pytest.mark.parametrize("kind", POOLINGS)
+def test_pool_of_a_shape(backend, dtype, kind, features, shape, layout):
+    check_pool(backend, PoolCase(kind, dtype, features, shape, layout=layout))
+
+
+@pytest.mark.parametrize("kind", POOLINGS)
+def test_nan_in_pool(backend, dtype, kind):
+    check_nan_in_pool(backend, PoolCase(kind, dtype))
+
+
+@pytest.mark.parametrize(("rows", "outputs", "size"), [(1, 1, 1.0), (2, 2, 1.0), (13, 70, 3.0), (7, 5, 1e4)])
+@pytest.mark.parametrize("spec", LOSS_SPECS, ids=name_of)
+def test_loss(backend, dtype, spec, rows, outputs, size):
+    check_loss(backend, spec, rows, outputs, dtype, size)
+
+
+@pytest.mark.parametrize("spec", LOSS_SPECS, ids=name_of)
+def test_nan_in_loss(backend, dtype, spec):
+    check_nan_in_loss(backend, spec, dtype)
+
+
+def test_softmax_of_far_scores(backend, dtype):
+    check_loss(backend, LossSpec("softmax"), 7, 5, dtype, 1e30)
 
 
 @pytest.mark.parametrize(("size", "scale"), [(1, 1.0), (1023, 1.0), (5000, 1.0), (5000, 1e30)])
@@ -107,6 +162,19 @@ def test_global_norm(backend, dtype, size, scale):
     check_norm(backend, size, dtype, scale)
 
 
+@pytest.mark.parametrize(("decay", "decoupled"), [(None, False), (0.5, False), (0.5, True), (None, True)])
 @pytest.mark.parametrize(("epsilon", "betas"), [(0.1, (0.8, 0.95)), (1e-8, (0.9, 0.999)), (1e-8, (0.0, 0.9))])
-def test_adam(backend, dtype, epsilon, betas):
-    check_adam(backend, dtype, epsilon, betas)
+def test_adam(backend, dtype, epsilon, betas, decay, decoupled):
+    check_adam(backend, dtype, epsilon, betas, decay=decay, decoupled=decoupled)
+
+
+@pytest.mark.parametrize("decay", [None, 0.5])
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.8, False), (0.8, True)])
+def test_sgd(backend, dtype, momentum, nesterov, decay):
+    check_sgd(backend, dtype, momentum, nesterov, decay=decay)
+
+
+@pytest.mark.parametrize("decay", [None, 0.5])
+@pytest.mark.parametrize(("epsilon", "rho"), [(0.1, 0.8), (1e-8, 0.99)])
+def test_rmsprop(backend, dtype, epsilon, rho, decay):
+    check_rmsprop(backend, dtype, epsilon, rho, decay=decay)

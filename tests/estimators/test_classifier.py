@@ -12,7 +12,7 @@ from sklearn.model_selection import cross_val_score, train_test_split
 
 from numlstm import BackendUnavailableError, LSTMClassifier
 from numlstm.backends.cpu import threads
-from numlstm.training import loop
+from numlstm.training.optimizers import Adam
 
 SMALL = {"hidden_size": 8, "max_iter": 3, "random_state": 0}
 
@@ -40,7 +40,7 @@ def padded(X):
 
 def test_reads_handwritten_digits(digits):
     train, test, train_labels, test_labels = digits
-    model = LSTMClassifier(random_state=0).fit(train, train_labels)
+    model = LSTMClassifier(max_iter=30, n_iter_no_change=None, random_state=0).fit(train, train_labels)
     assert model.score(test, test_labels) >= 0.97
     assert model.loss_curve_[-1] < 0.1 * model.loss_curve_[0]
     assert model.n_iter_ == len(model.loss_curve_) == model.max_iter
@@ -136,27 +136,29 @@ def test_a_failed_fit_changes_nothing(ragged):
 
 def test_ctrl_c_keeps_what_was_learnt(ragged, monkeypatch):
     X, y = ragged
-    step = loop.Adam.step
+    step = Adam.step
 
-    def interrupted(self, gradient):
+    def interrupted(self, gradient, learning_rate):
         if self.steps == 3:
             raise KeyboardInterrupt
-        step(self, gradient)
+        step(self, gradient, learning_rate)
 
-    monkeypatch.setattr(loop.Adam, "step", interrupted)
+    monkeypatch.setattr(Adam, "step", interrupted)
     with pytest.warns(UserWarning, match="interrupted"):
         model = LSTMClassifier(**SMALL | {"max_iter": 50}).fit(X, y)
     assert model.n_iter_ == 3
     assert model.predict(X).shape == (len(X),)
 
 
-def test_verbose_shows_loss_and_rate(ragged, capsys):
-    LSTMClassifier(**SMALL, verbose=1).fit(*ragged)
+def test_verbose_shows_losses_score_and_rate_where_asked(ragged, capsys):
+    X, y = ragged
+    LSTMClassifier(**SMALL, verbose=2).fit(X, y, X_val=X, y_val=y)
     shown = capsys.readouterr().err
-    assert "loss" in shown
-    assert "sequences/s" in shown
-    LSTMClassifier(**SMALL).fit(*ragged)
-    assert capsys.readouterr().err == ""
+    for figure in ("epoch 3/3", "loss=", "validation loss=", "score=", "sequence/s"):
+        assert figure in shown
+    for verbose in (0, 1, False, True):  # no terminal here
+        LSTMClassifier(**SMALL, verbose=verbose).fit(X, y)
+        assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
@@ -196,11 +198,11 @@ def test_wrong_parameters_are_named_at_fit(ragged, parameters, message):
         ([np.zeros((3, 2)), np.zeros((2, 3))], [0, 1], r"X\[1\] has 3 features, but X\[0\] has 2"),
         ([np.zeros((3, 2)), np.full((2, 2), np.inf)], [0, 1], r"X\[1\] must be finite"),
         (np.full((2, 3, 2), np.nan), [0, 1], "NaN"),
-        (np.zeros((2, 3, 2)), [0, 1, 1], "y must have 2 labels, one for each sequence of X, got 3"),
+        (np.zeros((2, 3, 2)), [0, 1, 1], "y must have 2 entries, one for each sequence of X, got 3"),
         (np.zeros((2, 3, 2)), [0, 0], "at least two classes, got one class"),
-        (np.zeros((2, 3, 2)), [[0, 1], [1, 0]], r"y should be a 1d array"),
+        (np.zeros((2, 3, 2)), [["a", "b"], ["c", "d"]], r"y should be a 1d array"),
         (np.zeros((2, 3, 2)), [0.5, 1.7], "Unknown label type|continuous"),
-        (np.zeros((2, 3, 2)), None, "y must hold a label for each sequence"),
+        (np.zeros((2, 3, 2)), None, "the target y is None"),
         (np.zeros((2, 3, 2), complex), [0, 1], "[Cc]omplex"),
         ([["a", "b"], ["c", "d"]], [0, 1], "X|string|numeric"),
         ([[[1, 2], [3]], [[1, 2]]], [0, 1], "ragged"),
@@ -219,7 +221,7 @@ def test_wrong_data_are_named_at_fit(X, y, message):
         (np.zeros((2, 3, 4)), {}, "X has 4 features at each step, but LSTMClassifier was fitted with 2"),
         ([np.zeros((3, 1))], {}, "X has 1 features at each step"),
         (np.full((2, 3, 2), np.inf), {}, "infinity"),
-        (np.zeros((2, 3, 2)), {"lengths": [1, 4]}, r"lengths must be in 1..3, the steps of x, got 4"),
+        (np.zeros((2, 3, 2)), {"lengths": [1, 4]}, r"lengths must be in 1..3, the steps of X, got 4"),
         (np.zeros((2, 3, 2)), {"lengths": [1.0, 2.0]}, "lengths must hold integers"),
         ([np.zeros((3, 2))], {"lengths": [3]}, "lengths must be None when X is a list"),
     ],

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import Backend, LayerSpec, Spec, States
-from . import affine, layer, optimizing
+from ..contract import AffineSpec, Backend, LayerSpec, LossSpec, PoolSpec, Spec, States
+from . import affine, layer, losses, optimizing, pooling
 from .arguments import aligned
 from .packing import affine_packing, layer_packing, packing_of
 
@@ -26,18 +26,23 @@ class CpuBackend(Backend):
         return aligned(shape, dtype, zero=True)
 
     def size(self, spec: Spec) -> int:
-        return packing_of(spec).size
+        return super().size(spec) if isinstance(spec, PoolSpec) else packing_of(spec).size
 
     def pack(self, spec: Spec, parameters: Mapping[str, np.ndarray], flat: np.ndarray) -> None:
-        packing_of(spec).pack(parameters, flat)
+        if isinstance(spec, PoolSpec):
+            super().pack(spec, parameters, flat)
+        else:
+            packing_of(spec).pack(parameters, flat)
 
     def unpack(self, spec: Spec, flat: np.ndarray) -> dict[str, np.ndarray]:
-        return packing_of(spec).unpack(flat)
+        return super().unpack(spec, flat) if isinstance(spec, PoolSpec) else packing_of(spec).unpack(flat)
 
     def prepare(self, spec: Spec, flat: np.ndarray, training: bool = False) -> Any:
         if isinstance(spec, LayerSpec):
             return layer.LayerWeights(layer_packing(spec), flat, training)
-        return affine.AffineWeights(affine_packing(spec), flat)
+        if isinstance(spec, AffineSpec):
+            return affine.AffineWeights(affine_packing(spec), flat)
+        return pooling.PoolWeights(spec, flat)
 
     def refresh(self, weights: Any) -> Any:
         weights.refresh()
@@ -78,10 +83,26 @@ class CpuBackend(Backend):
     ) -> np.ndarray:
         return affine.affine_backward(weights, x, dy, gradient)
 
-    def softmax_cross_entropy(self, scores: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
-        scores, targets = np.ascontiguousarray(scores), np.ascontiguousarray(targets, np.int64)
-        gradient = np.empty_like(scores)
-        return optimizing.softmax_cross_entropy[scores.dtype](scores, targets, gradient), gradient
+    def pool_forward(
+        self, weights: pooling.PoolWeights, y: np.ndarray, lengths: np.ndarray | None
+    ) -> tuple[np.ndarray, Any]:
+        return pooling.pool_forward(weights, y, lengths)
+
+    def pool_backward(
+        self,
+        weights: pooling.PoolWeights,
+        y: np.ndarray,
+        lengths: np.ndarray | None,
+        tape: Any,
+        dpooled: np.ndarray,
+        gradient: np.ndarray,
+    ) -> np.ndarray:
+        return pooling.pool_backward(weights, y, lengths, tape, dpooled, gradient)
+
+    def loss(
+        self, spec: LossSpec, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray
+    ) -> tuple[float, np.ndarray]:
+        return losses.loss(spec, scores, targets, weights)
 
     def global_norm(self, vector: np.ndarray) -> float:
         return optimizing.global_norm[vector.dtype](vector)
@@ -97,12 +118,55 @@ class CpuBackend(Backend):
         betas: tuple[float, float],
         epsilon: float,
         scale: float,
+        decay: np.ndarray | None = None,
+        decoupled: bool = False,
     ) -> None:
-        real = flat.dtype.type
         beta1, beta2 = betas
         rate = learning_rate / (1 - beta1**step)
         correction = 1 / math.sqrt(1 - beta2**step)
-        with np.errstate(over="ignore"):  # infinity shows in the parameters
-            each = (beta1, 1 - beta1, beta2, 1 - beta2, rate, epsilon, correction, scale)
-            numbers = [real(number) for number in each]
-        optimizing.adam_step[flat.dtype](flat, gradient, *moments, *numbers)
+        coupled, shrink = (0.0, learning_rate) if decoupled else (1.0, 0.0)
+        numbers = _as_type(flat, beta1, 1 - beta1, beta2, 1 - beta2, rate, epsilon, correction)
+        optimizing.adam_step[flat.dtype](
+            flat, gradient, *moments, _or_empty(decay, flat), *_as_type(flat, coupled, shrink, scale), tuple(numbers)
+        )
+
+    def sgd_step(
+        self,
+        flat: np.ndarray,
+        gradient: np.ndarray,
+        velocity: np.ndarray,
+        *,
+        learning_rate: float,
+        momentum: float,
+        nesterov: bool,
+        scale: float,
+        decay: np.ndarray | None = None,
+    ) -> None:
+        ahead, now = (momentum, 1.0) if nesterov else (1.0, 0.0)
+        numbers = _as_type(flat, scale, learning_rate, momentum, ahead, now)
+        optimizing.sgd_step[flat.dtype](flat, gradient, velocity, _or_empty(decay, flat), *numbers)
+
+    def rmsprop_step(
+        self,
+        flat: np.ndarray,
+        gradient: np.ndarray,
+        square: np.ndarray,
+        *,
+        learning_rate: float,
+        rho: float,
+        epsilon: float,
+        scale: float,
+        decay: np.ndarray | None = None,
+    ) -> None:
+        numbers = _as_type(flat, scale, learning_rate, rho, 1 - rho, epsilon)
+        optimizing.rmsprop_step[flat.dtype](flat, gradient, square, _or_empty(decay, flat), *numbers)
+
+
+def _as_type(flat: np.ndarray, *numbers: float) -> list[Any]:
+    """Numbers in the type of a vector; one that is too large becomes infinity, and shows in the parameters."""
+    with np.errstate(over="ignore"):
+        return [flat.dtype.type(number) for number in numbers]
+
+
+def _or_empty(decay: np.ndarray | None, flat: np.ndarray) -> np.ndarray:
+    return flat[:0] if decay is None else decay

@@ -65,6 +65,9 @@ inner = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
 # The same for one that is called in one place: it becomes part of its caller, and is compiled once, not twice.
 once = njit(error_model="numpy", inline="always")
 
+# An inner function whose sums may be taken in any order: the compiler chooses one, for vectors.
+free_sums = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath={"reassoc", "contract"})
+
 
 class Kernel:
     """A compiled function; ``kernel[choice](*arguments)`` runs it.

@@ -1,4 +1,4 @@
-"""Losses, norms and optimizer steps on flat vectors."""
+"""Norms and optimizer steps on flat vectors. `decay` has no elements where there is none."""
 
 from __future__ import annotations
 
@@ -6,27 +6,18 @@ import math
 
 import numpy as np
 
-from .compiling import kernel
+from .compiling import free_sums, kernel
 
 BLOCK = 1024
 
 
-@kernel
-def softmax_cross_entropy(scores, targets, gradient):
-    """Mean cross-entropy of each row's softmax; overwrites `gradient`. All in float64 but what is stored."""
-    rows, classes = scores.shape
-    loss = 0.0
-    for n in range(rows):
-        highest = -math.inf
-        for k in range(classes):
-            highest = max(highest, np.float64(scores[n, k]))
-        total = 0.0
-        for k in range(classes):
-            total += math.exp(scores[n, k] - highest)
-        loss += math.log(total) - (scores[n, targets[n]] - highest)
-        for k in range(classes):
-            gradient[n, k] = (math.exp(scores[n, k] - highest) / total - (k == targets[n])) / rows
-    return loss / rows
+@free_sums
+def _squares(vector, start, stop):
+    total = 0.0
+    for i in range(start, stop):
+        value = np.float64(vector[i])  # float() of a float32 is a float32 to Numba
+        total += value * value
+    return total
 
 
 @kernel
@@ -34,22 +25,45 @@ def global_norm(vector):
     """Euclidean norm in float64; blocks bound the rounding of a long sum."""
     norm = 0.0
     for start in range(0, vector.size, BLOCK):
-        part = 0.0
-        for i in range(start, min(start + BLOCK, vector.size)):
-            value = np.float64(vector[i])  # float() of a float32 is a float32 to Numba
-            part += value * value
-        norm += part
+        norm += _squares(vector, start, min(start + BLOCK, vector.size))
     return math.sqrt(norm)
 
 
 @kernel
-def adam_step(flat, gradient, mean, square, beta1, new1, beta2, new2, rate, epsilon, correction, scale):
-    """Kingma & Ba 2015, algorithm 1; `rate` is alpha / (1 - beta1**t), `correction` 1 / sqrt(1 - beta2**t).
+def adam_step(flat, gradient, mean, square, decay, coupled, shrink, scale, numbers):
+    """Kingma & Ba 2015, algorithm 1, with `numbers` beta1, 1 - beta1, beta2, 1 - beta2, rate, epsilon, correction.
 
-    `new1` is 1 - beta1 and `new2` 1 - beta2: in float32, five digits of 1 - 0.999 are right, so they are given.
+    The rate is alpha / (1 - beta1**t), the correction 1 / sqrt(1 - beta2**t). In float32, five digits of 1 - 0.999 are
+    right, so it is given. `coupled` is 1 with an L2 penalty, 0 with AdamW's `shrink`.
     """
+    beta1, new1, beta2, new2, rate, epsilon, correction = numbers
     for i in range(flat.size):
-        g = gradient[i] * scale
+        g, before = gradient[i] * scale, flat[i]
+        if decay.size:
+            g += coupled * decay[i] * before
+            before -= shrink * decay[i] * before
         mean[i] = beta1 * mean[i] + new1 * g
         square[i] = beta2 * square[i] + new2 * (g * g)
-        flat[i] -= rate * mean[i] / (math.sqrt(square[i]) * correction + epsilon)
+        flat[i] = before - rate * mean[i] / (math.sqrt(square[i]) * correction + epsilon)
+
+
+@kernel
+def sgd_step(flat, gradient, velocity, decay, scale, rate, momentum, ahead, now):
+    """With momentum (Sutskever et al. 2013): the step is ``ahead * velocity + now * g``."""
+    for i in range(flat.size):
+        g = gradient[i] * scale
+        if decay.size:
+            g += decay[i] * flat[i]
+        velocity[i] = momentum * velocity[i] + g
+        flat[i] -= rate * (ahead * velocity[i] + now * g)
+
+
+@kernel
+def rmsprop_step(flat, gradient, square, decay, scale, rate, rho, new, epsilon):
+    """Hinton 2012, lecture 6e; `new` is 1 - rho."""
+    for i in range(flat.size):
+        g = gradient[i] * scale
+        if decay.size:
+            g += decay[i] * flat[i]
+        square[i] = rho * square[i] + new * (g * g)
+        flat[i] -= rate * g / (math.sqrt(square[i]) + epsilon)

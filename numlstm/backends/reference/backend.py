@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import AffineSpec, Array, Backend, LayerSpec, Spec, States, UnsupportedError
+from ..contract import AffineSpec, Array, Backend, LayerSpec, LossSpec, PoolSpec, Spec, States, UnsupportedError
+from . import optimizers
+from .losses import LOSSES
+from .pooling import POOLINGS
 from .twin import Twin, get_twin
 
 # Infinity and NaN belong to the caller and pass through, as they do through compiled kernels: in silence.
@@ -38,6 +41,15 @@ class Layer:
     twin: Twin
 
 
+@dataclass(frozen=True)
+class Pool:
+    """A pooling, ready to compute: parameters in float64."""
+
+    spec: PoolSpec
+    flat: Array
+    parameters: dict[str, np.ndarray]
+
+
 class ReferenceBackend(Backend):
     """NumPy in float64, whatever the dtype of the arrays; slow, and made to be read.
 
@@ -47,7 +59,7 @@ class ReferenceBackend(Backend):
 
     name = "reference"
 
-    def prepare(self, spec: Spec, flat: Array, training: bool = False) -> Affine | Layer:
+    def prepare(self, spec: Spec, flat: Array, training: bool = False) -> Affine | Layer | Pool:
         """The parameters in `flat`, by name and in float64.
 
         Raises
@@ -58,6 +70,8 @@ class ReferenceBackend(Backend):
         parameters = {name: _float64(value) for name, value in self.unpack(spec, flat).items()}
         if isinstance(spec, AffineSpec):
             return Affine(spec, flat, parameters)
+        if isinstance(spec, PoolSpec):
+            return Pool(spec, flat, parameters)
         try:
             twin = get_twin(spec.cell)
         except ValueError as error:
@@ -66,7 +80,7 @@ class ReferenceBackend(Backend):
         no_bias = {"bias_ih": np.zeros(rows), "bias_hh": np.zeros(rows)}
         return Layer(spec, flat, no_bias | parameters, twin)
 
-    def refresh(self, weights: Affine | Layer) -> Affine | Layer:
+    def refresh(self, weights: Affine | Layer | Pool) -> Affine | Layer | Pool:
         """The parameters as they are now."""
         return self.prepare(weights.spec, weights.flat)
 
@@ -131,7 +145,38 @@ class ReferenceBackend(Backend):
         self.pack(spec, total, gradient)
         return dinitial
 
-    # Affine maps, losses, optimizers ----------------------------------------------------------------------
+    # Pooling, affine maps, losses, optimizers -------------------------------------------------------------
+
+    @_quiet
+    def pool_forward(self, weights: Pool, y: Array, lengths: np.ndarray | None) -> tuple[Array, np.ndarray]:
+        """Pool each row's own steps, row by row; see `Backend`. Weights on the tape are in float64."""
+        spec, (n_rows, n_steps, _) = weights.spec, y.shape
+        pooled = self.empty((n_rows, spec.features), spec.dtype)
+        tape = np.zeros((n_rows, spec.features), np.int64) if spec.kind == "max" else np.zeros((n_rows, n_steps))
+        for n in range(n_rows):
+            own = y[n] if lengths is None else y[n, : lengths[n]]
+            pooled[n], trace = POOLINGS[spec.kind].forward(weights.parameters, _float64(own))
+            tape[n, : len(trace)] = trace
+        return pooled, tape
+
+    @_quiet
+    def pool_backward(
+        self, weights: Pool, y: Array, lengths: np.ndarray | None, tape: np.ndarray, dpooled: Array, gradient: Array
+    ) -> Array:
+        """Overwrite `gradient`, and return the gradient of `y`; see `Backend`."""
+        spec = weights.spec
+        dy = self.zeros(y.shape, spec.dtype)
+        total = {name: np.zeros(shape) for name, shape in spec.shapes.items()}
+        for n in range(len(y)):
+            length = y.shape[1] if lengths is None else int(lengths[n])
+            trace = tape[n] if spec.kind == "max" else tape[n, :length]
+            dy[n, :length], dparameters = POOLINGS[spec.kind].backward(
+                weights.parameters, _float64(y[n, :length]), trace, _float64(dpooled[n])
+            )
+            for name in total:
+                total[name] += dparameters[name]
+        self.pack(spec, total, gradient)
+        return dy
 
     @_quiet
     def affine_forward(self, weights: Affine, x: Array) -> Array:
@@ -154,17 +199,16 @@ class ReferenceBackend(Backend):
         return dx
 
     @_quiet
-    def softmax_cross_entropy(self, scores: Array, targets: np.ndarray) -> tuple[float, Array]:
-        """Mean of ``log(sum(exp(s))) - s[target]`` over the rows, and its gradient; see `Backend`."""
-        rows = np.arange(len(scores))
-        # The largest score of a row becomes 0: exp cannot overflow, nor the sum vanish.
-        shifted = _float64(scores) - np.max(_float64(scores), axis=1, keepdims=True)
-        exponentials = np.exp(shifted)
-        sums = exponentials.sum(axis=1, keepdims=True)
-        loss = np.mean(np.log(sums[:, 0]) - shifted[rows, targets])
-        dscores = exponentials / sums
-        dscores[rows, targets] -= 1.0
-        return float(loss), (dscores / len(scores)).astype(scores.dtype)
+    def loss(self, spec: LossSpec, scores: Array, targets: np.ndarray, weights: np.ndarray) -> tuple[float, Array]:
+        """Sum of the rows' losses, each times its weight, and its gradient, row by row; see `Backend`."""
+        loss, gradient = 0.0, self.zeros(scores.shape, str(scores.dtype))
+        wanted = targets if spec.kind == "softmax" else _float64(targets)
+        for m, weight in enumerate(weights):
+            if weight > 0.0:  # 0 times NaN would be NaN
+                of_row, dscores = LOSSES[spec.kind](_float64(scores[m]), wanted[m], spec.parameter)
+                loss += weight * of_row
+                gradient[m] = weight * dscores
+        return float(loss), gradient
 
     @_quiet
     def global_norm(self, vector: Array) -> float:
@@ -183,22 +227,64 @@ class ReferenceBackend(Backend):
         betas: tuple[float, float],
         epsilon: float,
         scale: float,
+        decay: Array | None = None,
+        decoupled: bool = False,
     ) -> None:
-        """The body of the loop of Kingma & Ba (2015), algorithm 1, with its names; see `Backend`.
+        """Adam, or AdamW with `decoupled`; see `Backend` and `optimizers.adam`.
 
         References
         ----------
-        .. [1] D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+        .. [1] I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2.
         """
-        beta1, beta2 = betas
-        g = scale * _float64(gradient)
-        m = beta1 * _float64(moments[0]) + (1.0 - beta1) * g
-        v = beta2 * _float64(moments[1]) + (1.0 - beta2) * g**2
-        m_hat = m / (1.0 - beta1**step)
-        v_hat = v / (1.0 - beta2**step)
-        flat[:] = _float64(flat) - learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
-        moments[0][:] = m
-        moments[1][:] = v
+        theta, pull = _float64(flat), _pull(flat, decay)
+        g = scale * _float64(gradient) + (0.0 if decoupled else pull)
+        flat[:], moments[0][:], moments[1][:] = optimizers.adam(
+            theta - learning_rate * pull if decoupled else theta, g, _float64(moments[0]), _float64(moments[1]),
+            step=step, learning_rate=learning_rate, betas=betas, epsilon=epsilon,
+        )  # fmt: skip
+
+    @_quiet
+    def sgd_step(
+        self,
+        flat: Array,
+        gradient: Array,
+        velocity: Array,
+        *,
+        learning_rate: float,
+        momentum: float,
+        nesterov: bool,
+        scale: float,
+        decay: Array | None = None,
+    ) -> None:
+        """Gradient descent with momentum; see `Backend` and `optimizers.sgd`."""
+        g = scale * _float64(gradient) + _pull(flat, decay)
+        flat[:], velocity[:] = optimizers.sgd(
+            _float64(flat), g, _float64(velocity), learning_rate=learning_rate, momentum=momentum, nesterov=nesterov
+        )
+
+    @_quiet
+    def rmsprop_step(
+        self,
+        flat: Array,
+        gradient: Array,
+        square: Array,
+        *,
+        learning_rate: float,
+        rho: float,
+        epsilon: float,
+        scale: float,
+        decay: Array | None = None,
+    ) -> None:
+        """RMSprop; see `Backend` and `optimizers.rmsprop`."""
+        g = scale * _float64(gradient) + _pull(flat, decay)
+        flat[:], square[:] = optimizers.rmsprop(
+            _float64(flat), g, _float64(square), learning_rate=learning_rate, rho=rho, epsilon=epsilon
+        )
+
+
+def _pull(flat: Array, decay: Array | None) -> np.ndarray:
+    """Gradient of the L2 penalty."""
+    return np.zeros(len(flat)) if decay is None else _float64(decay) * _float64(flat)
 
 
 def _float64(array: Array) -> np.ndarray:

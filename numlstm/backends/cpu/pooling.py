@@ -1,0 +1,145 @@
+"""One vector for each sequence, made of those of its steps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..contract import PoolSpec
+from .compiling import free_sums, kernel
+
+
+@free_sums
+def _dot(a, b):
+    total = a.dtype.type(0)
+    for f in range(a.size):
+        total += a[f] * b[f]
+    return total
+
+
+@kernel
+def attend(y, lengths, weight, bias, shares):
+    """The share of each step, ``softmax(tanh(weight y + bias))`` over a row's own steps; zeros past them."""
+    for n in range(len(y)):
+        shares[n] = 0
+        total = 0.0
+        for t in range(lengths[n]):
+            # tanh is at most 1: exp cannot overflow
+            shares[n, t] = math.exp(math.tanh(np.float64(_dot(weight, y[n, t]) + bias[0])))
+            total += shares[n, t]
+        for t in range(lengths[n]):
+            shares[n, t] /= total
+
+
+@kernel
+def attend_backward(y, lengths, weight, bias, shares, dpooled, dy, dweight, dbias):
+    """Add the gradients that come through the shares to `dy`, `dweight` and `dbias`."""
+    dshares = np.empty(y.shape[1])
+    for n in range(len(y)):
+        mean = 0.0
+        for t in range(lengths[n]):
+            dshares[t] = _dot(dpooled[n], y[n, t])
+            mean += shares[n, t] * dshares[t]
+        for t in range(lengths[n]):
+            e = math.tanh(np.float64(_dot(weight, y[n, t]) + bias[0]))
+            slope = y.dtype.type(shares[n, t] * (dshares[t] - mean) * (1 - e * e))
+            dbias[0] += slope
+            for f in range(weight.size):
+                dy[n, t, f] += slope * weight[f]
+                dweight[f] += slope * y[n, t, f]
+
+
+@kernel
+def weighted_sum(y, lengths, shares, pooled):
+    """Sum of a row's own steps, each times its share."""
+    for n in range(len(y)):
+        pooled[n] = 0
+        for t in range(lengths[n]):
+            share = shares[n, t]
+            for f in range(y.shape[2]):
+                pooled[n, f] += share * y[n, t, f]
+
+
+@kernel
+def weighted_sum_backward(lengths, shares, dpooled, dy):
+    """Overwrite `dy`, zeros past the lengths."""
+    for n in range(len(dy)):
+        for t in range(dy.shape[1]):
+            share = shares[n, t]
+            for f in range(dy.shape[2]):
+                dy[n, t, f] = share * dpooled[n, f]
+
+
+@kernel
+def maximum(y, lengths, pooled, places):
+    """The largest of a row's own steps in each feature, and where it first is; NaN is larger than any."""
+    for n in range(len(y)):
+        pooled[n] = y[n, 0]
+        places[n] = 0
+        for t in range(1, lengths[n]):
+            for f in range(y.shape[2]):
+                value, best = y[n, t, f], pooled[n, f]
+                if value > best or (value != value and best == best):
+                    pooled[n, f] = value
+                    places[n, f] = t
+
+
+class PoolWeights:
+    """The parameters of a pooling; views of the flat vector, so always up to date."""
+
+    def __init__(self, spec: PoolSpec, flat: np.ndarray) -> None:
+        self.spec, self.weight, self.bias = spec, flat[: spec.features], flat[spec.features :]
+
+    def refresh(self) -> None:
+        """Follow a change of the flat vector."""
+
+
+def pool_forward(weights: PoolWeights, y: np.ndarray, lengths: np.ndarray | None) -> tuple[np.ndarray, Any]:
+    """`Backend.pool_forward` for NumPy arrays."""
+    y, kind, dtype = np.ascontiguousarray(y), weights.spec.kind, y.dtype
+    rows, steps, features = y.shape
+    pooled = np.empty((rows, features), dtype)
+    ends = _ends(lengths, rows, steps)
+    if kind == "max":
+        places = np.empty((rows, features), np.int64)
+        maximum[dtype](y, ends, pooled, places)
+        return pooled, places
+    if kind == "mean":
+        shares = np.where(np.arange(steps) < ends[:, None], 1 / ends[:, None], 0.0).astype(dtype)
+    else:
+        shares = np.empty((rows, steps), dtype)
+        attend[dtype](y, ends, weights.weight, weights.bias, shares)
+    weighted_sum[dtype](y, ends, shares, pooled)
+    return pooled, shares
+
+
+def pool_backward(
+    weights: PoolWeights,
+    y: np.ndarray,
+    lengths: np.ndarray | None,
+    tape: np.ndarray,
+    dpooled: np.ndarray,
+    gradient: np.ndarray,
+) -> np.ndarray:
+    """`Backend.pool_backward` for NumPy arrays."""
+    y, dpooled, kind, dtype = np.ascontiguousarray(y), np.ascontiguousarray(dpooled), weights.spec.kind, y.dtype
+    gradient[...] = 0
+    if kind == "max":
+        dy = np.zeros(y.shape, dtype)
+        np.put_along_axis(dy, tape[:, None], dpooled[:, None], axis=1)
+        return dy
+    dy = np.empty(y.shape, dtype)
+    ends = _ends(lengths, *y.shape[:2])
+    weighted_sum_backward[dtype](ends, tape, dpooled, dy)
+    if kind == "attention":
+        features = weights.spec.features
+        attend_backward[dtype](
+            y, ends, weights.weight, weights.bias, tape, dpooled, dy, gradient[:features], gradient[features:]
+        )
+    return dy
+
+
+def _ends(lengths: np.ndarray | None, rows: int, steps: int) -> np.ndarray:
+    return np.full(rows, steps) if lengths is None else np.ascontiguousarray(lengths, np.int64)

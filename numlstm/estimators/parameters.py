@@ -1,0 +1,222 @@
+"""The parameters that all estimators share: what they mean, and what they may be."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable
+from typing import Any
+
+from ..backends.dispatch import check_name
+from ..layers.initial import INITIALISERS
+from ..layers.sequences import check_flag, check_integer, check_option, check_real
+from ..training.schedules import SHAPES
+
+SMALLEST = 5e-324  # "positive", as a bound
+
+SHARED = """
+    hidden_size : int, at least 1, default 64
+        Hidden units of each layer in one direction.
+    num_layers : int, at least 1, default 1
+        Layers on top of one another.
+    bidirectional : bool, default False
+        Whether every layer reads the sequence in both directions.
+    dropout : float in [0, 1), default 0.0
+        Share of the outputs between layers that is zeroed in training.
+    pooling : {"last", "mean", "max", "attention"}, default "last"
+        What the output layer reads: the last hidden state, or the mean, the maximum or a mean with learnt weights [3]_
+        of the hidden states at all steps.
+    init : {"keras", "torch"}, default "keras"
+        Initial parameters, as in `LSTM`.
+    solver : {"adam", "adamw", "sgd", "rmsprop"}, default "adam"
+        The optimizer.
+    alpha : float, at least 0, default 0.0
+        Strength of an L2 penalty, ``alpha / 2`` times the sum of squares of all weights, biases apart, divided by the
+        sequences of a step as in scikit-learn; it is no part of the losses that are reported. With "adamw" the weights
+        decay by ``learning rate * alpha`` of themselves at each step instead.
+    batch_size : int, at least 1, default 32
+        Sequences that gradients are computed of at once. Those of like length are taken together.
+    gradient_accumulation_steps : int, at least 1, default 1
+        Batches whose gradients make one step of the optimizer.
+    learning_rate : {"constant", "cosine", "one_cycle", "reduce_on_plateau"}, default "constant"
+        How the step size changes. Cosine: down to 0 at `max_iter`. One cycle: up from 1/25, then down to almost 0.
+        Reduce on plateau: divided by 5 whenever the loss has not fallen by `tol` for half of `n_iter_no_change` epochs.
+    learning_rate_init : float, positive, default 0.005
+        The step size, or its greatest value.
+    warm_up : float in [0, 1), default 0.0
+        Share of all steps in which the step size rises from 0. Not with "one_cycle", which has its own.
+    max_iter : int, at least 1, default 100
+        The most epochs.
+    tol : float, at least 0, default 1e-4
+        By how much the loss must fall to count as improved.
+    n_iter_no_change : int, at least 1, or None, default 10
+        Epochs without improvement after which training ends; None never ends it.
+    early_stopping : bool, default False
+        Whether to set some sequences aside, to watch their loss instead of the training loss, and to keep the weights
+        that it was least with. With `X_val` in `fit`, those are watched instead, and none is set aside.
+    validation_fraction : float in (0, 1), default 0.1
+        Share of the sequences that `early_stopping` sets aside.
+    clip_norm : float, positive, or None, default 1.0
+        Greatest norm of a gradient; longer ones are scaled down. None leaves them.
+    momentum : float in [0, 1), default 0.9
+        Of "sgd".
+    nesterovs_momentum : bool, default True
+        Whether "sgd" looks ahead.
+    beta_1, beta_2 : float in [0, 1), default 0.9 and 0.999
+        Decay of the running means of "adam" and "adamw".
+    rho : float in [0, 1), default 0.9
+        Decay of the running mean of "rmsprop".
+    epsilon : float, positive, default 1e-8
+        Against division by zero in "adam", "adamw" and "rmsprop"."""
+
+COMMON = """
+    warm_start : bool, default False
+        Whether `fit` goes on from the weights of the last `fit`, with a fresh optimizer.
+    callback : callable or None, default None
+        Called with a `numlstm.training.progress.Progress` after each epoch; what is true ends the training.
+    verbose : bool or int, default False
+        1 shows a progress bar with losses and rate in terminals and notebooks, 2 anywhere.
+    random_state : int, numpy.random.RandomState or None, default None
+        Seed of initial parameters, validation split, shuffling and dropout. With an int, results repeat to the bit,
+        for any number of threads.
+    backend : {"auto", "cpu", "cuda", "cuda:N", "reference"}, optional
+        What computes; by default whatever `numlstm.get_backend` says.
+    dtype : {"float32", "float64"}, default "float32"
+        Of parameters and all arithmetic."""
+
+ATTRIBUTES = """
+    layers_ : list of LSTM
+        The trained recurrent layers: one stack. ``layers_[0].parameters`` holds its weights.
+    coef_, intercept_ : array, shape (outputs, hidden_size · directions) and (outputs,)
+        The affine map from what `pooling` gives to scores.
+    loss_curve_ : list of float
+        Mean training loss of each epoch.
+    validation_loss_curve_, validation_scores_ : list of float, or None
+        Loss of the validation set after each epoch, and its accuracy or R²; None without a validation set.
+    best_loss_ : float
+        The least of the losses that were watched.
+    n_iter_ : int
+        Epochs done; with `warm_start` and `partial_fit`, of all calls.
+    n_features_in_ : int
+        As scikit-learn counts: C, or T where X was (n, T).
+    n_channels_ : int
+        C, the features of a step.
+    backend_ : str
+        What computed in `fit`."""
+
+REFERENCES = """
+    .. [1] S. Hochreiter, J. Schmidhuber, "Long Short-Term Memory", 1997.
+    .. [2] D. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", 2015.
+    .. [3] C. Raffel, D. Ellis, "Feed-Forward Networks with Attention Can Solve Some Long-Term Memory Problems",
+       2015."""
+
+SEQUENCES = """
+        X : array, shape (n, T, C), or (n, T) for one channel; or list of n arrays of shape (T_i, C) or (T_i,)
+            Finite numbers.
+        lengths : int array, shape (n,), in 1..T; optional
+            Steps of each sequence of a padded array; T by default."""
+
+WEIGHTS = """
+        sample_weight : array, shape (n,), not negative; optional
+            Weight of each sequence; all the same by default. Only their ratios matter."""
+
+VALIDATION = """
+        X_val, y_val : optional
+            A validation set, in the forms of X and y; its loss and score are recorded after each epoch.
+        lengths_val : int array, optional
+            As `lengths`, for `X_val`."""
+
+SECTIONS = {
+    name: globals()[name].lstrip("\n ")
+    for name in ("SHARED", "COMMON", "ATTRIBUTES", "REFERENCES", "SEQUENCES", "WEIGHTS", "VALIDATION")
+}
+
+
+def documented(thing: Any) -> Any:
+    """Replace ``<<NAME>>`` in the docstrings of a class and its methods by what is said above, once for all."""
+    members = [thing, *vars(thing).values()] if isinstance(thing, type) else [thing]
+    for member in members:
+        if isinstance(getattr(member, "__doc__", None), str) and callable(member):
+            for name, text in SECTIONS.items():
+                member.__doc__ = member.__doc__.replace(f"<<{name}>>", text)
+    return thing
+
+
+def _integer(least: int) -> Callable[[Any, str], Any]:
+    return lambda value, name: check_integer(value, name, least)
+
+
+def _real(low: float, high: float = math.inf) -> Callable[[Any, str], Any]:
+    return lambda value, name: check_real(value, name, low, high)
+
+
+def _option(*options: str) -> Callable[[Any, str], Any]:
+    return lambda value, name: check_option(value, name, options)
+
+
+def _or_none(check: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    return lambda value, name: None if value is None else check(value, name)
+
+
+def _callable(value: Any, name: str) -> None:
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, got {type(value).__name__}")
+
+
+def _verbosity(value: Any, name: str) -> None:
+    if not isinstance(value, numbers.Integral | bool) or value < 0:
+        raise TypeError(f"{name} must be True, False or an integer of at least 0, got {value!r}")
+
+
+CHECKS: dict[str, Callable[[Any, str], Any]] = {
+    "hidden_size": _integer(1),
+    "num_layers": _integer(1),
+    "bidirectional": check_flag,
+    "dropout": _real(0.0, 1.0),
+    "pooling": _option("last", "mean", "max", "attention"),
+    "init": _option(*INITIALISERS),
+    "solver": _option("adam", "adamw", "sgd", "rmsprop"),
+    "alpha": _real(0.0),
+    "batch_size": _integer(1),
+    "gradient_accumulation_steps": _integer(1),
+    "learning_rate": _option(*SHAPES),
+    "learning_rate_init": _real(SMALLEST),
+    "warm_up": _real(0.0, 1.0),
+    "max_iter": _integer(1),
+    "tol": _real(0.0),
+    "n_iter_no_change": _or_none(_integer(1)),
+    "early_stopping": check_flag,
+    "validation_fraction": _real(SMALLEST, 1.0),
+    "clip_norm": _or_none(_real(SMALLEST)),
+    "momentum": _real(0.0, 1.0),
+    "nesterovs_momentum": check_flag,
+    "beta_1": _real(0.0, 1.0),
+    "beta_2": _real(0.0, 1.0),
+    "rho": _real(0.0, 1.0),
+    "epsilon": _real(SMALLEST),
+    "warm_start": check_flag,
+    "callback": _or_none(_callable),
+    "verbose": _verbosity,
+    "backend": _or_none(lambda value, name: check_name(value)),
+    "dtype": _option("float32", "float64"),
+    # Of some estimators only:
+    "loss": _option("squared_error", "absolute_error", "huber", "pinball"),
+    "delta": _real(SMALLEST),
+    "quantile": _real(SMALLEST, 1.0),
+    "scale_targets": check_flag,
+}
+
+
+def check_parameters(parameters: dict[str, Any]) -> None:
+    """Look at all parameters of an estimator, by name.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the first that is of the wrong type or out of range.
+    """
+    for name, value in parameters.items():
+        if name in CHECKS:
+            CHECKS[name](value, name)
+    if parameters["warm_up"] and parameters["learning_rate"] == "one_cycle":
+        raise ValueError(f"warm_up must be 0 with learning_rate='one_cycle', got {parameters['warm_up']}")

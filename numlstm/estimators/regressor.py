@@ -1,0 +1,287 @@
+"""A regressor of sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.base import RegressorMixin
+
+from ..backends.contract import LossSpec
+from ..training.batches import Sequences
+from ..training.loop import Data
+from ..training.progress import Progress
+from .base import Codec, SequenceEstimator
+from .callbacks import with_callbacks
+from .inputs import is_list_of_sequences
+from .parameters import documented
+from .targets import Numbers, checked_numbers, r_squared, scaling
+
+
+@documented
+class LSTMRegressor(RegressorMixin, SequenceEstimator):
+    """Predict numbers from sequences with LSTM layers [1]_ and an affine map: for each sequence, or at each step.
+
+    Words are those of `sklearn.neural_network.MLPRegressor` where the meaning is the same.
+
+    Parameters
+    ----------
+    <<SHARED>>
+    loss : {"squared_error", "absolute_error", "huber", "pinball"}, default "squared_error"
+        What is made small, of the scaled targets, on average over sequences, steps and targets: the squared error, the
+        absolute error, Huber's loss [4]_, or the pinball loss, which is least at a quantile [5]_.
+    delta : float, positive, default 1.0
+        The error from which on Huber's loss is linear, in standard deviations of a target if `scale_targets`.
+    quantile : float in (0, 1), default 0.5
+        Which quantile the pinball loss predicts.
+    scale_targets : bool, default True
+        Whether to train on targets of mean 0 and standard deviation 1, each by itself. `predict` undoes it;
+        `loss_curve_` is of the scaled targets. With `partial_fit`, the first call's targets say how.
+    <<COMMON>>
+
+    Attributes
+    ----------
+    target_mean_, target_scale_ : array, shape (K,)
+        What is taken from each target in training, and what it is then divided by.
+    <<ATTRIBUTES>>
+
+    See Also
+    --------
+    LSTMClassifier : The same for labels.
+    LSTM : The layers alone, with gradients.
+
+    Notes
+    -----
+    After Ctrl-C in `fit` the regressor is as trained so far; after an error it is as before.
+
+    References
+    ----------
+    <<REFERENCES>>
+    .. [4] P. Huber, "Robust Estimation of a Location Parameter", 1964.
+    .. [5] R. Koenker, G. Bassett, "Regression Quantiles", 1978.
+
+    Examples
+    --------
+    The sum of a sequence, of unequal length; and the sum so far, at each step.
+
+    >>> import numpy as np
+    >>> from numlstm import LSTMRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> X = [rng.normal(size=(rng.integers(4, 9), 1)) for _ in range(300)]
+    >>> model = LSTMRegressor(hidden_size=16, random_state=0).fit(X[:200], [x.sum() for x in X[:200]])
+    >>> bool(model.score(X[200:], [x.sum() for x in X[200:]]) > 0.9)
+    True
+    >>> model = LSTMRegressor(hidden_size=16, random_state=0).fit(X[:200], [x[:, 0].cumsum() for x in X[:200]])
+    >>> [len(each) for each in model.predict([np.ones((5, 1)), np.ones((3, 1))])]
+    [5, 3]
+    """
+
+    loss: str
+    delta: float
+    quantile: float
+    scale_targets: bool
+
+    def __init__(
+        self,
+        *,
+        hidden_size: int = 64,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        pooling: str = "last",
+        init: str = "keras",
+        solver: str = "adam",
+        alpha: float = 0.0,
+        batch_size: int = 32,
+        gradient_accumulation_steps: int = 1,
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.005,
+        warm_up: float = 0.0,
+        max_iter: int = 100,
+        tol: float = 1e-4,
+        n_iter_no_change: int | None = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        clip_norm: float | None = 1.0,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        rho: float = 0.9,
+        epsilon: float = 1e-8,
+        loss: str = "squared_error",
+        delta: float = 1.0,
+        quantile: float = 0.5,
+        scale_targets: bool = True,
+        warm_start: bool = False,
+        callback: Callable[[Progress], Any] | None = None,
+        verbose: bool | int = False,
+        random_state: int | np.random.RandomState | None = None,
+        backend: str | None = None,
+        dtype: str = "float32",
+    ) -> None:
+        self.__dict__.update((name, value) for name, value in locals().items() if name != "self")
+
+    @with_callbacks
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        lengths: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        lengths_val: Any = None,
+    ) -> LSTMRegressor:
+        """Train on sequences and their targets.
+
+        Parameters
+        ----------
+        <<SEQUENCES>>
+        y : array, shape (n,), (n, K) or (n, T, K); or list of n arrays of shape (T_i,) or (T_i, K)
+            One target for each sequence, or K; or one or K for each of its steps. An array of two axes is always
+            (n, K). Past a sequence's length, anything may stand.
+        <<WEIGHTS>>
+        <<VALIDATION>>
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter, X or y is not as described; the regressor is unchanged then.
+        FloatingPointError
+            If the loss does not stay finite.
+        BackendUnavailableError
+            If the backend asked for is not available.
+        """
+        return self._fit(X, y, sample_weight, lengths, X_val, y_val, lengths_val)
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None) -> LSTMRegressor:
+        """Train for one epoch on some sequences, going on from where the last call ended.
+
+        Parameters
+        ----------
+        <<SEQUENCES>>
+        y
+            As in `fit`.
+        <<WEIGHTS>>
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError, FloatingPointError, BackendUnavailableError
+            As `fit` does, and for parameters that need more than one epoch (`early_stopping`, `warm_up`, a
+            `learning_rate` that changes).
+        """
+        return self._partial_fit(X, y, sample_weight, lengths)
+
+    def predict(self, X: Any, *, lengths: Any = None) -> Any:
+        """The targets of each sequence, or of each of its steps.
+
+        Parameters
+        ----------
+        <<SEQUENCES>>
+
+        Returns
+        -------
+        array, shape (n,) or (n, K)
+            As y was in `fit`. Where y had a target for each step: (n, T, K), zeros past each length; or, if X is a
+            list, a list of (T_i,) or (T_i, K) arrays.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError, ValueError
+            If X is not as described, or has other features than in `fit`.
+        """
+        scores, sequences = self._scores(X, lengths)
+        numbers = self._numbers
+        values = numbers.decode(scores)
+        if not numbers.by_step:
+            return values[:, 0] if numbers.form == "one" else values
+        if is_list_of_sequences(X, "X"):
+            own = values[:, 0] if numbers.form == "list of one" else values
+            return np.split(own, np.cumsum(sequences.lengths)[:-1])
+        rows, steps = np.shape(X)[:2]
+        padded = np.zeros((rows, steps, numbers.outputs))
+        padded[np.arange(steps) < sequences.lengths[:, None]] = values
+        return padded
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None) -> float:
+        """The coefficient of determination, R², the mean over targets; over all steps where each has a target.
+
+        Parameters
+        ----------
+        <<SEQUENCES>>
+        y
+            As in `fit`.
+        <<WEIGHTS>>
+
+        Returns
+        -------
+        float, at most 1
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            As `predict` does.
+        """
+        scores, sequences = self._scores(X, lengths)
+        wanted = checked_numbers(y, X, sequences)
+        _check_form(self._numbers, wanted.form, wanted.values.shape[1], "y")
+        weights = None
+        if sample_weight is not None:
+            weights = np.broadcast_to(np.asarray(sample_weight, np.float64), len(sequences))
+            weights = np.repeat(weights, sequences.lengths) if self._numbers.by_step else weights
+        return r_squared(wanted.own_steps(), self._numbers.decode(scores), weights)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    @property
+    def _numbers(self) -> Numbers:
+        codec = self._model.codec
+        assert isinstance(codec, Numbers)
+        return codec
+
+    def _codec(self, y: Any, X: Any, sequences: Sequences, weights: np.ndarray) -> Numbers:
+        wanted = checked_numbers(y, X, sequences)
+        kind = {"squared_error": "squared", "absolute_error": "absolute"}.get(self.loss, self.loss)
+        parameter = {"huber": self.delta, "pinball": self.quantile}.get(self.loss, 0.0)
+        return Numbers(wanted.form, *scaling(wanted, weights, self.scale_targets), LossSpec(kind, parameter))
+
+    def _data(self, codec: Codec, y: Any, X: Any, sequences: Sequences, weights: np.ndarray, name: str = "y") -> Data:
+        assert isinstance(codec, Numbers)
+        wanted = checked_numbers(y, X, sequences, name)
+        _check_form(codec, wanted.form, wanted.values.shape[1], name)
+        return Data(sequences, wanted.encoded(codec, weights, self.dtype))
+
+    def _describe(self, codec: Codec) -> dict[str, Any]:
+        assert isinstance(codec, Numbers)
+        return {"target_mean_": codec.mean, "target_scale_": codec.scale}
+
+    def _say(self, scores: np.ndarray) -> np.ndarray:
+        values = self._numbers.decode(scores)
+        return values[:, 0] if self._numbers.form in ("one", "list of one") else values
+
+
+def _check_form(numbers: Numbers, form: str, outputs: int, name: str) -> None:
+    """Targets must be of the kind that the regressor was fitted with."""
+    by_step = form not in ("one", "several")
+    if by_step != numbers.by_step or outputs != numbers.outputs:
+        each = {True: "step", False: "sequence"}
+        raise ValueError(
+            f"{name} must hold {numbers.outputs} targets for each {each[numbers.by_step]}, as in fit, "
+            f"got {outputs} for each {each[by_step]}"
+        )

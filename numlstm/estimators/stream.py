@@ -1,0 +1,92 @@
+"""Predictions while a sequence arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..layers.stream import Stream
+from ..training.network import HEAD, POOL
+
+
+class Mean:
+    """The mean of what came so far, each with the weight that `weigh` gives it."""
+
+    def __init__(self, weigh: Callable[[np.ndarray], Any]) -> None:
+        self.weigh = weigh
+        self.total: Any = 0.0
+        self.weights: Any = 0.0
+
+    def __call__(self, h: np.ndarray) -> np.ndarray:
+        weight = self.weigh(h)
+        self.total, self.weights = self.total + weight * h, self.weights + weight
+        return self.total / self.weights
+
+
+class Maximum:
+    """The maximum of what came so far."""
+
+    def __init__(self) -> None:
+        self.highest: Any = -np.inf
+
+    def __call__(self, h: np.ndarray) -> np.ndarray:
+        self.highest = np.maximum(self.highest, h)
+        return self.highest
+
+
+def pooled_so_far(pooling: str, parameters: dict[str, np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """A pooling that takes one step at a time."""
+    if pooling == "mean":
+        return Mean(lambda h: 1.0)
+    if pooling == "max":
+        return Maximum()
+    if pooling == "attention":
+        weight, bias = parameters["weight" + POOL], parameters["bias" + POOL]
+        return Mean(lambda h: np.exp(np.tanh(h @ weight[:, None] + bias)))
+    return lambda h: h
+
+
+class PredictionStream:
+    """A snapshot of a trained model that takes one step of every stream at a call, and remembers.
+
+    Made by the `stream` method of an estimator. Not for several threads at once: make one for each.
+    """
+
+    def __init__(self, model: Any, stream: Stream, say: Callable[[np.ndarray], np.ndarray]) -> None:
+        self._stream, self._say = stream, say
+        self._pooling, self._parameters = model.network.pooling, model.parameters
+        self._weight, self._bias = model.parameters["weight" + HEAD].T, model.parameters["bias" + HEAD]
+        self._pool = pooled_so_far(self._pooling, self._parameters)
+
+    def reset(self) -> None:
+        """Begin new sequences."""
+        self._stream.reset()
+        self._pool = pooled_so_far(self._pooling, self._parameters)
+
+    def step(self, x_t: Any) -> np.ndarray:
+        """Take one step, and predict.
+
+        Parameters
+        ----------
+        x_t : array, shape (batch_size, C), or (C,) with a batch size of 1
+
+        Returns
+        -------
+        array, shape (batch_size, K), or (K,) if `x_t` was (C,)
+            Of a classifier, the probability of each class (``model.classes_``); of a regressor, the targets, without
+            their axis if y was one number for each sequence or step. As `predict_proba` and `predict` would give for
+            the sequence so far.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `x_t` has another shape, or is not numeric or not finite; the stream is as before then.
+        """
+        x = np.asarray(x_t)
+        if x.dtype.kind == "f" and not np.isfinite(x).all():
+            raise ValueError("x_t must be finite, but contains NaN or infinity")
+        h = self._stream.step(x)
+        said = self._say(self._pool(np.atleast_2d(h)) @ self._weight + self._bias)
+        return said if h.ndim == 2 else said[0]

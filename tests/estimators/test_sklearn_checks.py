@@ -1,0 +1,20 @@
+"""Scikit-learn's own checks of every estimator and transformer, at default settings."""
+
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from numlstm import LSTMClassifier, LSTMRegressor
+
+MINI_BATCHES = {
+    "check_sample_weight_equivalence_on_dense_data": "a repeated sample may fall into another mini-batch than its "
+    "twin; scikit-learn allows its MLPClassifier and MLPRegressor to fail this for that reason",
+}
+
+
+def allowed_to_fail(estimator):
+    """What each estimator may fail, and why."""
+    return MINI_BATCHES if isinstance(estimator, LSTMClassifier | LSTMRegressor) else {}
+
+
+@parametrize_with_checks([LSTMClassifier(), LSTMRegressor()], expected_failed_checks=allowed_to_fail)
+def test_check(estimator, check):
+    check(estimator)
