@@ -15,12 +15,17 @@ if TYPE_CHECKING:
     from .backends.dispatch import get_backend, set_backend, use_backend
     from .config import show_config
     from .estimators import LSTMClassifier, LSTMRegressor
+    from .estimators.scaler import SequenceScaler
+    from .estimators.windows import pad_sequences, sliding_windows
     from .layers import LSTM
 
 _homes = {
     "LSTM": ".layers",
     "LSTMClassifier": ".estimators",
     "LSTMRegressor": ".estimators",
+    "SequenceScaler": ".estimators.scaler",
+    "pad_sequences": ".estimators.windows",
+    "sliding_windows": ".estimators.windows",
     "BackendUnavailableError": ".backends.contract",
     "UnsupportedError": ".backends.contract",
     "get_backend": ".backends.dispatch",
@@ -34,10 +39,13 @@ __all__ = [
     "BackendUnavailableError",
     "LSTMClassifier",
     "LSTMRegressor",
+    "SequenceScaler",
     "UnsupportedError",
     "get_backend",
+    "pad_sequences",
     "set_backend",
     "show_config",
+    "sliding_windows",
     "use_backend",
 ]
 

@@ -29,7 +29,7 @@ def sequences_of(
     TypeError, ValueError
         If X holds no finite real numbers in one of the forms, or other features than in `fit`.
     """
-    X = X if hasattr(X, "ndim") or isinstance(X, list | tuple) or issparse(X) else np.asarray(X)
+    X = array_or_list(X)
     if is_list_of_sequences(X, name):
         if lengths is not None:
             raise ValueError(f"lengths must be None when {name} is a list: its sequences have lengths of their own")
@@ -49,6 +49,11 @@ def sequences_of(
             f"{name} has {channels} features at each step, but {fitted} was fitted with {estimator.n_channels_}"
         )
     return sequences
+
+
+def array_or_list(X: Any) -> Any:
+    """X as it is, or as an array where it only can be made one."""
+    return X if hasattr(X, "ndim") or isinstance(X, list | tuple) else np.asarray(X)
 
 
 def _padded(estimator: BaseEstimator, X: Any, dtype: str, reset: bool, name: str) -> np.ndarray:
