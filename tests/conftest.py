@@ -2,7 +2,6 @@
 
 import os
 import tempfile
-from pathlib import Path
 
 import pytest
 
@@ -11,6 +10,8 @@ KEY = "NUMLSTM_TEST_CACHE"  # workers of pytest-xdist inherit it
 if KEY not in os.environ:
     os.environ[KEY] = os.environ.get("NUMBA_CACHE_DIR") or tempfile.mkdtemp(prefix="numlstm-tests-")
 os.environ["NUMBA_CACHE_DIR"] = os.environ[KEY]
+
+from numlstm.backends.cpu.compiling import cache_directory
 
 MOST_KERNELS = 60
 
@@ -24,13 +25,13 @@ def no_backend_chosen(monkeypatch):
 def pytest_terminal_summary(terminalreporter, config):
     """Count compiled specialisations: files of machine code in the cache."""
     if not hasattr(config, "workerinput"):
-        count = sum(1 for _ in Path(os.environ[KEY]).rglob("*.nbc"))
+        count = sum(1 for _ in cache_directory().rglob("*.nbc"))
         terminalreporter.write_line(f"compiled kernel specialisations: {count} (at most {MOST_KERNELS})")
 
 
 def pytest_sessionfinish(session):
     """Too many specialisations fail the run: compile time is part of what users wait for."""
     if not hasattr(session.config, "workerinput"):
-        count = sum(1 for _ in Path(os.environ[KEY]).rglob("*.nbc"))
+        count = sum(1 for _ in cache_directory().rglob("*.nbc"))
         if count > MOST_KERNELS and session.exitstatus == 0:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -199,8 +199,8 @@ class Backend(ABC):
         """What the functions below take as `weights`: a view of `flat`, with what is derived from it.
 
         Without `training` it serves any number of threads, as long as `flat` is not changed. With it, it
-        belongs to one caller, who calls `refresh` after each change of `flat`; its buffers are reused, so a
-        tape holds until the next `sequence_forward` with these weights.
+        belongs to one caller, who calls `refresh` after each change of `flat`; its buffers are reused, so
+        what a function gives, tapes too, holds until the next call of that function with these weights.
         """
 
     @abstractmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -27,17 +27,20 @@ class Stack:
     dropout: float = 0.0
     dtype: str = "float32"
 
-    @property
+    def __getstate__(self) -> dict[str, Any]:
+        return {each.name: getattr(self, each.name) for each in fields(self)}  # nothing that follows from them
+
+    @cached_property
     def directions(self) -> int:
         """1 or 2."""
         return 1 + self.bidirectional
 
-    @property
+    @cached_property
     def output_size(self) -> int:
         """Features of the output: hidden units of all directions."""
         return self.hidden_size * self.directions
 
-    @property
+    @cached_property
     def states(self) -> int:
         """Number of states of the cell."""
         return len(cells.get(self.cell).states)
@@ -170,7 +173,7 @@ class Stack:
             for direction in range(self.directions):
                 index = layer * self.directions + direction
                 part = self.part(dy, direction)
-                inputs = list(self.specs.values())[index].input_size
+                inputs = self.output_size if layer else self.input_size
                 own = backend.empty((*shape, inputs), self.dtype) if layer or input_gradient else None
                 dinitial[index] = backend.sequence_backward(
                     weights[index], tapes[index], [part, *[None] * (self.states - 1)], dfinal[index],

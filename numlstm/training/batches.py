@@ -63,7 +63,7 @@ class Sequences:
         """
         if self.grid is not None:
             whole, places = self.grid
-            return whole[places[rows]], None
+            return whole.take(places.take(rows), axis=0), None
         lengths = self.lengths[rows]
         longest = lengths.max()
         places = self.starts[rows, None] + np.arange(longest)

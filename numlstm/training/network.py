@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -36,6 +36,9 @@ class Network:
     outputs: int
     pooling: str
     loss: LossSpec
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {each.name: getattr(self, each.name) for each in fields(self)}  # nothing that follows from them
 
     @cached_property
     def head(self) -> AffineSpec:
@@ -119,8 +122,10 @@ class Model:
 
     def refresh(self) -> None:
         """Follow a change of the flat vector."""
-        self.layers = [self.backend.refresh(weights) for weights in self.layers]
-        self.others = {suffix: self.backend.refresh(weights) for suffix, weights in self.others.items()}
+        refresh = self.backend.refresh
+        self.layers = [refresh(weights) for weights in self.layers]
+        for suffix, weights in self.others.items():
+            self.others[suffix] = refresh(weights)
 
     @cached_property
     def gradient(self) -> Array:

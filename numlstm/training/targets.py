@@ -37,7 +37,7 @@ class Targets:
 
     def take(self, rows: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
         """Targets and weights of some rows, for a mean over `total` terms."""
-        return self.values[rows], self.weights[rows] / total
+        return self.values.take(rows, axis=0), self.weights.take(rows) / total
 
     def subset(self, rows: np.ndarray) -> Targets:
         """Those of some rows."""

@@ -2,77 +2,107 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from . import threads
 from .arguments import address_of, aligned
-from .gradients import Outer, add_products
+from .gradients import Outer, OuterSums
 from .layer import TurnedWeights
 from .packing import AffinePacking, Block
-from .products import product
+from .products import product, take_in
 from .tags import width
 from .target import TILE_VECTORS, target
+
+PRODUCTS_KEPT = 8  # numbers of rows, both ways
 
 
 class AffineWeights:
     """Packed weights, and what is derived from them."""
 
-    def __init__(self, packing: AffinePacking, flat: np.ndarray) -> None:
-        self.packing, self.flat, self.real = packing, flat, flat.dtype.type
+    def __init__(self, packing: AffinePacking, flat: np.ndarray, training: bool) -> None:
+        self.packing, self.flat, self.training, self.real = packing, flat, training, flat.dtype.type
         self.inputs, self.outputs = packing.spec.input_size, packing.spec.output_size
         self.turned = TurnedWeights(flat, [packing.weight])
-        self.zeros = aligned(self.turned.array.shape[0] * packing.weight.columns, flat.dtype, zero=True)
+        zeros = aligned(self.turned.array.shape[0] * packing.weight.columns, flat.dtype, zero=True)
+        self.zeros, self.kept = address_of(zeros), zeros
+        self.weight, self.bias = (self.address(block, flat) for block in (packing.weight, packing.bias))
+        self.buffers: BackwardBuffers | None = None
+        self.products: dict[tuple[int, int], Product] = {}
 
     def refresh(self) -> None:
         """Follow a change of the flat vector."""
         self.turned.stale = True
 
-    def address(self, block: Block) -> int:
-        """Where a block of the flat vector starts."""
-        return address_of(self.flat) + block.start * self.flat.itemsize
+    def address(self, block: Block, flat: np.ndarray) -> int:
+        """Where a block of a flat vector starts."""
+        return address_of(flat) + block.start * flat.itemsize
+
+    def product_for(self, rows: int, inputs: int, columns: int, w: int) -> Product:
+        """Memory for a product with the weights at `w`: kept in training, of the call's own otherwise."""
+        if not self.training:
+            return Product(self.real, rows, inputs, columns)
+        kept = self.products.get((rows, w))
+        if kept is None:
+            if len(self.products) >= PRODUCTS_KEPT:
+                del self.products[next(iter(self.products))]
+            kept = self.products[rows, w] = Product(self.real, rows, inputs, columns)
+        return kept
+
+    def buffers_for(self, rows: int, gradient: np.ndarray) -> BackwardBuffers:
+        """Memory for the way back, kept from batch to batch."""
+        kept = self.buffers
+        if kept is None or kept.rows != rows or kept.gradient != address_of(gradient):
+            kept = self.buffers = BackwardBuffers(self, rows, gradient)
+        return kept
+
+
+class BackwardBuffers:
+    """Memory for the way back of a batch, and the sums that make the gradient."""
+
+    def __init__(self, weights: AffineWeights, rows: int, gradient: np.ndarray) -> None:
+        weight, real = weights.packing.weight, weights.real
+        self.rows, self.gradient = rows, address_of(gradient)
+        self.panels = aligned((weight.panels, rows, weight.columns), real, zero=True)
+        self.addresses = np.empty(rows, np.int64)
+        out, bias = (weights.address(block, gradient) for block in (weight, weights.packing.bias))
+        products = [Outer(weight, out, bias, address_of(self.addresses))]
+        self.sums = OuterSums(real, products, address_of(self.panels), rows)
+
+    def fill(self, x: np.ndarray, dy: np.ndarray) -> None:
+        """Take in a batch."""
+        take_in[dy.dtype](np.ascontiguousarray(dy), self.panels, address_of(x), x.strides[0], self.addresses)
+
+
+class Product:
+    """Room for a product, and what does not change from one to the next."""
+
+    def __init__(self, real: type, rows: int, inputs: int, columns: int) -> None:
+        self.out: np.ndarray = np.empty((rows, columns), real)
+        self.addresses = np.empty(rows, np.int64)
+        self.place = real, width(TILE_VECTORS), address_of(self.out), self.out.strides[0], columns
+        self.end = inputs, address_of(self.addresses)
+        self.shards = threads.even_shards(rows, 2.0 * rows * inputs * columns, target().unit)
 
 
 def _product(weights: AffineWeights, x: np.ndarray, columns: int, start: int, w: int) -> np.ndarray:
     """``start + x W`` with packed W at address `w`."""
     rows, inputs = x.shape
-    out = np.empty((rows, columns), x.dtype)
-    addresses = np.empty(rows, np.int64)
-    arguments = (
-        weights.real, width(TILE_VECTORS), address_of(out), out.strides[0], columns, start, w,
-        address_of(x), x.strides[0], inputs, address_of(addresses),
-    )  # fmt: skip
-    run = product[x.dtype]
-    shards = threads.even_shards(rows, 2.0 * rows * inputs * columns, target().tile_rows(TILE_VECTORS)[0])
-    threads.run(partial(run, *arguments), shards)
-    return out
+    room = weights.product_for(rows, inputs, columns, w)
+    threads.run(product[x.dtype], room.shards, *room.place, start, w, address_of(x), x.strides[0], *room.end)
+    return room.out
 
 
 def affine_forward(weights: AffineWeights, x: np.ndarray) -> np.ndarray:
     """`Backend.affine_forward` for NumPy arrays."""
-    bias, weight = weights.packing.bias, weights.packing.weight
-    return _product(weights, x, weights.outputs, weights.address(bias), weights.address(weight))
+    return _product(weights, x, weights.outputs, weights.bias, weights.weight)
 
 
 def affine_backward(weights: AffineWeights, x: np.ndarray, dy: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     """`Backend.affine_backward` for NumPy arrays."""
-    rows, weight = len(dy), weights.packing.weight
-    by_panel = _by_panel(dy, weight)
+    buffers = weights.buffers_for(len(dy), gradient)
+    buffers.fill(x, dy)
     gradient[:] = 0
-    out = address_of(gradient)
-    bias = out + weights.packing.bias.start * gradient.itemsize
-    addresses = address_of(x) + x.strides[0] * np.arange(rows)
-    products = [Outer(weight, out, bias, address_of(addresses))]
-    add_products(weights.real, products, address_of(by_panel), rows, rows)
-    padded = by_panel[0] if weight.panels == 1 else np.concatenate(list(by_panel), axis=1)
-    return _product(weights, padded, weights.inputs, address_of(weights.zeros), weights.turned.fresh_address())
-
-
-def _by_panel(dy: np.ndarray, weight: Block) -> np.ndarray:
-    """(N, outputs) as (panels, N, columns), zeros behind the last output."""
-    panels = np.zeros((weight.panels, len(dy), weight.columns), dy.dtype)
-    for panel, start in zip(panels, range(0, dy.shape[1], weight.columns), strict=True):
-        part = dy[:, start : start + weight.columns]
-        panel[:, : part.shape[1]] = part
-    return panels
+    buffers.sums.add(len(dy))
+    panels = buffers.panels
+    padded = panels[0] if len(panels) == 1 else np.concatenate(list(panels), axis=1)
+    return _product(weights, padded, weights.inputs, weights.zeros, weights.turned.fresh_address())

@@ -63,6 +63,17 @@ class Transposed(NamedTuple):
     overwrites: int
 
 
+class OuterSum(NamedTuple):
+    """A sum of outer products of rows `a` and gate gradients, added to the packed gradient of one parameter."""
+
+    out: int  # (panels, inputs, width) vectors
+    bias: int  # (panels, width) vectors, or 0
+    a: int  # (steps,) addresses of rows of `inputs` numbers
+    inputs: int
+    first: int  # of all blocks, those first <= b < last are its own
+    last: int
+
+
 class Gradients(NamedTuple):
     """Gradients of the states and values of every row: (N, slots, padded units)."""
 

@@ -41,7 +41,7 @@ class CpuBackend(Backend):
         if isinstance(spec, LayerSpec):
             return layer.LayerWeights(layer_packing(spec), flat, training)
         if isinstance(spec, AffineSpec):
-            return affine.AffineWeights(affine_packing(spec), flat)
+            return affine.AffineWeights(affine_packing(spec), flat, training)
         return pooling.PoolWeights(spec, flat)
 
     def refresh(self, weights: Any) -> Any:
@@ -125,10 +125,8 @@ class CpuBackend(Backend):
         rate = learning_rate / (1 - beta1**step)
         correction = 1 / math.sqrt(1 - beta2**step)
         coupled, shrink = (0.0, learning_rate) if decoupled else (1.0, 0.0)
-        numbers = _as_type(flat, beta1, 1 - beta1, beta2, 1 - beta2, rate, epsilon, correction)
-        optimizing.adam_step[flat.dtype](
-            flat, gradient, *moments, _or_empty(decay, flat), *_as_type(flat, coupled, shrink, scale), tuple(numbers)
-        )
+        numbers = beta1, 1 - beta1, beta2, 1 - beta2, rate, epsilon, correction, scale, coupled, shrink
+        optimizing.adam_step[flat.dtype](flat, gradient, *moments, _or_empty(decay, flat), _floats(numbers))
 
     def sgd_step(
         self,
@@ -143,8 +141,8 @@ class CpuBackend(Backend):
         decay: np.ndarray | None = None,
     ) -> None:
         ahead, now = (momentum, 1.0) if nesterov else (1.0, 0.0)
-        numbers = _as_type(flat, scale, learning_rate, momentum, ahead, now)
-        optimizing.sgd_step[flat.dtype](flat, gradient, velocity, _or_empty(decay, flat), *numbers)
+        numbers = scale, learning_rate, momentum, ahead, now
+        optimizing.sgd_step[flat.dtype](flat, gradient, velocity, _or_empty(decay, flat), _floats(numbers))
 
     def rmsprop_step(
         self,
@@ -158,14 +156,13 @@ class CpuBackend(Backend):
         scale: float,
         decay: np.ndarray | None = None,
     ) -> None:
-        numbers = _as_type(flat, scale, learning_rate, rho, 1 - rho, epsilon)
-        optimizing.rmsprop_step[flat.dtype](flat, gradient, square, _or_empty(decay, flat), *numbers)
+        numbers = scale, learning_rate, rho, 1 - rho, epsilon
+        optimizing.rmsprop_step[flat.dtype](flat, gradient, square, _or_empty(decay, flat), _floats(numbers))
 
 
-def _as_type(flat: np.ndarray, *numbers: float) -> list[Any]:
-    """Numbers in the type of a vector; one that is too large becomes infinity, and shows in the parameters."""
-    with np.errstate(over="ignore"):
-        return [flat.dtype.type(number) for number in numbers]
+def _floats(numbers: Sequence[float]) -> tuple[float, ...]:
+    """Integers among them would be another type to a kernel."""
+    return tuple(map(float, numbers))
 
 
 def _or_empty(decay: np.ndarray | None, flat: np.ndarray) -> np.ndarray:

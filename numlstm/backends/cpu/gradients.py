@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
 
 from . import threads
-from .arguments import address_of
+from .arguments import OuterSum, address_of
 from .packing import Block
-from .products import BLOCK, copied_row_bytes, weight_gradient
+from .products import BLOCK, copied_row_bytes, weight_gradients
 from .tags import width
 from .target import target
 
@@ -29,31 +28,36 @@ class Outer(NamedTuple):
         return self.block.panels * -(-(self.block.inputs + bool(self.bias)) // rows)
 
 
-def add_products(real: type, products: list[Outer], panels: int, room: int, pairs: int) -> None:
-    """Add several sums over the same gate gradients; each part of a gradient belongs to one thread.
+class OuterSums:
+    """Two sums, or one, over the same gate gradients; each part of a gradient belongs to one thread.
 
     Parameters
     ----------
     real : type
         numpy.float32 or numpy.float64.
     products : list of Outer
-    panels, room, pairs : int
-        Address of the gate gradients, room in each panel, and steps of the sum, as in `weight_gradient`.
+    panels, room : int
+        Address of the gate gradients, and room in each panel, as in `weight_gradients`.
     """
-    vectors = products[0].block.columns // products[0].block.lanes
-    edges = [0, *itertools.accumulate(product.blocks() for product in products)]
-    run = weight_gradient[real, vectors]
 
-    def add(first: int, last: int) -> None:
-        for (block, out, bias, a), start, end in zip(products, edges[:-1], edges[1:], strict=True):
-            part = max(first, start) - start, min(last, end) - start
-            if part[0] < part[1]:
-                row_bytes = copied_row_bytes(block.inputs, block.lanes, np.dtype(real).itemsize)
-                copy = np.empty(min(BLOCK, pairs) * row_bytes, np.uint8)
-                run(
-                    real, width(vectors), out, bias, a, block.inputs, panels, room, pairs, address_of(copy), row_bytes,
-                    *part,
-                )  # fmt: skip
+    def __init__(self, real: type, products: list[Outer], panels: int, room: int) -> None:
+        block = products[0].block
+        vectors = block.columns // block.lanes
+        sums, self.blocks = [], 0
+        for product in products:
+            first, self.blocks = self.blocks, self.blocks + product.blocks()
+            sums.append(OuterSum(product.out, product.bias, product.a, product.block.inputs, first, self.blocks))
+        sums.append(OuterSum(0, 0, 0, 0, 0, 0))  # always two: another number would be another kernel
+        self.choice = real, vectors
+        self.arguments = real, width(vectors), tuple(sums[:2]), panels, room
+        widest = max(product.block.inputs for product in products)
+        self.row_bytes = copied_row_bytes(widest, block.lanes, np.dtype(real).itemsize)
+        self.flop = 2.0 * sum(product.block.size for product in products)
 
-    work = 2.0 * pairs * sum(product.block.size for product in products)
-    threads.run(add, threads.even_shards(edges[-1], work))
+    def add(self, pairs: int) -> None:
+        """Add the sums over the first `pairs` gate gradients."""
+        threads.run(self._add, threads.even_shards(self.blocks, self.flop * pairs), pairs)
+
+    def _add(self, pairs: int, first: int, last: int) -> None:
+        copy = np.empty(min(BLOCK, pairs) * self.row_bytes, np.uint8)
+        weight_gradients[self.choice](*self.arguments, pairs, address_of(copy), self.row_bytes, first, last)

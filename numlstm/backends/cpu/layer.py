@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from . import threads
 from .arguments import Chunk, Gradients, Panels, Records, Rows, Shape, Transposed, address_of, aligned, rows_of
 from .backward import backward
 from .forward import forward
-from .gradients import Outer, add_products
+from .gradients import Outer, OuterSums
 from .packing import Block, LayerPacking
 from .products import transpose
 from .tags import Tag, phases, width
@@ -23,7 +24,7 @@ from .target import TILE_VECTORS, target
 
 CHUNK_ROWS = 512  # (step, row) pairs between two sums of weight gradients: their gate gradients stay in cache
 REGIONS = {"before": 0, "now": 1, "values": 2}
-BUFFERS_KEPT = 2  # shapes of batches in an epoch of training: the full ones, and the last
+BUFFERS_KEPT = 32  # shapes of batches in training; they share their memory
 
 
 class TurnedWeights:
@@ -58,20 +59,31 @@ class LayerWeights:
         self.real = flat.dtype.type
         self.tags = phases(packing.cell)
         self.choice = self.real, self.tags
-        self.biases = [aligned(p.w.panels * p.w.columns, flat.dtype) for p in packing.phases]
+        self.biases = [aligned(p.w.panels * p.w.columns, flat.dtype, zero=True) for p in packing.phases]
+        self.bias_sums = [
+            (bias, [flat[block.start : block.start + block.size] for block in p.biases])
+            for bias, p in zip(self.biases, packing.phases, strict=True)
+            if p.biases
+        ]
         self.recurrent_turned = [TurnedWeights(flat, [blocks.r]) for blocks in packing.phases]
         self.input_turned = TurnedWeights(flat, [blocks.w for blocks in packing.phases])
         self.buffers: dict[tuple[int, int], Buffers] = {}
+        self.arena: dict[str, np.ndarray] = {}
         self.refresh()
 
     def refresh(self) -> None:
         """Follow a change of the flat vector."""
-        for bias, blocks in zip(self.biases, self.packing.phases, strict=True):
-            bias[:] = 0
-            for block in blocks.biases:
-                bias += self.flat[block.start : block.start + block.size]
-        for turned in (self.input_turned, *self.recurrent_turned):
+        for bias, (first, second) in self.bias_sums:
+            np.add(first, second, out=bias)
+        self.input_turned.stale = True
+        for turned in self.recurrent_turned:
             turned.stale = True
+
+    @cached_property
+    def step_flop(self) -> float:
+        """Work of a row at a step."""
+        spec = self.packing.spec
+        return 2.0 * self.packing.columns * (spec.input_size + spec.hidden_size)
 
     @cached_property
     def sources(self) -> list[tuple[int, int]]:
@@ -89,6 +101,15 @@ class LayerWeights:
         )
         return tuple(zip(self.tags, panels, strict=True))
 
+    def memory(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Memory to work in: in training, batches of all shapes have the same, which grows as it must."""
+        if not self.training:
+            return aligned(shape, self.flat.dtype)
+        size = math.prod(shape)
+        if name not in self.arena or self.arena[name].size < size:
+            self.arena[name] = aligned(size, self.flat.dtype)
+        return self.arena[name][:size].reshape(shape)
+
     def buffers_for(self, rows: int, steps: int, training: bool) -> Buffers:
         """Memory for a batch of a shape: kept from call to call in training, of the call's own otherwise."""
         if not (training and self.training):
@@ -105,15 +126,21 @@ class Buffers:
 
     def __init__(self, weights: LayerWeights, rows: int, steps: int, training: bool) -> None:
         self.weights, self.rows, self.steps = weights, rows, steps
-        packing, dtype = weights.packing, weights.flat.dtype
+        packing = weights.packing
         slots, units = packing.slots, packing.groups * packing.lanes
         count = len(slots.names) if training else slots.carried
-        self.values = aligned((steps + 1 if training else 2, rows, count, units), dtype)
+        self.values = weights.memory("values", (steps + 1 if training else 2, rows, count, units))
         step, row, slot, _ = self.values.strides
         self.records = Records(address_of(self.values), row, step, slot, -1 if training else 1)
-        self.addresses = np.empty(2 * rows, np.int64)
+        self.room = np.empty(2 * rows, np.int64)
+        self.addresses = address_of(self.room)
         self.full = _full_batch(rows, steps)
         self.shape = Shape(steps, packing.spec.input_size, packing.spec.hidden_size, packing.groups)
+
+    @cached_property
+    def final(self) -> tuple[tuple[np.ndarray, ...], tuple[Rows, ...]]:
+        """Final states, and where they are."""
+        return _states(self.weights, self.rows)
 
     @cached_property
     def backward(self) -> BackwardBuffers:
@@ -125,20 +152,24 @@ class BackwardBuffers:
     """Memory for the way back: gate gradients of a chunk of steps, and what is carried from chunk to chunk."""
 
     def __init__(self, weights: LayerWeights, rows: int, steps: int) -> None:
-        packing, dtype = weights.packing, weights.flat.dtype
-        self.rows, self.steps = rows, steps
+        packing = weights.packing
+        self.weights, self.rows, self.steps = weights, rows, steps
         self.span = min(steps, max(1, CHUNK_ROWS // rows))
         self.room = rows * self.span
-        self.gates = aligned((rows, packing.columns), dtype)
-        self.panels = [aligned((p.w.panels, self.room, p.w.columns), dtype) for p in packing.phases]
+        self.gates = weights.memory("gates", (rows, packing.columns))
+        self.panels = [weights.memory(f"panels {i}", (p.w.panels, self.room, p.w.columns))
+                       for i, p in enumerate(packing.phases)]  # fmt: skip
         self.xs = np.empty(self.room, np.int64)
         self.sources = [np.empty(self.room, np.int64) for _ in packing.phases]
         self.places = np.empty((2, rows), np.int64)
         slots = 2 * len(packing.cell.states) + len(packing.slots.handed_on)
-        carried = aligned((rows, slots, packing.groups * packing.lanes), dtype)
+        carried = weights.memory("carried", (rows, slots, packing.groups * packing.lanes))
         self.carried = carried, Gradients(address_of(carried), *carried.strides[:2])
         self.phases = self._phases(weights)
         gates = address_of(self.gates), self.gates.strides[0], self.gates.shape[1]
+        self.gradient = -1  # where the last one was
+        self.sums: list[OuterSums] = []  # what adds to it
+        self.biases: list[tuple[np.ndarray, np.ndarray]] = []  # and its parts that are copies of others
         self.memory = address_of(self.xs), *gates, address_of(self.places[0]), address_of(self.places[1])
 
     def _phases(self, weights: LayerWeights) -> tuple[tuple[Tag, Transposed], ...]:
@@ -156,6 +187,28 @@ class BackwardBuffers:
             )  # fmt: skip
             row += columns
         return tuple(zip(weights.tags, made, strict=True))[::-1]
+
+    def outer_sums(self, weights: LayerWeights, gradient: np.ndarray) -> list[OuterSums]:
+        """The sums over a chunk's gate gradients that make the gradients of all weights, phase by phase."""
+        start, size = address_of(gradient), gradient.itemsize
+        if start != self.gradient:
+            self.gradient, self.sums, self.biases = start, [], []
+            for blocks, (_, transposed) in zip(weights.packing.phases, reversed(self.phases), strict=True):
+                bias = start + blocks.biases[0].start * size if blocks.biases else 0
+                products = [
+                    Outer(blocks.w, start + blocks.w.start * size, bias, self.memory[0]),
+                    Outer(blocks.r, start + blocks.r.start * size, 0, transposed.sources),
+                ]
+                self.sums.append(OuterSums(weights.real, products, transposed.panels, self.room))
+                if blocks.biases:  # both biases of a gate have the same gradient
+                    first, second = (gradient[b.start : b.start + b.size] for b in blocks.biases)
+                    self.biases.append((first, second))
+        return self.sums
+
+    @cached_property
+    def dinitial(self) -> tuple[tuple[np.ndarray, ...], tuple[Rows, ...]]:
+        """Gradients of the initial states, and where they are."""
+        return _states(self.weights, self.rows)
 
     @cached_property
     def full_chunks(self) -> list[tuple[Chunk, np.ndarray, int]]:
@@ -181,7 +234,7 @@ class BackwardBuffers:
         return [Chunk(max(0, last - self.span), last, self.room, *self.memory) for last in ends]
 
 
-@dataclass
+@dataclass(slots=True)
 class Tape:
     """What a forward pass leaves for the backward pass."""
 
@@ -193,18 +246,18 @@ class Tape:
     reverse: bool
 
 
-def row_shards(lengths: np.ndarray, flop_per_step: float) -> list[threads.Shard]:
+def row_shards(lengths: np.ndarray, flop_per_step: float) -> Sequence[threads.Shard]:
     """Split rows, longest first, so that all threads have equal work: whole tiles, one shard a thread."""
-    rows, total, unit = len(lengths), np.cumsum(lengths), target().tile_rows(TILE_VECTORS)[0]
+    rows, total, unit = len(lengths), np.cumsum(lengths), target().unit
     parts = threads.parts_for(rows, total[-1] * flop_per_step, unit)
     inner = np.searchsorted(total, total[-1] * np.arange(1, parts) / parts) + 1
     edges = [0, *(min(rows, unit * round(edge / unit)) for edge in inner.tolist()), rows]
     return [(a, b) for a, b in itertools.pairwise(edges) if b > a]
 
 
-def full_shards(rows: int, steps: int, flop_per_step: float) -> list[threads.Shard]:
+def full_shards(rows: int, steps: int, flop_per_step: float) -> Sequence[threads.Shard]:
     """The same for rows of equal length."""
-    return threads.even_shards(rows, rows * steps * flop_per_step, target().tile_rows(TILE_VECTORS)[0])
+    return threads.even_shards(rows, rows * steps * flop_per_step, target().unit)
 
 
 def layer_forward(
@@ -217,42 +270,38 @@ def layer_forward(
     training: bool,
 ) -> tuple[tuple[np.ndarray, ...], Tape | None]:
     """`Backend.sequence_forward` for NumPy arrays."""
-    spec, rows = weights.packing.spec, len(x)
+    rows = len(x)
     buffers = weights.buffers_for(rows, x.shape[1], training)
     ragged = lengths is not None
     order, lengths = buffers.full if lengths is None else _longest_first(lengths)
-    final = tuple(np.empty((rows, spec.hidden_size), weights.flat.dtype) for _ in initial)
+    final, places = buffers.final
     arguments = (
-        weights.real, weights.phases, buffers.shape, rows_of(x), _each(initial), _each(outputs), _each(final),
-        buffers.records, address_of(buffers.addresses), order, lengths, reverse, training,
+        weights.real, weights.phases, buffers.shape, rows_of(x), _each(initial), _each(outputs), places,
+        buffers.records, buffers.addresses, order, lengths, reverse, training,
     )  # fmt: skip
     run = forward[weights.choice]
-    flop = 2.0 * weights.packing.columns * (spec.input_size + spec.hidden_size)
+    flop = weights.step_flop
     shards = row_shards(lengths, flop) if ragged else full_shards(rows, x.shape[1], flop)
-    threads.run(partial(run, *arguments), shards)
+    threads.run(run, shards, *arguments)
     return final, Tape(x, buffers, order, lengths, ragged, reverse) if training else None
 
 
 def stepper(weights: LayerWeights, x: np.ndarray, states: Sequence[np.ndarray]) -> Callable[[], None]:
     """`Backend.stepper` for NumPy arrays: every argument of the kernel is made once."""
-    spec, rows = weights.packing.spec, len(x)
+    rows = len(x)
     buffers = weights.buffers_for(rows, 1, False)
     order, lengths = buffers.full
     places = _each(states)
     arguments = (
         weights.real, weights.phases, buffers.shape, rows_of(x), places, _each([None] * len(states)), places,
-        buffers.records, address_of(buffers.addresses), order, lengths, False, False,
+        buffers.records, buffers.addresses, order, lengths, False, False,
     )  # fmt: skip
-    shards = full_shards(rows, 1, 2.0 * weights.packing.columns * (spec.input_size + spec.hidden_size))
+    shards = full_shards(rows, 1, weights.step_flop)
     kept = buffers, x, states  # the kernel knows only their addresses
 
     def step() -> None:
         assert kept
-        run = forward[weights.choice]
-        if len(shards) == 1:
-            run(*arguments, 0, rows)
-        else:
-            threads.run(partial(run, *arguments), shards)
+        threads.run(forward[weights.choice], shards, *arguments)
 
     return step
 
@@ -272,6 +321,13 @@ def _each(arrays: Any) -> tuple[Rows, ...]:
     return tuple(map(rows_of, arrays))
 
 
+def _states(weights: LayerWeights, rows: int) -> tuple[tuple[np.ndarray, ...], tuple[Rows, ...]]:
+    """New arrays (N, H) for states, and where they are."""
+    cell, units = weights.packing.cell, weights.packing.spec.hidden_size
+    states = tuple(np.empty((rows, units), weights.flat.dtype) for _ in cell.states)
+    return states, _each(states)
+
+
 def layer_backward(
     weights: LayerWeights,
     tape: Tape,
@@ -283,45 +339,29 @@ def layer_backward(
     """`Backend.sequence_backward` for NumPy arrays: a chunk of steps back, then its weight gradients."""
     packing, spec = weights.packing, weights.packing.spec
     buffers, rows = tape.buffers.backward, len(tape.x)
-    dinitial = tuple(np.empty((rows, spec.hidden_size), weights.flat.dtype) for _ in dfinal)
+    dinitial, places = buffers.dinitial if weights.training else _states(weights, rows)
     gradient[:] = 0
     for turned in weights.recurrent_turned:
         turned.fresh_address()
     wx = 0 if dx is None else weights.input_turned.fresh_address()
-    outer = rows_of(tape.x), _each(doutputs), _each(dfinal), _each(dinitial), rows_of(dx)
+    outer = rows_of(tape.x), _each(doutputs), _each(dfinal), places, rows_of(dx)
     flop = 2.0 * packing.columns * (spec.hidden_size + (0 if dx is None else spec.input_size))
-    run = backward[weights.choice]
+    run, sums = backward[weights.choice], buffers.outer_sums(weights, gradient)
     for chunk, starts, pairs in buffers.ragged_chunks(tape.lengths) if tape.ragged else buffers.full_chunks:
         arguments = (
             weights.real, width(TILE_VECTORS), buffers.phases, wx, tape.buffers.shape, chunk, starts, *outer,
             tape.buffers.records, buffers.carried[1], tape.order, tape.lengths, tape.reverse,
         )  # fmt: skip
-        threads.run(partial(run, *arguments), _chunk_shards(tape, chunk, flop))
-        _add_weight_gradients(weights, buffers, gradient, pairs)
-    _copy_to_second_biases(packing, gradient)
+        threads.run(run, _chunk_shards(tape, chunk, flop), *arguments)
+        for each in sums:
+            each.add(pairs)
+    for first, second in buffers.biases:
+        second[:] = first
     return dinitial
 
 
-def _chunk_shards(tape: Tape, chunk: Chunk, flop_per_step: float) -> list[threads.Shard]:
+def _chunk_shards(tape: Tape, chunk: Chunk, flop_per_step: float) -> Sequence[threads.Shard]:
     """Rows for each thread, so that all have equal work in a chunk."""
     if not tape.ragged:
         return full_shards(len(tape.x), chunk.last - chunk.first, flop_per_step)
     return row_shards(np.clip(tape.lengths - chunk.first, 0, chunk.last - chunk.first), flop_per_step)
-
-
-def _add_weight_gradients(weights: LayerWeights, buffers: BackwardBuffers, gradient: np.ndarray, pairs: int) -> None:
-    """Add a chunk's share to the gradients of all weights."""
-    start, size = address_of(gradient), gradient.itemsize
-    for blocks, (_, transposed) in zip(weights.packing.phases, reversed(buffers.phases), strict=True):
-        bias = start + blocks.biases[0].start * size if blocks.biases else 0
-        products = [
-            Outer(blocks.w, start + blocks.w.start * size, bias, buffers.memory[0]),
-            Outer(blocks.r, start + blocks.r.start * size, 0, transposed.sources),
-        ]
-        add_products(weights.real, products, transposed.panels, buffers.room, pairs)
-
-
-def _copy_to_second_biases(packing: LayerPacking, gradient: np.ndarray) -> None:
-    """Both biases of a gate have the same gradient."""
-    for first, second in (blocks.biases for blocks in packing.phases if blocks.biases):
-        gradient[second.start :][: second.size] = gradient[first.start :][: first.size]

@@ -29,14 +29,20 @@ def global_norm(vector):
     return math.sqrt(norm)
 
 
+# Hyper-parameters come in float64 and are rounded here, once; one too large becomes infinity, and shows in `flat`.
+
+
 @kernel
-def adam_step(flat, gradient, mean, square, decay, coupled, shrink, scale, numbers):
-    """Kingma & Ba 2015, algorithm 1, with `numbers` beta1, 1 - beta1, beta2, 1 - beta2, rate, epsilon, correction.
+def adam_step(flat, gradient, mean, square, decay, numbers):
+    """Kingma & Ba 2015, algorithm 1, with `numbers` beta1, 1 - beta1, beta2, 1 - beta2, rate, epsilon, and so on.
 
     The rate is alpha / (1 - beta1**t), the correction 1 / sqrt(1 - beta2**t). In float32, five digits of 1 - 0.999 are
     right, so it is given. `coupled` is 1 with an L2 penalty, 0 with AdamW's `shrink`.
     """
-    beta1, new1, beta2, new2, rate, epsilon, correction = numbers
+    real = flat.dtype.type
+    beta1, new1, beta2, new2 = real(numbers[0]), real(numbers[1]), real(numbers[2]), real(numbers[3])
+    rate, epsilon, correction = real(numbers[4]), real(numbers[5]), real(numbers[6])
+    scale, coupled, shrink = real(numbers[7]), real(numbers[8]), real(numbers[9])
     for i in range(flat.size):
         g, before = gradient[i] * scale, flat[i]
         if decay.size:
@@ -48,8 +54,11 @@ def adam_step(flat, gradient, mean, square, decay, coupled, shrink, scale, numbe
 
 
 @kernel
-def sgd_step(flat, gradient, velocity, decay, scale, rate, momentum, ahead, now):
+def sgd_step(flat, gradient, velocity, decay, numbers):
     """With momentum (Sutskever et al. 2013): the step is ``ahead * velocity + now * g``."""
+    real = flat.dtype.type
+    scale, rate, momentum = real(numbers[0]), real(numbers[1]), real(numbers[2])
+    ahead, now = real(numbers[3]), real(numbers[4])
     for i in range(flat.size):
         g = gradient[i] * scale
         if decay.size:
@@ -59,8 +68,11 @@ def sgd_step(flat, gradient, velocity, decay, scale, rate, momentum, ahead, now)
 
 
 @kernel
-def rmsprop_step(flat, gradient, square, decay, scale, rate, rho, new, epsilon):
-    """Hinton 2012, lecture 6e; `new` is 1 - rho."""
+def rmsprop_step(flat, gradient, square, decay, numbers):
+    """Hinton 2012, lecture 6e."""
+    real = flat.dtype.type
+    scale, rate, rho = real(numbers[0]), real(numbers[1]), real(numbers[2])
+    new, epsilon = real(numbers[3]), real(numbers[4])
     for i in range(flat.size):
         g = gradient[i] * scale
         if decay.size:

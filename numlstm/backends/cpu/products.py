@@ -18,20 +18,29 @@ def copied_row_bytes(inputs: int, lanes: int, itemsize: int) -> int:
 
 
 @kernel
-def weight_gradient(real, width, out, bias, a, inputs, d, room, steps, copy, copy_row_bytes, first, last):
-    """``out += sum over k of outer(a[k], d[k])``, ``bias += sum over k of d[k]``: a part of both.
+def weight_gradients(real, width, sums, d, room, steps, copy, copy_row_bytes, first, last):
+    """For each of `sums`: ``out += sum over k of outer(a[k], d[k])``, ``bias += sum over k of d[k]``: a part of all.
 
     The part consists of the blocks first <= b < last. A block is as many inputs as a tile has rows; the bias
-    counts as one more input. Blocks are numbered within a panel first, then over panels.
+    counts as one more input. Blocks are numbered within a panel first, then over panels, then over sums.
 
     Parameters (addresses unless said otherwise)
     --------------------------------------------
-    out : (panels, inputs, width) vectors
-    bias : (panels, width) vectors, or 0
-    a : (steps,) addresses of rows of `inputs` numbers
+    sums : tuple of OuterSum
     d : (panels, room, width) vectors; the first `steps` of each panel are summed
-    copy, copy_row_bytes : room for BLOCK rows of `a`, of that many bytes each
+    copy, copy_row_bytes : room for BLOCK rows of any `a`, of that many bytes each
     """
+    for each in sums:
+        a, b = max(first, each.first) - each.first, min(last, each.last) - each.first
+        if a < b:
+            _add_outer(
+                real, width, each.out, each.bias, each.a, each.inputs, d, room, steps, copy, copy_row_bytes, a, b
+            )
+
+
+@inner
+def _add_outer(real, width, out, bias, a, inputs, d, room, steps, copy, copy_row_bytes, first, last):
+    """The same for some blocks of one of them."""
     row_bytes = width_of(width) * vector_bytes(real)
     tallest = tile_height(width, 1 << 30)
     number = vector_bytes(real) // lanes_of(real)
@@ -101,6 +110,17 @@ def product(real, wide, out, out_row, columns, start, w, a, a_row, inputs, addre
                 place = out + (m + row) * out_row + panel * row_bytes
                 copy_row(real, place, scratch + row * row_bytes, count)
             m += height
+
+
+@kernel
+def take_in(dy, panels, a, a_row, addresses):
+    """dy (N, columns) to (panels, N, width) numbers; places without a column are not written. Addresses of rows a."""
+    rows, columns = dy.shape
+    numbers = panels.shape[2]
+    for n in range(rows):
+        addresses[n] = a + n * a_row
+        for j in range(columns):
+            panels[j // numbers, n, j % numbers] = dy[n, j]
 
 
 @kernel

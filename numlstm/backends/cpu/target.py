@@ -7,7 +7,7 @@ and `NUMBA_CPU_NAME` and `NUMBA_CPU_FEATURES` change them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 from numba.core.registry import cpu_target
 
@@ -41,6 +41,11 @@ class Target:
     def lanes(self, bitwidth: int) -> int:
         """Numbers of `bitwidth` bits in a register."""
         return 8 * self.vector_bytes // bitwidth
+
+    @cached_property
+    def unit(self) -> int:
+        """Rows of the tallest tile TILE_VECTORS wide: threads share rows in multiples of it."""
+        return self.tile_rows(TILE_VECTORS)[0]
 
     def tile_rows(self, vectors: int) -> tuple[int, ...]:
         """Heights of the tiles `vectors` wide, tallest first; they add up to any number of rows."""

@@ -13,8 +13,9 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache, partial
 from queue import SimpleQueue
+from typing import Any
 
 Shard = tuple[int, int]
 
@@ -185,21 +186,29 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def run(function: Callable[[int, int], None], shards: Sequence[Shard]) -> None:
-    """Run shards on the pool of this process."""
-    pool.run(function, shards)
+def run(function: Callable[..., None], shards: Sequence[Shard], *arguments: Any) -> None:
+    """Call ``function(*arguments, first, last)`` for all shards, on the pool of this process."""
+    if len(shards) == 1:
+        function(*arguments, *shards[0])
+    else:
+        pool.run(partial(function, *arguments), shards)
 
 
 def parts_for(count: int, work: float, unit: int = 1) -> int:
     """Threads worth using for `work` flop on `count` rows or blocks, `unit` of which stay together."""
+    if work < 2 * WORK_PER_THREAD:
+        return 1
     return max(1, min(thread_count(), -(-count // unit), int(work / WORK_PER_THREAD)))
 
 
-def even_shards(count: int, work: float, unit: int = 1) -> list[Shard]:
+def even_shards(count: int, work: float, unit: int = 1) -> Sequence[Shard]:
     """Split ``range(count)`` evenly into multiples of `unit`, one for each thread worth using."""
-    parts = parts_for(count, work, unit)
-    if parts == 1:
-        return [(0, count)]
+    return _split(count, parts_for(count, work, unit), unit)
+
+
+@lru_cache(maxsize=256)
+def _split(count: int, parts: int, unit: int) -> Sequence[Shard]:
+    """The shards; read only."""
     units = -(-count // unit)
     edges = [min(count, unit * (units * p // parts)) for p in range(parts + 1)]
     return list(itertools.pairwise(edges))

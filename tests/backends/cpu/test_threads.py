@@ -60,7 +60,7 @@ def by_row(results):
 def test_bits_do_not_depend_on_the_number_of_threads(problem, shard_counts):
     with threads.limit_threads(1):
         expected = run(problem)
-    assert set(shard_counts) == {1}
+    assert not shard_counts, "one thread needs no pool"
     for count in (2, 4):
         shard_counts.clear()
         with threads.limit_threads(count):
