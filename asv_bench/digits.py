@@ -1,8 +1,9 @@
-"""Whole fits on scikit-learn's digits, this library and a plain PyTorch loop, and what starting costs.
+"""Whole fits on scikit-learn's digits: this library, a plain PyTorch loop and skorch; and what starting costs.
 
-`python asv_bench/digits.py`: hidden size 64, batches of 32, 30 epochs, the same on both sides. Every contestant lives
-in a process of its own and takes turns; minimum and median of several fits. Then, each in fresh processes: the time
-that compiling adds with an empty cache and with a filled one, the time of an import, and of a step of a stream.
+`python asv_bench/digits.py`: hidden size 64, batches of 32, 30 epochs, Adam, gradients clipped, the same for all. Every
+contestant lives in a process of its own and takes turns; minimum and median of several fits. Then, each in fresh
+processes: the time that compiling adds with an empty cache and with a filled one, the time of imports, of a step of a
+stream and of a prediction for one short sequence.
 """
 
 from __future__ import annotations
@@ -30,6 +31,26 @@ import time
 start = time.perf_counter()
 from numlstm import LSTM
 print(time.perf_counter() - start)
+"""
+IMPORT_ESTIMATOR = """
+import time
+import sklearn.base
+start = time.perf_counter()
+from numlstm import LSTMClassifier
+print(time.perf_counter() - start)
+"""
+PREDICT = """
+import time
+import numpy as np
+from numlstm import LSTMClassifier
+X, y = np.random.default_rng(0).normal(size=(64, 10, 3)), np.arange(64) % 3
+model, one = LSTMClassifier(max_iter=1, random_state=0).fit(X, y), X[:1]
+times = []
+for _ in range(5000):
+    start = time.perf_counter()
+    model.predict(one)
+    times.append(time.perf_counter() - start)
+print(min(times))
 """
 STREAM = """
 import time
@@ -61,17 +82,17 @@ def fit_numlstm():
     train, test, train_labels, test_labels = digits()
 
     def fit():
-        model = LSTMClassifier(random_state=0).fit(train, train_labels)
+        model = LSTMClassifier(max_iter=30, n_iter_no_change=None, random_state=0).fit(train, train_labels)
         return lambda: model.score(test, test_labels)
 
     return fit
 
 
-def fit_torch():
+def torch_network():
+    """PyTorch, and the same network there."""
     import torch
 
     torch.set_num_threads(int(os.environ.get("NUMLSTM_NUM_THREADS", len(os.sched_getaffinity(0)))))
-    train, test, train_labels, test_labels = map(torch.from_numpy, digits())
 
     class Network(torch.nn.Module):
         def __init__(self):
@@ -81,6 +102,13 @@ def fit_torch():
 
         def forward(self, x):
             return self.output(self.lstm(x)[1][0][-1])
+
+    return torch, Network
+
+
+def fit_torch():
+    torch, Network = torch_network()
+    train, test, train_labels, test_labels = map(torch.from_numpy, digits())
 
     def fit():
         torch.manual_seed(0)
@@ -100,6 +128,26 @@ def fit_torch():
     return fit
 
 
+def fit_skorch():
+    torch, Network = torch_network()
+    from skorch import NeuralNetClassifier
+    from skorch.callbacks import GradientNormClipping
+
+    train, test, train_labels, test_labels = digits()
+
+    def fit():
+        torch.manual_seed(0)
+        model = NeuralNetClassifier(
+            Network, criterion=torch.nn.CrossEntropyLoss, optimizer=torch.optim.Adam, lr=0.005, max_epochs=30,
+            batch_size=32, iterator_train__shuffle=True, train_split=None, verbose=0,
+            callbacks=[GradientNormClipping(1.0)],
+        )  # fmt: skip
+        model.fit(train, train_labels)
+        return lambda: model.score(test, test_labels)
+
+    return fit
+
+
 def serve(connection, make):
     """A contestant's process."""
     fit = make()
@@ -111,10 +159,10 @@ def serve(connection, make):
 
 
 def compare():
-    """Seconds and accuracies of both, in alternating rounds."""
+    """Seconds and accuracies of all, in alternating rounds."""
     context = multiprocessing.get_context("spawn")
     pipes, results = {}, {}
-    for make in (fit_numlstm, fit_torch):
+    for make in (fit_numlstm, fit_torch, fit_skorch):
         pipes[make], theirs = context.Pipe()
         context.Process(target=serve, args=(theirs, make), daemon=True).start()
         results[make] = []
@@ -144,10 +192,13 @@ def main():
         name = make.__name__.removeprefix("fit_")
         print(f"{name}: {min(times):.2f} s (median {statistics.median(times):.2f}), accuracy {scores[-1]:.3f}")
     print(f"torch / numlstm: {best[fit_torch] / best[fit_numlstm]:.2f}")
+    print(f"skorch / numlstm: {best[fit_skorch] / best[fit_numlstm]:.2f}")
     with tempfile.TemporaryDirectory() as cache:
         print(f"compiling, empty cache: {seconds(FIRST_FIT, NUMBA_CACHE_DIR=cache):.1f} s")
         print(f"the same, filled cache: {min(seconds(FIRST_FIT, NUMBA_CACHE_DIR=cache) for _ in range(3)):.2f} s")
     print(f"stream.step, 16 inputs, 64 hidden units: {1e6 * seconds(STREAM):.1f} microseconds")
+    print(f"predict, one sequence of 10 steps: {1e6 * seconds(PREDICT):.0f} microseconds")
+    print(f"import of LSTMClassifier after sklearn.base: {min(seconds(IMPORT_ESTIMATOR) for _ in range(5)):.2f} s")
     print(f"from numlstm import LSTM: {min(seconds(IMPORT) for _ in range(5)):.2f} s")
 
 

@@ -11,8 +11,6 @@ if KEY not in os.environ:
     os.environ[KEY] = os.environ.get("NUMBA_CACHE_DIR") or tempfile.mkdtemp(prefix="numlstm-tests-")
 os.environ["NUMBA_CACHE_DIR"] = os.environ[KEY]
 
-from numlstm.backends.cpu.compiling import cache_directory
-
 MOST_KERNELS = 60
 
 
@@ -22,16 +20,20 @@ def no_backend_chosen(monkeypatch):
     monkeypatch.delenv("NUMLSTM_BACKEND", raising=False)
 
 
+def compiled():
+    """Specialisations compiled from the sources as they are: files of machine code."""
+    from numlstm.backends.cpu.compiling import cache_directory
+
+    return sum(1 for _ in cache_directory().rglob("*.nbc"))
+
+
 def pytest_terminal_summary(terminalreporter, config):
-    """Count compiled specialisations: files of machine code in the cache."""
+    """Tell how many there are."""
     if not hasattr(config, "workerinput"):
-        count = sum(1 for _ in cache_directory().rglob("*.nbc"))
-        terminalreporter.write_line(f"compiled kernel specialisations: {count} (at most {MOST_KERNELS})")
+        terminalreporter.write_line(f"compiled kernel specialisations: {compiled()} (at most {MOST_KERNELS})")
 
 
 def pytest_sessionfinish(session):
     """Too many specialisations fail the run: compile time is part of what users wait for."""
-    if not hasattr(session.config, "workerinput"):
-        count = sum(1 for _ in cache_directory().rglob("*.nbc"))
-        if count > MOST_KERNELS and session.exitstatus == 0:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if not hasattr(session.config, "workerinput") and compiled() > MOST_KERNELS and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

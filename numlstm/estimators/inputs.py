@@ -58,8 +58,8 @@ def array_or_list(X: Any) -> Any:
 
 def _padded(estimator: BaseEstimator, X: Any, dtype: str, reset: bool, name: str) -> np.ndarray:
     """A checked (n, T, C) array; C is 1 where X has two axes."""
-    if not reset and _needs_no_look(estimator, X, dtype):
-        return X if X.ndim == 3 else X[:, :, None]
+    if not reset and (x := _quickly_checked(estimator, X, dtype)) is not None:
+        return x
     if issparse(X):
         raise TypeError(f"{name} must be dense, got a sparse matrix: pass {name}.toarray()")
     if np.ndim(X) == 2:
@@ -72,14 +72,18 @@ def _padded(estimator: BaseEstimator, X: Any, dtype: str, reset: bool, name: str
     return x
 
 
-def _needs_no_look(estimator: BaseEstimator, X: Any, dtype: str) -> bool:
-    """Whether an array is as in `fit`, so that a prediction need not wait for scikit-learn's longer look."""
-    if type(X) is not np.ndarray or X.dtype != dtype or X.ndim not in (2, 3) or not X.size:
-        return False
+def _quickly_checked(estimator: BaseEstimator, X: Any, dtype: str) -> np.ndarray | None:
+    """X as (n, T, C), if it is an array as in `fit`: a prediction need not wait for scikit-learn's longer look."""
+    if type(X) is not np.ndarray or X.dtype.kind != "f" or X.ndim not in (2, 3) or not X.size:
+        return None
     named = hasattr(estimator, "feature_names_in_")
     if X.ndim == 2 and (named or X.shape[1] != estimator.n_features_in_ or estimator.n_channels_ != 1):
-        return False
-    return bool(np.isfinite(X).all())
+        return None
+    with np.errstate(over="ignore"):
+        x = X.astype(dtype, copy=False)
+    if not np.isfinite(x).all():
+        return None
+    return x if x.ndim == 3 else x[:, :, None]
 
 
 def _lengths(lengths: Any, x: np.ndarray, name: str) -> np.ndarray | None:
