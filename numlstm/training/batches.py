@@ -56,19 +56,23 @@ class Sequences:
             return None
         return self.values.reshape(-1, steps, self.channels), self.starts // steps
 
-    def take(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    def take(self, rows: np.ndarray, room: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray | None]:
         """Some sequences as a batch (N, T, C), T being the longest's, and their lengths, None if all are T.
 
-        What lies past a sequence's length is arbitrary.
+        What lies past a sequence's length is arbitrary. The batch is made in `room`, a vector, if that is given.
         """
         if self.grid is not None:
-            whole, places = self.grid
-            return whole.take(places.take(rows), axis=0), None
-        lengths = self.lengths[rows]
-        longest = lengths.max()
-        places = self.starts[rows, None] + np.arange(longest)
-        x = self.values.take(places, axis=0, mode="clip")
-        return x, None if (lengths == longest).all() else lengths
+            (source, places), lengths, longest = self.grid, None, int(self.lengths[0])
+            index = places.take(rows)
+        else:
+            lengths, source = self.lengths[rows], self.values
+            longest = int(lengths.max())
+            index = self.starts[rows, None] + np.arange(longest)
+            lengths = None if (lengths == longest).all() else lengths
+        out = None
+        if room is not None:
+            out = room[: len(rows) * longest * self.channels].reshape(len(rows), longest, self.channels)
+        return source.take(index, axis=0, out=out, mode="clip"), lengths
 
     def subset(self, rows: np.ndarray) -> Sequences:
         """Some of the sequences; the steps are shared."""

@@ -75,6 +75,9 @@ class Trainer:
     ) -> None:
         self.model, self.optimizer, self.data, self.rng = model, optimizer, data, rng
         self.batch_size, self.accumulation = batch_size, accumulation
+        sequences = data.sequences
+        longest = batch_size * int(sequences.lengths.max())
+        self.room = np.empty(longest * sequences.channels, sequences.values.dtype)  # new memory is slow at first touch
 
     @property
     def steps(self) -> int:
@@ -111,7 +114,7 @@ class Trainer:
 
     def _loss_and_gradient(self, rows: np.ndarray, total: int) -> float:
         model = self.model
-        x, lengths = self.data.sequences.take(rows)
+        x, lengths = self.data.sequences.take(rows, self.room)
         targets, weights = self.data.targets.take(rows, total)
         x = model.backend.to_device(x, model.network.stack.dtype)
         return model.loss_and_gradient(x, lengths, targets, weights, self.rng)

@@ -101,8 +101,7 @@ def affine_backward(weights: AffineWeights, x: np.ndarray, dy: np.ndarray, gradi
     """`Backend.affine_backward` for NumPy arrays."""
     buffers = weights.buffers_for(len(dy), gradient)
     buffers.fill(x, dy)
-    gradient[:] = 0
-    buffers.sums.add(len(dy))
+    buffers.sums.add(len(dy), True)
     panels = buffers.panels
     padded = panels[0] if len(panels) == 1 else np.concatenate(list(panels), axis=1)
     return _product(weights, padded, weights.inputs, weights.zeros, weights.turned.fresh_address())

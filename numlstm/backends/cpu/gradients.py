@@ -54,10 +54,10 @@ class OuterSums:
         self.row_bytes = copied_row_bytes(widest, block.lanes, np.dtype(real).itemsize)
         self.flop = 2.0 * sum(product.block.size for product in products)
 
-    def add(self, pairs: int) -> None:
-        """Add the sums over the first `pairs` gate gradients."""
-        threads.run(self._add, threads.even_shards(self.blocks, self.flop * pairs), pairs)
+    def add(self, pairs: int, fresh: bool) -> None:
+        """Add the sums over the first `pairs` gate gradients, or overwrite with them if `fresh`."""
+        threads.run(self._add, threads.even_shards(self.blocks, self.flop * pairs), pairs, fresh)
 
-    def _add(self, pairs: int, first: int, last: int) -> None:
+    def _add(self, pairs: int, fresh: bool, first: int, last: int) -> None:
         copy = np.empty(min(BLOCK, pairs) * self.row_bytes, np.uint8)
-        weight_gradients[self.choice](*self.arguments, pairs, address_of(copy), self.row_bytes, first, last)
+        weight_gradients[self.choice](*self.arguments, pairs, address_of(copy), self.row_bytes, fresh, first, last)

@@ -340,13 +340,12 @@ def layer_backward(
     packing, spec = weights.packing, weights.packing.spec
     buffers, rows = tape.buffers.backward, len(tape.x)
     dinitial, places = buffers.dinitial if weights.training else _states(weights, rows)
-    gradient[:] = 0
     for turned in weights.recurrent_turned:
         turned.fresh_address()
     wx = 0 if dx is None else weights.input_turned.fresh_address()
     outer = rows_of(tape.x), _each(doutputs), _each(dfinal), places, rows_of(dx)
     flop = 2.0 * packing.columns * (spec.hidden_size + (0 if dx is None else spec.input_size))
-    run, sums = backward[weights.choice], buffers.outer_sums(weights, gradient)
+    run, sums, fresh = backward[weights.choice], buffers.outer_sums(weights, gradient), True
     for chunk, starts, pairs in buffers.ragged_chunks(tape.lengths) if tape.ragged else buffers.full_chunks:
         arguments = (
             weights.real, width(TILE_VECTORS), buffers.phases, wx, tape.buffers.shape, chunk, starts, *outer,
@@ -354,7 +353,8 @@ def layer_backward(
         )  # fmt: skip
         threads.run(run, _chunk_shards(tape, chunk, flop), *arguments)
         for each in sums:
-            each.add(pairs)
+            each.add(pairs, fresh)
+        fresh = False
     for first, second in buffers.biases:
         second[:] = first
     return dinitial

@@ -18,7 +18,7 @@ def copied_row_bytes(inputs: int, lanes: int, itemsize: int) -> int:
 
 
 @kernel
-def weight_gradients(real, width, sums, d, room, steps, copy, copy_row_bytes, first, last):
+def weight_gradients(real, width, sums, d, room, steps, copy, copy_row_bytes, fresh, first, last):
     """For each of `sums`: ``out += sum over k of outer(a[k], d[k])``, ``bias += sum over k of d[k]``: a part of all.
 
     The part consists of the blocks first <= b < last. A block is as many inputs as a tile has rows; the bias
@@ -29,17 +29,18 @@ def weight_gradients(real, width, sums, d, room, steps, copy, copy_row_bytes, fi
     sums : tuple of OuterSum
     d : (panels, room, width) vectors; the first `steps` of each panel are summed
     copy, copy_row_bytes : room for BLOCK rows of any `a`, of that many bytes each
+    fresh : whether `out` and `bias` are to be overwritten instead
     """
     for each in sums:
         a, b = max(first, each.first) - each.first, min(last, each.last) - each.first
         if a < b:
             _add_outer(
-                real, width, each.out, each.bias, each.a, each.inputs, d, room, steps, copy, copy_row_bytes, a, b
+                real, width, each.out, each.bias, each.a, each.inputs, d, room, steps, copy, copy_row_bytes, fresh, a, b
             )
 
 
 @inner
-def _add_outer(real, width, out, bias, a, inputs, d, room, steps, copy, copy_row_bytes, first, last):
+def _add_outer(real, width, out, bias, a, inputs, d, room, steps, copy, copy_row_bytes, fresh, first, last):
     """The same for some blocks of one of them."""
     row_bytes = width_of(width) * vector_bytes(real)
     tallest = tile_height(width, 1 << 30)
@@ -55,8 +56,12 @@ def _add_outer(real, width, out, bias, a, inputs, d, room, steps, copy, copy_row
             end = min(column + tallest, columns)
             gradients = d + (panel * room + k) * row_bytes
             place = out + (panel * inputs + column) * row_bytes
+            if fresh and k == 0:
+                _clear(real, place, (min(end, inputs) - column) * row_bytes)
             if end == inputs + 1:
                 end -= 1
+                if fresh and k == 0:
+                    _clear(real, bias + panel * row_bytes, row_bytes)
                 numbers = copy + inputs * number
                 outer_tile(
                     real, width, 1, bias + panel * row_bytes, row_bytes, numbers, copy_row_bytes, gradients, count
@@ -68,6 +73,14 @@ def _add_outer(real, width, out, bias, a, inputs, d, room, steps, copy, copy_row
                 )
                 place += height * row_bytes
                 column += height
+
+
+@inner
+def _clear(real, place, size):
+    """Zeros in `size` bytes, a number of whole vectors."""
+    zero = splat(real, real(0))
+    for offset in range(0, size, vector_bytes(real)):
+        store(zero, place + offset)
 
 
 @inner
