@@ -140,7 +140,7 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         self._check_parameters()
         fitted = self._without_results()
         sequences = sequences_of(fitted, X, lengths, self.dtype, reset=True)
-        weights = _sample_weights(sample_weight, len(sequences))
+        weights = sample_weights(sample_weight, len(sequences))
         before = self._model if self.warm_start and hasattr(self, "_model") else None
         codec = self._codec(y, X, sequences, weights)
         network = self._network(sequences.channels, codec)
@@ -179,7 +179,7 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         if not first:
             fitted._adopt(self)
         sequences = sequences_of(fitted, X, lengths, self.dtype, reset=first)
-        weights = _sample_weights(sample_weight, len(sequences))
+        weights = sample_weights(sample_weight, len(sequences))
         codec = (codec or self._codec(y, X, sequences, weights)) if first else self._model.codec
         network = self._network(sequences.channels, codec)
         if not first:
@@ -255,7 +255,7 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         check_real(highest, "highest", lowest, np.inf)
         check_integer(steps, "steps", 2)
         sequences = sequences_of(self._without_results(), X, lengths, self.dtype, reset=True)
-        weights = _sample_weights(sample_weight, len(sequences))
+        weights = sample_weights(sample_weight, len(sequences))
         codec = self._codec(y, X, sequences, weights)
         weights = weights * self._class_weights(codec, y)
         data = self._weighted(self._data(codec, y, X, sequences, weights))
@@ -510,10 +510,11 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         check_is_fitted(self)
         if self.layers_[0].bidirectional:
             raise ValueError("stream() needs bidirectional=False: the last step of a stream is not known")
-        return PredictionStream(self._model, self.layers_[0].stream(batch_size), self._say)
+        return PredictionStream(self._model, self.layers_[0].stream(batch_size), partial(self._say, self._model.codec))
 
+    @staticmethod
     @abstractmethod
-    def _say(self, scores: np.ndarray) -> np.ndarray:
+    def _say(codec: Any, scores: np.ndarray) -> np.ndarray:
         """What a stream gives for scores (N, K)."""
 
 
@@ -547,7 +548,7 @@ def _same(before: Fitted, codec: Codec, network: Network) -> Codec:
     return before.codec
 
 
-def _sample_weights(sample_weight: Any, count: int) -> np.ndarray:
+def sample_weights(sample_weight: Any, count: int) -> np.ndarray:
     """Checked weights, one for each sequence."""
     if sample_weight is None:
         return np.ones(count)

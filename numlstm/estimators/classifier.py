@@ -329,5 +329,6 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         assert isinstance(data.targets, Targets)
         return data.targets.values if data.targets.values.ndim == 1 else None
 
-    def _say(self, scores: np.ndarray) -> np.ndarray:
-        return self._classes.probabilities(scores)
+    @staticmethod
+    def _say(codec: Classes, scores: np.ndarray) -> np.ndarray:
+        return codec.probabilities(scores)

@@ -12,7 +12,7 @@ from ..backends.contract import LossSpec
 from ..training.batches import Sequences
 from ..training.loop import Data
 from ..training.progress import Progress
-from .base import Codec, SequenceEstimator
+from .base import Codec, SequenceEstimator, sample_weights
 from .callbacks import with_callbacks
 from .inputs import is_list_of_sequences
 from .parameters import documented
@@ -240,8 +240,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         _check_form(self._numbers, wanted.form, wanted.values.shape[1], "y")
         weights = None
         if sample_weight is not None:
-            weights = np.broadcast_to(np.asarray(sample_weight, np.float64), len(sequences))
-            weights = np.repeat(weights, sequences.lengths) if self._numbers.by_step else weights
+            weights = wanted.own_weights(sample_weights(sample_weight, len(sequences)))
         return r_squared(wanted.own_steps(), self._numbers.decode(scores), weights)
 
     def __sklearn_tags__(self) -> Any:
@@ -271,9 +270,10 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         assert isinstance(codec, Numbers)
         return {"target_mean_": codec.mean, "target_scale_": codec.scale}
 
-    def _say(self, scores: np.ndarray) -> np.ndarray:
-        values = self._numbers.decode(scores)
-        return values[:, 0] if self._numbers.form in ("one", "list of one") else values
+    @staticmethod
+    def _say(codec: Numbers, scores: np.ndarray) -> np.ndarray:
+        values = codec.decode(scores)
+        return values[:, 0] if codec.form in ("one", "list of one") else values
 
 
 def _check_form(numbers: Numbers, form: str, outputs: int, name: str) -> None:

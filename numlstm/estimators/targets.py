@@ -172,8 +172,20 @@ class Numbers:
         return len(self.mean)
 
     def encode(self, values: np.ndarray, dtype: str) -> np.ndarray:
-        """Targets (m, K) as the network is to say them."""
-        return ((values - self.mean) / self.scale).astype(dtype)
+        """Targets (m, K) as the network is to say them.
+
+        Raises
+        ------
+        ValueError
+            If they are too large for `dtype`.
+        """
+        with np.errstate(over="ignore"):
+            encoded = ((values - self.mean) / self.scale).astype(dtype)
+        if not np.isfinite(encoded).all():
+            raise ValueError(
+                f"y must be in the range of {dtype} when scaled, got numbers of up to {np.abs(values).max()}"
+            )
+        return encoded
 
     def decode(self, scores: np.ndarray) -> np.ndarray:
         """Scores (m, K) as users said targets; in float64, as a small deviation from a large mean needs."""
@@ -215,14 +227,9 @@ class Wanted:
             return self.values
         return np.concatenate(Sequences(self.values, self.starts, self.lengths).apart())
 
-    def each(self, per_sequence: np.ndarray) -> np.ndarray:
-        """Something of each sequence, for each row of `values`; 0 for steps past a sequence's end."""
-        if self.starts is None or self.lengths is None:
-            return per_sequence
-        spread = np.zeros(len(self.values))
-        for start, length, number in zip(self.starts.tolist(), self.lengths.tolist(), per_sequence, strict=True):
-            spread[start : start + length] = number
-        return spread
+    def own_weights(self, weights: np.ndarray) -> np.ndarray:
+        """Weights of sequences, for each row of `own_steps`."""
+        return weights if self.lengths is None else np.repeat(weights, self.lengths)
 
 
 def checked_numbers(y: Any, X: Any, sequences: Sequences, name: str = "y") -> Wanted:
@@ -292,7 +299,10 @@ def scaling(wanted: Wanted, weights: np.ndarray, scale: bool) -> tuple[np.ndarra
         return np.zeros(outputs), np.ones(outputs)
     from sklearn.preprocessing import StandardScaler
 
-    found = StandardScaler().fit(wanted.values, sample_weight=wanted.each(weights))
+    with np.errstate(over="ignore"):
+        found = StandardScaler().fit(wanted.own_steps(), sample_weight=wanted.own_weights(weights))
+    if not np.isfinite([found.mean_, found.scale_]).all():
+        raise ValueError(f"y must have a finite standard deviation, got numbers of up to {np.abs(wanted.values).max()}")
     return found.mean_, found.scale_
 
 

@@ -29,10 +29,15 @@ def available_cores() -> list[int]:
 
 @cache
 def default_threads() -> int:
-    """`NUMLSTM_NUM_THREADS`, by default as many as there are cores for this process."""
+    """`NUMLSTM_NUM_THREADS`; by default as many as there are cores for this process.
+
+    No more than `NUMBA_NUM_THREADS` then: joblib sets that in its workers, so that they share the cores.
+    """
     text = os.environ.get("NUMLSTM_NUM_THREADS", "")
     if not text:
-        return len(available_cores())
+        share = os.environ.get("NUMBA_NUM_THREADS", "")
+        cores = len(available_cores())
+        return min(cores, int(share)) if share.isdecimal() and int(share) else cores
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"NUMLSTM_NUM_THREADS must be a positive integer, got {text!r}")
     return int(text)

@@ -1,0 +1,126 @@
+"""Scaling, padding and windows."""
+
+import numpy as np
+import pytest
+from sklearn.exceptions import NotFittedError
+from sklearn.preprocessing import StandardScaler
+
+from numlstm import SequenceScaler, pad_sequences, sliding_windows
+
+
+@pytest.fixture
+def ragged():
+    rng = np.random.default_rng(0)
+    return [rng.normal([5.0, -3.0], [2.0, 100.0], size=(rng.integers(1, 6), 2)) for _ in range(12)]
+
+
+def test_scales_each_channel_over_all_steps(ragged):
+    scaler = SequenceScaler()
+    scaled = scaler.fit_transform(ragged)
+    steps = np.concatenate(scaled)
+    np.testing.assert_allclose(steps, StandardScaler().fit_transform(np.concatenate(ragged)), rtol=1e-12)
+    assert scaler.n_steps_seen_ == len(steps)
+    for x, back in zip(ragged, scaler.inverse_transform(scaled), strict=True):
+        np.testing.assert_allclose(back, x, rtol=1e-12)
+
+
+def test_padding_takes_no_part(ragged):
+    padded, lengths = pad_sequences(ragged, value=1e6)
+    from_list, from_array = SequenceScaler().fit(ragged), SequenceScaler().fit(padded, lengths=lengths)
+    np.testing.assert_array_equal(from_list.mean_, from_array.mean_)
+    scaled = from_array.transform(padded, lengths=lengths)
+    for x, row, length in zip(from_list.transform(ragged), scaled, lengths, strict=True):
+        np.testing.assert_array_equal(row[:length], x)
+        assert not row[length:].any()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_forms_and_types_of_arrays(dtype):
+    X = np.random.default_rng(0).integers(-50, 50, (6, 5, 3)).astype(dtype)
+    before = X.copy()
+    expected = np.float32 if dtype == np.float32 else np.float64
+    scaled = SequenceScaler().fit_transform(X)
+    assert scaled.shape == X.shape
+    assert scaled.dtype == expected
+    np.testing.assert_allclose(scaled.mean(axis=(0, 1)), 0, atol=1e-6)
+    np.testing.assert_allclose(scaled.std(axis=(0, 1)), 1, rtol=1e-6)
+    one = SequenceScaler().fit(X[:, :, 0])
+    assert one.transform(X[:, :, 0]).shape == (6, 5)
+    assert one.mean_.shape == (1,)
+    np.testing.assert_array_equal(X, before)
+    short = SequenceScaler().fit_transform([X[0, :, 0], X[1, :3, 0]])
+    assert [each.shape for each in short] == [(5,), (3,)]
+
+
+def test_a_constant_channel_is_only_centred():
+    X = np.stack([np.full((4, 3), 7.0), np.arange(12.0).reshape(4, 3)], axis=2)
+    assert not SequenceScaler().fit_transform(X)[:, :, 0].any()
+
+
+def test_a_scaler_says_what_is_wrong(ragged):
+    with pytest.raises(NotFittedError):
+        SequenceScaler().transform(ragged)
+    scaler = SequenceScaler().fit(ragged)
+    before = dict(vars(scaler))
+    with pytest.raises(ValueError, match="X has 1 features at each step, but SequenceScaler was fitted with 2"):
+        scaler.transform([x[:, :1] for x in ragged])
+    with pytest.raises(ValueError, match=r"X\[1\] must be finite"):
+        scaler.fit([np.zeros((2, 3)), np.full((2, 3), np.nan)])
+    assert vars(scaler) == before
+
+
+def test_padded_sequences(ragged):
+    padded, lengths = pad_sequences(ragged, value=-1.0)
+    assert padded.shape == (12, max(map(len, ragged)), 2)
+    for x, row, length in zip(ragged, padded, lengths, strict=True):
+        np.testing.assert_array_equal(row[:length], x)
+        assert (row[length:] == -1).all()
+    assert pad_sequences([np.zeros(2, np.float32), np.zeros(1, np.float32)])[0].dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("sequences", "message"),
+    [
+        ([], "sequences must hold at least one"),
+        ("text", "sequences must be a list of arrays, got str"),
+        ([[1.0], []], r"sequences\[1\] must have shape"),
+        ([np.zeros((2, 1)), np.zeros((2, 3))], r"sequences\[1\] has 3 features, but sequences\[0\] has 1"),
+        ([["a"]], r"sequences\[0\] must hold real numbers"),
+    ],
+)
+def test_what_cannot_be_padded(sequences, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        pad_sequences(sequences)
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+@pytest.mark.parametrize("horizon", [1, 4])
+@pytest.mark.parametrize("channels", [None, 2])
+def test_windows(stride, horizon, channels):
+    series = np.arange(20.0) if channels is None else np.arange(40.0).reshape(20, 2)
+    X, y = sliding_windows(series, 5, horizon, stride)
+    columns = series.reshape(20, -1)
+    starts = range(0, 20 - 5 - horizon + 1, stride)
+    assert X.shape == (len(starts), 5, columns.shape[1])
+    assert y.shape == (len(starts), horizon, *series.shape[1:])
+    for window, ahead, start in zip(X, y, starts, strict=True):
+        np.testing.assert_array_equal(window, columns[start : start + 5])
+        np.testing.assert_array_equal(ahead, series[start + 5 : start + 5 + horizon])
+    X[...] = 0
+    assert series[1:].any(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((np.zeros(5), 5), "series must have at least steps \\+ horizon = 6 steps, got 5"),
+        ((np.zeros((2, 3, 4)), 1), "series must have shape"),
+        ((np.zeros(5), 0), "steps must be at least 1"),
+        ((np.zeros(5), 1, 0), "horizon must be at least 1"),
+        ((np.zeros(5), 1, 1, 0), "stride must be at least 1"),
+        ((["a", "b"], 1), "series must hold real numbers"),
+    ],
+)
+def test_what_has_no_windows(arguments, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        sliding_windows(*arguments)
