@@ -1,4 +1,4 @@
-"""Examples run, reach their score, and save a picture."""
+"""Examples run, reach their scores, and save a picture."""
 
 import runpy
 from pathlib import Path
@@ -8,10 +8,34 @@ import pytest
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def test_handwritten_digits(tmp_path, capsys):
+def run(name, picture, **options):
+    """What the example returns, after a look at its picture."""
     pytest.importorskip("matplotlib")
-    picture = tmp_path / "digits.png"
-    main = runpy.run_path(str(EXAMPLES / "handwritten_digits.py"))["main"]
-    assert main(str(picture)) >= 0.97
-    assert "accuracy: 0.9" in capsys.readouterr().out
+    result = runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"](str(picture), **options)
     assert picture.read_bytes().startswith(b"\x89PNG")
+    return result
+
+
+def test_handwritten_digits(tmp_path, capsys):
+    assert run("handwritten_digits", tmp_path / "digits.png") >= 0.97
+    assert "accuracy: 0.9" in capsys.readouterr().out
+
+
+def test_sunspots(tmp_path, capsys):
+    for ours, persistence, seasonal in run("sunspots", tmp_path / "sunspots.png", short=True):
+        assert ours < 0.95 * persistence
+        assert ours < 0.6 * seasonal
+    printed = capsys.readouterr().out
+    assert "twelve months ahead: RMSE" in printed
+    assert "both beaten at both horizons" in printed
+
+
+def test_vowels(tmp_path, capsys):
+    pytest.importorskip("sktime")  # the data
+    assert run("vowels", tmp_path / "vowels.png", short=True) >= 0.96
+    assert "accuracy: 0.9" in capsys.readouterr().out
+
+
+def test_grid_search(tmp_path, capsys):
+    assert run("grid_search", tmp_path / "search.png", short=True) >= 0.96
+    assert "cross-validated accuracy: 0.9" in capsys.readouterr().out
