@@ -1,7 +1,11 @@
 """What the README shows is what happens."""
 
 import doctest
+import inspect
+import re
 from pathlib import Path
+
+from numlstm import LSTMClassifier, LSTMRegressor
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -10,3 +14,19 @@ def test_examples_of_the_readme():
     results = doctest.testfile(str(README), module_relative=False)
     assert results.attempted > 20
     assert not results.failed
+
+
+def test_every_parameter_is_listed_with_its_default():
+    parameters = {
+        name: parameter.default
+        for estimator in (LSTMClassifier, LSTMRegressor)
+        for name, parameter in inspect.signature(estimator).parameters.items()
+    }
+    listed = dict(re.findall(r"^\| `(\w+)` \| `(.+?)` \|", README.read_text(), re.MULTILINE))
+    assert {name: value.replace("'", '"') for name, value in listed.items()} == {
+        name: repr(default).replace("'", '"') for name, default in parameters.items()
+    }
+    for estimator in (LSTMClassifier, LSTMRegressor):
+        for name in inspect.signature(estimator).parameters:
+            assert re.search(rf"\b{name}\b.* : ", estimator.__doc__), f"{name} has no docstring"
+        assert "<<" not in estimator.__doc__ + estimator.fit.__doc__ + estimator.predict.__doc__
