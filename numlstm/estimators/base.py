@@ -26,6 +26,7 @@ from ..training.optimizers import SGD, Adam, Optimizer, RMSprop
 from ..training.progress import History
 from ..training.range_test import LearningRateTest, range_test
 from ..training.schedules import Schedule
+from ..training.targets import StepTargets
 from .callbacks import CallbackSupportMixin, EpochTasks
 from .inputs import sequences_of
 from .parameters import SMALLEST, check_parameters, documented
@@ -60,6 +61,7 @@ class Session:
     Attributes
     ----------
     rng : numpy.random.Generator
+    solver : str
     steps : int
         Steps that the optimizer has taken.
     state : list of mapping of str to array
@@ -67,6 +69,7 @@ class Session:
     """
 
     rng: np.random.Generator
+    solver: str
     steps: int
     state: list[dict[str, np.ndarray]]
 
@@ -139,15 +142,8 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """Train; this estimator changes only at the end."""
         self._check_parameters()
         fitted = self._without_results()
-        sequences = sequences_of(fitted, X, lengths, self.dtype, reset=True)
-        weights = sample_weights(sample_weight, len(sequences))
         before = self._model if self.warm_start and hasattr(self, "_model") else None
-        codec = self._codec(y, X, sequences, weights)
-        network = self._network(sequences.channels, codec)
-        if before is not None:
-            codec = _same(before, codec, network)
-        weights = weights * self._class_weights(codec, y)
-        data = self._weighted(self._data(codec, y, X, sequences, weights))
+        codec, network, data = self._read(fitted, X, y, sample_weight, lengths, before=before)
         rng = _generator(self.random_state)
         validation = self._validation(fitted, codec, X_val, y_val, lengths_val)
         if validation is None and self.early_stopping:
@@ -178,27 +174,28 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         fitted = self._without_results()
         if not first:
             fitted._adopt(self)
-        sequences = sequences_of(fitted, X, lengths, self.dtype, reset=first)
-        weights = sample_weights(sample_weight, len(sequences))
-        codec = (codec or self._codec(y, X, sequences, weights)) if first else self._model.codec
-        network = self._network(sequences.channels, codec)
-        if not first:
-            _same(self._model, codec, network)
-        weights = weights * self._class_weights(codec, y)
-        data = self._weighted(self._data(codec, y, X, sequences, weights))
+        before = None if first else self._model
+        codec = codec if before is None else before.codec
+        codec, network, data = self._read(fitted, X, y, sample_weight, lengths, before=before, codec=codec)
         session = getattr(self, "_session", None)
         rng = copy.deepcopy(session.rng) if session else _generator(self.random_state)
-        parameters = network.initialise(self.init, rng) if first else self._model.parameters
+        parameters = network.initialise(self.init, rng) if before is None else before.parameters
         backend = backend_for(self.backend)
         trainer = self._trainer(network, backend, parameters, data, rng)
         optimizer = trainer.optimizer
         if session:
+            if session.solver != self.solver:
+                raise ValueError(f"solver must be {session.solver!r}, as in the last partial_fit, got {self.solver!r}")
             optimizer.steps = session.steps
             for state, named in zip(optimizer.state, session.state, strict=True):
                 state[...] = network.pack(backend, named)
-        history = train(trainer, self._schedule(trainer), self._stopper(None), epochs=1, verbose=int(self.verbose))
+        history = train(
+            trainer, self._schedule(trainer), self._stopper(None), epochs=1, verbose=int(self.verbose),
+            callbacks=[self.callback] if self.callback else [],
+        )  # fmt: skip
         fitted.__dict__.update(fitted._finish(trainer, codec) | self._record(history, None if first else self))
-        fitted._session = Session(rng, optimizer.steps, [network.unpack(backend, state) for state in optimizer.state])
+        state = [network.unpack(backend, each) for each in optimizer.state]
+        fitted._session = Session(rng, self.solver, optimizer.steps, state)
         self._adopt(fitted)
         return self
 
@@ -254,14 +251,34 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         check_real(lowest, "lowest", SMALLEST, np.inf)
         check_real(highest, "highest", lowest, np.inf)
         check_integer(steps, "steps", 2)
-        sequences = sequences_of(self._without_results(), X, lengths, self.dtype, reset=True)
-        weights = sample_weights(sample_weight, len(sequences))
-        codec = self._codec(y, X, sequences, weights)
-        weights = weights * self._class_weights(codec, y)
-        data = self._weighted(self._data(codec, y, X, sequences, weights))
-        rng, network = _generator(self.random_state), self._network(sequences.channels, codec)
+        _, network, data = self._read(self._without_results(), X, y, sample_weight, lengths)
+        rng = _generator(self.random_state)
         trainer = self._trainer(network, backend_for(self.backend), network.initialise(self.init, rng), data, rng)
         return range_test(trainer, lowest, highest, steps)
+
+    def _read(
+        self,
+        fitted: Any,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        lengths: Any,
+        *,
+        before: Fitted | None = None,
+        codec: Codec | None = None,
+    ) -> tuple[Codec, Network, Data]:
+        """Checked data, what there is to know of targets, and the network for them.
+
+        They must fit the network that there was `before`, if there is one; `fitted` takes what is known of X.
+        """
+        sequences = sequences_of(fitted, X, lengths, self.dtype, reset=not hasattr(fitted, "_model"))
+        weights = sample_weights(sample_weight, len(sequences))
+        codec = codec or self._codec(y, X, sequences, weights)
+        network = self._network(sequences.channels, codec)
+        if before is not None:
+            codec = _same(before, codec, network)
+        weights = weights * self._class_weights(codec, y)
+        return codec, network, self._weighted(self._data(codec, y, X, sequences, weights))
 
     def _check_parameters(self) -> None:
         check_parameters(self.get_params(deep=False))
@@ -285,13 +302,9 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         if not weights.any():
             raise ValueError("sample_weight and class_weight must leave a sequence with a weight above 0, got none")
         data = data if weights.all() else data.subset(np.flatnonzero(weights))
-        counts = data.sequences.lengths if self._by_step(data) else None
+        counts = data.sequences.lengths if isinstance(data.targets, StepTargets) else None
         data.targets.weights[...] /= np.average(data.targets.weights, weights=counts)
         return data
-
-    @staticmethod
-    def _by_step(data: Data) -> bool:
-        return not hasattr(data.targets, "outputs")
 
     def _validation(self, fitted: Any, codec: Codec, X: Any, y: Any, lengths: Any) -> Validation | None:
         """The validation set that `fit` was given."""
@@ -534,12 +547,12 @@ def _same(before: Fitted, codec: Codec, network: Network) -> Codec:
         old, new = before.codec.classes, codec.classes
         if before.codec.multilabel != codec.multilabel or not np.array_equal(old, new):
             raise ValueError(f"y must hold the classes of the last fit, {old.tolist()}, got {new.tolist()}")
-    for part, had, has in [
-        ("X", before.network.stack.input_size, network.stack.input_size),
-        ("y", before.network.outputs, network.outputs),
+    for part, what, had, has in [
+        ("X", "features", before.network.stack.input_size, network.stack.input_size),
+        ("y", "targets", before.network.outputs, network.outputs),
     ]:
         if had != has:
-            raise ValueError(f"{part} must be as in the last fit, with {had} features or targets, got {has}")
+            raise ValueError(f"{part} must be as in the last fit, with {had} {what}, got {has}")
     if before.network != network:
         raise ValueError(
             f"parameters of the network must be those of the last fit to go on from its weights: {before.network}, "

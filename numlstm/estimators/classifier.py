@@ -165,8 +165,13 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         ------
         TypeError, ValueError, FloatingPointError, BackendUnavailableError
             As `fit` does; and for labels that are not among `classes`, for parameters that need more than one epoch
-            (`early_stopping`, `warm_up`, a `learning_rate` that changes), and for `classes` missing in the first call.
+            (`early_stopping`, `warm_up`, a `learning_rate` that changes) or all labels (a balanced `class_weight`), and
+            for `classes` missing in the first call.
         """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight must not be 'balanced' for partial_fit, which does not see all labels at once"
+            )
         return self._partial_fit(X, y, sample_weight, lengths, self._classes_for_ever(classes, y))
 
     def predict(self, X: Any, *, lengths: Any = None) -> np.ndarray:

@@ -72,6 +72,23 @@ def test_partial_fit_refuses_what_needs_more_than_one_epoch(data, option):
         LSTMRegressor(**SMALL | option).partial_fit(data[0], np.zeros(24))
 
 
+def test_what_partial_fit_cannot_change_or_know(data):
+    X, y = data
+    model = LSTMRegressor(**SMALL).partial_fit(X, np.zeros(24))
+    before = state(model)
+    with pytest.raises(ValueError, match="solver must be 'adam', as in the last partial_fit, got 'sgd'"):
+        model.set_params(solver="sgd").partial_fit(X, np.zeros(24))
+    assert state(model.set_params(solver="adam")) == before
+    with pytest.raises(ValueError, match="class_weight must not be 'balanced' for partial_fit"):
+        LSTMClassifier(**SMALL, class_weight="balanced").partial_fit(X, y, classes=["a", "b", "c"])
+
+
+def test_partial_fit_calls_back(data):
+    seen = []
+    LSTMRegressor(**SMALL, callback=seen.append).partial_fit(data[0], np.zeros(24))
+    assert [progress.epoch for progress in seen] == [1]
+
+
 def test_warm_start_goes_on(data):
     X, y = data
     cold = LSTMClassifier(**SMALL).fit(X, y)
