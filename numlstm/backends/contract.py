@@ -146,7 +146,8 @@ class Backend(ABC):
 
     def to_device(self, array: np.ndarray, dtype: str) -> Array:
         """A resident array with the values of `array`; `array` itself where it will do as it is."""
-        array = np.asarray(array, dtype)
+        if array.dtype != dtype:
+            array = array.astype(dtype)
         return array if array.strides[-1:] in ((array.itemsize,), ()) else np.ascontiguousarray(array)
 
     def to_numpy(self, array: Array) -> np.ndarray:

@@ -135,7 +135,8 @@ def rows_of(array: np.ndarray | None) -> Rows:
     """An array as kernels take it."""
     if array is None:
         return ABSENT
-    return Rows(address_of(array), *array.strides[:-1])
+    strides = array.strides
+    return Rows(address_of(array), strides[0], strides[1] if len(strides) > 2 else 0)
 
 
 ABSENT = Rows(0)

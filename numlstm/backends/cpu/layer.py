@@ -13,7 +13,7 @@ import numpy as np
 
 from ..contract import States
 from . import threads
-from .arguments import Chunk, Gradients, Panels, Records, Rows, Shape, Transposed, address_of, aligned, rows_of
+from .arguments import ABSENT, Chunk, Gradients, Panels, Records, Rows, Shape, Transposed, address_of, aligned, rows_of
 from .backward import backward
 from .forward import forward
 from .gradients import Outer, OuterSums
@@ -318,7 +318,7 @@ def _longest_first(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _each(arrays: Any) -> tuple[Rows, ...]:
-    return tuple(map(rows_of, arrays))
+    return tuple([ABSENT if array is None else rows_of(array) for array in arrays])
 
 
 def _states(weights: LayerWeights, rows: int) -> tuple[tuple[np.ndarray, ...], tuple[Rows, ...]]:
