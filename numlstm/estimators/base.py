@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from ..backends.contract import Array, Backend
-from ..backends.dispatch import backend_for
+from ..backends.dispatch import backend_for, check_name
 from ..layers import LSTM
 from ..layers.sequences import as_numbers, check_integer, check_real
 from ..layers.stack import Stack
@@ -108,6 +108,7 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     random_state: Any
     backend: str | None
     dtype: str
+    _columns: int | None  # T, if X was (n, T) in fit
     _model: Fitted
     _prepared: dict[str, Model]  # the model on each backend that it has predicted on
     _session: Session
@@ -151,15 +152,17 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         backend = backend_for(self.backend)
         parameters = network.initialise(self.init, rng) if before is None else before.parameters
         trainer = self._trainer(network, backend, parameters, data, rng)
-        finish = partial(fitted._finish, trainer, codec)
+        history = History()
+        results = partial(fitted._results, trainer, codec, history, self if before is not None else None)
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
-        tasks = EpochTasks(self, self.max_iter, X, y, metadata, finish)
-        history = train(
+        shown = X if lengths is None else [x[:length] for x, length in zip(X, lengths, strict=True)]
+        tasks = EpochTasks(self, self.max_iter, shown, y, metadata, results)
+        train(
             trainer, self._schedule(trainer), self._stopper(validation), epochs=self.max_iter, validation=validation,
-            verbose=int(self.verbose), before_epoch=[tasks.begin],
-            callbacks=[tasks.end, *([self.callback] if self.callback else [])],
+            history=history, verbose=int(self.verbose), before_epoch=[tasks.begin],
+            callbacks=[tasks.end, *self._own_callbacks()],
         )  # fmt: skip
-        fitted.__dict__.update(finish() | self._record(history, self if before is not None else None))
+        fitted.__dict__.update(results())
         tasks.end_of_fit()
         self._adopt(fitted)
         return self
@@ -191,9 +194,9 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                 state[...] = network.pack(backend, named)
         history = train(
             trainer, self._schedule(trainer), self._stopper(None), epochs=1, verbose=int(self.verbose),
-            callbacks=[self.callback] if self.callback else [],
+            callbacks=self._own_callbacks(),
         )  # fmt: skip
-        fitted.__dict__.update(fitted._finish(trainer, codec) | self._record(history, None if first else self))
+        fitted.__dict__.update(fitted._results(trainer, codec, history, None if first else self))
         state = [network.unpack(backend, each) for each in optimizer.state]
         fitted._session = Session(rng, self.solver, optimizer.steps, state)
         self._adopt(fitted)
@@ -252,7 +255,7 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         check_real(highest, "highest", lowest, np.inf)
         check_integer(steps, "steps", 2)
         _, network, data = self._read(self._without_results(), X, y, sample_weight, lengths)
-        rng = _generator(self.random_state)
+        rng = _generator(copy.deepcopy(self.random_state))
         trainer = self._trainer(network, backend_for(self.backend), network.initialise(self.init, rng), data, rng)
         return range_test(trainer, lowest, highest, steps)
 
@@ -279,6 +282,9 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             codec = _same(before, codec, network)
         weights = weights * self._class_weights(codec, y)
         return codec, network, self._weighted(self._data(codec, y, X, sequences, weights))
+
+    def _own_callbacks(self) -> list[Any]:
+        return [] if self.callback is None else [self.callback]
 
     def _check_parameters(self) -> None:
         check_parameters(self.get_params(deep=False))
@@ -311,7 +317,10 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         if X is None and y is None and lengths is None:
             return None
         if X is None or y is None:
-            raise ValueError("X_val and y_val must be given together, got one of them")
+            given = [
+                name for name, value in (("X_val", X), ("y_val", y), ("lengths_val", lengths)) if value is not None
+            ]
+            raise ValueError(f"X_val and y_val must be given together, got only {' and '.join(given)}")
         sequences = sequences_of(fitted, X, lengths, self.dtype, reset=False, name="X_val")
         return Validation(self._data(codec, y, X, sequences, np.ones(len(sequences)), "y_val"), codec.score)
 
@@ -341,15 +350,16 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     ) -> Trainer:
         flat = network.pack(backend, parameters)
         return Trainer(
-            Model(network, backend, flat, training=True), self._optimizer(network, backend, flat), data,
-            batch_size=self.batch_size, accumulation=self.gradient_accumulation_steps, rng=rng,
+            Model(network, backend, flat, training=True), self._optimizer(network, backend, flat, len(data)), data,
+            batch_size=int(self.batch_size), accumulation=int(self.gradient_accumulation_steps), rng=rng,
         )  # fmt: skip
 
-    def _optimizer(self, network: Network, backend: Backend, flat: Array) -> Optimizer:
-        """The optimizer that the parameters describe."""
+    def _optimizer(self, network: Network, backend: Backend, flat: Array, count: int) -> Optimizer:
+        """The optimizer that the parameters describe, for `count` sequences."""
         decay, decoupled = None, self.solver == "adamw"
         if self.alpha:
-            strength = self.alpha / (1 if decoupled else self.batch_size * self.gradient_accumulation_steps)
+            of_a_step = min(count, int(self.batch_size) * int(self.gradient_accumulation_steps))
+            strength = self.alpha / (1 if decoupled else of_a_step)
             strengths = {
                 name: np.full(shape, strength if name.startswith("weight") else 0.0, self.dtype)
                 for name, shape in network.shapes.items()
@@ -376,6 +386,13 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
     # Results ----------------------------------------------------------------------------------------------
 
+    def _results(
+        self, trainer: Trainer, codec: Codec, history: History, before: SequenceEstimator | None
+    ) -> dict[str, Any]:
+        """All attributes that training makes; `before` is an estimator that it went on from."""
+        known = {name: value for name, value in vars(self).items() if _is_result(name)}
+        return known | self._finish(trainer, codec) | self._record(history, before)
+
     def _finish(self, trainer: Trainer, codec: Codec) -> dict[str, Any]:
         """The attributes that a trained network makes."""
         model = trainer.model
@@ -386,10 +403,8 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             "_model": Fitted(network, parameters, codec),
             "_prepared": {},
             "layers_": [layer],
-            "coef_": parameters["weight" + HEAD],
-            "intercept_": parameters["bias" + HEAD],
-            "n_channels_": self.n_channels_,
-            "n_features_in_": self.n_features_in_,
+            "coef_": _read_only(parameters["weight" + HEAD]),
+            "intercept_": _read_only(parameters["bias" + HEAD]),
             "backend_": backend.name,
         } | self._describe(codec)
 
@@ -461,6 +476,8 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """A model that predicts, and checked sequences."""
         if not hasattr(self, "_model"):
             check_is_fitted(self)
+        if self.backend is not None:
+            check_name(self.backend)
         sequences = sequences_of(self, X, lengths, self._model.network.stack.dtype, reset=False)
         return self._model_on(backend_for(self.backend)), sequences
 
@@ -472,7 +489,7 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             self._prepared[backend.name] = Model(network, backend, flat, training=False)
         return self._prepared[backend.name]
 
-    @available_if(lambda self: self.pooling == "attention")
+    @available_if(lambda self: (self._model.network if hasattr(self, "_model") else self).pooling == "attention")
     @documented
     def attention_weights(self, X: Any, *, lengths: Any = None) -> list[np.ndarray]:
         """What part each step has in a prediction; with ``pooling="attention"``.
@@ -532,7 +549,7 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
 
 def _is_result(name: str) -> bool:
-    return (name.endswith("_") and not name.startswith("_")) or name in ("_model", "_prepared", "_session")
+    return (name.endswith("_") and not name.startswith("_")) or name in ("_columns", "_model", "_prepared", "_session")
 
 
 def _same(before: Fitted, codec: Codec, network: Network) -> Codec:
@@ -558,6 +575,8 @@ def _same(before: Fitted, codec: Codec, network: Network) -> Codec:
             f"parameters of the network must be those of the last fit to go on from its weights: {before.network}, "
             f"got {network}"
         )
+    if isinstance(before.codec, Numbers) and isinstance(codec, Numbers):
+        return replace(before.codec, form=codec.form)
     return before.codec
 
 
@@ -574,7 +593,14 @@ def sample_weights(sample_weight: Any, count: int) -> np.ndarray:
         raise ValueError(f"sample_weight must be finite and not negative, got {wrong}")
     if not weights.any():
         raise ValueError("sample_weight must have a weight above 0, got only zeros")
-    return weights
+    return weights / weights.max()
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    """A copy that cannot be taken for the weights that predictions are made with."""
+    array = array.copy()
+    array.flags.writeable = False
+    return array
 
 
 def _generator(random_state: Any) -> np.random.Generator:

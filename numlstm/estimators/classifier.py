@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d
 
 from ..training.batches import Sequences
 from ..training.loop import Data
 from ..training.progress import Progress
 from ..training.targets import Targets
-from .base import Codec, SequenceEstimator
+from .base import Codec, SequenceEstimator, sample_weights
 from .callbacks import with_callbacks
 from .parameters import documented
 from .targets import Classes, checked_labels
@@ -161,6 +162,10 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         -------
         self
 
+        Notes
+        -----
+        `callback` is called; those of `set_callbacks` are for `fit` alone.
+
         Raises
         ------
         TypeError, ValueError, FloatingPointError, BackendUnavailableError
@@ -168,7 +173,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
             (`early_stopping`, `warm_up`, a `learning_rate` that changes) or all labels (a balanced `class_weight`), and
             for `classes` missing in the first call.
         """
-        if self.class_weight == "balanced":
+        if isinstance(self.class_weight, str):
             raise ValueError(
                 "class_weight must not be 'balanced' for partial_fit, which does not see all labels at once"
             )
@@ -278,7 +283,9 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         """
         from sklearn.metrics import accuracy_score
 
-        return float(accuracy_score(y, self.predict(X, lengths=lengths), sample_weight=sample_weight))
+        predicted = self.predict(X, lengths=lengths)
+        weights = None if sample_weight is None else sample_weights(sample_weight, len(predicted))
+        return float(accuracy_score(y, predicted, sample_weight=weights))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -307,7 +314,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
             if known is None:
                 raise ValueError("classes must be passed in the first call of partial_fit, got None")
             return None
-        told = np.unique(np.asarray(classes))
+        told = _sorted_classes(classes)
         if known is not None and not np.array_equal(told, known.classes):
             raise ValueError(f"classes must be those of the first call, {known.classes.tolist()}, got {told.tolist()}")
         if len(told) < 2:
@@ -328,7 +335,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
             return 1.0
         assert isinstance(codec, Classes)
         labels, _ = checked_labels(y, None, len(y))
-        return compute_sample_weight(self.class_weight, labels)
+        return codec.weigh(self.class_weight, labels)
 
     def _strata(self, data: Data) -> np.ndarray | None:
         assert isinstance(data.targets, Targets)
@@ -337,3 +344,22 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
     @staticmethod
     def _say(codec: Classes, scores: np.ndarray) -> np.ndarray:
         return codec.probabilities(scores)
+
+
+def _sorted_classes(classes: Any) -> np.ndarray:
+    """The classes that `partial_fit` was told of.
+
+    Raises
+    ------
+    ValueError
+        If they are no labels in one row.
+    """
+    told = np.asarray(classes)
+    try:
+        labels = np.unique(column_or_1d(told))
+        check_classification_targets(labels)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"classes must be an array of labels, got {classes!r}") from error
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        raise ValueError(f"classes must be an array of labels, got NaN in {classes!r}")
+    return labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -29,11 +30,12 @@ def sequences_of(
     TypeError, ValueError
         If X holds no finite real numbers in one of the forms, or other features than in `fit`.
     """
-    X = array_or_list(X)
+    X = array_or_list(X, name)
     if is_list_of_sequences(X, name):
         if lengths is not None:
-            raise ValueError(f"lengths must be None when {name} is a list: its sequences have lengths of their own")
-        arrays = [_finite_sequence(sequence, f"{name}[{i}]") for i, sequence in enumerate(X)]
+            parameter = "lengths" + name.removeprefix("X")
+            raise ValueError(f"{parameter} must be None when {name} is a list: its sequences have lengths of their own")
+        arrays = [_finite_sequence(sequence, f"{name}[{i}]", dtype) for i, sequence in enumerate(X)]
         _check_channels(arrays, name)
         sequences, columns = Sequences.from_list(arrays, dtype), None
     else:
@@ -43,6 +45,7 @@ def sequences_of(
     channels = sequences.channels
     if reset:
         estimator.n_channels_, estimator.n_features_in_ = channels, columns or channels
+        estimator._columns = columns
     elif channels != estimator.n_channels_:
         fitted = type(estimator).__name__
         raise ValueError(
@@ -51,9 +54,21 @@ def sequences_of(
     return sequences
 
 
-def array_or_list(X: Any) -> Any:
-    """X as it is, or as an array where it only can be made one."""
-    return X if hasattr(X, "ndim") or isinstance(X, list | tuple) else np.asarray(X)
+def array_or_list(X: Any, name: str = "X") -> Any:
+    """X as it is, or as an array or list where it only can be made one.
+
+    Raises
+    ------
+    TypeError
+        If it is neither, nor can be.
+    """
+    if isinstance(X, list | tuple) or issparse(X) or is_frame(X):
+        return X
+    X = X if hasattr(X, "ndim") and hasattr(X, "dtype") else np.asarray(X)
+    if X.ndim == 0 or getattr(X.dtype, "kind", "O") in "mM":
+        got = f"dtype {X.dtype}" if X.ndim else type(X[()] if isinstance(X, np.ndarray) else X).__name__
+        raise TypeError(f"{name} must hold numbers, in shape {FORMS}, got {got}")
+    return list(X) if X.ndim == 1 and len(X) and any(np.ndim(each) for each in X) else X
 
 
 def _padded(estimator: BaseEstimator, X: Any, dtype: str, reset: bool, name: str) -> np.ndarray:
@@ -62,9 +77,12 @@ def _padded(estimator: BaseEstimator, X: Any, dtype: str, reset: bool, name: str
         return x
     if issparse(X):
         raise TypeError(f"{name} must be dense, got a sparse matrix: pass {name}.toarray()")
-    if np.ndim(X) == 2:
-        if name == "X":
+    if np.ndim(X) == 2 and (reset or estimator._columns is not None):
+        try:
             return validate_data(estimator, X, reset=reset, dtype=dtype)[:, :, None]
+        except ValueError as error:
+            raise ValueError(re.sub(r"^X\b", name, str(error))) from error
+    if np.ndim(X) == 2:  # fitted with sequences of any length
         return check_array(X, dtype=dtype, input_name=name, estimator=estimator)[:, :, None]
     x = check_array(X, allow_nd=True, dtype=dtype, input_name=name, estimator=estimator)
     if x.ndim != 3 or 0 in x.shape:
@@ -76,8 +94,7 @@ def _quickly_checked(estimator: BaseEstimator, X: Any, dtype: str) -> np.ndarray
     """X as (n, T, C), if it is an array as in `fit`: a prediction need not wait for scikit-learn's longer look."""
     if type(X) is not np.ndarray or X.dtype.kind != "f" or X.ndim not in (2, 3) or not X.size:
         return None
-    named = hasattr(estimator, "feature_names_in_")
-    if X.ndim == 2 and (named or X.shape[1] != estimator.n_features_in_ or estimator.n_channels_ != 1):
+    if X.ndim == 2 and (hasattr(estimator, "feature_names_in_") or estimator._columns not in (None, X.shape[1])):
         return None
     with np.errstate(over="ignore"):
         x = X.astype(dtype, copy=False)
@@ -90,13 +107,12 @@ def _lengths(lengths: Any, x: np.ndarray, name: str) -> np.ndarray | None:
     try:
         return check_lengths(lengths, *x.shape[:2])
     except (TypeError, ValueError) as error:
-        raise type(error)(str(error).replace("steps of x", f"steps of {name}")) from None
+        message = str(error).replace("steps of x", f"steps of {name}")
+        raise type(error)(re.sub(r"^lengths\b", "lengths" + name.removeprefix("X"), message)) from None
 
 
 def is_list_of_sequences(X: Any, name: str) -> bool:
-    """Whether X holds one array for each sequence; rows of equal length make one array of a single channel."""
-    if isinstance(X, np.ndarray):
-        return X.dtype == object and X.ndim == 1 and len(X) > 0 and all(np.ndim(each) for each in X)
+    """Whether X holds one array for each sequence; lists of numbers, of equal length, are rows of one array."""
     if not isinstance(X, list | tuple) or not len(X):
         return False
     for i, sequence in enumerate(X):
@@ -107,11 +123,18 @@ def is_list_of_sequences(X: Any, name: str) -> bool:
                 f"{kind.__name__}: pass {name}[{i}].to_numpy()"
             )
     try:
-        shapes = {np.shape(sequence) for sequence in X}
+        shapes = [np.shape(sequence) for sequence in X]
     except ValueError as error:
         raise ValueError(f"{name} must be a list of (T_i, C) arrays; one of its sequences is ragged itself") from error
-    dimensions = {len(shape) for shape in shapes}
-    return dimensions == {2} or (dimensions == {1} and len(shapes) > 1)
+    for i, shape in enumerate(shapes):
+        if len(shape) != len(shapes[0]):
+            raise ValueError(
+                f"{name}[{i}] must have as many axes as {name}[0], {len(shapes[0])}, got {len(shape)}: "
+                "all (T_i, C), or all (T_i,)"
+            )
+    if len(shapes[0]) == 1:
+        return len(set(shapes)) > 1 or hasattr(X[0], "ndim")
+    return len(shapes[0]) == 2
 
 
 def is_frame(X: Any) -> bool:
@@ -120,16 +143,18 @@ def is_frame(X: Any) -> bool:
     return isinstance(X, tuple(table for table in tables if table))
 
 
-def _finite_sequence(sequence: Any, name: str) -> np.ndarray:
-    """A (T_i, C) array; (T_i,) is one channel."""
+def _finite_sequence(sequence: Any, name: str, dtype: str) -> np.ndarray:
+    """A (T_i, C) array in `dtype`; (T_i,) is one channel."""
     array = as_numbers(sequence, name)
     array = array[:, None] if array.ndim == 1 else array
     if array.ndim != 2 or not array.size:
         raise ValueError(
             f"{name} must have shape (steps, features) with at least one step and one feature, got {np.shape(sequence)}"
         )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite, but contains NaN or infinity")
+    with np.errstate(over="ignore"):
+        array = array.astype(dtype, copy=False)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, but contains NaN, infinity or a number too large for {dtype}")
     return array
 
 

@@ -7,6 +7,9 @@ import numbers
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from sklearn.utils import check_random_state
+
 from ..backends.dispatch import check_name
 from ..layers.initial import INITIALISERS
 from ..layers.sequences import check_flag, check_integer, check_option, check_real
@@ -164,8 +167,18 @@ def _callable(value: Any, name: str) -> None:
 
 
 def _verbosity(value: Any, name: str) -> None:
-    if not isinstance(value, numbers.Integral | bool) or value < 0:
+    if not isinstance(value, numbers.Integral | bool | np.bool_):
         raise TypeError(f"{name} must be True, False or an integer of at least 0, got {value!r}")
+    if value < 0:
+        raise ValueError(f"{name} must be at least 0, got {value}")
+
+
+def _seed(value: Any, name: str) -> None:
+    try:
+        check_random_state(value)
+    except (TypeError, ValueError) as error:
+        expected = "an integer from 0 to 2**32 - 1, a numpy.random.RandomState or None"
+        raise ValueError(f"{name} must be {expected}, got {value!r}") from error
 
 
 CHECKS: dict[str, Callable[[Any, str], Any]] = {
@@ -197,6 +210,7 @@ CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "warm_start": check_flag,
     "callback": _or_none(_callable),
     "verbose": _verbosity,
+    "random_state": _seed,
     "backend": _or_none(lambda value, name: check_name(value)),
     "dtype": _option("float32", "float64"),
     # Of some estimators only:

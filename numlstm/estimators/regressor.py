@@ -14,7 +14,7 @@ from ..training.loop import Data
 from ..training.progress import Progress
 from .base import Codec, SequenceEstimator, sample_weights
 from .callbacks import with_callbacks
-from .inputs import is_list_of_sequences
+from .inputs import array_or_list
 from .parameters import documented
 from .targets import Numbers, checked_numbers, r_squared, scaling
 
@@ -175,6 +175,10 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         -------
         self
 
+        Notes
+        -----
+        `callback` is called; those of `set_callbacks` are for `fit` alone.
+
         Raises
         ------
         TypeError, ValueError, FloatingPointError, BackendUnavailableError
@@ -208,7 +212,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         values = numbers.decode(scores)
         if not numbers.by_step:
             return values[:, 0] if numbers.form == "one" else values
-        if is_list_of_sequences(X, "X"):
+        if isinstance(array_or_list(X), list | tuple):
             own = values[:, 0] if numbers.form == "list of one" else values
             return np.split(own, np.cumsum(sequences.lengths)[:-1])
         rows, steps = np.shape(X)[:2]
@@ -258,13 +262,17 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         wanted = checked_numbers(y, X, sequences)
         kind = {"squared_error": "squared", "absolute_error": "absolute"}.get(self.loss, self.loss)
         parameter = {"huber": self.delta, "pinball": self.quantile}.get(self.loss, 0.0)
-        return Numbers(wanted.form, *scaling(wanted, weights, self.scale_targets), LossSpec(kind, parameter))
+        return Numbers(
+            wanted.form, *scaling(wanted, weights, self.scale_targets), LossSpec(kind, parameter), self.scale_targets
+        )
 
     def _data(self, codec: Codec, y: Any, X: Any, sequences: Sequences, weights: np.ndarray, name: str = "y") -> Data:
         assert isinstance(codec, Numbers)
+        if codec.scaled != self.scale_targets:
+            raise ValueError(f"scale_targets must be {codec.scaled}, as in the last fit, got {self.scale_targets}")
         wanted = checked_numbers(y, X, sequences, name)
         _check_form(codec, wanted.form, wanted.values.shape[1], name)
-        return Data(sequences, wanted.encoded(codec, weights, self.dtype))
+        return Data(sequences, wanted.encoded(codec, weights, self.dtype, name))
 
     def _describe(self, codec: Codec) -> dict[str, Any]:
         assert isinstance(codec, Numbers)

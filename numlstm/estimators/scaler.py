@@ -73,6 +73,27 @@ class SequenceScaler(TransformerMixin, BaseEstimator):
         self.__dict__.update(vars(other))
         return self
 
+    def fit_transform(self, X: Any, y: Any = None, *, lengths: Any = None) -> Any:
+        """Find each channel's mean and standard deviation, and scale.
+
+        Parameters
+        ----------
+        <<SEQUENCES>>
+        y : ignored
+            For pipelines.
+
+        Returns
+        -------
+        array or list of array
+            As from `transform`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `fit` does.
+        """
+        return self.fit(X, lengths=lengths).transform(X, lengths=lengths)
+
     def transform(self, X: Any, *, lengths: Any = None) -> Any:
         """Scaled sequences, in the form of X.
 

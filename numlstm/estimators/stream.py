@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..layers.sequences import as_numbers
 from ..layers.stream import Stream
 from ..training.network import HEAD, POOL
 
@@ -84,9 +85,10 @@ class PredictionStream:
         ValueError, TypeError
             If `x_t` has another shape, or is not numeric or not finite; the stream is as before then.
         """
-        x = np.asarray(x_t)
-        if x.dtype.kind == "f" and not np.isfinite(x).all():
-            raise ValueError("x_t must be finite, but contains NaN or infinity")
+        with np.errstate(over="ignore"):
+            x = as_numbers(x_t, "x_t", self._weight.dtype.name)
+        if not np.isfinite(x).all():
+            raise ValueError(f"x_t must be finite, but contains NaN, infinity or a number too large for {x.dtype}")
         h = self._stream.step(x)
         said = self._say(self._pool(np.atleast_2d(h)) @ self._weight + self._bias)
         return said if h.ndim == 2 else said[0]

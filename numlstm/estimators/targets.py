@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy.special import expit, log_expit, log_softmax
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_array, column_or_1d
 
@@ -81,6 +82,37 @@ class Classes:
             raise ValueError(f"{name} must hold labels among classes {self.classes.tolist()}, got {unknown}")
         return np.searchsorted(self.classes, labels).astype(np.int64)
 
+    def weigh(self, class_weight: Any, y: Any) -> np.ndarray:
+        """The weight that `class_weight` gives to each of some checked labels.
+
+        Raises
+        ------
+        ValueError
+            If it is of the wrong kind, names a class that there is not, or holds what is no weight.
+        """
+        balanced = isinstance(class_weight, str) and class_weight == "balanced"
+        if self.multilabel:
+            if not balanced and not isinstance(class_weight, list):
+                raise ValueError(
+                    f"class_weight must be 'balanced' or a list with a dict for each label, got {class_weight!r}"
+                )
+            weights = compute_sample_weight(class_weight, y)
+        elif balanced:
+            weights = compute_sample_weight(class_weight, y)
+        elif isinstance(class_weight, dict):
+            unknown = [label for label in class_weight if label not in self.classes.tolist()]
+            if unknown:
+                raise ValueError(f"class_weight must name classes among {self.classes.tolist()}, got {unknown}")
+            each = as_numbers(
+                [class_weight.get(label, 1.0) for label in self.classes.tolist()], "class_weight", "float64"
+            )
+            weights = each[self.encode(y, None, len(y))]
+        else:
+            raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {class_weight!r}")
+        if not np.isfinite(weights).all() or (weights < 0).any():
+            raise ValueError(f"class_weight must hold finite weights of at least 0, got {class_weight!r}")
+        return weights
+
     def decode(self, scores: np.ndarray) -> np.ndarray:
         """Labels that belong to scores."""
         return (scores > 0).astype(np.int64) if self.multilabel else self.classes[scores.argmax(axis=1)]
@@ -114,6 +146,8 @@ def checked_labels(y: Any, X: Any, count: int, name: str = "y") -> tuple[np.ndar
     if type_of_target(y, input_name=name) == "multilabel-indicator":
         labels = check_array(y, dtype=np.float64, input_name=name)
         _check_count(labels, X, count, name)
+        if not np.isin(labels, (0, 1)).all():
+            raise ValueError(f"{name} must hold 0 and 1 where it has a column for each label, got {np.unique(labels)}")
         return labels, True
     labels = column_or_1d(y, warn=True)
     _check_count(labels, X, count, name)
@@ -137,7 +171,8 @@ def _check_count(y: Any, X: Any, count: int, name: str) -> None:
                 "; each row of a DataFrame is a sequence of one channel: where the rows are steps, pass "
                 "[part.to_numpy() for _, part in frame.groupby('sequence')], a list of (steps, channels) arrays"
             )
-        raise ValueError(f"{name} must have {count} entries, one for each sequence of X, got {len(y)}{hint}")
+        of = name.replace("y", "X")
+        raise ValueError(f"{name} must have {count} entries, one for each sequence of {of}, got {len(y)}{hint}")
 
 
 # Numbers --------------------------------------------------------------------------------------------------
@@ -154,12 +189,15 @@ class Numbers:
     mean, scale : array, shape (K,)
         What is taken from targets, and what they are then divided by.
     loss : LossSpec
+    scaled : bool
+        Whether `mean` and `scale` come from targets.
     """
 
     form: str
     mean: np.ndarray
     scale: np.ndarray
     loss: LossSpec
+    scaled: bool
 
     @property
     def by_step(self) -> bool:
@@ -171,7 +209,7 @@ class Numbers:
         """Scores of a sequence, or of a step."""
         return len(self.mean)
 
-    def encode(self, values: np.ndarray, dtype: str) -> np.ndarray:
+    def encode(self, values: np.ndarray, dtype: str, name: str) -> np.ndarray:
         """Targets (m, K) as the network is to say them.
 
         Raises
@@ -183,7 +221,7 @@ class Numbers:
             encoded = ((values - self.mean) / self.scale).astype(dtype)
         if not np.isfinite(encoded).all():
             raise ValueError(
-                f"y must be in the range of {dtype} when scaled, got numbers of up to {np.abs(values).max()}"
+                f"{name} must be in the range of {dtype} when scaled, got numbers of up to {np.abs(values).max()}"
             )
         return encoded
 
@@ -214,9 +252,9 @@ class Wanted:
     starts: np.ndarray | None = None
     lengths: np.ndarray | None = None
 
-    def encoded(self, numbers: Numbers, weights: np.ndarray, dtype: str) -> Targets | StepTargets:
+    def encoded(self, numbers: Numbers, weights: np.ndarray, dtype: str, name: str) -> Targets | StepTargets:
         """As training takes them."""
-        values = numbers.encode(self.values, dtype)
+        values = numbers.encode(self.values, dtype, name)
         if self.starts is None or self.lengths is None:
             return Targets(values, weights)
         return StepTargets(Sequences(values, self.starts, self.lengths), weights)
@@ -241,9 +279,13 @@ def checked_numbers(y: Any, X: Any, sequences: Sequences, name: str = "y") -> Wa
         If they are no finite real numbers in one of the forms, or not one for each sequence or step.
     """
     y = not_none(y, name)
+    if getattr(y, "ndim", 0) == 1 and getattr(getattr(y, "dtype", None), "kind", "") == "O":
+        y = list(y)
     if _is_by_step(y, sequences):
         return _numbers_in_list(y, X, sequences, name)
     y = y if hasattr(y, "ndim") else np.asarray(y)
+    if getattr(y.dtype, "kind", "f") in "mM":
+        raise TypeError(f"{name} must hold real numbers, got dtype {y.dtype}")
     if y.ndim < 3:
         values = check_array(y, dtype=np.float64, ensure_2d=False, input_name=name)
     else:
@@ -253,8 +295,8 @@ def checked_numbers(y: Any, X: Any, sequences: Sequences, name: str = "y") -> Wa
         return Wanted("one", values[:, None])
     if values.ndim == 2:
         return Wanted("several", values)
-    steps = int(sequences.lengths.max())
-    if values.ndim != 3 or values.shape[1] < steps or not values.shape[2]:
+    steps = int(sequences.lengths.max()) if isinstance(X, list | tuple) else np.shape(X)[1]
+    if values.ndim != 3 or values.shape[1] != steps or not values.shape[2]:
         raise ValueError(
             f"{name} must have shape (n,), (n, targets) or (n, T, targets) with T = {steps} steps as X, "
             f"got {values.shape}"
@@ -271,11 +313,18 @@ def _is_by_step(y: Any, sequences: Sequences) -> bool:
     """Whether y is a list with an array for each sequence that holds a target for each step."""
     if not isinstance(y, list | tuple) or not len(y):
         return False
-    dimensions = {np.ndim(each) for each in y}
+    if any(is_frame(each) for each in y):
+        raise TypeError("y must hold arrays, got a list with a DataFrame: pass its to_numpy()")
+    try:
+        dimensions = {np.ndim(each) for each in y}
+    except ValueError as error:
+        raise ValueError("y must be a list of (T_i,) or (T_i, K) arrays; one of them is ragged itself") from error
+    if dimensions == {1, 2}:
+        raise ValueError("y must be a list of arrays that are all (T_i,) or all (T_i, K), got some of both")
     if dimensions != {1}:
         return dimensions == {2}
     counts = [len(each) for each in y]
-    return len(set(counts)) > 1 or (isinstance(y[0], np.ndarray) and counts == sequences.lengths.tolist())
+    return len(set(counts)) > 1 or (hasattr(y[0], "ndim") and counts == sequences.lengths.tolist())
 
 
 def _numbers_in_list(y: Any, X: Any, sequences: Sequences, name: str) -> Wanted:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..layers.sequences import as_numbers, check_integer, pad
+from ..layers.sequences import as_numbers, check_integer, check_real, pad
 
 
 def pad_sequences(sequences: Any, value: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -49,8 +49,7 @@ def pad_sequences(sequences: Any, value: float = 0.0) -> tuple[np.ndarray, np.nd
     flat = bool(arrays) and all(array.ndim == 1 for array in arrays)
     dtype = "float32" if arrays and all(array.dtype == np.float32 for array in arrays) else "float64"
     padded, lengths = pad([array[:, None] for array in arrays] if flat else arrays, dtype, "sequences")
-    if value:
-        padded[np.arange(padded.shape[1]) >= lengths[:, None]] = as_numbers(value, "value")
+    padded[np.arange(padded.shape[1]) >= lengths[:, None]] = check_real(value, "value", -np.inf, np.inf)
     return (padded[:, :, 0] if flat else padded), lengths
 
 
@@ -95,8 +94,8 @@ def sliding_windows(series: Any, steps: int, horizon: int = 1, stride: int = 1) 
     values = as_numbers(series, "series")
     if values.ndim not in (1, 2) or 0 in values.shape[1:]:
         raise ValueError(f"series must have shape (M,) or (M, C), got {values.shape}")
-    for name, number in (("steps", steps), ("horizon", horizon), ("stride", stride)):
-        check_integer(number, name, 1)
+    steps, horizon = check_integer(steps, "steps", 1), check_integer(horizon, "horizon", 1)
+    stride = check_integer(stride, "stride", 1)
     if len(values) < steps + horizon:
         raise ValueError(f"series must have at least steps + horizon = {steps + horizon} steps, got {len(values)}")
     columns = values[:, None] if values.ndim == 1 else values

@@ -74,9 +74,9 @@ class Trainer:
         rng: np.random.Generator,
     ) -> None:
         self.model, self.optimizer, self.data, self.rng = model, optimizer, data, rng
-        self.batch_size, self.accumulation = batch_size, accumulation
+        self.batch_size, self.accumulation = min(batch_size, len(data)), accumulation
         sequences = data.sequences
-        longest = batch_size * int(sequences.lengths.max())
+        longest = self.batch_size * int(sequences.lengths.max())
         self.room = np.empty(longest * sequences.channels, sequences.values.dtype)  # new memory is slow at first touch
 
     @property
@@ -180,6 +180,7 @@ def train(
     *,
     epochs: int,
     validation: Validation | None = None,
+    history: History | None = None,
     verbose: int = 0,
     before_epoch: Sequence[Callable[[], Any]] = (),
     callbacks: Sequence[Callable[[Progress], Any]] = (),
@@ -194,6 +195,8 @@ def train(
         The most epochs.
     validation : Validation, optional
         Looked at after each epoch; its loss is watched instead of the training loss.
+    history : History, optional
+        What to write to and return; a new one by default.
     verbose : int
         As in `progress_bar`.
     before_epoch : sequence of callable
@@ -211,7 +214,7 @@ def train(
     FloatingPointError
         If the loss or the parameters are no longer finite.
     """
-    history, began = History(), time.perf_counter()
+    history, began = history or History(), time.perf_counter()
     with progress_bar(verbose, epochs, len(trainer.data)) as bar:
         try:
             for _ in range(epochs):

@@ -150,11 +150,18 @@ def test_a_failure_leaves_the_model_as_it_was(data, method, change, wrong, error
     [
         ({"X_val": [np.zeros((2, 3))], "y_val": ["a"]}, "X_val has 3 features at each step"),
         ({"X_val": [np.zeros((2, 2))], "y_val": ["z"]}, r"y_val must hold labels among classes .*, got \['z'\]"),
-        ({"X_val": [np.zeros((2, 2))], "y_val": ["a", "b"]}, "y_val must have 1 entries"),
-        ({"X_val": [np.zeros((2, 2))]}, "X_val and y_val must be given together"),
-        ({"y_val": ["a"]}, "X_val and y_val must be given together"),
+        (
+            {"X_val": [np.zeros((2, 2))], "y_val": ["a", "b"]},
+            "y_val must have 1 entries, one for each sequence of X_val, got 2",
+        ),
+        ({"X_val": [np.zeros((2, 2))]}, "X_val and y_val must be given together, got only X_val"),
+        ({"y_val": ["a"]}, "X_val and y_val must be given together, got only y_val"),
+        ({"lengths_val": [1]}, "X_val and y_val must be given together, got only lengths_val"),
         ({"X_val": np.full((1, 2, 2), np.nan), "y_val": ["a"]}, "NaN"),
-        ({"X_val": np.zeros((1, 2, 2)), "y_val": ["a"], "lengths_val": [3]}, r"lengths must be in 1..2"),
+        (
+            {"X_val": np.zeros((1, 2, 2)), "y_val": ["a"], "lengths_val": [3]},
+            r"lengths_val must be in 1..2, the steps of X_val, got 3",
+        ),
     ],
 )
 def test_wrong_validation_sets_are_named(data, arguments, message):
