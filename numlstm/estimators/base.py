@@ -1,87 +1,44 @@
-"""What all estimators share: from X and y to a trained network, and from there to scores."""
+"""What all estimators share: from X and y to a trained network."""
 
 from __future__ import annotations
 
 import copy
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from abc import abstractmethod
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
 from ..backends.contract import Array, Backend
-from ..backends.dispatch import backend_for, check_name
-from ..layers import LSTM
-from ..layers.sequences import as_numbers, check_integer, check_real
+from ..backends.dispatch import backend_for
+from ..layers.sequences import check_integer, check_real
 from ..layers.stack import Stack
 from ..training.batches import Sequences
-from ..training.loop import Data, Stopper, Trainer, Validation, predicted, train
-from ..training.network import HEAD, Model, Network
+from ..training.loop import Data, Stopper, Trainer, Validation, train
+from ..training.network import Model, Network
 from ..training.optimizers import SGD, Adam, Optimizer, RMSprop
 from ..training.progress import History
 from ..training.range_test import LearningRateTest, range_test
 from ..training.schedules import Schedule
-from ..training.targets import StepTargets
 from .callbacks import CallbackSupportMixin, EpochTasks
 from .inputs import sequences_of
+from .model import Codec, Fitted, SequenceModel, Session
 from .parameters import SMALLEST, check_parameters, documented
-from .stream import PredictionStream
 from .targets import Classes, Numbers
+from .weights import sample_weights, weighted
 
-Codec = Classes | Numbers
 Self = TypeVar("Self", bound="SequenceEstimator")
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """What prediction needs.
-
-    Attributes
-    ----------
-    network : Network
-    parameters : mapping of str to array
-    codec : Classes or Numbers
-        From scores to what users are given.
-    """
-
-    network: Network
-    parameters: dict[str, np.ndarray]
-    codec: Codec
-
-
-@dataclass(frozen=True)
-class Session:
-    """What `partial_fit` goes on from, besides the weights.
-
-    Attributes
-    ----------
-    rng : numpy.random.Generator
-    solver : str
-    steps : int
-        Steps that the optimizer has taken.
-    state : list of mapping of str to array
-        What the optimizer remembers, by the names of the parameters.
-    """
-
-    rng: np.random.Generator
-    solver: str
-    steps: int
-    state: list[dict[str, np.ndarray]]
-
-
-class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
+class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     """Base of all estimators of sequences."""
 
     hidden_size: int
     num_layers: int
     bidirectional: bool
     dropout: float
-    pooling: str
     init: str
     solver: str
     alpha: float
@@ -106,12 +63,7 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     callback: Any
     verbose: bool | int
     random_state: Any
-    backend: str | None
     dtype: str
-    _columns: int | None  # T, if X was (n, T) in fit
-    _model: Fitted
-    _prepared: dict[str, Model]  # the model on each backend that it has predicted on
-    _session: Session
 
     # What a kind of estimator has of its own --------------------------------------------------------------
 
@@ -122,10 +74,6 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     @abstractmethod
     def _data(self, codec: Codec, y: Any, X: Any, sequences: Sequences, weights: np.ndarray, name: str = "y") -> Data:
         """Checked data for training or validation."""
-
-    @abstractmethod
-    def _describe(self, codec: Codec) -> dict[str, Any]:
-        """Attributes that follow from the codec."""
 
     def _class_weights(self, codec: Codec, y: Any) -> Any:
         """What sample weights are multiplied with."""
@@ -281,7 +229,7 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         if before is not None:
             codec = _same(before, codec, network)
         weights = weights * self._class_weights(codec, y)
-        return codec, network, self._weighted(self._data(codec, y, X, sequences, weights))
+        return codec, network, weighted(self._data(codec, y, X, sequences, weights))
 
     def _own_callbacks(self) -> list[Any]:
         return [] if self.callback is None else [self.callback]
@@ -301,16 +249,6 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                 raise ValueError(f"pooling must be 'last' where every step has a target of its own, got {pooling!r}")
             pooling = "none"
         return Network(stack, codec.outputs, pooling, codec.loss)
-
-    def _weighted(self, data: Data) -> Data:
-        """Without sequences of weight 0, and with a mean weight of 1."""
-        weights = data.targets.weights
-        if not weights.any():
-            raise ValueError("sample_weight and class_weight must leave a sequence with a weight above 0, got none")
-        data = data if weights.all() else data.subset(np.flatnonzero(weights))
-        counts = data.sequences.lengths if isinstance(data.targets, StepTargets) else None
-        data.targets.weights[...] /= np.average(data.targets.weights, weights=counts)
-        return data
 
     def _validation(self, fitted: Any, codec: Codec, X: Any, y: Any, lengths: Any) -> Validation | None:
         """The validation set that `fit` was given."""
@@ -384,173 +322,6 @@ class SequenceEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         keeps_best = self.early_stopping and validation is not None
         return Stopper(self.tol, self.n_iter_no_change, keeps_best=keeps_best)
 
-    # Results ----------------------------------------------------------------------------------------------
-
-    def _results(
-        self, trainer: Trainer, codec: Codec, history: History, before: SequenceEstimator | None
-    ) -> dict[str, Any]:
-        """All attributes that training makes; `before` is an estimator that it went on from."""
-        known = {name: value for name, value in vars(self).items() if _is_result(name)}
-        return known | self._finish(trainer, codec) | self._record(history, before)
-
-    def _finish(self, trainer: Trainer, codec: Codec) -> dict[str, Any]:
-        """The attributes that a trained network makes."""
-        model = trainer.model
-        network, backend = model.network, model.backend
-        parameters, stack = network.unpack(backend, model.flat), network.stack
-        layer = LSTM.from_stack(stack, {name: parameters[name] for name in stack.shapes}, self.backend)
-        return {
-            "_model": Fitted(network, parameters, codec),
-            "_prepared": {},
-            "layers_": [layer],
-            "coef_": _read_only(parameters["weight" + HEAD]),
-            "intercept_": _read_only(parameters["bias" + HEAD]),
-            "backend_": backend.name,
-        } | self._describe(codec)
-
-    def _record(self, history: History, before: SequenceEstimator | None) -> dict[str, Any]:
-        """The attributes that tell how training went, with what went before."""
-
-        def joined(name: str, new: list[float]) -> list[float]:
-            return [*((before and getattr(before, name)) or []), *new]
-
-        losses = joined("loss_curve_", history.losses)
-        watched = history.watched if before is None else [before.best_loss_, *history.watched]
-        return {
-            "loss_curve_": losses,
-            "validation_loss_curve_": joined("validation_loss_curve_", history.validation_losses) or None,
-            "validation_scores_": joined("validation_scores_", history.validation_scores) or None,
-            "best_loss_": min(watched, default=np.inf),
-            "n_iter_": len(losses),
-        }
-
-    def _without_results(self: Self) -> Self:
-        """An estimator with the same parameters, to take results."""
-        other = object.__new__(type(self))
-        other.__dict__.update(self.get_params(deep=False))
-        return other
-
-    def _adopt(self, fitted: SequenceEstimator) -> None:
-        """Replace all results by those of `fitted`."""
-        for name in [name for name in vars(self) if _is_result(name)]:
-            delattr(self, name)
-        self.__dict__.update({name: value for name, value in vars(fitted).items() if _is_result(name)})
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_model")
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        return state | {"_prepared": {}} if "_prepared" in state else state
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        return tags
-
-    # Prediction -------------------------------------------------------------------------------------------
-
-    def _scores(self, X: Any, lengths: Any) -> tuple[np.ndarray, Sequences]:
-        """Scores (n, K) of sequences, or (M, K) of all their steps, and the sequences."""
-        model, sequences = self._ready(X, lengths)
-        network, values = model.network, None
-        if network.pooling == "none":
-            starts = np.cumsum(sequences.lengths) - sequences.lengths
-            values = np.empty((int(sequences.lengths.sum()), network.outputs), network.stack.dtype)
-        for rows, part in predicted(model, sequences):
-            scores = model.backend.to_numpy(part)
-            if len(rows) == len(sequences) == 1:
-                return scores, sequences
-            if values is None:
-                values = np.empty((len(sequences), network.outputs), scores.dtype)
-            if network.pooling != "none":
-                values[rows] = scores
-                continue
-            for row, own in zip(rows.tolist(), scores.reshape(len(rows), -1, network.outputs), strict=True):
-                length = int(sequences.lengths[row])
-                values[starts[row] : starts[row] + length] = own[:length]
-        assert values is not None
-        return values, sequences
-
-    def _ready(self, X: Any, lengths: Any) -> tuple[Model, Sequences]:
-        """A model that predicts, and checked sequences."""
-        if not hasattr(self, "_model"):
-            check_is_fitted(self)
-        if self.backend is not None:
-            check_name(self.backend)
-        sequences = sequences_of(self, X, lengths, self._model.network.stack.dtype, reset=False)
-        return self._model_on(backend_for(self.backend)), sequences
-
-    def _model_on(self, backend: Backend) -> Model:
-        """Weights as a backend wants them, packed at the first prediction."""
-        if backend.name not in self._prepared:
-            network, parameters = self._model.network, self._model.parameters
-            flat = network.pack(backend, parameters)
-            self._prepared[backend.name] = Model(network, backend, flat, training=False)
-        return self._prepared[backend.name]
-
-    @available_if(lambda self: (self._model.network if hasattr(self, "_model") else self).pooling == "attention")
-    @documented
-    def attention_weights(self, X: Any, *, lengths: Any = None) -> list[np.ndarray]:
-        """What part each step has in a prediction; with ``pooling="attention"``.
-
-        Parameters
-        ----------
-        <<SEQUENCES>>
-
-        Returns
-        -------
-        list of array, shape (T_i,)
-            Positive weights, which sum to 1, of the steps of each sequence.
-
-        Raises
-        ------
-        NotFittedError, TypeError, ValueError
-            As `predict` does.
-        """
-        model, sequences = self._ready(X, lengths)
-        found: list[Any] = [None] * len(sequences)
-        for index in range(len(sequences)):
-            x, _ = sequences.take(np.array([index]))
-            shares = model.shares(model.backend.to_device(x, model.network.stack.dtype), None)
-            found[index] = model.backend.to_numpy(shares)[0]
-        return found
-
-    def stream(self, batch_size: int = 1) -> PredictionStream:
-        """Predict while a sequence arrives: one step at a time, with the state kept.
-
-        Parameters
-        ----------
-        batch_size : int, at least 1, default 1
-            Streams that advance together.
-
-        Returns
-        -------
-        PredictionStream
-            A snapshot of the trained model. Its ``step(x_t)`` gives what the whole sequence so far would be given:
-            probabilities of a classifier, targets of a regressor.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        ValueError
-            If the model is bidirectional: the end of a stream is not known.
-        """
-        check_is_fitted(self)
-        if self.layers_[0].bidirectional:
-            raise ValueError("stream() needs bidirectional=False: the last step of a stream is not known")
-        return PredictionStream(self._model, self.layers_[0].stream(batch_size), partial(self._say, self._model.codec))
-
-    @staticmethod
-    @abstractmethod
-    def _say(codec: Any, scores: np.ndarray) -> np.ndarray:
-        """What a stream gives for scores (N, K)."""
-
-
-def _is_result(name: str) -> bool:
-    return (name.endswith("_") and not name.startswith("_")) or name in ("_columns", "_model", "_prepared", "_session")
-
 
 def _same(before: Fitted, codec: Codec, network: Network) -> Codec:
     """The codec of a fit that goes on, if what it learns fits the weights that are there.
@@ -578,29 +349,6 @@ def _same(before: Fitted, codec: Codec, network: Network) -> Codec:
     if isinstance(before.codec, Numbers) and isinstance(codec, Numbers):
         return replace(before.codec, form=codec.form)
     return before.codec
-
-
-def sample_weights(sample_weight: Any, count: int) -> np.ndarray:
-    """Checked weights, one for each sequence."""
-    if sample_weight is None:
-        return np.ones(count)
-    weights = as_numbers(sample_weight, "sample_weight", "float64")
-    weights = np.full(count, weights) if weights.ndim == 0 else weights
-    if weights.shape != (count,):
-        raise ValueError(f"sample_weight must have shape ({count},), one for each sequence, got {weights.shape}")
-    if not np.isfinite(weights).all() or (weights < 0).any():
-        wrong = weights[~(weights >= 0) | np.isinf(weights)][0]
-        raise ValueError(f"sample_weight must be finite and not negative, got {wrong}")
-    if not weights.any():
-        raise ValueError("sample_weight must have a weight above 0, got only zeros")
-    return weights / weights.max()
-
-
-def _read_only(array: np.ndarray) -> np.ndarray:
-    """A copy that cannot be taken for the weights that predictions are made with."""
-    array = array.copy()
-    array.flags.writeable = False
-    return array
 
 
 def _generator(random_state: Any) -> np.random.Generator:

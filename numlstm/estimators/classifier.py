@@ -14,10 +14,12 @@ from ..training.batches import Sequences
 from ..training.loop import Data
 from ..training.progress import Progress
 from ..training.targets import Targets
-from .base import Codec, SequenceEstimator, sample_weights
+from .base import SequenceEstimator
 from .callbacks import with_callbacks
+from .model import Codec
 from .parameters import documented
 from .targets import Classes, checked_labels
+from .weights import sample_weights
 
 
 @documented

@@ -12,11 +12,13 @@ from ..backends.contract import LossSpec
 from ..training.batches import Sequences
 from ..training.loop import Data
 from ..training.progress import Progress
-from .base import Codec, SequenceEstimator, sample_weights
+from .base import SequenceEstimator
 from .callbacks import with_callbacks
 from .inputs import array_or_list
+from .model import Codec
 from .parameters import documented
 from .targets import Numbers, checked_numbers, r_squared, scaling
+from .weights import sample_weights
 
 
 @documented
