@@ -47,7 +47,7 @@ def errors(name, numbers, predicted, truth, first):
 
 def draw(months, numbers, next_month, next_year, first, path):
     """Truth against forecasts."""
-    figure, axes = plt.subplots(2, 1, figsize=(10, 6), sharex=True, layout="constrained")
+    figure, axes = plt.subplots(2, 1, figsize=(9, 5), sharex=True, layout="constrained")
     shown = months >= FIRST_TEST
     for each in axes:
         each.plot(months[shown], numbers[shown], color="0.6", linewidth=0.8, label="truth")
@@ -58,7 +58,7 @@ def draw(months, numbers, next_month, next_year, first, path):
         axes[1].plot(months[first[i] : first[i] + 12], next_year[i], color="tab:blue", linewidth=1.5, label=label)
     for each in axes:
         each.legend(frameon=False, loc="upper right")
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=90)
 
 
 def main(path="sunspots.png", short=False):

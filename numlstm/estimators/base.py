@@ -23,10 +23,11 @@ from ..training.progress import History
 from ..training.range_test import LearningRateTest, range_test
 from ..training.schedules import Schedule
 from .callbacks import CallbackSupportMixin, EpochTasks
+from .classes import Classes
 from .inputs import sequences_of
 from .model import Codec, Fitted, SequenceModel, Session
+from .numeric import Numbers
 from .parameters import SMALLEST, check_parameters, documented
-from .targets import Classes, Numbers
 from .weights import sample_weights, weighted
 
 Self = TypeVar("Self", bound="SequenceEstimator")

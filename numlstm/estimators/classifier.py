@@ -16,9 +16,9 @@ from ..training.progress import Progress
 from ..training.targets import Targets
 from .base import SequenceEstimator
 from .callbacks import with_callbacks
+from .classes import Classes, checked_labels
 from .model import Codec
 from .parameters import documented
-from .targets import Classes, checked_labels
 from .weights import sample_weights
 
 

@@ -19,10 +19,11 @@ from ..training.batches import Sequences, sorted_batches
 from ..training.loop import PREDICTED_STEPS, Trainer, predicted
 from ..training.network import HEAD, Model, Network
 from ..training.progress import History
+from .classes import Classes
 from .inputs import sequences_of
+from .numeric import Numbers
 from .parameters import documented
 from .stream import PredictionStream
-from .targets import Classes, Numbers
 
 Codec = Classes | Numbers
 Self = TypeVar("Self", bound="SequenceModel")

@@ -16,8 +16,8 @@ from .base import SequenceEstimator
 from .callbacks import with_callbacks
 from .inputs import array_or_list
 from .model import Codec
+from .numeric import Numbers, checked_numbers, r_squared, scaling
 from .parameters import documented
-from .targets import Numbers, checked_numbers, r_squared, scaling
 from .weights import sample_weights
 
 
