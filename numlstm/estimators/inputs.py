@@ -48,8 +48,9 @@ def sequences_of(
         estimator._columns = columns
     elif channels != estimator.n_channels_:
         fitted = type(estimator).__name__
+        hint = f"; a sequence alone is passed as [{name.lower()}]" if columns else ""
         raise ValueError(
-            f"{name} has {channels} features at each step, but {fitted} was fitted with {estimator.n_channels_}"
+            f"{name} has {channels} features at each step, but {fitted} was fitted with {estimator.n_channels_}{hint}"
         )
     return sequences
 

@@ -53,10 +53,12 @@ SHARED = """
     tol : float, at least 0, default 1e-4
         By how much the loss must fall to count as improved.
     n_iter_no_change : int, at least 1, or None, default 10
-        Epochs without improvement after which training ends; None never ends it.
+        Epochs without improvement after which training ends; None never ends it, so that a `learning_rate` that
+        changes comes to its end.
     early_stopping : bool, default False
         Whether to set some sequences aside, to watch their loss instead of the training loss, and to keep the weights
-        that it was least with. With `X_val` in `fit`, those are watched instead, and none is set aside.
+        that it was least with. They are drawn at random: of windows of one series, pass later ones as `X_val` in
+        `fit`. Those are watched then, and none is set aside.
     validation_fraction : float in (0, 1), default 0.1
         Share of the sequences that `early_stopping` sets aside.
     clip_norm : float, positive, or None, default 1.0
@@ -125,7 +127,8 @@ WEIGHTS = """
 
 VALIDATION = """
         X_val, y_val : optional
-            A validation set, in the forms of X and y; its loss and score are recorded after each epoch.
+            A validation set, in the forms of X and y; its loss and score are recorded after each epoch. A Pipeline leaves
+        it as it is, unless made with ``transform_input=["X_val"]``, with metadata routing on.
         lengths_val : int array, optional
             As `lengths`, for `X_val`."""
 

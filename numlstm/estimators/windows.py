@@ -71,8 +71,9 @@ def sliding_windows(series: Any, steps: int, horizon: int = 1, stride: int = 1) 
     -------
     X : array, shape (n, steps, C)
         C is 1 for an (M,) series.
-    y : array, shape (n, horizon), or (n, horizon, C) if the series is (M, C)
-        The steps right after each window.
+    y : array, shape (n, horizon · C)
+        The steps right after each window, one behind the other: several targets for a sequence, as estimators take
+        them. ``y.reshape(n, horizon, C)`` has an axis for each.
 
     Raises
     ------
@@ -100,5 +101,4 @@ def sliding_windows(series: Any, steps: int, horizon: int = 1, stride: int = 1) 
         raise ValueError(f"series must have at least steps + horizon = {steps + horizon} steps, got {len(values)}")
     columns = values[:, None] if values.ndim == 1 else values
     windows = np.lib.stride_tricks.sliding_window_view(columns, steps + horizon, axis=0)[::stride].swapaxes(1, 2)
-    y = windows[:, steps:].copy()
-    return windows[:, :steps].copy(), y[:, :, 0] if values.ndim == 1 else y
+    return windows[:, :steps].copy(), windows[:, steps:].copy().reshape(len(windows), -1)

@@ -164,13 +164,14 @@ class Model:
         features, tape = self._features(y, final, lengths)
         loss, dscores = backend.loss(network.loss, backend.affine_forward(head, features), targets, weights)
         dfeatures = backend.affine_backward(head, features, dscores, others[HEAD])
-        dy, dfinal = None, [[None] * stack.states] * len(final)
-        if network.pool:
-            dy = backend.pool_backward(self.others[POOL], y, lengths, tape, dfeatures, others[POOL])
-        elif network.pooling == "none":
-            dy = dfeatures.reshape(x.shape[0], x.shape[1], -1)
+        if network.pooling == "last":
+            dy, dfinal = None, self._final_gradients(dfeatures)
         else:
-            dfinal = self._final_gradients(dfeatures)
+            dfinal = [[None] * stack.states] * len(final)
+            if network.pool:
+                dy = backend.pool_backward(self.others[POOL], y, lengths, tape, dfeatures, others[POOL])
+            else:
+                dy = dfeatures.reshape(x.shape[0], x.shape[1], -1)
         stack.backward(backend, self.layers, tapes, (x.shape[0], x.shape[1]), dy, dfinal, gradients, masks=masks,
                        input_gradient=False)  # fmt: skip
         return loss

@@ -71,6 +71,13 @@ def test_integers_of_numpy_are_integers():
     assert sliding_windows(np.arange(400.0), np.uint8(200), np.uint8(100))[0].shape == (101, 200, 1)
 
 
+def test_a_sequence_alone_is_told_from_many():
+    model = LSTMClassifier(**SMALL).fit(X, LABELS)
+    with pytest.raises(ValueError, match=r"X has 1 features at each step, .* a sequence alone is passed as \[x\]"):
+        model.predict(X[0])
+    assert model.predict([X[0]]).shape == (1,)
+
+
 # Weights and penalties --------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.preprocessing import StandardScaler
 
-from numlstm import SequenceScaler, pad_sequences, sliding_windows
+from numlstm import LSTMRegressor, SequenceScaler, pad_sequences, sliding_windows
 
 
 @pytest.fixture
@@ -102,12 +102,14 @@ def test_windows(stride, horizon, channels):
     columns = series.reshape(20, -1)
     starts = range(0, 20 - 5 - horizon + 1, stride)
     assert X.shape == (len(starts), 5, columns.shape[1])
-    assert y.shape == (len(starts), horizon, *series.shape[1:])
+    assert y.shape == (len(starts), horizon * columns.shape[1])
     for window, ahead, start in zip(X, y, starts, strict=True):
         np.testing.assert_array_equal(window, columns[start : start + 5])
-        np.testing.assert_array_equal(ahead, series[start + 5 : start + 5 + horizon])
-    X[...] = 0
+        np.testing.assert_array_equal(ahead, columns[start + 5 : start + 5 + horizon].ravel())
+    X[...] = y[...] = 0
     assert series[1:].any(axis=None)
+    model = LSTMRegressor(hidden_size=2, max_iter=1).fit(X, y)
+    assert model.predict(X).shape == y.shape
 
 
 @pytest.mark.parametrize(

@@ -53,11 +53,17 @@ class OuterSums:
         widest = max(product.block.inputs for product in products)
         self.row_bytes = copied_row_bytes(widest, block.lanes, np.dtype(real).itemsize)
         self.flop = 2.0 * sum(product.block.size for product in products)
+        self.copy = np.empty(min(BLOCK, room) * self.row_bytes, np.uint8)  # for whoever does all blocks
+        self.copy_address = address_of(self.copy)
 
     def add(self, pairs: int, fresh: bool) -> None:
         """Add the sums over the first `pairs` gate gradients, or overwrite with them if `fresh`."""
         threads.run(self._add, threads.even_shards(self.blocks, self.flop * pairs), pairs, fresh)
 
     def _add(self, pairs: int, fresh: bool, first: int, last: int) -> None:
-        copy = np.empty(min(BLOCK, pairs) * self.row_bytes, np.uint8)
-        weight_gradients[self.choice](*self.arguments, pairs, address_of(copy), self.row_bytes, fresh, first, last)
+        if last - first == self.blocks:
+            copy = self.copy_address
+        else:
+            own = np.empty(min(BLOCK, pairs) * self.row_bytes, np.uint8)
+            copy = address_of(own)
+        weight_gradients[self.choice](*self.arguments, pairs, copy, self.row_bytes, fresh, first, last)

@@ -208,6 +208,8 @@ def parts_for(count: int, work: float, unit: int = 1) -> int:
 
 def even_shards(count: int, work: float, unit: int = 1) -> Sequence[Shard]:
     """Split ``range(count)`` evenly into multiples of `unit`, one for each thread worth using."""
+    if work < 2 * WORK_PER_THREAD:
+        return ((0, count),)
     return _split(count, parts_for(count, work, unit), unit)
 
 

@@ -312,4 +312,4 @@ def test_row_shards_have_equal_work():
 
 def test_little_work_stays_on_one_thread():
     with threads.limit_threads(4):
-        assert threads.even_shards(100, threads.WORK_PER_THREAD / 2) == [(0, 100)]
+        assert threads.even_shards(100, threads.WORK_PER_THREAD / 2) == ((0, 100),)
