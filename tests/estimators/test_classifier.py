@@ -83,13 +83,14 @@ def test_every_form_of_x_gives_the_same_model(ragged):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_same_seed_gives_the_same_bits_for_any_number_of_threads(ragged, dtype, monkeypatch):
+@pytest.mark.parametrize("pooling", ["last", "attention"])
+def test_the_same_seed_gives_the_same_bits_for_any_number_of_threads(ragged, dtype, pooling, monkeypatch):
     monkeypatch.setattr(threads, "WORK_PER_THREAD", 1.0)
     X, y = ragged
     found = []
     for count in (1, 2, 4):
         with threads.limit_threads(count):
-            model = LSTMClassifier(**SMALL, num_layers=2, dropout=0.3, dtype=dtype).fit(X, y)
+            model = LSTMClassifier(**SMALL, num_layers=2, dropout=0.3, dtype=dtype, pooling=pooling).fit(X, y)
             found.append((model.loss_curve_, model.predict_proba(X).tobytes()))
     assert found[0] == found[1] == found[2]
     assert model.coef_.dtype == dtype
