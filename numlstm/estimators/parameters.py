@@ -127,8 +127,8 @@ WEIGHTS = """
 
 VALIDATION = """
         X_val, y_val : optional
-            A validation set, in the forms of X and y; its loss and score are recorded after each epoch. A Pipeline leaves
-        it as it is, unless made with ``transform_input=["X_val"]`` while metadata routing is on.
+            A validation set, in the forms of X and y; its loss and score are recorded after each epoch. A Pipeline
+            leaves it as it is, unless made with ``transform_input=["X_val"]`` while metadata routing is on.
         lengths_val : int array, optional
             As `lengths`, for `X_val`."""
 
