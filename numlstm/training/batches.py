@@ -49,12 +49,17 @@ class Sequences:
         return self.values.shape[1]
 
     @cached_property
-    def grid(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """All steps as an (m, T, C) array, and which of its m rows each sequence is, if they lie like that."""
+    def grid(self) -> tuple[np.ndarray, np.ndarray | None] | None:
+        """All steps as an (m, T, C) array, and which of its m rows each sequence is, if they lie like that.
+
+        The second is None if each is the one of its own number.
+        """
         steps = self.lengths[0]
         if (self.lengths != steps).any() or (self.starts % steps).any() or len(self.values) % steps:
             return None
-        return self.values.reshape(-1, steps, self.channels), self.starts // steps
+        places = self.starts // steps
+        in_order = len(places) * steps == len(self.values) and (np.diff(places) == 1).all()
+        return self.values.reshape(-1, steps, self.channels), None if in_order else places
 
     def take(self, rows: np.ndarray, room: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray | None]:
         """Some sequences as a batch (N, T, C), T being the longest's, and their lengths, None if all are T.
@@ -63,7 +68,7 @@ class Sequences:
         """
         if self.grid is not None:
             (source, places), lengths, longest = self.grid, None, int(self.lengths[0])
-            index = places.take(rows)
+            index = rows if places is None else places.take(rows)
         else:
             lengths, source = self.lengths[rows], self.values
             longest = int(lengths.max())

@@ -44,10 +44,10 @@ class Optimizer(ABC):
         if self.clip_norm is not None:
             scale = min(1.0, self.clip_norm / max(self.backend.global_norm(gradient), 1e-30))
         self.steps += 1
-        self._move(gradient, learning_rate=learning_rate, scale=scale, decay=self.decay)
+        self._move(gradient, learning_rate, scale)
 
     @abstractmethod
-    def _move(self, gradient: Array, **common: Any) -> None:
+    def _move(self, gradient: Array, learning_rate: float, scale: float) -> None:
         """The step itself."""
 
 
@@ -65,11 +65,13 @@ class Adam(Optimizer):
         **common: Any,
     ) -> None:
         super().__init__(*arguments, **common)
-        self.options: dict[str, Any] = {"betas": betas, "epsilon": epsilon, "decoupled": decoupled}
+        self.betas, self.epsilon, self.decoupled = betas, epsilon, decoupled
 
-    def _move(self, gradient: Array, **common: Any) -> None:
-        moments = self.state[0], self.state[1]
-        self.backend.adam_step(self.flat, gradient, moments, step=self.steps, **self.options, **common)
+    def _move(self, gradient: Array, learning_rate: float, scale: float) -> None:
+        self.backend.adam_step(
+            self.flat, gradient, (self.state[0], self.state[1]), step=self.steps, learning_rate=learning_rate,
+            betas=self.betas, epsilon=self.epsilon, scale=scale, decay=self.decay, decoupled=self.decoupled,
+        )  # fmt: skip
 
 
 class SGD(Optimizer):
@@ -79,10 +81,13 @@ class SGD(Optimizer):
 
     def __init__(self, *arguments: Any, momentum: float = 0.9, nesterov: bool = True, **common: Any) -> None:
         super().__init__(*arguments, **common)
-        self.options: dict[str, Any] = {"momentum": momentum, "nesterov": nesterov}
+        self.momentum, self.nesterov = momentum, nesterov
 
-    def _move(self, gradient: Array, **common: Any) -> None:
-        self.backend.sgd_step(self.flat, gradient, self.state[0], **self.options, **common)
+    def _move(self, gradient: Array, learning_rate: float, scale: float) -> None:
+        self.backend.sgd_step(
+            self.flat, gradient, self.state[0], learning_rate=learning_rate, momentum=self.momentum,
+            nesterov=self.nesterov, scale=scale, decay=self.decay,
+        )  # fmt: skip
 
 
 class RMSprop(Optimizer):
@@ -92,7 +97,10 @@ class RMSprop(Optimizer):
 
     def __init__(self, *arguments: Any, rho: float = 0.9, epsilon: float = 1e-8, **common: Any) -> None:
         super().__init__(*arguments, **common)
-        self.options: dict[str, Any] = {"rho": rho, "epsilon": epsilon}
+        self.rho, self.epsilon = rho, epsilon
 
-    def _move(self, gradient: Array, **common: Any) -> None:
-        self.backend.rmsprop_step(self.flat, gradient, self.state[0], **self.options, **common)
+    def _move(self, gradient: Array, learning_rate: float, scale: float) -> None:
+        self.backend.rmsprop_step(
+            self.flat, gradient, self.state[0], learning_rate=learning_rate, rho=self.rho, epsilon=self.epsilon,
+            scale=scale, decay=self.decay,
+        )  # fmt: skip
