@@ -3,14 +3,11 @@
 import runpy
 from pathlib import Path
 
-import pytest
-
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def run(name, picture, **options):
     """What the example returns, after a look at its picture."""
-    pytest.importorskip("matplotlib")
     result = runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"](str(picture), **options)
     assert picture.read_bytes().startswith(b"\x89PNG")
     return result
@@ -31,7 +28,6 @@ def test_sunspots(tmp_path, capsys):
 
 
 def test_vowels(tmp_path, capsys):
-    pytest.importorskip("sktime")  # the data
     assert run("vowels", tmp_path / "vowels.png", short=True) >= 0.96
     assert "accuracy: 0.9" in capsys.readouterr().out
 

@@ -117,10 +117,12 @@ def backend_for(name: str | None = None) -> Backend:
 
     Raises
     ------
+    TypeError, ValueError
+        If `name` names no backend.
     BackendUnavailableError
         If it was asked for by name and cannot run here.
     """
-    chosen = get_backend() if name is None else name
+    chosen = get_backend() if name is None else check_name(name)
     if chosen.startswith("cuda"):
         raise BackendUnavailableError(f"backend {chosen!r} is not available: {NO_CUDA}")
     return _load("cpu" if chosen == "auto" else chosen)

@@ -22,6 +22,7 @@ from ..training.optimizers import SGD, Adam, Optimizer, RMSprop
 from ..training.progress import History
 from ..training.range_test import LearningRateTest, range_test
 from ..training.schedules import Schedule
+from ..training.targets import StepTargets, Targets
 from .callbacks import CallbackSupportMixin, EpochTasks
 from .classes import Classes
 from .inputs import sequences_of
@@ -69,14 +70,18 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     # What a kind of estimator has of its own --------------------------------------------------------------
 
     @abstractmethod
-    def _codec(self, y: Any, X: Any, sequences: Sequences, weights: np.ndarray) -> Codec:
+    def _wanted(self, y: Any, X: Any, sequences: Sequences, name: str = "y") -> Any:
+        """Checked y, as the next three take it."""
+
+    @abstractmethod
+    def _codec(self, wanted: Any, weights: np.ndarray) -> Codec:
         """What there is to know of targets before training."""
 
     @abstractmethod
-    def _data(self, codec: Codec, y: Any, X: Any, sequences: Sequences, weights: np.ndarray, name: str = "y") -> Data:
-        """Checked data for training or validation."""
+    def _targets(self, codec: Codec, wanted: Any, weights: np.ndarray, name: str = "y") -> Targets | StepTargets:
+        """Targets for training or validation."""
 
-    def _class_weights(self, codec: Codec, y: Any) -> Any:
+    def _class_weights(self, codec: Codec, wanted: Any) -> Any:
         """What sample weights are multiplied with."""
         return 1.0
 
@@ -225,12 +230,13 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         """
         sequences = sequences_of(fitted, X, lengths, self.dtype, reset=not hasattr(fitted, "_model"))
         weights = sample_weights(sample_weight, len(sequences))
-        codec = codec or self._codec(y, X, sequences, weights)
+        wanted = self._wanted(y, X, sequences)
+        codec = codec or self._codec(wanted, weights)
         network = self._network(sequences.channels, codec)
         if before is not None:
             codec = _same(before, codec, network)
-        weights = weights * self._class_weights(codec, y)
-        return codec, network, weighted(self._data(codec, y, X, sequences, weights))
+        weights = weights * self._class_weights(codec, wanted)
+        return codec, network, weighted(Data(sequences, self._targets(codec, wanted, weights)))
 
     def _own_callbacks(self) -> list[Any]:
         return [] if self.callback is None else [self.callback]
@@ -245,7 +251,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
             bidirectional=bool(self.bidirectional), dropout=float(self.dropout), dtype=self.dtype,
         )  # fmt: skip
         pooling = self.pooling
-        if isinstance(codec, Numbers) and codec.by_step:
+        if codec.by_step:
             if pooling != "last":
                 raise ValueError(f"pooling must be 'last' where every step has a target of its own, got {pooling!r}")
             pooling = "none"
@@ -261,7 +267,9 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
             ]
             raise ValueError(f"X_val and y_val must be given together, got only {' and '.join(given)}")
         sequences = sequences_of(fitted, X, lengths, self.dtype, reset=False, name="X_val")
-        return Validation(self._data(codec, y, X, sequences, np.ones(len(sequences)), "y_val"), codec.score)
+        wanted = self._wanted(y, X, sequences, "y_val")
+        targets = self._targets(codec, wanted, np.ones(len(sequences)), "y_val")
+        return Validation(Data(sequences, targets), codec.score)
 
     def _split(self, data: Data, codec: Codec, rng: np.random.Generator) -> tuple[Data, Validation]:
         """Data to train on, and data set aside."""

@@ -17,6 +17,21 @@ from .targets import check_count, not_none
 
 
 @dataclass(frozen=True)
+class Labels:
+    """Checked labels.
+
+    Attributes
+    ----------
+    values : array, shape (n,), or (n, K) of 0 and 1
+    multilabel : bool
+        Whether they are the latter.
+    """
+
+    values: np.ndarray
+    multilabel: bool
+
+
+@dataclass(frozen=True)
 class Classes:
     """Labels of sequences: one of several classes, or any number of them.
 
@@ -29,21 +44,20 @@ class Classes:
 
     classes: np.ndarray
     multilabel: bool
+    by_step = False
 
     @classmethod
-    def among(cls, y: Any, X: Any, count: int) -> Classes:
-        """The classes among labels y.
+    def among(cls, labels: Labels) -> Classes:
+        """The classes among labels.
 
         Raises
         ------
         ValueError
-            If `y` is not one label, or one row of 0 and 1, for each of `count` sequences, or holds fewer than two
-            classes.
+            If there are fewer than two.
         """
-        labels, multilabel = checked_labels(y, X, count)
-        if multilabel:
-            return cls(np.arange(labels.shape[1]), True)
-        classes = np.unique(labels)
+        if labels.multilabel:
+            return cls(np.arange(labels.values.shape[1]), True)
+        classes = np.unique(labels.values)
         if len(classes) < 2:
             raise ValueError(f"y must hold at least two classes, got one class: {classes.tolist()}")
         return cls(classes, False)
@@ -58,7 +72,7 @@ class Classes:
         """Scores of a sequence."""
         return len(self.classes)
 
-    def encode(self, y: Any, X: Any, count: int, name: str = "y") -> np.ndarray:
+    def encode(self, labels: Labels, name: str = "y") -> np.ndarray:
         """Labels as the loss takes them: class indices (n,), or (n, K) of 0 and 1.
 
         Raises
@@ -66,20 +80,20 @@ class Classes:
         ValueError
             If they are of another kind, or not among the classes.
         """
-        labels, multilabel = checked_labels(y, X, count, name)
-        if multilabel != self.multilabel or (multilabel and labels.shape[1] != len(self.classes)):
+        values, multilabel = labels.values, labels.multilabel
+        if multilabel != self.multilabel or (multilabel and values.shape[1] != len(self.classes)):
             kinds = {True: f"{len(self.classes)} labels of 0 and 1", False: "one label"}
-            raise ValueError(f"{name} must hold {kinds[self.multilabel]} for each sequence, got shape {labels.shape}")
+            raise ValueError(f"{name} must hold {kinds[self.multilabel]} for each sequence, got shape {values.shape}")
         if multilabel:
-            return labels
-        known = np.isin(labels, self.classes)
+            return values
+        known = np.isin(values, self.classes)
         if not known.all():
-            unknown = np.unique(labels[~known]).tolist()
+            unknown = np.unique(values[~known]).tolist()
             raise ValueError(f"{name} must hold labels among classes {self.classes.tolist()}, got {unknown}")
-        return np.searchsorted(self.classes, labels).astype(np.int64)
+        return np.searchsorted(self.classes, values).astype(np.int64)
 
-    def weigh(self, class_weight: Any, y: Any) -> np.ndarray:
-        """The weight that `class_weight` gives to each of some checked labels.
+    def weigh(self, class_weight: Any, labels: Labels) -> np.ndarray:
+        """The weight that `class_weight` gives to each of some labels.
 
         Raises
         ------
@@ -87,24 +101,19 @@ class Classes:
             If it is of the wrong kind, names a class that there is not, or holds what is no weight.
         """
         balanced = isinstance(class_weight, str) and class_weight == "balanced"
-        if self.multilabel:
-            if not balanced and not isinstance(class_weight, list):
-                raise ValueError(
-                    f"class_weight must be 'balanced' or a list with a dict for each label, got {class_weight!r}"
-                )
-            weights = compute_sample_weight(class_weight, y)
-        elif balanced:
-            weights = compute_sample_weight(class_weight, y)
-        elif isinstance(class_weight, dict):
+        if balanced or (self.multilabel and isinstance(class_weight, list)):
+            weights = compute_sample_weight(class_weight, labels.values)
+        elif isinstance(class_weight, dict) and not self.multilabel:
             unknown = [label for label in class_weight if label not in self.classes.tolist()]
             if unknown:
                 raise ValueError(f"class_weight must name classes among {self.classes.tolist()}, got {unknown}")
             each = as_numbers(
                 [class_weight.get(label, 1.0) for label in self.classes.tolist()], "class_weight", "float64"
             )
-            weights = each[self.encode(y, None, len(y))]
+            weights = each[self.encode(labels)]
         else:
-            raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {class_weight!r}")
+            kind = "a list with a dict for each label" if self.multilabel else "a dict"
+            raise ValueError(f"class_weight must be {kind}, 'balanced' or None, got {class_weight!r}")
         if not np.isfinite(weights).all() or (weights < 0).any():
             raise ValueError(f"class_weight must hold finite weights of at least 0, got {class_weight!r}")
         return weights
@@ -130,13 +139,13 @@ class Classes:
         return float(np.average(right, weights=weights))
 
 
-def checked_labels(y: Any, X: Any, count: int, name: str = "y") -> tuple[np.ndarray, bool]:
-    """Labels (n,), or (n, K) of 0 and 1 and then True.
+def checked_labels(y: Any, X: Any, count: int, name: str = "y") -> Labels:
+    """The labels of `count` sequences.
 
     Raises
     ------
     ValueError
-        If they are neither.
+        If there is not one label, or one row of 0 and 1, for each.
     """
     y = not_none(y, name)
     if type_of_target(y, input_name=name) == "multilabel-indicator":
@@ -144,8 +153,8 @@ def checked_labels(y: Any, X: Any, count: int, name: str = "y") -> tuple[np.ndar
         check_count(labels, X, count, name)
         if not np.isin(labels, (0, 1)).all():
             raise ValueError(f"{name} must hold 0 and 1 where it has a column for each label, got {np.unique(labels)}")
-        return labels, True
+        return Labels(labels, True)
     labels = column_or_1d(y, warn=True)
     check_count(labels, X, count, name)
     check_classification_targets(labels)
-    return labels, False
+    return Labels(labels, False)

@@ -16,7 +16,7 @@ from ..training.progress import Progress
 from ..training.targets import Targets
 from .base import SequenceEstimator
 from .callbacks import with_callbacks
-from .classes import Classes, checked_labels
+from .classes import Classes, Labels, checked_labels
 from .model import Codec
 from .parameters import documented
 from .weights import sample_weights
@@ -300,8 +300,11 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         assert isinstance(codec, Classes)
         return codec
 
-    def _codec(self, y: Any, X: Any, sequences: Sequences, weights: np.ndarray) -> Classes:
-        return Classes.among(y, X, len(sequences))
+    def _wanted(self, y: Any, X: Any, sequences: Sequences, name: str = "y") -> Labels:
+        return checked_labels(y, X, len(sequences), name)
+
+    def _codec(self, wanted: Labels, weights: np.ndarray) -> Classes:
+        return Classes.among(wanted)
 
     def _classes_for_ever(self, classes: Any, y: Any) -> Classes | None:
         """The classes that `partial_fit` was told of; None if it knows them already.
@@ -323,21 +326,20 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
             raise ValueError(f"classes must hold at least two, got {told.tolist()}")
         return Classes(told, known.multilabel if known else np.ndim(y) == 2 and np.shape(y)[1] > 1)
 
-    def _data(self, codec: Codec, y: Any, X: Any, sequences: Sequences, weights: np.ndarray, name: str = "y") -> Data:
+    def _targets(self, codec: Codec, wanted: Labels, weights: np.ndarray, name: str = "y") -> Targets:
         assert isinstance(codec, Classes)
-        labels = codec.encode(y, X, len(sequences), name)
-        return Data(sequences, Targets(labels.astype(self.dtype) if codec.multilabel else labels, weights))
+        values = codec.encode(wanted, name)
+        return Targets(values.astype(self.dtype) if codec.multilabel else values, weights)
 
     def _describe(self, codec: Codec) -> dict[str, Any]:
         assert isinstance(codec, Classes)
         return {"classes_": codec.classes}
 
-    def _class_weights(self, codec: Codec, y: Any) -> Any:
+    def _class_weights(self, codec: Codec, wanted: Labels) -> Any:
         if self.class_weight is None:
             return 1.0
         assert isinstance(codec, Classes)
-        labels, _ = checked_labels(y, None, len(y))
-        return codec.weigh(self.class_weight, labels)
+        return codec.weigh(self.class_weight, wanted)
 
     def _strata(self, data: Data) -> np.ndarray | None:
         assert isinstance(data.targets, Targets)

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from ..layers.sequences import as_numbers, check_lengths
+from ..layers.sequences import as_numbers, check_lengths, checked_sequences
 from ..training.batches import Sequences
 
 FORMS = "(n, T, C), (n, T), or a list of n arrays of shape (T_i, C)"
@@ -35,9 +35,7 @@ def sequences_of(
         if lengths is not None:
             parameter = "lengths" + name.removeprefix("X")
             raise ValueError(f"{parameter} must be None when {name} is a list: its sequences have lengths of their own")
-        arrays = [_finite_sequence(sequence, f"{name}[{i}]", dtype) for i, sequence in enumerate(X)]
-        _check_channels(arrays, name)
-        sequences, columns = Sequences.from_list(arrays, dtype), None
+        sequences, columns = Sequences.from_list(_finite_sequences(X, dtype, name), dtype), None
     else:
         x = _padded(estimator, X, dtype, reset, name)
         sequences = Sequences.from_padded(x, _lengths(lengths, x, name))
@@ -144,23 +142,15 @@ def is_frame(X: Any) -> bool:
     return isinstance(X, tuple(table for table in tables if table))
 
 
-def _finite_sequence(sequence: Any, name: str, dtype: str) -> np.ndarray:
-    """A (T_i, C) array in `dtype`; (T_i,) is one channel."""
-    array = as_numbers(sequence, name)
-    array = array[:, None] if array.ndim == 1 else array
-    if array.ndim != 2 or not array.size:
-        raise ValueError(
-            f"{name} must have shape (steps, features) with at least one step and one feature, got {np.shape(sequence)}"
-        )
+def _finite_sequences(X: Any, dtype: str, name: str) -> list[np.ndarray]:
+    """Finite (T_i, C) arrays in `dtype`; (T_i,) is one channel."""
+    arrays = [as_numbers(sequence, f"{name}[{i}]") for i, sequence in enumerate(X)]
+    arrays = checked_sequences([array[:, None] if array.ndim == 1 else array for array in arrays], name)
     with np.errstate(over="ignore"):
-        array = array.astype(dtype, copy=False)
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite, but contains NaN, infinity or a number too large for {dtype}")
-    return array
-
-
-def _check_channels(arrays: list[np.ndarray], name: str) -> None:
-    channels = arrays[0].shape[1]
+        arrays = [array.astype(dtype, copy=False) for array in arrays]
     for i, array in enumerate(arrays):
-        if array.shape[1] != channels:
-            raise ValueError(f"{name}[{i}] has {array.shape[1]} features, but {name}[0] has {channels}; all must agree")
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"{name}[{i}] must be finite, but contains NaN, infinity or a number too large for {dtype}"
+            )
+    return arrays

@@ -13,8 +13,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from ..backends.contract import Backend
-from ..backends.dispatch import backend_for, check_name
-from ..layers import LSTM
+from ..backends.dispatch import backend_for
+from ..layers.lstm import layer_of
 from ..training.batches import Sequences, sorted_batches
 from ..training.loop import PREDICTED_STEPS, Trainer, predicted
 from ..training.network import HEAD, Model, Network
@@ -90,7 +90,7 @@ class SequenceModel(BaseEstimator, ABC):
         model = trainer.model
         network, backend = model.network, model.backend
         parameters, stack = network.unpack(backend, model.flat), network.stack
-        layer = LSTM.from_stack(stack, {name: parameters[name] for name in stack.shapes}, self.backend)
+        layer = layer_of(stack, {name: parameters[name] for name in stack.shapes}, self.backend)
         return {
             "_model": Fitted(network, parameters, codec),
             "_prepared": {},
@@ -164,8 +164,6 @@ class SequenceModel(BaseEstimator, ABC):
         """A model that predicts, and checked sequences."""
         if not hasattr(self, "_model"):
             check_is_fitted(self)
-        if self.backend is not None:
-            check_name(self.backend)
         sequences = sequences_of(self, X, lengths, self._model.network.stack.dtype, reset=False)
         return self._model_on(backend_for(self.backend)), sequences
 

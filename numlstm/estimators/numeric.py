@@ -119,7 +119,7 @@ def checked_numbers(y: Any, X: Any, sequences: Sequences, name: str = "y") -> Wa
     y = not_none(y, name)
     if getattr(y, "ndim", 0) == 1 and getattr(getattr(y, "dtype", None), "kind", "") == "O":
         y = list(y)
-    if _is_by_step(y, sequences):
+    if _is_by_step(y, sequences, name):
         return _numbers_in_list(y, X, sequences, name)
     y = y if hasattr(y, "ndim") else np.asarray(y)
     if getattr(y.dtype, "kind", "f") in "mM":
@@ -147,18 +147,18 @@ def checked_numbers(y: Any, X: Any, sequences: Sequences, name: str = "y") -> Wa
     return Wanted("steps", values.reshape(-1, values.shape[2]), starts, sequences.lengths)
 
 
-def _is_by_step(y: Any, sequences: Sequences) -> bool:
+def _is_by_step(y: Any, sequences: Sequences, name: str) -> bool:
     """Whether y is a list with an array for each sequence that holds a target for each step."""
     if not isinstance(y, list | tuple) or not len(y):
         return False
     if any(is_frame(each) for each in y):
-        raise TypeError("y must hold arrays, got a list with a DataFrame: pass its to_numpy()")
+        raise TypeError(f"{name} must hold arrays, got a list with a DataFrame: pass its to_numpy()")
     try:
         dimensions = {np.ndim(each) for each in y}
     except ValueError as error:
-        raise ValueError("y must be a list of (T_i,) or (T_i, K) arrays; one of them is ragged itself") from error
+        raise ValueError(f"{name} must be a list of (T_i,) or (T_i, K) arrays; one of them is ragged itself") from error
     if dimensions == {1, 2}:
-        raise ValueError("y must be a list of arrays that are all (T_i,) or all (T_i, K), got some of both")
+        raise ValueError(f"{name} must be a list of arrays that are all (T_i,) or all (T_i, K), got some of both")
     if dimensions != {1}:
         return dimensions == {2}
     counts = [len(each) for each in y]

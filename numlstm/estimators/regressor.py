@@ -10,13 +10,13 @@ from sklearn.base import RegressorMixin
 
 from ..backends.contract import LossSpec
 from ..training.batches import Sequences
-from ..training.loop import Data
 from ..training.progress import Progress
+from ..training.targets import StepTargets, Targets
 from .base import SequenceEstimator
 from .callbacks import with_callbacks
 from .inputs import array_or_list
 from .model import Codec
-from .numeric import Numbers, checked_numbers, r_squared, scaling
+from .numeric import Numbers, Wanted, checked_numbers, r_squared, scaling
 from .parameters import documented
 from .weights import sample_weights
 
@@ -260,21 +260,22 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         assert isinstance(codec, Numbers)
         return codec
 
-    def _codec(self, y: Any, X: Any, sequences: Sequences, weights: np.ndarray) -> Numbers:
-        wanted = checked_numbers(y, X, sequences)
+    def _wanted(self, y: Any, X: Any, sequences: Sequences, name: str = "y") -> Wanted:
+        return checked_numbers(y, X, sequences, name)
+
+    def _codec(self, wanted: Wanted, weights: np.ndarray) -> Numbers:
         kind = {"squared_error": "squared", "absolute_error": "absolute"}.get(self.loss, self.loss)
         parameter = {"huber": self.delta, "pinball": self.quantile}.get(self.loss, 0.0)
         return Numbers(
             wanted.form, *scaling(wanted, weights, self.scale_targets), LossSpec(kind, parameter), self.scale_targets
         )
 
-    def _data(self, codec: Codec, y: Any, X: Any, sequences: Sequences, weights: np.ndarray, name: str = "y") -> Data:
+    def _targets(self, codec: Codec, wanted: Wanted, weights: np.ndarray, name: str = "y") -> Targets | StepTargets:
         assert isinstance(codec, Numbers)
         if codec.scaled != self.scale_targets:
             raise ValueError(f"scale_targets must be {codec.scaled}, as in the last fit, got {self.scale_targets}")
-        wanted = checked_numbers(y, X, sequences, name)
         _check_form(codec, wanted.form, wanted.values.shape[1], name)
-        return Data(sequences, wanted.encoded(codec, weights, self.dtype, name))
+        return wanted.encoded(codec, weights, self.dtype, name)
 
     def _describe(self, codec: Codec) -> dict[str, Any]:
         assert isinstance(codec, Numbers)

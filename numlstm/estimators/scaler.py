@@ -138,9 +138,10 @@ class SequenceScaler(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         X = array_or_list(X)
         sequences = sequences_of(self, X, lengths, "float64", reset=False)
-        dtype = _dtype_of(X)
+        as_list = is_list_of_sequences(X, "X")
+        dtype = _dtype_of(X if as_list else [X])
         scaled = Sequences(function(sequences.values).astype(dtype), sequences.starts, sequences.lengths)
-        if is_list_of_sequences(X, "X"):
+        if as_list:
             rank = np.ndim(X[0])
             return [part if rank == 2 else part[:, 0] for part in scaled.apart()]
         shape = np.shape(X)
@@ -155,7 +156,6 @@ class SequenceScaler(TransformerMixin, BaseEstimator):
         return tags
 
 
-def _dtype_of(X: Any) -> type:
+def _dtype_of(arrays: Any) -> type:
     """The type of scaled numbers: float32 only where all numbers are."""
-    arrays = X if is_list_of_sequences(X, "X") else [X]
     return np.float32 if all(getattr(each, "dtype", None) == np.float32 for each in arrays) else np.float64

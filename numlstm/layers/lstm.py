@@ -129,14 +129,6 @@ class LSTM:
         check_option(init, "init", list(INITIALISERS))
         self.set_parameters(self._stack.initialise(init, check_rng(random_state, "random_state")))
 
-    @classmethod
-    def from_stack(cls, stack: Stack, parameters: Mapping[str, Any], backend: str | None) -> LSTM:
-        """The layer of a stack and its parameters: what a trained network leaves."""
-        layer = object.__new__(cls)
-        layer._stack, layer.backend = stack, backend
-        layer.set_parameters(parameters)
-        return layer
-
     @property
     def input_size(self) -> int:
         """D, the features of a step."""
@@ -404,3 +396,11 @@ def _gradient(value: Any, name: str, shape: tuple[int, ...], dtype: str) -> np.n
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     return array
+
+
+def layer_of(stack: Stack, parameters: Mapping[str, Any], backend: str | None) -> LSTM:
+    """The layer of a stack and its parameters: what a trained network leaves."""
+    layer = object.__new__(LSTM)
+    layer._stack, layer.backend = stack, backend
+    layer.set_parameters(parameters)
+    return layer

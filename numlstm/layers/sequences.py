@@ -166,8 +166,8 @@ def check_lengths(lengths: Any, rows: int, steps: int) -> np.ndarray | None:
     return None if (array == steps).all() else array.astype(np.int64)
 
 
-def pad(sequences: Sequence[Any], dtype: str, name: str = "x") -> tuple[np.ndarray, np.ndarray]:
-    """Sequences of shape (T_i, D) as one (N, T, D) array, zeros at the end, and their lengths.
+def checked_sequences(sequences: Sequence[Any], name: str) -> list[np.ndarray]:
+    """Sequences as arrays (T_i, D).
 
     Raises
     ------
@@ -178,12 +178,25 @@ def pad(sequences: Sequence[Any], dtype: str, name: str = "x") -> tuple[np.ndarr
         raise ValueError(f"{name} must hold at least one sequence, got none")
     arrays = [as_numbers(sequence, f"{name}[{i}]") for i, sequence in enumerate(sequences)]
     for i, array in enumerate(arrays):
-        if array.ndim != 2 or not len(array):
-            raise ValueError(f"{name}[{i}] must have shape (steps, features) with at least one step, got {array.shape}")
+        if array.ndim != 2 or not array.size:
+            expected = "shape (steps, features) with at least one step and one feature"
+            raise ValueError(f"{name}[{i}] must have {expected}, got {array.shape}")
         if array.shape[1] != arrays[0].shape[1]:
             raise ValueError(
                 f"{name}[{i}] has {array.shape[1]} features, but {name}[0] has {arrays[0].shape[1]}; all must agree"
             )
+    return arrays
+
+
+def pad(sequences: Sequence[Any], dtype: str, name: str = "x") -> tuple[np.ndarray, np.ndarray]:
+    """Sequences of shape (T_i, D) as one (N, T, D) array, zeros at the end, and their lengths.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `checked_sequences` does.
+    """
+    arrays = checked_sequences(sequences, name)
     lengths = np.array([len(array) for array in arrays], np.int64)
     padded = np.zeros((len(arrays), lengths.max(), arrays[0].shape[1]), dtype)
     for row, array in zip(padded, arrays, strict=True):

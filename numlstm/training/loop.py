@@ -232,7 +232,7 @@ def train(
                 if any(asked) or stopper.stops:
                     break
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=3)
+            warnings.warn("Training interrupted by user.", stacklevel=4)
     stopper.restore(trainer.model)
     return history
 

@@ -23,9 +23,6 @@ class Targets:
     values: np.ndarray
     weights: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.weights)
-
     @property
     def outputs(self) -> int:
         """Terms of the loss in each of them."""
@@ -56,9 +53,6 @@ class StepTargets:
 
     values: Sequences
     weights: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.weights)
 
     def count(self, rows: np.ndarray) -> int:
         """Terms that the loss is averaged over."""

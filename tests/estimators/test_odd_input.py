@@ -4,6 +4,7 @@ import copy
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.model_selection import KFold, cross_val_score
 
@@ -54,7 +55,6 @@ def test_arrays_of_arrays():
     y[:] = [x[:, 0] for x in RAGGED]
     expected = LSTMRegressor(**SMALL).fit(RAGGED, list(y))
     assert LSTMRegressor(**SMALL).fit(RAGGED, y).loss_curve_ == expected.loss_curve_
-    pd = pytest.importorskip("pandas")
     assert LSTMRegressor(**SMALL).fit(pd.Series(RAGGED), y).loss_curve_ == expected.loss_curve_
 
 
@@ -257,7 +257,6 @@ def test_a_range_test_leaves_random_state_alone():
 
 @pytest.mark.skipif(not hasattr(LSTMClassifier, "set_callbacks"), reason="this scikit-learn has no callbacks")
 def test_callbacks_get_an_estimator_that_is_whole():
-    pd = pytest.importorskip("pandas")
     seen = []
 
     class Look:

@@ -1,14 +1,14 @@
 """Tables and matrices of other packages: taken where they are meant, refused with advice where they are not."""
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 from scipy.sparse import csr_array
 
 from numlstm import LSTMClassifier, LSTMRegressor, SequenceScaler
 
 SMALL = {"hidden_size": 3, "max_iter": 2, "random_state": 0}
-pd = pytest.importorskip("pandas")
-pl = pytest.importorskip("polars")
 
 
 @pytest.fixture

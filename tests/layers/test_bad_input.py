@@ -93,7 +93,7 @@ def test_constructor_takes_numpy_scalars_and_keeps_python_ones():
 
 SHAPES = "x must have shape (N, T, 3) or (T, 3), got "
 NUMBERS = "must hold real numbers, got "
-STEPS = "must have shape (steps, features) with at least one step, got "
+STEPS = "must have shape (steps, features) with at least one step and one feature, got "
 
 
 @bad(

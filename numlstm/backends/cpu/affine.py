@@ -49,7 +49,9 @@ class AffineWeights:
         return kept
 
     def buffers_for(self, rows: int, gradient: np.ndarray) -> BackwardBuffers:
-        """Memory for the way back, kept from batch to batch."""
+        """Memory for the way back: kept from batch to batch in training, of the call's own otherwise."""
+        if not self.training:
+            return BackwardBuffers(self, rows, gradient)
         kept = self.buffers
         if kept is None or kept.rows != rows or kept.gradient != address_of(gradient):
             kept = self.buffers = BackwardBuffers(self, rows, gradient)
