@@ -95,8 +95,10 @@ def _quickly_checked(estimator: BaseEstimator, X: Any, dtype: str) -> np.ndarray
         return None
     if X.ndim == 2 and (hasattr(estimator, "feature_names_in_") or estimator._columns not in (None, X.shape[1])):
         return None
-    with np.errstate(over="ignore"):
-        x = X.astype(dtype, copy=False)
+    x = X
+    if X.dtype != dtype:
+        with np.errstate(over="ignore"):
+            x = X.astype(dtype)
     if not np.isfinite(x).all():
         return None
     return x if x.ndim == 3 else x[:, :, None]
