@@ -15,7 +15,7 @@ from numlstm.backends.contract import LossSpec
 from numlstm.backends.cpu import threads
 from numlstm.backends.cpu.compiling import Kernel
 from numlstm.backends.dispatch import backend_for
-from numlstm.layers.stack import Stack
+from numlstm.layers.options import stack_of
 from numlstm.training.batches import Sequences
 from numlstm.training.loop import Data, Trainer
 from numlstm.training.network import Model, Network
@@ -54,7 +54,7 @@ class Clock:
 def trainer(steps, rows, inputs, units):
     """A trainer on random data."""
     rng, backend, count = np.random.default_rng(0), backend_for("cpu"), rows * BATCHES
-    network = Network(Stack("lstm", inputs, units), 10, "last", LossSpec("softmax"))
+    network = Network(stack_of("lstm", inputs, "float32", {"hidden_size": units}), 10, "last", LossSpec("softmax"))
     flat = network.pack(backend, network.initialise("keras", rng))
     x = rng.normal(size=(count, steps, inputs)).astype("float32")
     data = Data(Sequences.from_padded(x, None), Targets(rng.integers(0, 10, count), np.ones(count)))

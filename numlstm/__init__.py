@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from .estimators import LSTMClassifier, LSTMRegressor
     from .estimators.scaler import SequenceScaler
     from .estimators.windows import pad_sequences, sliding_windows
-    from .layers import LSTM
+    from .layers import GRU, LSTM, RNN
 
 _homes = {
+    "GRU": ".layers",
     "LSTM": ".layers",
     "LSTMClassifier": ".estimators",
     "LSTMRegressor": ".estimators",
+    "RNN": ".layers",
     "SequenceScaler": ".estimators.scaler",
     "pad_sequences": ".estimators.windows",
     "sliding_windows": ".estimators.windows",
@@ -35,7 +37,9 @@ _homes = {
 }
 
 __all__ = [
+    "GRU",
     "LSTM",
+    "RNN",
     "BackendUnavailableError",
     "LSTMClassifier",
     "LSTMRegressor",

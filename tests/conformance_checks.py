@@ -9,8 +9,7 @@ from functools import cached_property
 import numpy as np
 from tolerances import assert_close
 
-from numlstm import cells
-from numlstm.backends.contract import AffineSpec, LayerSpec, PoolSpec
+from numlstm.backends.contract import AffineSpec, LayerSpec, Noise, PoolSpec
 from numlstm.backends.reference import ReferenceBackend
 
 REFERENCE = ReferenceBackend()
@@ -69,10 +68,13 @@ class LayerCase:
     layout: str = "contiguous"
     bias: bool = True
     training: bool = False
+    kind: dict | None = None  # of a variant, as `variants` has them
+    noise: bool = False
 
     @property
     def spec(self):
-        return LayerSpec(self.cell, self.inputs, self.hidden, self.bias, self.dtype)
+        kind = self.kind or {"cell": self.cell}
+        return LayerSpec(input_size=self.inputs, hidden_size=self.hidden, bias=self.bias, dtype=self.dtype, **kind)
 
     @cached_property
     def problem(self):
@@ -84,24 +86,25 @@ class LayerProblem:
 
     def __init__(self, case):
         rng = np.random.default_rng(3)
-        (steps, rows), states = case.shape, len(cells.get(case.cell).states)
+        (steps, rows), sizes = case.shape, case.spec.state_sizes
 
         def draw(*shape, scale=1.0):
             return rng.normal(0.0, scale, shape).astype("float32").astype(case.dtype)
 
         def draw_each(*shape, given):
-            return [draw(*shape) if wanted else None for wanted in given]
+            return [draw(*shape, size) if wanted else None for size, wanted in zip(sizes, given, strict=True)]
 
+        states = len(sizes)
         first = [state == 0 for state in range(states)]
-        scale = case.hidden**-0.5
+        scale = 0.7 * max(case.hidden, case.inputs) ** -0.5  # saturated units would lose the digits of their slopes
         self.parameters = {name: draw(*shape, scale=scale) for name, shape in case.spec.shapes.items()}
         self.lengths = draw_lengths(rng, case.lengths, steps, rows)
         self.x = draw(rows, steps, case.inputs)
-        self.initial = draw_each(rows, case.hidden, given=[case.initial] * states)
+        self.initial = draw_each(rows, given=[case.initial] * states)
         self.asked = {"all": [True] * states, "first": first, "none": [False] * states}[case.outputs]
         of_outputs = [case.sources == "every state" or (is_first and case.sources != "finals") for is_first in first]
-        self.doutputs = draw_each(rows, steps, case.hidden, given=of_outputs)
-        self.dfinal = draw_each(rows, case.hidden, given=[case.sources != "outputs"] * states)
+        self.doutputs = draw_each(rows, steps, given=of_outputs)
+        self.dfinal = draw_each(rows, given=[case.sources != "outputs"] * states)
         self.past = past(self.lengths, steps, rows)
         for array in (self.x, *self.doutputs):
             if array is not None:
@@ -158,18 +161,25 @@ def _pass(backend, case, weights, x):
     def to_fill(size):
         return Placed(backend, np.full((rows, steps, size), np.nan, dtype), case.layout)
 
-    def forward(training):
-        outputs = [to_fill(case.hidden) if asked else None for asked in problem.asked]
+    noise = Noise(2**63 + 12345, 3) if case.noise else None
+
+    def forward(training, noise, gates=()):
+        outputs = [
+            to_fill(size) if asked else None for size, asked in zip(spec.state_sizes, problem.asked, strict=True)
+        ]
+        traces = {gate: to_fill(case.hidden) for gate in gates}
         final, tape = backend.sequence_forward(
             weights, x, resident(problem.initial), [placed and placed.array for placed in outputs],
-            lengths=problem.lengths, reverse=case.reverse, training=training,
+            lengths=problem.lengths, reverse=case.reverse, training=training, noise=noise,
+            traces={gate: placed.array for gate, placed in traces.items()},
         )  # fmt: skip
         named = {f"outputs {k}": placed.read() for k, placed in enumerate(outputs) if placed}
+        named |= {f"outputs {gate}": placed.read() for gate, placed in traces.items()}
         return named | {f"final {k}": backend.to_numpy(array) for k, array in enumerate(final)}, tape
 
-    inference, tape = forward(training=False)
+    inference, tape = forward(training=False, noise=None, gates=dict(spec.description.traces))
     assert tape is None
-    results, tape = forward(training=True)
+    results, tape = forward(training=True, noise=noise)
     results |= {f"inference {name}": array for name, array in inference.items()}
 
     gradient = backend.to_device(np.full(backend.size(spec), np.nan, dtype), dtype)
@@ -489,3 +499,31 @@ def _check_steps(backend, dtype, take, names, steps, scale, decay):
         for name, a, b in zip(("parameters", *names), got, wanted, strict=True):
             kind = "parameter" if name == "parameters" else "moment"
             assert_close(kind, f"{name} after step {step}", backend.to_numpy(a), b)
+
+
+# Dropout, activity -----------------------------------------------------------------------------------------
+
+
+def check_dropout(backend, shape, probability, dtype, per_step, layout="contiguous"):
+    """The mask is that of the reference, to the bit."""
+    x = np.random.default_rng(5).normal(size=shape).astype(dtype)
+    noise = Noise(2**64 - 2, 5)
+    got = backend.to_numpy(backend.dropout(Placed(backend, x, layout).array, probability, noise, per_step=per_step))
+    wanted = REFERENCE.dropout(x, probability, noise, per_step=per_step)
+    np.testing.assert_array_equal(got == 0, wanted == 0)
+    assert_close("affine", "dropout", got, wanted)
+
+
+def check_activity(backend, shape, lengths, size, change, dtype, layout="contiguous"):
+    """Penalty and gradient are those of the reference; what lies past the lengths is not looked at."""
+    rng = np.random.default_rng(6)
+    rows, steps, _ = shape
+    lengths = draw_lengths(rng, lengths, steps, rows)
+    y = rng.normal(size=shape).astype(dtype)
+    y[past(lengths, steps, rows)] = np.nan
+    loss, gradient = backend.activity_loss(Placed(backend, y, layout).array, lengths, size, change)
+    wanted, expected = REFERENCE.activity_loss(y, lengths, size, change)
+    assert_close("loss", "penalty", np.asarray(loss), np.asarray(wanted))
+    gradient = backend.to_numpy(gradient)
+    assert_close("affine", "gradient", gradient, expected)
+    assert not gradient[past(lengths, steps, rows)].any()

@@ -10,30 +10,31 @@ from scipy.special import expit
 
 from numlstm import cells
 from numlstm.backends import reference
+from numlstm.backends.reference import affine, norm
 from numlstm.cells.elementary import sigmoid, tanh
 
 
-def gate_forward(one, f, h_prev):
+def gate_forward(one, v):
     """The forget gate, and what it lets through to the recurrent product of the next phase."""
-    f = sigmoid(f)
-    return f, f * h_prev
+    f = sigmoid(v.forget_gate)
+    return f, f * v.h_prev
 
 
-def gate_backward(one, df, dm, f, h_prev):
+def gate_backward(one, d, v):
     """Gradients of the pre-activation and of the state of the step before."""
-    df = df + dm * h_prev
-    return df * (f - f * f), dm * f
+    df = d.f + d.m * v.h_prev
+    return df * (v.f - v.f * v.f), d.m * v.f
 
 
-def state_forward(one, g, f, h_prev):
+def state_forward(one, v):
     """The new state."""
-    g = tanh(g)
-    return (one - f) * h_prev + f * g, g
+    g = tanh(v.cell_input)
+    return (one - v.f) * v.h_prev + v.f * g, g
 
 
-def state_backward(one, dh, g, f, h_prev):
+def state_backward(one, d, v):
     """Gradients of the pre-activation, of the gate, and of the state of the step before."""
-    return dh * f * (one - g * g), dh * (g - h_prev), dh * (one - f)
+    return d.h * v.f * (one - v.g * v.g), d.h * (v.g - v.h_prev), d.h * (one - v.f)
 
 
 MGU = cells.Cell(
@@ -42,7 +43,10 @@ MGU = cells.Cell(
     phases=(
         cells.Phase(
             gates=("forget_gate",),
-            source="h_prev",
+            products=(
+                cells.Product(("forget_gate",), "x", "weight_ih", "bias_ih", (0,)),
+                cells.Product(("forget_gate",), "h_prev", "weight_hh", "bias_hh", (0,)),
+            ),
             reads=("h_prev",),
             gives=("f", "m"),
             keeps=(),
@@ -52,7 +56,10 @@ MGU = cells.Cell(
         ),
         cells.Phase(
             gates=("cell_input",),
-            source="m",
+            products=(
+                cells.Product(("cell_input",), "x", "weight_ih", "bias_ih", (1,)),
+                cells.Product(("cell_input",), "m", "weight_hh", "bias_hh", (1,)),
+            ),
             reads=("f", "h_prev"),
             gives=("h",),
             keeps=("g",),
@@ -61,37 +68,43 @@ MGU = cells.Cell(
             backward=state_backward,
         ),
     ),
+    parameters=(
+        cells.Parameter("weight_ih", 2, columns="input"),
+        cells.Parameter("weight_hh", 2, columns="hidden"),
+        cells.Parameter("bias_ih", 2, optional=True),
+        cells.Parameter("bias_hh", 2, optional=True),
+    ),
+    traces=(("forget_gate", "f"), ("cell_input", "g")),
 )
 
 
-def step(weights, x, states):
+def step(spec, weights, x, states, masks):
     """One step forward."""
     (h,) = states
-    w_f, w_g = np.split(weights["weight_ih"], 2)
-    r_f, r_g = np.split(weights["weight_hh"], 2)
-    b_f, b_g = np.split(weights["bias_ih"] + weights["bias_hh"], 2)
-    f = expit(x @ w_f.T + h @ r_f.T + b_f)
-    g = np.tanh(x @ w_g.T + (f * h) @ r_g.T + b_g)
-    return (h + f * (g - h),), (x, h, f, g)
+    h_in = masks.recurrent * h
+    a_f = affine.forward(weights, "ih", 0, x) + affine.forward(weights, "hh", 0, h_in)
+    f = expit(norm.forward(weights, 0, a_f))
+    m_in = masks.recurrent * (f * h)
+    a_g = affine.forward(weights, "ih", 1, x) + affine.forward(weights, "hh", 1, m_in)
+    g = np.tanh(norm.forward(weights, 1, a_g))
+    return (h + f * (g - h),), (x, h, h_in, m_in, a_f, a_g, f, g), {"forget_gate": f, "cell_input": g}
 
 
-def step_backward(weights, saved, dstates):
+def step_backward(spec, weights, saved, dstates, masks, gradient):
     """One step back."""
-    x, h, f, g = saved
+    x, h, h_in, m_in, a_f, a_g, f, g = saved
     (dh,) = dstates
-    r_f, r_g = np.split(weights["weight_hh"], 2)
-    delta_g = dh * f * (1.0 - g**2)
-    d_gated = delta_g @ r_g
-    delta_f = (dh * (g - h) + d_gated * h) * f * (1.0 - f)
-    delta = np.hstack([delta_f, delta_g])
-    bias = delta.sum(axis=0)
-    recurrent = np.vstack([delta_f.T @ h, delta_g.T @ (f * h)])
-    dweights = {"weight_ih": delta.T @ x, "weight_hh": recurrent, "bias_ih": bias, "bias_hh": bias}
-    return delta @ weights["weight_ih"], (dh * (1.0 - f) + d_gated * f + delta_f @ r_f,), dweights
+    delta_g = norm.backward(weights, 1, a_g, dh * f * (1.0 - g**2), gradient)
+    d_gated = masks.recurrent * affine.backward(weights, "hh", 1, m_in, delta_g, gradient)
+    df = dh * (g - h) + d_gated * h
+    delta_f = norm.backward(weights, 0, a_f, df * f * (1.0 - f), gradient)
+    d_in = masks.recurrent * affine.backward(weights, "hh", 0, h_in, delta_f, gradient)
+    dx_f, dx_g = (affine.backward(weights, "ih", k, x, delta, gradient) for k, delta in enumerate((delta_f, delta_g)))
+    return dx_f + dx_g, (dh * (1.0 - f) + d_gated * f + d_in,)
 
 
 TWIN = reference.Twin(step, step_backward)
 
 with contextlib.suppress(ValueError):  # pytest, collecting doctests, imports this file under a second name
-    cells.register(MGU)
+    cells.register("mgu", MGU)
     reference.register("mgu", TWIN)

@@ -39,8 +39,8 @@ def test_computing_on_the_cpu_loads_no_sklearn_and_no_cuda():
 
 
 def test_unknown_attribute():
-    with pytest.raises(AttributeError, match=r"^module 'numlstm' has no attribute 'GRU'$"):
-        numlstm.GRU  # noqa: B018
+    with pytest.raises(AttributeError, match=r"^module 'numlstm' has no attribute 'GRUCell'$"):
+        numlstm.GRUCell  # noqa: B018
     assert not hasattr(numlstm, "_nothing")
 
 

@@ -1,20 +1,38 @@
 """The contract between layers and the backends that compute.
 
-Shapes: ``N`` sequences, ``T`` steps, ``D`` inputs, ``H`` hidden units, ``G`` gates. Arrays are resident on
-the backend, of dtype float32 or float64; their last axis is contiguous, other axes may have any stride.
+Shapes: ``N`` sequences, ``T`` steps, ``D`` inputs, ``H`` hidden units; a state of length ``S`` (H, or the size of
+a projection). Arrays are resident on the backend, of dtype float32 or float64; their last axis is contiguous, other
+axes may have any stride.
 
 - Gradients are of the scalar loss that is returned; they overwrite, callers accumulate.
 - Outputs never alias inputs, but a tape refers to the ``x`` it was made from until `sequence_backward`.
 - Results of a sequence depend on nothing but that sequence: not on its place in the batch, nor on the
   number of threads. Sums over the batch are taken in the batch's order.
 - Callers have checked shapes and values; a backend raises only the two errors below.
+
+Randomness
+----------
+What is dropped depends on a seed and on nothing else: unit ``u`` of row ``n`` at step ``t`` (of x, whatever the
+direction; 0 where there is one mask a sequence) is dropped with probability p where ``hash(u) < floor(2**32 p)``. In
+unsigned integers of 64 bits, with ``G = 0x9E3779B97F4A7C15``, the row's key is ``k = mix(seed)`` and then ``k = mix(k +
+G * (word + 1))`` for the words ``stream``, ``t`` and ``n``, with the mixing function of SplitMix64 (Steele et al.
+2014)::
+
+    mix(z): z ^= z >> 30; z *= 0xBF58476D1CE4E5B9; z ^= z >> 27; z *= 0x94D049BB133111EB; z ^= z >> 31
+
+In 32 bits, a being the low and b the high half of k::
+
+    hash(u): v = u * 0x9E3779B1 + a; v ^= v >> 16; v *= 0x7FEB352D; v ^= v >> 15; v ^= b; v *= 0x846CA68B; v ^= v >> 16
+
+The stream is ``8 * layer + kind``: the layer counts layers and directions, the kind is one of `STREAMS`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from math import prod
 from typing import Any, ClassVar
 
@@ -24,6 +42,9 @@ from .. import cells
 
 Array = Any
 States = Sequence[Array | None]
+
+# Kinds of masks; that of the zoneout of state k is zoneout + k.
+STREAMS = {"dropout": 0, "recurrent_dropout": 1, "candidate_dropout": 2, "zoneout": 3}
 
 
 class BackendUnavailableError(RuntimeError):
@@ -36,7 +57,7 @@ class UnsupportedError(NotImplementedError):
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """One layer in one direction: what a backend must know to lay out its parameters.
+    """One layer in one direction: what a backend must know to lay out its parameters, and to compute.
 
     Attributes
     ----------
@@ -48,6 +69,18 @@ class LayerSpec:
         Whether the two bias vectors exist.
     dtype : str
         ``"float32"`` or ``"float64"``.
+    options : tuple of (str, value)
+        Options of the cell that are not at their defaults, sorted by name.
+    layer_norm : bool
+        Whether every pre-activation is normalised over the hidden units (Ba et al. 2016), for each row and step.
+    recurrent_dropout : float in [0, 1)
+        Share that is zeroed in training of every vector that ``weight_hh`` multiplies: one mask a sequence (Gal &
+        Ghahramani 2016). The rest is scaled up.
+    candidate_dropout : float in [0, 1)
+        Share of what a cell would add to its memory that is zeroed in training, at every step (Semeniuta et al. 2016).
+    zoneout : tuple of float in [0, 1), for the first states, or empty
+        Share of the units of a state that keep their old value at a step of training (Krueger et al. 2017); elsewhere
+        the old and the new are mixed in that proportion.
     """
 
     cell: str
@@ -55,17 +88,67 @@ class LayerSpec:
     hidden_size: int
     bias: bool = True
     dtype: str = "float32"
+    options: cells.Options = ()
+    layer_norm: bool = False
+    recurrent_dropout: float = 0.0
+    candidate_dropout: float = 0.0
+    zoneout: tuple[float, ...] = ()
 
-    @property
+    def __getstate__(self) -> dict[str, Any]:
+        return {each.name: getattr(self, each.name) for each in fields(self)}  # nothing that follows from them
+
+    @cached_property
+    def description(self) -> cells.Cell:
+        """What the cell computes, with all that is added to it."""
+        return cells.describe(
+            self.cell, self.options, layer_norm=self.layer_norm, recurrent_dropout=self.recurrent_dropout,
+            candidate_dropout=self.candidate_dropout, zoneout=self.zoneout,
+        )  # fmt: skip
+
+    @cached_property
+    def state_sizes(self) -> tuple[int, ...]:
+        """Length of every state of a row."""
+        return tuple(map(self.size, self.description.state_sizes))
+
+    def size(self, name: str) -> int:
+        """The number that a cell calls ``"input"``, ``"hidden"`` or ``"projected"``."""
+        if name == "projected":
+            return int(dict(self.options)["proj_size"])
+        return self.input_size if name == "input" else self.hidden_size
+
+    @cached_property
+    def used(self) -> dict[str, np.ndarray]:
+        """For every parameter a mask of the numbers that the cell uses."""
+        masks = {name: np.zeros(shape, bool) for name, shape in self.shapes.items()}
+        for phase in self.description.phases:
+            units = self.size(phase.size)
+
+            def mark(name: str | None, row: int, columns: slice = slice(None), units: int = units) -> None:
+                if name in masks:
+                    part = masks[name].reshape(len(masks[name]), -1)[row * units : (row + 1) * units]
+                    part[:, columns] = True
+
+            for product in phase.products:
+                width = self.size(self.description.source_size(product.source))
+                for row in product.rows:
+                    mark(product.weight, row, slice(product.column * width, (product.column + 1) * width))
+                    mark(product.bias, row)
+            for _, name, row in phase.parameters:
+                mark(name, row)
+            for row in phase.norm:
+                mark("layer_norm_weight", row)
+                mark("layer_norm_bias", row)
+        return masks
+
+    @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every parameter, by PyTorch's name; row blocks follow the cell's gates."""
-        rows = len(cells.get(self.cell).gates) * self.hidden_size
-        shapes: dict[str, tuple[int, ...]] = {
-            "weight_ih": (rows, self.input_size),
-            "weight_hh": (rows, self.hidden_size),
-        }
-        if self.bias:
-            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+        """Shape of every parameter, by PyTorch's name where it has one; row blocks follow the cell's gates."""
+        shapes = {}
+        for parameter in self.description.parameters:
+            if self.bias or not parameter.optional:
+                rows = (parameter.blocks * self.size(parameter.size),)
+                columns = (parameter.column_blocks * self.size(parameter.columns),) if parameter.columns else ()
+                shapes[parameter.name] = rows + columns
         return shapes
 
 
@@ -137,6 +220,22 @@ class LossSpec:
     parameter: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Where the masks of a layer come from.
+
+    Attributes
+    ----------
+    seed : int
+        From 0 to 2**64 - 1.
+    layer : int
+        Number of the layer and direction.
+    """
+
+    seed: int
+    layer: int
+
+
 class Backend(ABC):
     """What every backend does. The defaults hold wherever resident arrays are NumPy arrays."""
 
@@ -166,9 +265,17 @@ class Backend(ABC):
         """``out += value``."""
         np.add(out, value, out=out)
 
-    def multiply(self, a: Array, b: Array) -> Array:
-        """A new array ``a * b``."""
-        return np.multiply(a, b)
+    def multiply(self, a: Array, b: Array | float) -> Array:
+        """A new array ``a * b`` of the dtype of `a`; `b` is an array of its shape, or a number."""
+        return np.multiply(a, b, dtype=a.dtype)
+
+    @abstractmethod
+    def dropout(self, x: Array, probability: float, noise: Noise, *, per_step: bool) -> Array:
+        """A new array, x (N, T, F) with units dropped and the others divided by ``1 - probability``.
+
+        The mask is of the stream "dropout"; without `per_step` it is that of step 0 at all steps. It serves on the
+        way back too.
+        """
 
     def concatenate(self, arrays: Sequence[Array]) -> Array:
         """A new array, `arrays` side by side along the last axis."""
@@ -221,6 +328,8 @@ class Backend(ABC):
         lengths: np.ndarray | None = None,
         reverse: bool = False,
         training: bool = False,
+        noise: Noise | None = None,
+        traces: Mapping[str, Array] | None = None,
     ) -> tuple[tuple[Array, ...], Any]:
         """Run a layer over whole sequences.
 
@@ -229,9 +338,9 @@ class Backend(ABC):
         weights
             From `prepare`.
         x : array, shape (N, T, D)
-        initial : sequence of array of shape (N, H), or None for zeros
+        initial : sequence of array of shape (N, S), or None for zeros
             One for each state of the cell.
-        outputs : sequence of array of shape (N, T, H), or None
+        outputs : sequence of array of shape (N, T, S), or None
             One for each state; filled with that state after every step, zeros past a row's length.
         lengths : int64 array of shape (N,), in 1..T; optional
             Steps of each row; all `T` by default.
@@ -239,10 +348,15 @@ class Backend(ABC):
             Start at each row's last step and go back to its first.
         training : bool
             Whether to keep what `sequence_backward` needs.
+        noise : Noise, optional
+            Where masks come from; without it nothing is dropped, and zoneout mixes.
+        traces : mapping of str to array of shape (N, T, H), optional
+            Filled with the gates of that name (of ``spec.description.traces``) at every step, zeros past a row's
+            length.
 
         Returns
         -------
-        final : tuple of array, shape (N, H)
+        final : tuple of array, shape (N, S)
             Every state after each row's own last step (in the order of computing).
         tape
             Opaque; None unless `training`.
@@ -264,23 +378,23 @@ class Backend(ABC):
         ----------
         weights, tape
             As given to, and by, `sequence_forward`.
-        doutputs : sequence of array of shape (N, T, H), or None for zeros
+        doutputs : sequence of array of shape (N, T, S), or None for zeros
             Gradient with respect to every state at every step; what lies past a row's length is ignored.
-        dfinal : sequence of array of shape (N, H), or None for zeros
+        dfinal : sequence of array of shape (N, S), or None for zeros
         gradient : array, shape (size,)
-            Overwritten with the gradient of the flat parameter vector.
+            Overwritten with the gradient of the flat parameter vector; zeros for what the cell does not use.
         dx : array, shape (N, T, D), optional
             Overwritten with the gradient of `x`, zeros past a row's length.
 
         Returns
         -------
-        dinitial : tuple of array, shape (N, H)
+        dinitial : tuple of array, shape (N, S)
         """
 
     def stepper(self, weights: Any, x: Array, states: Sequence[Array]) -> Callable[[], None]:
         """A function that takes one step, each time it is called, on the same arrays.
 
-        It reads x (N, 1, D), and reads and overwrites the `states`, each (N, H). Not for several threads at once.
+        It reads x (N, 1, D), and reads and overwrites the `states`, each (N, S). Not for several threads at once.
         """
 
         def step() -> None:
@@ -310,6 +424,14 @@ class Backend(ABC):
         self, weights: Any, y: Array, lengths: np.ndarray | None, tape: Any, dpooled: Array, gradient: Array
     ) -> Array:
         """Overwrite `gradient` with that of the parameters, and return that of `y`, zeros past a row's length."""
+
+    @abstractmethod
+    def activity_loss(self, y: Array, lengths: np.ndarray | None, size: float, change: float) -> tuple[float, Array]:
+        """Penalty on what a layer gives, y (N, T, F), and its gradient (N, T, F), zeros past a row's length.
+
+        ``size * mean(y[t]²) + change * mean((y[t] - y[t-1])²)`` (Merity et al. 2018, section 4.5): a mean over the F
+        units of all steps of all rows, and one over all steps but the first of each row (0 where there is none).
+        """
 
     @abstractmethod
     def affine_forward(self, weights: Any, x: Array) -> Array:

@@ -1,10 +1,11 @@
-"""What a recurrent cell is: states, gates, and phases that turn products into new states.
+"""What a recurrent cell is: parameters, states, and phases that turn products into new states.
 
-A backend interprets a `Cell`; it knows none by name. Every value of a cell is a vector of `H` hidden
-units per sequence and step, and has a name:
+A backend interprets a `Cell`; it knows none by name. Every value of a cell is a vector of units per sequence and
+step, and has a name:
 
 - a state of the step before carries the suffix ``_prev`` (``"h_prev"``), the new one none (``"h"``);
-- whatever a phase gives or keeps is known to the phases after it by the name written there.
+- whatever a phase gives or keeps is known to the phases after it by the name written there;
+- ``"x"`` is the input.
 
 The first state is the cell's output, the ``y`` of a layer.
 """
@@ -15,25 +16,83 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import CodeType
+from typing import Any
 
 PREVIOUS = "_prev"
+INPUT = "x"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A named array of parameters, in blocks of as many rows as a vector of units has.
+
+    Attributes
+    ----------
+    name : str
+        PyTorch's, where it has one.
+    blocks : int
+        Blocks of rows.
+    size : {"hidden", "projected"}
+        Rows of a block.
+    columns : {"input", "hidden", "projected"} or None
+        Columns of a block of columns; None for one number per row.
+    column_blocks : int
+        Blocks of columns.
+    optional : bool
+        Whether a layer without biases does without it.
+    """
+
+    name: str
+    blocks: int
+    size: str = "hidden"
+    columns: str | None = None
+    column_blocks: int = 1
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Product:
+    """Weights times a vector, added to some pre-activations of a phase.
+
+    Attributes
+    ----------
+    gates : tuple of str
+        Pre-activations that it is added to.
+    source : str
+        The vector: ``"x"``, a state of the step before, or a value given by an earlier phase.
+    weight : str or None
+        The matrix; None takes the vector as it is, unit by unit.
+    bias : str or None
+        A vector that is added too.
+    rows : tuple of int
+        For each of `gates` its block of rows in `weight` and `bias`.
+    column : int
+        Block of columns of `weight`.
+    """
+
+    gates: tuple[str, ...]
+    source: str
+    weight: str | None
+    bias: str | None = None
+    rows: tuple[int, ...] = ()
+    column: int = 0
 
 
 @dataclass(frozen=True)
 class Phase:
     """One round of a step: products first, then equations, unit by unit.
 
-    For every gate of the phase the backend computes the pre-activation ``W x + R v + b``, where ``v`` is
-    the vector named by `source`, and hands it to the equations. `forward` and `backward` are plain
-    module-level functions of "numbers" (floats, SIMD vectors, CUDA scalars). They contain no numeric
-    literal: ``one`` is the number 1 in the caller's type.
+    `forward` and `backward` are plain functions of "numbers" (floats, SIMD vectors, CUDA scalars). They contain no
+    numeric literal: ``one`` is the number 1 in the caller's type. `v` holds what they take, as attributes; where
+    they branch, they branch on what is known before a backend compiles them, and only one side is left.
 
     Attributes
     ----------
     gates : tuple of str
-        Names of the pre-activations; each owns a block of `H` rows in the weights.
-    source : str
-        The vector multiplied by the recurrent weights: ``"h_prev"``, or a value given by an earlier phase.
+        The pre-activations that the equations take.
+    products : tuple of Product
+        What they are sums of.
     reads : tuple of str
         Values that `forward` takes unit by unit, besides the pre-activations.
     gives : tuple of str
@@ -43,72 +102,189 @@ class Phase:
     uses : tuple of str
         Values that `backward` takes.
     forward : callable
-        ``forward(one, *gates, *reads) -> (*gives, *keeps)``
+        ``forward(one, v) -> results``, with ``v`` the `gates`, `reads`, `parameters`, `constants` and `masks`.
     backward : callable
-        ``backward(one, *gradients of gives, *uses) -> (*gradients of gates, *gradients of reads)``
+        ``backward(one, d, v) -> gradients``, with ``d`` the gradients of what the phase `gives`, and ``v`` the `uses`,
+        `parameters`, `constants` and `masks`.
+    parameters : tuple of (str, str, int)
+        Parameters with one number per unit: the equations' name, the parameter's, and its block of rows.
+    constants : tuple of str
+        Numbers, by their names in `Cell.constants`.
+    masks : tuple of str
+        Masks, by their names in `Cell.masks`.
+    norm : tuple of int, or empty
+        If there, each pre-activation is normalised over the units before the equations take it, then multiplied with
+        the block of ``layer_norm_weight``, and added to that of ``layer_norm_bias``, that is named here for each gate.
+    size : {"hidden", "projected"}
+        The number of units.
+    results : tuple of str
+        What `forward` returns, by name: by default what it gives and keeps.
+    gradients : tuple of str
+        What `backward` returns the gradients of: by default gates, reads and parameters.
     """
 
     gates: tuple[str, ...]
-    source: str
+    products: tuple[Product, ...]
     reads: tuple[str, ...]
     gives: tuple[str, ...]
     keeps: tuple[str, ...]
     uses: tuple[str, ...]
     forward: Callable = field(repr=False)
     backward: Callable = field(repr=False)
+    parameters: tuple[tuple[str, str, int], ...] = ()
+    constants: tuple[str, ...] = ()
+    masks: tuple[str, ...] = ()
+    norm: tuple[int, ...] = ()
+    size: str = "hidden"
+    results: tuple[str, ...] = ()
+    gradients: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.results:
+            object.__setattr__(self, "results", (*self.gives, *self.keeps))
+        if not self.gradients:
+            names = (*self.gates, *self.reads, *(name for name, _, _ in self.parameters))
+            object.__setattr__(self, "gradients", names)
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A named recurrent cell.
+class Mask:
+    """What equations get for a unit that is dropped, and for one that is not.
 
     Attributes
     ----------
     name : str
-        The name it is registered under.
+    kind : str
+        Its stream of random numbers, a key of `numlstm.backends.contract.STREAMS`, and...
+    index : int
+        ...the number of the state it is for, if there is one mask for each.
+    probability : float
+        Of being dropped.
+    per_step : bool
+        Whether each step has a mask of its own.
+    dropped, kept, expected : float
+        What equations get in training, for the one and for the other, and at other times.
+    """
+
+    name: str
+    kind: str
+    index: int
+    probability: float
+    per_step: bool
+    dropped: float
+    kept: float
+    expected: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A recurrent cell.
+
+    Attributes
+    ----------
+    name : str
     states : tuple of str
         What a step hands to the next; the first one is the output.
     phases : tuple of Phase
         In the order in which a step computes them.
+    parameters : tuple of Parameter
+        Everything that is trained. Blocks that no phase has a use for are kept as they are.
+    traces : tuple of (str, str)
+        What a user may look at besides the states: a gate's public name, and the value's.
+    constants : tuple of (str, float)
+        Numbers that equations take; no part of what the cell is.
+    masks : tuple of Mask
+        Likewise.
+    carried : tuple of str
+        For each state, the value that the step after knows as that state of the step before; by default the value of
+        its name.
     """
 
     name: str
     states: tuple[str, ...]
     phases: tuple[Phase, ...]
+    parameters: tuple[Parameter, ...]
+    traces: tuple[tuple[str, str], ...] = ()
+    constants: tuple[tuple[str, float], ...] = ()
+    masks: tuple[Mask, ...] = ()
+    carried: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        known = {state + PREVIOUS for state in self.states}
+        if not self.carried:
+            object.__setattr__(self, "carried", self.states)
+        known = {INPUT} | {state + PREVIOUS for state in self.states}
+        parameters = {parameter.name: parameter for parameter in self.parameters}
         for phase in self.phases:
-            if phase.source not in known:
-                raise ValueError(
-                    f"cell {self.name!r}: source {phase.source!r} is not known yet; known: {sorted(known)}"
-                )
+            for product in phase.products:
+                if product.source not in known:
+                    raise self._wrong(f"source {product.source!r} is not known yet; known: {sorted(known)}")
+                if set(product.gates) - set(phase.gates):
+                    raise self._wrong(f"a product is added to {product.gates}, the phase has {phase.gates}")
+                used = {name for name in (product.weight, product.bias) if name is not None}
+                if unknown := used - parameters.keys():
+                    raise self._wrong(f"products use {sorted(unknown)}, which are no parameters")
+                if any(parameters[name].blocks <= max(product.rows) for name in used):
+                    raise self._wrong(f"rows {product.rows} lie outside of {sorted(used)}")
             if missing := set(phase.reads) - known:
-                raise ValueError(f"cell {self.name!r}: reads {sorted(missing)} before they are given")
+                raise self._wrong(f"reads {sorted(missing)} before they are given")
             made = [*phase.gives, *phase.keeps]
+            if missing := set(made) - set(phase.results):
+                raise self._wrong(f"forward does not return {sorted(missing)}")
+            if missing := {*phase.gates, *phase.reads, *(name for name, _, _ in phase.parameters)} - {*phase.gradients}:
+                raise self._wrong(f"backward does not return the gradients of {sorted(missing)}")
+            if missing := set(phase.gates) - {gate for product in phase.products for gate in product.gates}:
+                raise self._wrong(f"no product is added to {sorted(missing)}")
             if again := {name for name in made if name in known or made.count(name) > 1}:
-                raise ValueError(f"cell {self.name!r}: {sorted(again)} given twice")
+                raise self._wrong(f"{sorted(again)} given twice")
             known |= {*made}
             if missing := set(phase.uses) - known:
-                raise ValueError(f"cell {self.name!r}: backward uses unknown values {sorted(missing)}")
-        if missing := set(self.states) - known:
-            raise ValueError(f"cell {self.name!r}: no phase gives the states {sorted(missing)}")
-        wanted = {value for phase in self.phases for value in (phase.source, *phase.reads)}
-        given = {value for phase in self.phases for value in phase.gives} - set(self.states)
-        if unused := ({state + PREVIOUS for state in self.states} | given) - wanted:
-            raise ValueError(f"cell {self.name!r}: nothing reads {sorted(unused)}")
+                raise self._wrong(f"backward uses unknown values {sorted(missing)}")
+        if missing := {*self.carried, *dict(self.traces).values()} - known:
+            raise self._wrong(f"no phase gives {sorted(missing)}")
+        wanted = {v for phase in self.phases for v in (*phase.reads, *(p.source for p in phase.products))}
+        given = {value for phase in self.phases for value in phase.gives}
+        if unused := ({state + PREVIOUS for state in self.states} | given - {*self.carried}) - wanted:
+            raise self._wrong(f"nothing reads {sorted(unused)}")
+
+    def _wrong(self, what: str) -> ValueError:
+        return ValueError(f"cell {self.name!r}: {what}")
+
+    @cached_property
+    def sizes(self) -> dict[str, str]:
+        """The size of every value that a phase gives or keeps: ``"hidden"`` or ``"projected"``."""
+        return {value: phase.size for phase in self.phases for value in (*phase.gives, *phase.keeps)}
 
     @property
-    def gates(self) -> tuple[str, ...]:
-        """All gates, in the order of their row blocks in the weights."""
-        return tuple(gate for phase in self.phases for gate in phase.gates)
+    def state_sizes(self) -> tuple[str, ...]:
+        """The size of every state."""
+        return tuple(self.sizes[value] for value in self.carried)
+
+    def source_size(self, name: str) -> str:
+        """The size of a vector that a product multiplies."""
+        if name == INPUT:
+            return "input"
+        if name.endswith(PREVIOUS):
+            return self.state_sizes[self.states.index(name.removesuffix(PREVIOUS))]
+        return self.sizes[name]
 
     @cached_property
     def digest(self) -> str:
         """A fingerprint of the equations: compiled kernels of one cell never serve another of its name."""
-        text = [self.name, repr(self.states), repr(self.phases)]
+        text = [self.name, repr(self.states), repr(self.carried), repr(self.phases)]
         for phase in self.phases:
-            for function in (phase.forward, phase.backward):
-                code = function.__code__
-                text += [code.co_code.hex(), repr(code.co_consts), repr(code.co_names), repr(code.co_varnames)]
+            text += _description(phase.forward) + _description(phase.backward)
         return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]
+
+
+NORM = ("layer_norm_weight", "layer_norm_bias")
+
+
+def _description(function: Any) -> list[str]:
+    """The code of a function, and whatever it has taken in from where it was made."""
+    code = getattr(function, "__code__", None)
+    if not isinstance(code, CodeType):
+        return [repr(function)]
+    text = [code.co_code.hex(), repr(code.co_consts), repr(code.co_names), repr(code.co_varnames)]
+    for captured in function.__closure__ or ():
+        text += _description(captured.cell_contents)
+    return text

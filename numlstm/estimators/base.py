@@ -13,8 +13,8 @@ from sklearn.utils import check_random_state
 
 from ..backends.contract import Array, Backend
 from ..backends.dispatch import backend_for
+from ..layers.options import stack_of
 from ..layers.sequences import check_integer, check_real
-from ..layers.stack import Stack
 from ..training.batches import Sequences
 from ..training.loop import Data, Stopper, Trainer, Validation, train
 from ..training.network import Model, Network
@@ -37,11 +37,11 @@ Self = TypeVar("Self", bound="SequenceEstimator")
 class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     """Base of all estimators of sequences."""
 
-    hidden_size: int
-    num_layers: int
-    bidirectional: bool
-    dropout: float
-    init: str
+    cell: str
+    init: Any
+    forget_bias: float | None
+    activity_regularization: float
+    temporal_activity_regularization: float
     solver: str
     alpha: float
     batch_size: int
@@ -104,7 +104,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         if validation is None and self.early_stopping:
             data, validation = self._split(data, codec, rng)
         backend = backend_for(self.backend)
-        parameters = network.initialise(self.init, rng) if before is None else before.parameters
+        parameters = self._initial(network, data.sequences, rng) if before is None else before.parameters
         trainer = self._trainer(network, backend, parameters, data, rng)
         history = History()
         results = partial(fitted._results, trainer, codec, history, self if before is not None else None)
@@ -136,7 +136,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         codec, network, data = self._read(fitted, X, y, sample_weight, lengths, before=before, codec=codec)
         session = getattr(self, "_session", None)
         rng = copy.deepcopy(session.rng) if session else _generator(self.random_state)
-        parameters = network.initialise(self.init, rng) if before is None else before.parameters
+        parameters = self._initial(network, data.sequences, rng) if before is None else before.parameters
         backend = backend_for(self.backend)
         trainer = self._trainer(network, backend, parameters, data, rng)
         optimizer = trainer.optimizer
@@ -210,7 +210,9 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         check_integer(steps, "steps", 2)
         _, network, data = self._read(self._without_results(), X, y, sample_weight, lengths)
         rng = _generator(copy.deepcopy(self.random_state))
-        trainer = self._trainer(network, backend_for(self.backend), network.initialise(self.init, rng), data, rng)
+        trainer = self._trainer(
+            network, backend_for(self.backend), self._initial(network, data.sequences, rng), data, rng
+        )
         return range_test(trainer, lowest, highest, steps)
 
     def _read(
@@ -232,7 +234,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         weights = sample_weights(sample_weight, len(sequences))
         wanted = self._wanted(y, X, sequences)
         codec = codec or self._codec(wanted, weights)
-        network = self._network(sequences.channels, codec)
+        network = self._network(sequences, codec)
         if before is not None:
             codec = _same(before, codec, network)
         weights = weights * self._class_weights(codec, wanted)
@@ -244,18 +246,26 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     def _check_parameters(self) -> None:
         check_parameters(self.get_params(deep=False))
 
-    def _network(self, channels: int, codec: Codec) -> Network:
+    def _network(self, sequences: Sequences, codec: Codec) -> Network:
         """The network that the parameters describe."""
-        stack = Stack(
-            "lstm", channels, int(self.hidden_size), int(self.num_layers),
-            bidirectional=bool(self.bidirectional), dropout=float(self.dropout), dtype=self.dtype,
-        )  # fmt: skip
+        stack = stack_of(
+            self.cell, sequences.channels, self.dtype, self._layer_options() | {"init": self._init(sequences)}
+        )
         pooling = self.pooling
         if codec.by_step:
             if pooling != "last":
                 raise ValueError(f"pooling must be 'last' where every step has a target of its own, got {pooling!r}")
             pooling = "none"
-        return Network(stack, codec.outputs, pooling, codec.loss)
+        activity = float(self.activity_regularization), float(self.temporal_activity_regularization)
+        return Network(stack, codec.outputs, pooling, codec.loss, activity if any(activity) else None)
+
+    def _init(self, sequences: Sequences) -> Any:
+        """What `init` says, with the number of steps that "chrono" needs."""
+        return ("chrono", max(3, int(sequences.lengths.max()))) if self.init == "chrono" else self.init
+
+    def _initial(self, network: Network, sequences: Sequences, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Fresh parameters."""
+        return network.initialise(self._init(sequences), rng, self.forget_bias)
 
     def _validation(self, fitted: Any, codec: Codec, X: Any, y: Any, lengths: Any) -> Validation | None:
         """The validation set that `fit` was given."""
@@ -308,8 +318,8 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
             of_a_step = min(count, int(self.batch_size) * int(self.gradient_accumulation_steps))
             strength = self.alpha / (1 if decoupled else of_a_step)
             strengths = {
-                name: np.full(shape, strength if name.startswith("weight") else 0.0, self.dtype)
-                for name, shape in network.shapes.items()
+                name: (strength * used if name.startswith(("weight", "peephole")) else 0.0 * used).astype(self.dtype)
+                for name, used in network.used.items()
             }
             decay = network.pack(backend, strengths)
         common = {"clip_norm": self.clip_norm, "decay": decay}

@@ -14,7 +14,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..backends.contract import Backend
 from ..backends.dispatch import backend_for
-from ..layers.lstm import layer_of
+from ..layers import LAYERS
+from ..layers.layer import layer_of
+from ..layers.options import DEFAULTS, not_defaults
+from ..layers.trace import Trace
 from ..training.batches import Sequences, sorted_batches
 from ..training.loop import PREDICTED_STEPS, Trainer, predicted
 from ..training.network import HEAD, Model, Network
@@ -90,7 +93,9 @@ class SequenceModel(BaseEstimator, ABC):
         model = trainer.model
         network, backend = model.network, model.backend
         parameters, stack = network.unpack(backend, model.flat), network.stack
-        layer = layer_of(stack, {name: parameters[name] for name in stack.shapes}, self.backend)
+        weights = {name: parameters[name] for name in stack.shapes}
+        shown = not_defaults(self._layer_options())
+        layer = layer_of(LAYERS[stack.cell.cell], stack, weights, shown, self.backend)
         return {
             "_model": Fitted(network, parameters, codec),
             "_prepared": {},
@@ -99,6 +104,11 @@ class SequenceModel(BaseEstimator, ABC):
             "intercept_": _read_only(parameters["bias" + HEAD]),
             "backend_": backend.name,
         } | self._describe(codec)
+
+    def _layer_options(self) -> dict[str, Any]:
+        """The parameters that describe layers."""
+        names = ("hidden_size", *DEFAULTS)
+        return {name: getattr(self, name) for name in names if hasattr(self, name)}
 
     def _record(self, history: History, before: SequenceModel | None) -> dict[str, Any]:
         """The attributes that tell how training went, with what went before."""
@@ -202,6 +212,28 @@ class SequenceModel(BaseEstimator, ABC):
             for row, each in zip(rows.tolist(), shares, strict=True):
                 found[row] = each[: sequences.lengths[row]].copy()
         return found
+
+    @documented
+    def trace(self, X: Any, *, lengths: Any = None) -> Trace:
+        """What the gates of every layer let in, kept and gave out, at every step.
+
+        Parameters
+        ----------
+        <<SEQUENCES>>
+
+        Returns
+        -------
+        Trace
+            Gates and states by name: arrays (layers · directions, n, T, hidden_size), zeros past each length.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            As `predict` does.
+        """
+        _, sequences = self._ready(X, lengths)
+        x, own = sequences.take(np.arange(len(sequences)))
+        return self.layers_[0].trace(x, lengths=own)
 
     def stream(self, batch_size: int = 1) -> PredictionStream:
         """Predict while a sequence arrives: one step at a time, with the state kept.

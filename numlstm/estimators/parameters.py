@@ -11,26 +11,61 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from ..backends.dispatch import check_name
-from ..layers.initial import INITIALISERS
+from ..layers import LAYERS
+from ..layers.options import CHECKS as OPTION_CHECKS
 from ..layers.sequences import check_flag, check_integer, check_option, check_real
 from ..training.schedules import SHAPES
 
 SMALLEST = 5e-324  # "positive", as a bound
 
 SHARED = """
-    hidden_size : int, at least 1, default 64
-        Hidden units of each layer in one direction.
+    cell : {"lstm", "gru", "rnn"}, default "lstm"
+        What the layers are: `LSTM`, `GRU` or `RNN`. An option of one of them alone is refused with the others.
+    hidden_size : int, at least 1, or list of int, default 64
+        Hidden units of each layer in one direction; a list has one number for each layer.
     num_layers : int, at least 1, default 1
         Layers on top of one another.
     bidirectional : bool, default False
         Whether every layer reads the sequence in both directions.
+    merge : {"concat", "sum", "mean"}, default "concat"
+        What becomes of the outputs of two directions.
+    residual : bool, default False
+        Whether every layer but the first adds its input to its output.
+    layer_norm : bool, default False
+        Whether pre-activations are normalised at each step, as in `LSTM`.
+    proj_size : int, at least 0 and below `hidden_size`, default 0
+        Of the LSTM, as all that follow: length of a projection of the hidden state.
+    peepholes, coupled_gates, full_gate_recurrence : bool, default False
+        Variants of `LSTM`.
+    input_gate, forget_gate, output_gate : bool, default True
+        Whether the gate exists, as in `LSTM`.
+    recurrent_activation, input_activation, output_activation : str or tuple, default "sigmoid", "tanh" and "tanh"
+        Of gates, cell input and output, as in `LSTM`.
+    preactivation_clip, cell_clip : float, positive, or None, default None
+        Bounds of what goes into activations, and of the cell state.
+    reset_after : bool, default True
+        Of the GRU, as in `GRU`.
+    nonlinearity : {"tanh", "relu"}, default "tanh"
+        Of the plain RNN.
     dropout : float in [0, 1), default 0.0
         Share of the outputs between layers that is zeroed in training.
+    input_dropout, recurrent_dropout, weight_dropout : float in [0, 1), default 0.0
+        Shares that are zeroed in training of the input, of the state that the recurrent weights read (one mask for a
+        whole sequence each), and of the recurrent weights (one mask for a batch), as in `LSTM`.
+    recurrent_dropout_mode : {"variational", "candidate"}, default "variational"
+        As in `LSTM`.
+    zoneout : float in [0, 1), or tuple (p_h, p_c), default 0.0
+        Share of the units that keep their old state at a step of training, as in `LSTM`.
+    activity_regularization, temporal_activity_regularization : float, at least 0, default 0.0
+        Strength of penalties on the mean square of the last layer's outputs, and on that of their change from step to
+        step (AR and TAR: Merity et al. 2018); no part of the losses that are reported.
     pooling : {"last", "mean", "max", "attention"}, default "last"
         What the output layer reads: the last hidden state, or the mean, the maximum or a mean with learnt weights [3]_
         of the hidden states at all steps.
-    init : {"keras", "torch"}, default "keras"
-        Initial parameters, as in `LSTM`.
+    init : {"keras", "torch", "chrono"} or ("chrono", steps), default "keras"
+        Initial parameters, as in `LSTM`; "chrono" takes the length of the longest sequence.
+    forget_bias : float or None, default None
+        Bias of the LSTM's forget gate at first; None leaves it to `init`.
     solver : {"adam", "adamw", "sgd", "rmsprop"}, default "adam"
         The optimizer.
     alpha : float, at least 0, default 0.0
@@ -90,7 +125,7 @@ COMMON = """
         Of parameters and all arithmetic."""
 
 ATTRIBUTES = """
-    layers_ : list of LSTM
+    layers_ : list of LSTM, GRU or RNN
         The trained recurrent layers: one stack. ``layers_[0].parameters`` holds its weights.
     coef_, intercept_ : array, shape (outputs, hidden_size · directions) and (outputs,)
         The affine map from what `pooling` gives to scores.
@@ -185,12 +220,11 @@ def _seed(value: Any, name: str) -> None:
 
 
 CHECKS: dict[str, Callable[[Any, str], Any]] = {
-    "hidden_size": _integer(1),
-    "num_layers": _integer(1),
-    "bidirectional": check_flag,
-    "dropout": _real(0.0, 1.0),
+    "cell": _option(*LAYERS),
+    **{name: check for name, check in OPTION_CHECKS.items() if name != "bias"},
+    "activity_regularization": _real(0.0),
+    "temporal_activity_regularization": _real(0.0),
     "pooling": _option("last", "mean", "max", "attention"),
-    "init": _option(*INITIALISERS),
     "solver": _option("adam", "adamw", "sgd", "rmsprop"),
     "alpha": _real(0.0),
     "batch_size": _integer(1),

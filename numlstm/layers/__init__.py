@@ -1,6 +1,9 @@
-"""Recurrent layers for users: stacking, directions, lengths, dropout, state."""
+"""Recurrent layers."""
 
+from .gru import GRU
 from .lstm import LSTM
-from .stream import Stream
+from .rnn import RNN
 
-__all__ = ["LSTM", "Stream"]
+LAYERS = {layer.cell: layer for layer in (LSTM, GRU, RNN)}
+
+__all__ = ["GRU", "LAYERS", "LSTM", "RNN"]

@@ -3,37 +3,89 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from .. import cells
 from ..backends.contract import LayerSpec
+from ..cells import FORGETTING, REMEMBERING
+
+INITS = ("keras", "torch", "chrono")
 
 
-def torch_uniform(spec: LayerSpec, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Every parameter uniform in ±1/√H, as in PyTorch."""
-    bound = spec.hidden_size**-0.5
-    return {name: rng.uniform(-bound, bound, shape) for name, shape in spec.shapes.items()}
+def initialised(
+    spec: LayerSpec, init: str | tuple[str, int], rng: np.random.Generator, forget_bias: float | None = None
+) -> dict[str, np.ndarray]:
+    """Initial named parameters of one layer in one direction.
 
-
-def keras_style(spec: LayerSpec, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Input weights uniform (Glorot & Bengio 2010), recurrent ones orthogonal, forget gates biased open by 1."""
-    parameters = {name: np.zeros(shape) for name, shape in spec.shapes.items()}
-    rows, inputs = spec.shapes["weight_ih"]
-    bound = (6 / (rows + inputs)) ** 0.5
-    parameters["weight_ih"] = rng.uniform(-bound, bound, (rows, inputs))
-    parameters["weight_hh"] = _orthogonal(spec.shapes["weight_hh"], rng)
-    gates = cells.get(spec.cell).gates
-    if spec.bias and "forget_gate" in gates:
-        start = gates.index("forget_gate") * spec.hidden_size
-        parameters["bias_ih"][start : start + spec.hidden_size] = 1.0
+    Parameters
+    ----------
+    spec : LayerSpec
+    init : {"keras", "torch"} or ("chrono", steps)
+    rng : numpy.random.Generator
+    forget_bias : float, optional
+        The bias of the forget gate; by default 1 with ``"keras"``, and as drawn with ``"torch"``.
+    """
+    name = init if isinstance(init, str) else init[0]
+    parameters = INITIALISERS["torch" if name == "torch" else "keras"](spec, rng)
+    gates = FORGETTING.get(spec.cell)
+    if name == "keras" and forget_bias is None and spec.cell == "lstm":
+        forget_bias = 1.0
+    if forget_bias is not None and gates is not None:
+        _set_bias(spec, parameters, gates, forget_bias)
+    if not isinstance(init, str):
+        bias = np.log(rng.uniform(1.0, init[1] - 1.0, spec.hidden_size))
+        if gates is not None:
+            _set_bias(spec, parameters, gates, bias)
+        if (letting_in := REMEMBERING.get(spec.cell)) is not None and not dict(spec.options).get("coupled_gates"):
+            _set_bias(spec, parameters, letting_in, -bias)
     return parameters
 
 
+def _set_bias(spec: LayerSpec, parameters: dict[str, np.ndarray], block: int, value: Any) -> None:
+    """Set what is added to a gate's pre-activation, if there is anything."""
+    rows = slice(block * spec.hidden_size, (block + 1) * spec.hidden_size)
+    name = "layer_norm_bias" if spec.layer_norm else "bias_ih"  # normalisation would take a bias away before it
+    if name in parameters:
+        parameters[name][rows] = value
+    if name == "bias_ih" and "bias_hh" in parameters:
+        parameters["bias_hh"][rows] = 0.0
+
+
+def torch_uniform(spec: LayerSpec, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Every parameter uniform in ±1/√H, as in PyTorch; normalisation changes nothing at first."""
+    bound = spec.hidden_size**-0.5
+    return {
+        name: _plain(name, shape) if name.startswith("layer_norm") else rng.uniform(-bound, bound, shape)
+        for name, shape in spec.shapes.items()
+    }
+
+
+def keras_style(spec: LayerSpec, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Input weights uniform (Glorot & Bengio 2010), recurrent ones orthogonal, biases and peepholes zero."""
+    parameters = {}
+    for name, shape in spec.shapes.items():
+        if name in ("weight_ih", "weight_hr"):
+            bound = (6 / sum(shape)) ** 0.5
+            parameters[name] = rng.uniform(-bound, bound, shape)
+        elif name in ("weight_hh", "weight_gates"):
+            parameters[name] = _orthogonal(shape, rng)
+        else:
+            parameters[name] = _plain(name, shape)
+    return parameters
+
+
+def _plain(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Ones for a scale, zeros for what is added."""
+    return np.ones(shape) if name == "layer_norm_weight" else np.zeros(shape)
+
+
 def _orthogonal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """A tall matrix with orthonormal columns, uniform among all such (Saxe et al. 2014)."""
-    q, r = np.linalg.qr(rng.standard_normal(shape))
-    return q * np.sign(np.diagonal(r))
+    """A matrix with orthonormal columns (rows, if it is wide), uniform among all such (Saxe et al. 2014)."""
+    rows, columns = shape
+    q, r = np.linalg.qr(rng.standard_normal((max(shape), min(shape))))
+    q = q * np.sign(np.diagonal(r))
+    return q if rows >= columns else q.T
 
 
 INITIALISERS: dict[str, Callable[[LayerSpec, np.random.Generator], dict[str, np.ndarray]]] = {

@@ -229,3 +229,25 @@ def as_batch(x: Any, lengths: Any, features: int, dtype: str) -> Batch:
     if batch.x.shape[2] != features:
         raise ValueError(f"x must have {features} features (input_size) on its last axis, got {batch.x.shape[2]}")
     return batch
+
+
+def of_layers(given: Any, name: str, shapes: Sequence[tuple[int, ...]], dtype: str) -> list[np.ndarray]:
+    """An array for each layer and direction, of the shapes given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not numeric, or of other shapes.
+    """
+    if len({*shapes}) == 1:
+        array = as_numbers(given, name, dtype)
+        if array.shape != (len(shapes), *shapes[0]):
+            raise ValueError(f"{name} must have shape {(len(shapes), *shapes[0])}, got {array.shape}")
+        return list(array)
+    if not isinstance(given, list | tuple) or len(given) != len(shapes):
+        raise ValueError(f"{name} must be a list of {len(shapes)} arrays, as layers differ in size")
+    arrays = [as_numbers(array, f"{name}[{k}]", dtype) for k, array in enumerate(given)]
+    for k, (array, shape) in enumerate(zip(arrays, shapes, strict=True)):
+        if array.shape != shape:
+            raise ValueError(f"{name}[{k}] must have shape {shape}, got {array.shape}")
+    return arrays

@@ -3,32 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from .. import cells
-from ..backends.contract import Array, Backend, LayerSpec
-from .initial import INITIALISERS
+from ..backends.contract import Array, Backend, LayerSpec, Noise
+from .initial import initialised
+
+MERGES = ("concat", "sum", "mean")
 
 
 @dataclass(frozen=True)
 class Stack:
-    """The shape of a stack of recurrent layers."""
+    """The shape of a stack of recurrent layers.
 
-    cell: str
-    input_size: int
-    hidden_size: int
-    num_layers: int = 1
-    bias: bool = True
+    Attributes
+    ----------
+    cell : LayerSpec
+        The first layer in one direction; the others are the same but for their sizes.
+    hidden_sizes : tuple of int
+        Of each layer.
+    bidirectional : bool
+    merge : {"concat", "sum", "mean"}
+        What becomes of the outputs of two directions.
+    residual : bool
+        Whether every layer but the first adds its input to its output.
+    dropout, input_dropout, weight_dropout : float
+        Shares that are zeroed in training: of what layers above the first read, at each step; of what the first one
+        reads, one mask a sequence; of the recurrent weights, one mask a batch.
+    """
+
+    cell: LayerSpec
+    hidden_sizes: tuple[int, ...]
     bidirectional: bool = False
+    merge: str = "concat"
+    residual: bool = False
     dropout: float = 0.0
-    dtype: str = "float32"
+    input_dropout: float = 0.0
+    weight_dropout: float = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
         return {each.name: getattr(self, each.name) for each in fields(self)}  # nothing that follows from them
+
+    @property
+    def input_size(self) -> int:
+        """Features of a step."""
+        return self.cell.input_size
+
+    @property
+    def dtype(self) -> str:
+        """Type of all numbers."""
+        return self.cell.dtype
+
+    @property
+    def num_layers(self) -> int:
+        """Layers on top of one another."""
+        return len(self.hidden_sizes)
 
     @cached_property
     def directions(self) -> int:
@@ -36,36 +68,59 @@ class Stack:
         return 1 + self.bidirectional
 
     @cached_property
-    def output_size(self) -> int:
-        """Features of the output: hidden units of all directions."""
-        return self.hidden_size * self.directions
+    def merges(self) -> bool:
+        """Whether two directions become one output."""
+        return self.bidirectional and self.merge != "concat"
 
-    @cached_property
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """The cell's states."""
+        return self.cell.description.states
+
+    @property
     def states(self) -> int:
         """Number of states of the cell."""
-        return len(cells.get(self.cell).states)
+        return len(self.state_names)
+
+    @cached_property
+    def output_sizes(self) -> tuple[int, ...]:
+        """Features of each layer's output."""
+        sizes = [replace(self.cell, hidden_size=hidden).state_sizes[0] for hidden in self.hidden_sizes]
+        return tuple(size * (1 if self.merges else self.directions) for size in sizes)
+
+    @property
+    def output_size(self) -> int:
+        """Features of the last layer's output."""
+        return self.output_sizes[-1]
 
     @cached_property
     def specs(self) -> dict[str, LayerSpec]:
         """A layer in one direction for each suffix of parameter names, ``_l0``, ``_l0_reverse``, ``_l1``, ..."""
-        specs = {}
-        for layer in range(self.num_layers):
-            inputs = self.output_size if layer else self.input_size
-            for suffix in ("", "_reverse")[: self.directions]:
-                specs[f"_l{layer}{suffix}"] = LayerSpec(self.cell, inputs, self.hidden_size, self.bias, self.dtype)
-        return specs
+        inputs = [self.input_size, *self.output_sizes]
+        return {
+            f"_l{layer}{suffix}": replace(self.cell, input_size=inputs[layer], hidden_size=hidden)
+            for layer, hidden in enumerate(self.hidden_sizes)
+            for suffix in ("", "_reverse")[: self.directions]
+        }
 
-    @property
+    @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every parameter, by PyTorch's name."""
+        """Shape of every parameter, by PyTorch's name where it has one."""
         return {name + suffix: shape for suffix, spec in self.specs.items() for name, shape in spec.shapes.items()}
 
-    def initialise(self, init: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    @cached_property
+    def random(self) -> bool:
+        """Whether training needs random numbers."""
+        cell = self.cell
+        shares = self.dropout, self.input_dropout, self.weight_dropout, cell.recurrent_dropout, cell.candidate_dropout
+        return any(shares) or any(cell.zoneout)
+
+    def initialise(self, init: Any, rng: np.random.Generator, forget_bias: float | None = None) -> dict[str, Any]:
         """Initial named parameters, in the way that `init` names."""
         return {
             name + suffix: value
             for suffix, spec in self.specs.items()
-            for name, value in INITIALISERS[init](spec, rng).items()
+            for name, value in initialised(spec, init, rng, forget_bias).items()
         }
 
     # Flat vectors -----------------------------------------------------------------------------------------
@@ -100,52 +155,81 @@ class Stack:
         parts = zip(self.specs.values(), self.split(backend, flat), strict=True)
         return [backend.prepare(spec, part, training) for spec, part in parts]
 
+    def weight_mask(self, backend: Backend, rng: np.random.Generator, flat: Array) -> None:
+        """Fill `flat` with what parameters are multiplied with: recurrent weights with 0 or ``1 / (1 - p)``."""
+        keep = 1.0 - self.weight_dropout
+        masks = {name: np.ones(shape, self.dtype) for name, shape in self.shapes.items()}
+        for name, mask in masks.items():
+            if name.startswith("weight_hh"):
+                mask[...] = (rng.random(mask.shape, np.float32) < keep) / keep
+        self.pack(backend, masks, flat)
+
     # Computing --------------------------------------------------------------------------------------------
 
-    def dropout_masks(self, rows: int, steps: int, rng: np.random.Generator) -> list[np.ndarray]:
-        """What the output of each layer but the last is multiplied with: 0, or 1 / (1 - dropout)."""
-        keep = 1.0 - self.dropout
-        scale = np.dtype(self.dtype).type(1.0 / keep)
-        shape = rows, steps, self.output_size
-        return [(rng.random(shape, np.float32) < keep) * scale for _ in range(self.num_layers - 1)]
-
     def part(self, y: Array | None, direction: int) -> Array | None:
-        """The features of one direction, in place."""
-        units = self.hidden_size
-        return None if y is None else y[..., direction * units : (direction + 1) * units]
+        """The features of one direction, in place, or all of them where directions are merged."""
+        if y is None or self.merges or not self.bidirectional:
+            return y
+        units = y.shape[-1] // 2
+        return y[..., direction * units : (direction + 1) * units]
 
     def forward(
         self,
         backend: Backend,
         weights: Sequence[Any],
         x: Array,
-        initial: Sequence[Array] | None,
+        initial: Sequence[Sequence[Array | None]] | None,
         lengths: np.ndarray | None,
         *,
-        masks: Sequence[np.ndarray] = (),
+        seed: int | None = None,
         training: bool = False,
         last_outputs: bool = True,
+        traces: Sequence[Mapping[str, Array]] | None = None,
     ) -> tuple[Array | None, list[tuple[Array, ...]], list[Any]]:
         """Outputs of the last layer (if asked for), and final states and tape of each layer and direction.
 
-        Tapes are None unless `training`.
+        `initial` holds the states of each layer and direction. Nothing is dropped without a `seed`. Tapes are None
+        unless `training`. `traces` holds arrays to fill for each layer and direction: gates by name, and states.
         """
         rows, steps = x.shape[:2]
         final, tapes = [], []
-        for layer in range(self.num_layers):
+        for layer, output_size in enumerate(self.output_sizes):
             wanted = last_outputs or layer < self.num_layers - 1
-            y = backend.empty((rows, steps, self.output_size), self.dtype) if wanted else None
+            x_in = self._dropped(backend, x, layer, seed)
+            y = own = None
             for direction in range(self.directions):
                 index = layer * self.directions + direction
-                start = [None] * self.states if initial is None else [state[index] for state in initial]
-                outputs = [self.part(y, direction), *[None] * (self.states - 1)]
-                states, tape = backend.sequence_forward(
-                    weights[index], x, start, outputs, lengths=lengths, reverse=direction == 1, training=training
-                )
-                final.append(states)
+                start = [None] * self.states if initial is None else initial[index]
+                trace = dict(traces[index]) if traces else {}
+                states = [trace.pop(name, None) for name in self.state_names]
+                alone = None if self.bidirectional or self.residual else states[0]  # what is traced is the output
+                if wanted and (own is None or self.merges):
+                    own = alone if alone is not None else backend.empty((rows, steps, output_size), self.dtype)
+                    y = own if y is None else y
+                traced, states[0] = states[0], self.part(own, direction) if wanted else states[0]
+                result, tape = backend.sequence_forward(
+                    weights[index], x_in, start, states, lengths=lengths, reverse=direction == 1, training=training,
+                    noise=None if seed is None else Noise(seed, index), traces=trace,
+                )  # fmt: skip
+                if traced is not None and traced is not states[0]:
+                    traced[...] = states[0]
+                if y is not None and own is not y:
+                    backend.add(y, own)
+                final.append(result)
                 tapes.append(tape)
-            x = backend.multiply(y, backend.to_device(masks[layer], self.dtype)) if layer < len(masks) else y
+            if y is not None and self.merges and self.merge == "mean":
+                y = backend.multiply(y, 0.5)
+            if y is not None and self.residual and layer:
+                backend.add(y, x)
+            x = y
         return x, final, tapes
+
+    def _dropped(self, backend: Backend, x: Array, layer: int, seed: int | None) -> Array:
+        """What a layer reads of `x`; or, on the way back, the gradient of x."""
+        share = self.dropout if layer else self.input_dropout
+        if seed is None or not share:
+            return x
+        return backend.dropout(x, share, Noise(seed, layer * self.directions), per_step=layer > 0)
 
     def backward(
         self,
@@ -157,7 +241,7 @@ class Stack:
         dfinal: Sequence[Sequence[Array | None]],
         gradients: Sequence[Array],
         *,
-        masks: Sequence[np.ndarray] = (),
+        seed: int | None = None,
         input_gradient: bool = True,
     ) -> tuple[Array | None, list[tuple[Array, ...]]]:
         """Gradients of the input (if asked for) and of the initial states; those of parameters to `gradients`.
@@ -166,15 +250,16 @@ class Stack:
         `split` gives them.
         """
         dinitial: list[tuple[Array, ...]] = [()] * len(gradients)
+        inputs = [self.input_size, *self.output_sizes]
         for layer in reversed(range(self.num_layers)):
-            if dy is not None and layer < len(masks):
-                dy = backend.multiply(dy, backend.to_device(masks[layer], self.dtype))
+            own_dy = dy
+            if dy is not None and self.merges and self.merge == "mean":
+                own_dy = backend.multiply(dy, 0.5)
             dx = None
             for direction in range(self.directions):
                 index = layer * self.directions + direction
-                part = self.part(dy, direction)
-                inputs = self.output_size if layer else self.input_size
-                own = backend.empty((*shape, inputs), self.dtype) if layer or input_gradient else None
+                part = self.part(own_dy, direction)
+                own = backend.empty((*shape, inputs[layer]), self.dtype) if layer or input_gradient else None
                 dinitial[index] = backend.sequence_backward(
                     weights[index], tapes[index], [part, *[None] * (self.states - 1)], dfinal[index],
                     gradients[index], own,
@@ -183,5 +268,47 @@ class Stack:
                     dx = own
                 elif own is not None:
                     backend.add(dx, own)
+            if dx is not None:
+                dx = self._dropped(backend, dx, layer, seed)
+                if self.residual and layer and dy is not None:
+                    backend.add(dx, dy)
             dy = dx
         return dy, dinitial
+
+    # What stands for a whole sequence ---------------------------------------------------------------------
+
+    def last(self, backend: Backend, final: Sequence[tuple[Array, ...]]) -> Array:
+        """The output after each sequence's last step (backward: its first), given all final states."""
+        layers = range(self.num_layers) if self.residual else [self.num_layers - 1]
+        total = None
+        for layer in layers:
+            states = [states[0] for states in final[layer * self.directions : (layer + 1) * self.directions]]
+            if len(states) == 2 and not self.merges:
+                y = backend.concatenate(states)
+            else:
+                y = backend.multiply(states[0], 1.0) if len(states) + len(layers) > 2 else states[0]
+                if len(states) == 2:
+                    backend.add(y, states[1])
+                    y = backend.multiply(y, 0.5) if self.merge == "mean" else y
+            if total is None:
+                total = y
+            else:
+                backend.add(total, y)
+        return total
+
+    def last_gradients(self, backend: Backend, dlast: Array) -> list[list[Array | None]]:
+        """Gradients of the final states of each layer and direction, given that of `last`."""
+        dfinal: list[list[Array | None]] = [[None] * self.states for _ in self.specs]
+        if self.merges and self.merge == "mean":
+            dlast = backend.multiply(dlast, 0.5)
+        first = 0 if self.residual else self.num_layers - 1
+        for index in range(first * self.directions, len(dfinal)):
+            dfinal[index][0] = self.part(dlast, index % self.directions)
+        return dfinal
+
+
+def stacked(arrays: Sequence[np.ndarray]) -> Any:
+    """Arrays of layers and directions as one; a list of them where they have different shapes."""
+    if len({array.shape for array in arrays}) > 1:
+        return list(arrays)
+    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)

@@ -30,12 +30,15 @@ class Network:
         What the scores of a sequence are made of: the last hidden state, or a pooling of the last layer's outputs at
         every step. With "none" there are scores for every step.
     loss : LossSpec
+    activity : (float, float) or None
+        Strengths of penalties on size and change of the last layer's outputs, in training.
     """
 
     stack: Stack
     outputs: int
     pooling: str
     loss: LossSpec
+    activity: tuple[float, float] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {each.name: getattr(self, each.name) for each in fields(self)}  # nothing that follows from them
@@ -62,9 +65,19 @@ class Network:
             name + suffix: shape for suffix, spec in self.others.items() for name, shape in spec.shapes.items()
         }
 
-    def initialise(self, init: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    @property
+    def used(self) -> dict[str, np.ndarray]:
+        """For every parameter a mask of the numbers that are of any use."""
+        masks = {name: np.ones(shape, bool) for name, shape in self.shapes.items()}
+        return masks | {
+            name + suffix: mask for suffix, spec in self.stack.specs.items() for name, mask in spec.used.items()
+        }
+
+    def initialise(
+        self, init: Any, rng: np.random.Generator, forget_bias: float | None = None
+    ) -> dict[str, np.ndarray]:
         """Initial named parameters; head and pooling are Glorot-uniform with zero bias."""
-        parameters = self.stack.initialise(init, rng)
+        parameters = self.stack.initialise(init, rng, forget_bias)
         for suffix, spec in self.others.items():
             for name, shape in spec.shapes.items():
                 fans = (*shape, 1)[:2]
@@ -159,30 +172,60 @@ class Model:
         backend, network = self.backend, self.network
         stack, head = network.stack, self.others[HEAD]
         gradients, others = self._gradients
-        masks = stack.dropout_masks(x.shape[0], x.shape[1], rng) if stack.dropout else ()
-        y, final, tapes = self._run(x, lengths, masks, training=True)
+        seed = int(rng.integers(2**64, dtype=np.uint64)) if stack.random else None
+        layers, mask = self._drop_weights(rng) if stack.weight_dropout else (self.layers, None)
+        y, final, tapes = self._run(x, lengths, layers, seed, training=True)
         features, tape = self._features(y, final, lengths)
         loss, dscores = backend.loss(network.loss, backend.affine_forward(head, features), targets, weights)
         dfeatures = backend.affine_backward(head, features, dscores, others[HEAD])
         if network.pooling == "last":
-            dy, dfinal = None, self._final_gradients(dfeatures)
+            dy, dfinal = None, stack.last_gradients(backend, dfeatures)
         else:
             dfinal = [[None] * stack.states] * len(final)
             if network.pool:
                 dy = backend.pool_backward(self.others[POOL], y, lengths, tape, dfeatures, others[POOL])
             else:
                 dy = dfeatures.reshape(x.shape[0], x.shape[1], -1)
-        stack.backward(backend, self.layers, tapes, (x.shape[0], x.shape[1]), dy, dfinal, gradients, masks=masks,
+        if network.activity:
+            _, slope = backend.activity_loss(y, lengths, *network.activity)
+            slope = backend.multiply(slope, weights.sum())
+            if dy is None:
+                dy = slope
+            else:
+                backend.add(dy, slope)
+        stack.backward(backend, layers, tapes, (x.shape[0], x.shape[1]), dy, dfinal, gradients, seed=seed,
                        input_gradient=False)  # fmt: skip
+        if mask is not None:
+            for gradient, part in zip(gradients, stack.split(backend, mask), strict=True):
+                gradient[...] = backend.multiply(gradient, part)
         return loss
 
-    def _run(self, x: Array, lengths: np.ndarray | None, masks: Any = (), training: bool = False) -> Any:
+    def _drop_weights(self, rng: np.random.Generator) -> tuple[list[Any], Array]:
+        """The layers with some recurrent weights dropped, and what all weights were multiplied with."""
+        stack, backend = self.network.stack, self.backend
+        flat, mask, layers = self._dropped
+        stack.weight_mask(backend, rng, mask)
+        flat[...] = backend.multiply(self.network.parts(backend, self.flat)[0], mask)
+        layers[:] = [backend.refresh(weights) for weights in layers]
+        return layers, mask
+
+    @cached_property
+    def _dropped(self) -> tuple[Array, Array, list[Any]]:
+        """Room for dropped weights and for their mask, and what computes with them."""
+        stack, backend = self.network.stack, self.backend
+        flat, mask = (backend.zeros((stack.size(backend),), stack.dtype) for _ in range(2))
+        return flat, mask, stack.prepare(backend, flat, training=True)
+
+    def _run(
+        self, x: Array, lengths: np.ndarray | None, layers: Any = None, seed: int | None = None, training: bool = False
+    ) -> Any:
         """The last layer's outputs, if anything asks for them, and final states and tapes of all."""
-        wanted = self.network.pooling != "last"
-        stack = self.network.stack
-        return stack.forward(
-            self.backend, self.layers, x, None, lengths, masks=masks, training=training, last_outputs=wanted
-        )
+        network = self.network
+        wanted = network.pooling != "last" or (training and bool(network.activity))
+        return network.stack.forward(
+            self.backend, self.layers if layers is None else layers, x, None, lengths,
+            seed=seed, training=training, last_outputs=wanted,
+        )  # fmt: skip
 
     def _features(self, y: Array, final: list[tuple[Array, ...]], lengths: np.ndarray | None) -> tuple[Array, Any]:
         """What the affine map reads, and the pooling's tape."""
@@ -191,13 +234,4 @@ class Model:
             return self.backend.pool_forward(self.others[POOL], y, lengths)
         if network.pooling == "none":
             return y.reshape(-1, network.stack.output_size), None
-        states = [states[0] for states in final[-network.stack.directions :]]
-        return states[0] if len(states) == 1 else self.backend.concatenate(states), None
-
-    def _final_gradients(self, dfeatures: Array) -> list[list[Array | None]]:
-        """Gradients of the final states of each layer and direction, given those of the last layer's."""
-        stack = self.network.stack
-        dfinal: list[list[Array | None]] = [[None] * stack.states for _ in self.layers]
-        for direction, states in enumerate(dfinal[-stack.directions :]):
-            states[0] = stack.part(dfeatures, direction)
-        return dfinal
+        return network.stack.last(self.backend, final), None

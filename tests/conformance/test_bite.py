@@ -22,7 +22,6 @@ from conformance_checks import (
     check_sgd,
     check_stepper,
 )
-from scipy.special import expit
 
 from numlstm.backends.contract import LayerSpec, LossSpec
 from numlstm.backends.cpu.backend import CpuBackend
@@ -187,21 +186,25 @@ class StepBackChanged(ReferenceBackend):
     def prepare(self, spec, flat, training=False):
         layer = super().prepare(spec, flat, training)
 
-        def step_backward(weights, saved, dstates):
-            return self.change(saved, *layer.twin.step_backward(weights, saved, dstates))
+        def step_backward(spec, weights, saved, dstates, masks, gradient):
+            before = {name: value.copy() for name, value in gradient.items()}
+            results = layer.twin.step_backward(spec, weights, saved, dstates, masks, gradient)
+            return self.change(saved, *results, before, gradient)
 
         return replace(layer, twin=Twin(layer.twin.step, step_backward))
 
 
 class CellGradientNotCarried(StepBackChanged):
-    def change(self, saved, dx, dstates, dweights):
-        return dx, (dstates[0], np.zeros_like(dstates[1])), dweights
+    def change(self, saved, dx, dstates, before, gradient):
+        return dx, (dstates[0], np.zeros_like(dstates[1]))
 
 
 class RecurrentGradientOneStepLate(StepBackChanged):
-    def change(self, saved, dx, dstates, dweights):
-        y = expit(saved.o_bar) * np.tanh(saved.c)  # where the step before's belongs
-        return dx, dstates, dweights | {"weight_hh": np.outer(dweights["bias_ih"], y)}
+    def change(self, saved, dx, dstates, before, gradient):
+        y = saved.values["o"] * np.tanh(saved.c)  # where the step before's belongs
+        own = gradient["bias_ih"] - before["bias_ih"]
+        gradient["weight_hh"][...] = before["weight_hh"] + own[..., np.newaxis] * y[0]
+        return dx, dstates
 
 
 def spoil_past(lengths, array):

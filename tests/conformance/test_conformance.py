@@ -1,14 +1,15 @@
 """Every backend against the reference."""
 
-import mgu  # noqa: F401  (registers the cell)
 import numpy as np
 import pytest
 from conformance_checks import (
     AffineCase,
     LayerCase,
     PoolCase,
+    check_activity,
     check_adam,
     check_affine,
+    check_dropout,
     check_layer,
     check_loss,
     check_nan_in_loss,
@@ -22,6 +23,7 @@ from conformance_checks import (
     check_stepper,
 )
 from pairwise import pairwise
+from variants import ONE_BY_ONE, OTHERS, lstm_variants, name_of
 
 from numlstm.backends.contract import LOSSES, POOLINGS, AffineSpec, LayerSpec, LossSpec, PoolSpec
 from numlstm.backends.cpu.backend import CpuBackend
@@ -57,7 +59,31 @@ LOSS_SPECS = [
 ]
 
 
-def name_of(spec):
+# Kinds of cells, with shapes and ways to call them taken in turns: a few of each for every kind.
+KINDS = [*ONE_BY_ONE, *OTHERS, *lstm_variants()]
+WAYS = [
+    {"hidden": 5, "lengths": "unequal", "noise": True},
+    {"hidden": 33, "inputs": 1, "reverse": True, "noise": True, "training": True, "layout": "strided"},
+    {"hidden": 16, "shape": (14, 40), "lengths": "unequal", "bias": False, "initial": False},  # two chunks
+    {
+        "hidden": 8,
+        "inputs": 17,
+        "shape": (2, 7),
+        "sources": "both",
+        "reverse": True,
+        "lengths": "unequal",
+        "noise": True,
+    },
+    {"hidden": 67, "shape": (9, 1), "outputs": "first", "sources": "outputs", "dx": False},
+]
+VARIANTS = [
+    (kind, ("float32", "float64")[number % 2], WAYS[(2 * number + k) % len(WAYS)])
+    for number, kind in enumerate(KINDS)
+    for k in (0, 1)
+]
+
+
+def loss_name(spec):
     return f"{spec.kind} {spec.parameter or ''}".strip()
 
 
@@ -71,7 +97,7 @@ def dtype(request):
     return request.param
 
 
-@pytest.fixture(params=["lstm", "mgu"])
+@pytest.fixture(params=["lstm", "gru", "rnn", "mgu"])
 def cell(request):
     return request.param
 
@@ -79,6 +105,33 @@ def cell(request):
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(map(str, options.values())))
 def test_layer(backend, cell, dtype, options):
     check_layer(backend, LayerCase(cell, dtype, **options))
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "way"), VARIANTS, ids=lambda value: name_of(value) if "cell" in value else str(value)
+)
+def test_variant(backend, kind, dtype, way):
+    check_layer(backend, LayerCase(dtype=dtype, kind=kind, **way))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "layer_norm" in kind][:8], ids=name_of)
+def test_nan_of_a_normalised_row_stays_there(backend, kind):
+    check_nan_stays_in_its_row(backend, LayerCase(kind=kind, hidden=13, lengths="unequal", noise=True), np.nan)
+
+
+@pytest.mark.parametrize("per_step", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "layout"), [((3, 4, 7), "strided"), ((1, 1, 1), "contiguous"), ((20, 9, 67), "contiguous")]
+)
+def test_dropout(backend, dtype, shape, layout, per_step):
+    check_dropout(backend, shape, 0.37, dtype, per_step, layout)
+
+
+@pytest.mark.parametrize(("size", "change"), [(0.7, 0.0), (0.0, 1.3), (0.4, 0.9)])
+@pytest.mark.parametrize("lengths", ["full", "unequal", "ones"])
+@pytest.mark.parametrize(("shape", "layout"), [((3, 4, 7), "strided"), ((20, 9, 67), "contiguous")])
+def test_activity(backend, dtype, shape, layout, lengths, size, change):
+    check_activity(backend, shape, lengths, size, change, dtype, layout)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -94,6 +147,11 @@ def test_packing_of_a_layer(backend, cell, dtype, hidden, bias):
     check_packing(backend, LayerSpec(cell, 3, hidden, bias, dtype))
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=name_of)
+def test_packing_of_a_variant(backend, kind):
+    check_packing(backend, LayerSpec(input_size=3, hidden_size=33, **kind))
+
+
 @pytest.mark.parametrize("outputs", [1, 70])
 def test_packing_of_an_affine_map(backend, dtype, outputs):
     check_packing(backend, AffineSpec(5, outputs, dtype))
@@ -107,6 +165,11 @@ def test_packing_of_attention(backend, dtype, features):
 @pytest.mark.parametrize("rows", [1, 7])
 def test_stepper(backend, cell, dtype, rows):
     check_stepper(backend, LayerCase(cell, dtype, hidden=33, shape=(9, rows)))
+
+
+@pytest.mark.parametrize("kind", [*ONE_BY_ONE, *OTHERS], ids=name_of)
+def test_stepper_of_a_variant(backend, kind):
+    check_stepper(backend, LayerCase(dtype="float64", hidden=33, shape=(9, 4), kind=kind))
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "strided", "rows reversed"])
@@ -143,12 +206,12 @@ def test_nan_in_pool(backend, dtype, kind):
 
 
 @pytest.mark.parametrize(("rows", "outputs", "size"), [(1, 1, 1.0), (2, 2, 1.0), (13, 70, 3.0), (7, 5, 1e4)])
-@pytest.mark.parametrize("spec", LOSS_SPECS, ids=name_of)
+@pytest.mark.parametrize("spec", LOSS_SPECS, ids=loss_name)
 def test_loss(backend, dtype, spec, rows, outputs, size):
     check_loss(backend, spec, rows, outputs, dtype, size)
 
 
-@pytest.mark.parametrize("spec", LOSS_SPECS, ids=name_of)
+@pytest.mark.parametrize("spec", LOSS_SPECS, ids=loss_name)
 def test_nan_in_loss(backend, dtype, spec):
     check_nan_in_loss(backend, spec, dtype)
 

@@ -49,8 +49,6 @@ def test_inference_drops_nothing(backend):
 
 @each_backend
 def test_last_layer_is_never_dropped(backend):
-    one = make_layer(backend, 1, dropout=0.9)
-    np.testing.assert_array_equal(one.vjp(X, training=True, rng=0)[0], one(X)[0])
     y, (h_n, _), _ = make_layer(backend, 2, dropout=0.9).vjp(X, training=True, rng=0)
     assert y.all()
     np.testing.assert_array_equal(h_n[-1], y[:, -1])

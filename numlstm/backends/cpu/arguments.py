@@ -14,8 +14,7 @@ class Shape(NamedTuple):
 
     steps: int  # T
     inputs: int  # D
-    units: int  # H
-    groups: int  # vectors that hold H units, with padding
+    groups: int  # vectors that hold the units of any phase, with padding
 
 
 class Rows(NamedTuple):
@@ -34,33 +33,58 @@ class Records(NamedTuple):
     step: int
     slot: int
     wrap: int  # -1 keeps all steps, 1 keeps the last two
+    keep: int  # whether values are kept that no phase needs forward
 
 
-class Panels(NamedTuple):
-    """Packed weights of one phase."""
+class Memory(NamedTuple):
+    """What a forward pass works in, besides records."""
 
-    number: int
-    w: int  # (number, D, vectors), in vectors
-    r: int  # (number, H, vectors)
-    bias: int  # (number, vectors)
-    source_slot: int  # of the vector that r multiplies
-    source_now: int  # 1 if it belongs to this step, 0 if to the step before
+    addresses: int  # of rows: of x, then of each source, (N,) each
+    span: int  # from one to the next
+    sums: int  # (N, .) pre-activations of a phase that normalises them
+    sums_row: int
 
 
-class Transposed(NamedTuple):
-    """Recurrent weights of one phase for the way back, and where its gradients are kept."""
+def table(*names: str) -> np.dtype:
+    """The type of a table of integers whose columns have names."""
+    return np.dtype([(name, np.int64) for name in names])
 
-    number: int  # of panels of the phase
-    r: int  # (panels of units, columns, TILE_VECTORS)
-    columns: int  # gate gradients of the phase in a row
-    row: int  # where they start in a row of gate gradients
-    panels: int  # their second copy: (number, chunk rows, vectors)
-    sources: int  # (chunk rows,) addresses, written: the vectors that r multiplied
-    source_slot: int
-    source_now: int
-    target_region: int  # gradients of: 0 states of the step before, 1 of this step, 2 values handed on
-    target_slot: int
-    overwrites: int
+
+# Arrays of a caller: an (N, T, .) or (N, .) array in place, as `Rows`, and the slot and the count of its numbers.
+PLACE = table("address", "row", "step", "slot", "units")
+
+# A phase of a cell.
+PHASE = table(
+    "forward", "backward",  # addresses of its equations
+    "gates", "groups", "panels", "units",  # vectors for a group of units, such groups in a panel, panels; units
+    "tile_row", "tallest",  # bytes of a panel's row; rows of its tallest tile
+    "bias",  # (panels, row) vectors
+    "first_tile", "last_tile", "first_source", "last_source",  # its own in the tables below
+    "copied_slot", "copied_now",  # a vector that is its only pre-activation; -1 if there is none
+    "parameters", "norm_weight", "norm_bias",  # (groups, parameters or gates) vectors, 0 where there are none
+    "norm_slot", "norm_factors",  # where normalised numbers and their factors are kept in a record
+    "first_side", "sides", "first_back", "last_back",  # its own in the tables of the way back
+    "dparameters", "dparameters_row", "dnorm_weight", "dnorm_bias", "dnorm_row",  # (pairs, numbers), gradients
+)  # fmt: skip
+
+# One or two products that are added to the same gates: addresses of the tile's machine code and of weights
+# (panels, count, width), bytes to the next panel, the number of the rows' addresses, and their count of numbers.
+TILE = table("tile", "offset", "w", "w_panel", "a", "a_count", "v", "v_panel", "b", "b_count")
+
+# A vector of a record that weights multiply: its slot, and whether it is of this step.
+SOURCE = table("slot", "now")
+
+# The gradient of such a vector: gate gradients of a side times turned weights (panels of units, columns, TILE_VECTORS),
+# or one pre-activation's as it is where there are no weights.
+BACK = table(
+    "gates", "columns", "weights", "count",  # bytes into a row of gate gradients, their number; numbers that result
+    "region", "slot", "overwrites",  # of: 0 states of the step before, 1 of this step, 2 values given
+    "sources", "source_slot", "source_now",  # (pairs,) addresses, written: the vectors
+)  # fmt: skip
+
+# Where the gradients of some gates of a phase go: (N, columns) of one step, with `row` bytes between rows, and
+# (panels, pairs, width) of a chunk. Equations read it by its columns' numbers.
+SIDE = table("address", "row", "copies", "panel_bytes", "row_bytes", "first", "count", "spare")
 
 
 class OuterSum(NamedTuple):
@@ -91,9 +115,12 @@ class Chunk(NamedTuple):
     xs: int  # (rows,) addresses of rows of x, written
     gates: int  # (N, row) gate gradients of one step
     row: int
-    columns: int  # numbers in such a row
+    columns: int  # numbers in such a row that weights of x turned round multiply
+    sums: int  # (N, sums_row) the same of phases that normalise
+    sums_row: int
     gate_rows: int  # (N,) addresses in those rows, written
     places: int  # (N,) addresses that products go to, written
+    tile: int  # address of the tile for them
 
 
 class Step(NamedTuple):
@@ -103,8 +130,6 @@ class Step(NamedTuple):
     active: int
     before: int  # records of the step before
     now: int
-    xs: int  # (N,) addresses of rows of x
-    sources: int  # (N,) addresses, written: the vectors that recurrent weights multiply
 
 
 class BackwardStep(NamedTuple):

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import AffineSpec, Backend, LayerSpec, LossSpec, PoolSpec, Spec, States
-from . import affine, layer, losses, optimizing, pooling
+from ..contract import AffineSpec, Backend, LayerSpec, LossSpec, Noise, PoolSpec, Spec, States
+from . import activity, affine, layer, losses, optimizing, pooling
 from .arguments import aligned
 from .packing import affine_packing, layer_packing, packing_of
 
@@ -58,8 +58,10 @@ class CpuBackend(Backend):
         lengths: np.ndarray | None = None,
         reverse: bool = False,
         training: bool = False,
+        noise: Noise | None = None,
+        traces: Mapping[str, np.ndarray] | None = None,
     ) -> tuple[tuple[np.ndarray, ...], Any]:
-        return layer.layer_forward(weights, x, initial, outputs, lengths, reverse, training)
+        return layer.layer_forward(weights, x, initial, outputs, lengths, reverse, training, noise, traces or {})
 
     def sequence_backward(
         self,
@@ -74,6 +76,14 @@ class CpuBackend(Backend):
 
     def stepper(self, weights: layer.LayerWeights, x: np.ndarray, states: Sequence[np.ndarray]) -> Callable[[], None]:
         return layer.stepper(weights, x, states)
+
+    def dropout(self, x: np.ndarray, probability: float, noise: Noise, *, per_step: bool) -> np.ndarray:
+        return activity.dropout(x, probability, noise, per_step)
+
+    def activity_loss(
+        self, y: np.ndarray, lengths: np.ndarray | None, size: float, change: float
+    ) -> tuple[float, np.ndarray]:
+        return activity.activity_loss(y, lengths, size, change)
 
     def affine_forward(self, weights: affine.AffineWeights, x: np.ndarray) -> np.ndarray:
         return affine.affine_forward(weights, x)

@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
-from numba import literal_unroll
-
 from .arguments import BackwardStep
-from .compiling import inner, kernel, once
+from .compiling import call, inner, kernel, once
+from .masks import keys_of_rows
 from .memory import add_row, copy_row, lanes_of, load_address, load_row, rows_at, slots_at, vector_bytes, zero_steps
 from .simd import splat, stack_bytes, store
-from .tags import equations_backward, gates_of, groups_of, load_gradients, store_gradients, width_of
-from .tile import TILE_BYTES, product_tile, tile_height
+from .tags import width_of
+from .tile import TILE_BYTES, height_of, tallest_tile
 
 
 @kernel
 def backward(
-    real, wide, phases, wx, shape, chunk, starts, x, doutputs, dfinal, dinitial, dx, records, gradients,
-    order, lengths, reverse, first, last,
+    real, wide, phases, sides, backs, masks, constants, norm, spread, wx, shape, chunk, starts, places, states, x, dx,
+    records, gradients, order, lengths, reverse, first, last,
 ):  # fmt: skip
     """Rows first <= m < last, from the chunk's last step to its first.
 
-    Besides `dinitial` and `dx`, this leaves the gate gradients of the chunk, and addresses of the vectors they
-    meet in the weight gradients; the pair (s, m) is number ``starts[s - chunk.first] + m``.
+    Besides the gradients of initial states and `dx`, this leaves the gate gradients of the chunk, those of parameters
+    with one number per unit, and addresses of the vectors they meet in the weight gradients; the pair (s, m) is number
+    ``starts[s - chunk.first] + m``.
 
     Parameters
     ----------
-    real, shape, x, records, order, lengths, reverse
+    real, phases, masks, constants, shape, x, records, order, lengths, reverse
         As in `forward`.
     wide : tag
         The width of plain products.
-    phases : tuple of (tag, Transposed)
-        One for each phase of the cell, the last one first.
+    sides, backs : tables
+        See `arguments`.
+    norm, spread : int
+        Addresses of machine code.
     wx : int
         Input weights for the way back, (panels of inputs, columns of all phases, width).
     chunk : Chunk
     starts : int64 array, shape (steps of the chunk,)
-    doutputs, dfinal : tuple of Rows
-        One for each state: (N, T, H) and (N, H), read; zeros if absent.
-    dinitial : tuple of Rows
-        (N, H), written by the chunk that holds step 0.
+    places : table of PLACE
+        Gradients of outputs, of final states, then of initial states, one for each state: (N, T, .) and (N, .) read,
+        zeros if absent; (N, .) written by the chunk that holds step 0. Their slots are those of gradients.
+    states : int
     dx : Rows
         (N, T, D), written, if present.
     gradients : Gradients
@@ -46,108 +48,132 @@ def backward(
     scratch, zeros = stack_bytes(TILE_BYTES), stack_bytes(TILE_BYTES)
     for i in range(width_of(wide)):
         store(splat(real, real(0)), zeros + i * vector_bytes(real))
-    states = len(dinitial) * gradients.slot
+    region = states * gradients.slot
     active = first
     for s in range(min(chunk.last, lengths[first]) - 1, chunk.first - 1, -1):
-        dnow = gradients.address + (s & 1) * states
-        dbefore = gradients.address + ((s + 1) & 1) * states
+        dnow = gradients.address + (s & 1) * region
+        dbefore = gradients.address + ((s + 1) & 1) * region
         while active < last and lengths[active] > s:
             if lengths[active] == s + 1:
-                _meet(real, shape, dfinal, dnow, gradients, order, active)
+                _meet(real, shape, places, states, dnow, gradients, order, active)
             active += 1
-        _add_outputs(real, shape, doutputs, dnow, gradients, order, lengths, reverse, s, first, active)
+        _add_outputs(real, places, states, dnow, gradients, order, lengths, reverse, s, first, active)
         pair = starts[s - chunk.first]
         rows_at(chunk.xs + 8 * pair, x, order, lengths, reverse, s, first, active)
+        keys_of_rows(masks, order, lengths, reverse, s, first, active)
         before = records.address + s * records.step
         step = BackwardStep(
             first, active, pair, before, before + records.step,
-            dbefore, dnow, gradients.address + 2 * states, scratch, zeros,
+            dbefore, dnow, gradients.address + 2 * region, scratch, zeros,
         )  # fmt: skip
-        for each in literal_unroll(phases):
-            _phase(real, wide, each[0], each[1], shape, chunk, records, gradients, step)
+        for p in range(len(phases) - 1, -1, -1):
+            _phase(
+                real,
+                wide,
+                phases[p],
+                sides,
+                backs,
+                masks,
+                constants,
+                norm,
+                spread,
+                shape,
+                chunk,
+                records,
+                gradients,
+                step,
+            )
         if dx.address:
             rows_at(chunk.places, dx, order, lengths, reverse, s, first, active)
             _back_product(real, wide, wx, 0, chunk.columns, shape.inputs, 1, chunk, step)
     if chunk.first == 0:
-        _finish(real, shape, dinitial, dx, gradients, order, lengths, states, first, last)
+        _finish(real, shape, places, states, dx, gradients, order, lengths, region, first, last)
 
 
 @once
-def _meet(real, shape, dfinal, dnow, gradients, order, m):
+def _meet(real, shape, places, states, dnow, gradients, order, m):
     """Going backward, row m begins here: with the gradient of its final states."""
-    for state in range(len(dfinal)):
-        end = dfinal[state]
-        count = shape.units if end.address else 0
-        slot = dnow + m * gradients.row + state * gradients.slot
+    for k in range(states):
+        end = places[states + k]
+        count = end.units if end.address else 0
+        slot = dnow + m * gradients.row + end.slot * gradients.slot
         load_row(real, slot, end.address + order[m] * end.row, count, shape.groups)
 
 
 @once
-def _add_outputs(real, shape, doutputs, dnow, gradients, order, lengths, reverse, s, first, active):
+def _add_outputs(real, places, states, dnow, gradients, order, lengths, reverse, s, first, active):
     """Gradients of the outputs of a step join those that come from the step after."""
-    for state in range(len(doutputs)):
-        output = doutputs[state]
+    for k in range(states):
+        output = places[k]
         if output.address:
             for m in range(first, active):
                 t = lengths[m] - 1 - s if reverse else s
-                slot = dnow + m * gradients.row + state * gradients.slot
-                add_row(real, slot, output.address + order[m] * output.row + t * output.step, shape.units)
+                slot = dnow + m * gradients.row + output.slot * gradients.slot
+                add_row(real, slot, output.address + order[m] * output.row + t * output.step, output.units)
 
 
 @once
-def _finish(real, shape, dinitial, dx, gradients, order, lengths, states, first, last):
+def _finish(real, shape, places, states, dx, gradients, order, lengths, region, first, last):
     """Gradients of the initial states; zeros to dx past a row's length."""
-    dbefore = gradients.address + states  # of step 0
+    dbefore = gradients.address + region  # of step 0
     for m in range(first, last):
-        for state in range(len(dinitial)):
-            place = dinitial[state].address + order[m] * dinitial[state].row
-            copy_row(real, place, dbefore + m * gradients.row + state * gradients.slot, shape.units)
+        for k in range(2 * states, 3 * states):
+            start = places[k]
+            slot = dbefore + m * gradients.row + start.slot * gradients.slot
+            copy_row(real, start.address + order[m] * start.row, slot, start.units)
         if dx.address:
             zero_steps(real, dx, order[m], lengths[m], shape.steps, shape.inputs)
 
 
 @once
-def _phase(real, wide, phase, weights, shape, chunk, records, gradients, step):
-    """One phase: equations of all units, then the way back through the recurrent weights."""
-    source = (step.now if weights.source_now else step.before) + weights.source_slot * records.slot
-    slots_at(weights.sources + 8 * step.pair, source, records.row, step.first, step.active)
-    _gate_gradients(real, phase, weights, shape, chunk, records, gradients, step)
-    target = _target(weights, step) + weights.target_slot * gradients.slot
-    slots_at(chunk.places, target, gradients.row, step.first, step.active)
-    count = shape.groups * lanes_of(real)
-    _back_product(real, wide, weights.r, weights.row, weights.columns, count, weights.overwrites, chunk, step)
-
-
-@once
-def _gate_gradients(real, phase, weights, shape, chunk, records, gradients, step):
-    lanes, size = lanes_of(real), vector_bytes(real)
-    ones = splat(real, real(1))
-    row_bytes, group_bytes = width_of(phase) * size, gates_of(phase) * size
-    for m in range(step.first, step.active):
-        for panel in range(weights.number):
-            row = chunk.gates + m * chunk.row + weights.row + panel * row_bytes
-            copy = weights.panels + (panel * chunk.rows + step.pair + m) * row_bytes
-            for group in range(groups_of(phase)):
-                index = panel * groups_of(phase) + group
-                unit = m * records.row + index * size
-                dunit = m * gradients.row + index * size
-                values = load_gradients(
-                    real, phase, step.dnow + dunit, step.dvalues + dunit, gradients.slot,
-                    step.before + unit, step.now + unit, records.slot,
-                )  # fmt: skip
-                results = equations_backward(phase, ones, values)
-                store_gradients(
-                    phase, results, row + group * group_bytes, copy + group * group_bytes, shape.units - index * lanes,
-                    step.dbefore + dunit, step.dnow + dunit, step.dvalues + dunit, gradients.slot,
-                )  # fmt: skip
-
-
-@once
-def _target(weights, step):
-    """Where the gradient of the vector goes that the recurrent weights multiplied."""
-    if weights.target_region == 0:
-        return step.dbefore
-    return step.dnow if weights.target_region == 1 else step.dvalues
+def _phase(real, wide, phase, sides, backs, masks, constants, norm, spread, shape, chunk, records, gradients, step):
+    """One phase: equations of all units, then the way back through the weights."""
+    m, rows, groups = step.first, step.active - step.first, phase.panels * phase.groups
+    sums = chunk.sums + m * chunk.sums_row
+    at, dat = m * records.row, m * gradients.row
+    call(
+        phase.backward,
+        (
+            0, 0, sums, chunk.sums_row, sides.ctypes.data + 64 * phase.first_side, step.pair,
+            step.before + at, step.now + at, records.row, records.slot,
+            step.dbefore + dat, step.dnow + dat, step.dvalues + dat, gradients.row, gradients.slot, groups, phase.units,
+            rows, phase.parameters, phase.dparameters + (step.pair + m) * phase.dparameters_row, phase.dparameters_row,
+            constants, masks.ctypes.data, m,
+        ),
+    )  # fmt: skip
+    if phase.norm_weight:
+        pair = (step.pair + m) * phase.dnorm_row
+        call(
+            norm,
+            (
+                0, sums, chunk.sums_row, rows, phase.gates, groups, phase.units, phase.norm_weight, step.now + at,
+                records.row, records.slot, phase.norm_slot, phase.norm_factors,
+                phase.dnorm_weight + pair, phase.dnorm_bias + pair, phase.dnorm_row,
+            ),
+        )  # fmt: skip
+        call(
+            spread,
+            (
+                0, chunk.sums, chunk.sums_row, m, step.active, phase.gates, groups,
+                sides.ctypes.data + 64 * phase.first_side, phase.sides, step.pair, phase.groups,
+            ),
+        )  # fmt: skip
+    for k in range(phase.first_back, phase.last_back):
+        back = backs[k]
+        region = step.dbefore if back.region == 0 else step.dnow if back.region == 1 else step.dvalues
+        target = region + back.slot * gradients.slot
+        if back.weights:
+            source = (step.now if back.source_now else step.before) + back.source_slot * records.slot
+            slots_at(back.sources + 8 * step.pair, source, records.row, step.first, step.active)
+            slots_at(chunk.places, target, gradients.row, step.first, step.active)
+            _back_product(real, wide, back.weights, back.gates, back.columns, back.count, back.overwrites, chunk, step)
+        else:
+            for row in range(step.first, step.active):
+                place, sums = target + row * gradients.row, chunk.sums + row * chunk.sums_row
+                if back.overwrites:
+                    copy_row(real, place, sums, back.count)
+                else:
+                    add_row(real, place, sums, back.count)
 
 
 @inner
@@ -161,9 +187,12 @@ def _back_product(real, wide, w, offset, columns, count, overwrites, chunk, step
         weights = w + panel * columns * row_bytes
         m = step.first
         while m < step.active:
-            height = tile_height(wide, step.active - m)
+            height = height_of(tallest_tile(wide), step.active - m)
             a = chunk.gate_rows + 8 * m
-            product_tile(real, wide, height, step.scratch, step.zeros, weights, a, columns, weights, a, 0)
+            call(
+                chunk.tile,
+                (0, 0, height, step.scratch, row_bytes, step.zeros, 0, weights, a, columns, weights, a, 0),
+            )  # fmt: skip
             for row in range(height):
                 place = load_address(chunk.places + 8 * (m + row)) + panel * row_bytes
                 sums = step.scratch + row * row_bytes

@@ -1,18 +1,26 @@
-"""`kernel`: `numba.njit` with the flags and the disk cache that all kernels of this package share."""
+"""`numba.njit` with the flags and the disk cache that all kernels of this package share.
+
+A `kernel` is called from Python, a `pointed` function from kernels, by its address; `inner`, `once` and `free_sums`
+functions become parts of kernels.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numba
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 config: Any = numba.config
 njit: Any = numba.njit
@@ -77,12 +85,8 @@ class Kernel:
     """
 
     def __init__(self, function: Callable) -> None:
-        kept = config.CACHE_DIR
-        config.CACHE_DIR = str(cache_directory())  # read once, by the line below
-        try:
+        with _cache_here():
             self.dispatcher = njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function)
-        finally:
-            config.CACHE_DIR = kept
         self.entries: dict[Hashable, Callable] = {}
 
     def __getitem__(self, choice: Hashable) -> Callable:
@@ -92,6 +96,63 @@ class Kernel:
         entry = self.dispatcher.compile(tuple(map(numba.typeof, arguments)))
         self.entries[choice] = entry
         return entry(*arguments)
+
+
+class Pointed:
+    """A function that kernels call by its address: drivers need not be compiled anew for each of them."""
+
+    def __init__(self, function: Callable) -> None:
+        with _cache_here():
+            flags = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+            self.dispatcher = njit(cache=True, error_model="numpy", **flags)(function)
+        self.arguments = len(inspect.signature(function).parameters)
+        self.addresses: dict[tuple[Any, ...], int] = {}
+
+    def address(self, *given: Any) -> int:
+        """The machine code for these types of the first arguments; all others are integers."""
+        if given not in self.addresses:
+            signature = (*given, *[types.intp] * (self.arguments - len(given)))
+            self.dispatcher.compile(signature)
+            compiled = self.dispatcher.overloads[signature]
+            self.addresses[given] = compiled.library.get_pointer_to_function(compiled.fndesc.mangled_name)
+        return self.addresses[given]
+
+
+@contextlib.contextmanager
+def _cache_here() -> Iterator[None]:
+    """Dispatchers made in here keep their machine code in `cache_directory`."""
+    kept = config.CACHE_DIR
+    config.CACHE_DIR = str(cache_directory())  # read once, when a dispatcher is made
+    try:
+        yield
+    finally:
+        config.CACHE_DIR = kept
+
+
+def pointed(function: Callable) -> Pointed:
+    """Compile a function of integers, behind arguments that only select, for calls from kernels."""
+    return Pointed(function)
+
+
+@intrinsic
+def call(typing_context, address, arguments):
+    """Call the pointed function at `address` with integers; a 0 stands for an argument that only selects.
+
+    It is called as Numba's own code calls it: with room for a result and for an exception, of which there are none. A
+    wrapper for C would copy the arguments once more, which takes as long as a small tile.
+    """
+
+    def generate(context, builder, signature, values):
+        address, packed = values
+        integers = [builder.extract_value(packed, k) for k in range(len(signature.args[1]))]
+        pointer = ir.IntType(8).as_pointer()
+        with builder.goto_entry_block():
+            room = [builder.alloca(pointer), builder.alloca(pointer)]
+        kind = ir.FunctionType(ir.IntType(32), [pointer.as_pointer()] * 2 + [ir.IntType(64)] * len(integers))
+        builder.call(builder.inttoptr(address, kind.as_pointer()), [*room, *integers])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, arguments), generate
 
 
 def kernel(function: Callable) -> Kernel:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from numba import literal_unroll
-
 from .arguments import Step
-from .compiling import kernel, once
+from .compiling import call, kernel, once
+from .masks import keys_of_rows
 from .memory import copy_row, load_row, rows_at, slots_at, vector_bytes, zero_steps
-from .simd import splat, stack_bytes
-from .tags import equations_forward, gates_of, groups_of, load_values, store_values, width_of
-from .tile import TILE_BYTES, product_tile, tile_height
+from .simd import load, stack_bytes, store
+from .tile import TILE_BYTES, height_of
+
+DOUBLE_TILE = 2 * TILE_BYTES
 
 
 @kernel
 def forward(
-    real, phases, shape, x, initial, outputs, final, records, addresses, order, lengths, reverse, training,
-    first, last,
+    real, phases, tiles, sources, constants, norm, masks, places, states, x, shape, memory, records, order, lengths,
+    reverse, first, last,
 ):  # fmt: skip
     """Rows first <= m < last of a batch, from their first step to each one's last.
 
@@ -23,95 +23,143 @@ def forward(
     ----------
     real : type
         numpy.float32 or numpy.float64.
-    phases : tuple of (tag, Panels)
-        One for each phase of the cell.
-    shape : Shape
+    phases, tiles, sources, masks : tables
+        See `arguments` and `masks`.
+    constants, norm : int
+        Addresses of the cell's constants, vectors, and of the normalisation's machine code.
+    places : table of PLACE
+        Initial states, final states, then outputs: (N, .) read, zeros if absent; (N, .) written; (N, T, .) written.
+    states : int
+        Number of states.
     x : Rows
         (N, T, D), read.
-    initial, outputs, final : tuple of Rows
-        One for each state: (N, H) read, zeros if absent; (N, T, H) written, if present; (N, H) written.
+    shape : Shape
+    memory : Memory
     records : Records
         Written; never read before it is written.
-    addresses : int
-        Room for 2 N of them.
     order : int64 array, shape (N,)
         Rows of `x` and of the states, longest first; row m is `order[m]` there.
     lengths : int64 array, shape (N,)
         Steps of each row, in that order.
-    reverse, training : bool
-        Whether to go from each row's last step to its first; whether records are for a backward pass.
+    reverse : bool
+        Whether to go from each row's last step to its first.
     """
-    _start(real, shape, initial, records, order, first, last)
-    sources = addresses + 8 * order.size
+    _start(real, shape, places, states, records, order, first, last)
     active = last
     for s in range(lengths[first]):
         while lengths[active - 1] <= s:
             active -= 1
-        rows_at(addresses, x, order, lengths, reverse, s, first, active)
+        rows_at(memory.addresses, x, order, lengths, reverse, s, first, active)
+        keys_of_rows(masks, order, lengths, reverse, s, first, active)
         before = records.address + (s & records.wrap) * records.step
         now = records.address + ((s + 1) & records.wrap) * records.step
-        step = Step(first, active, before, now, addresses, sources)
-        for each in literal_unroll(phases):
-            _phase(real, each[0], each[1], shape, records, step, training)
-        for state in range(len(outputs)):
-            output = outputs[state]
-            if output.address:
-                for m in range(first, active):
-                    t = lengths[m] - 1 - s if reverse else s
-                    place = output.address + order[m] * output.row + t * output.step
-                    copy_row(real, place, now + m * records.row + state * records.slot, shape.units)
-    _finish(real, shape, outputs, final, records, order, lengths, first, last)
+        step = Step(first, active, before, now)
+        for p in range(len(phases)):
+            _phase(real, phases[p], tiles, sources, masks, constants, norm, memory, records, step)
+        for k in range(2 * states, len(places)):
+            output = places[k]
+            for m in range(first, active):
+                t = lengths[m] - 1 - s if reverse else s
+                place = output.address + order[m] * output.row + t * output.step
+                copy_row(real, place, now + m * records.row + output.slot * records.slot, output.units)
+    _finish(real, shape, places, states, records, order, lengths, first, last)
 
 
 @once
-def _start(real, shape, initial, records, order, first, last):
+def _start(real, shape, places, states, records, order, first, last):
     """Initial states to the first record of every row."""
-    for state in range(len(initial)):
-        start = initial[state]
-        count = shape.units if start.address else 0
+    for k in range(states):
+        start = places[k]
+        count = start.units if start.address else 0
         for m in range(first, last):
-            slot = records.address + m * records.row + state * records.slot
+            slot = records.address + m * records.row + start.slot * records.slot
             load_row(real, slot, start.address + order[m] * start.row, count, shape.groups)
 
 
 @once
-def _finish(real, shape, outputs, final, records, order, lengths, first, last):
+def _finish(real, shape, places, states, records, order, lengths, first, last):
     """Final states out of every row's last record; zeros to the outputs past a row's length."""
-    for state in range(len(final)):
+    for k in range(states, 2 * states):
+        final = places[k]
         for m in range(first, last):
             record = records.address + (lengths[m] & records.wrap) * records.step + m * records.row
-            place = final[state].address + order[m] * final[state].row
-            copy_row(real, place, record + state * records.slot, shape.units)
-            if outputs[state].address:
-                zero_steps(real, outputs[state], order[m], lengths[m], shape.steps, shape.units)
+            copy_row(real, final.address + order[m] * final.row, record + final.slot * records.slot, final.units)
+    for k in range(2 * states, len(places)):
+        for m in range(first, last):
+            zero_steps(real, places[k], order[m], lengths[m], shape.steps, places[k].units)
 
 
 @once
-def _phase(real, phase, panels, shape, records, step, training):
+def _phase(real, phase, tiles, sources, masks, constants, norm, memory, records, step):
     """One phase of a step; panels outermost, so that each is read from far memory once."""
-    scratch = stack_bytes(TILE_BYTES)
-    ones = splat(real, real(1))
-    size = vector_bytes(real)
-    row_bytes = width_of(phase) * size
-    source = (step.now if panels.source_now else step.before) + panels.source_slot * records.slot
-    slots_at(step.sources, source, records.row, step.first, step.active)
-    for panel in range(panels.number):
-        bias = panels.bias + panel * row_bytes
-        w = panels.w + panel * shape.inputs * row_bytes
-        r = panels.r + panel * shape.units * row_bytes
+    scratch = stack_bytes(DOUBLE_TILE)
+    masks_at = masks.ctypes.data
+    for k in range(phase.first_source, phase.last_source):
+        source = sources[k]
+        at = (step.now if source.now else step.before) + source.slot * records.slot
+        slots_at(memory.addresses + (k + 1) * memory.span, at, records.row, step.first, step.active)
+    if phase.copied_slot >= 0:
+        at = (step.now if phase.copied_now else step.before) + phase.copied_slot * records.slot
+        for m in range(step.first, step.active):
+            place = memory.sums + m * memory.sums_row
+            load_row(real, place, at + m * records.row, phase.units, phase.panels * phase.groups)
+    whole = phase.norm_weight != 0 or phase.gates == 0 or phase.copied_slot >= 0
+    for panel in range(phase.panels if phase.last_tile > phase.first_tile else 0):
         m = step.first
         while m < step.active:
-            height = tile_height(phase, step.active - m)
-            product_tile(
-                real, phase, height, scratch, bias,
-                w, step.xs + 8 * m, shape.inputs,
-                r, step.sources + 8 * m, shape.units,
-            )  # fmt: skip
-            for row in range(height):
-                for group in range(groups_of(phase)):
-                    gates = scratch + row * row_bytes + group * gates_of(phase) * size
-                    unit = (m + row) * records.row + (panel * groups_of(phase) + group) * size
-                    values = load_values(real, phase, gates, step.before + unit, step.now + unit, records.slot)
-                    results = equations_forward(phase, ones, values)
-                    store_values(phase, results, step.now + unit, records.slot, training)
+            height = height_of(phase.tallest, step.active - m)
+            place, row = scratch, phase.tile_row
+            if whole:
+                place, row = memory.sums + m * memory.sums_row + panel * phase.tile_row, memory.sums_row
+            _products(real, phase, tiles, memory, panel, height, place, row, 8 * m)
+            if not whole:
+                call(
+                    phase.forward,
+                    (
+                        0, 0, place, row, step.before + m * records.row, step.now + m * records.row, records.row,
+                        records.slot, panel * phase.groups, phase.groups, height, records.keep, phase.parameters,
+                        constants, masks_at, m,
+                    ),
+                )  # fmt: skip
             m += height
+    if whole:
+        m, rows, groups = step.first, step.active - step.first, phase.panels * phase.groups
+        sums = memory.sums + m * memory.sums_row
+        if phase.norm_weight:
+            call(
+                norm,
+                (
+                    0, sums, memory.sums_row, rows, phase.gates, groups, phase.units, phase.norm_weight,
+                    phase.norm_bias, step.now + m * records.row, records.row, records.slot, phase.norm_slot,
+                    phase.norm_factors, records.keep,
+                ),
+            )  # fmt: skip
+        call(
+            phase.forward,
+            (
+                0, 0, sums, memory.sums_row, step.before + m * records.row, step.now + m * records.row,
+                records.row, records.slot, 0, groups, rows, records.keep, phase.parameters, constants, masks_at, m,
+            ),
+        )  # fmt: skip
+
+
+@once
+def _products(real, phase, tiles, memory, panel, height, place, row, offset):
+    """The pre-activations of one panel and `height` rows to `place`."""
+    size = vector_bytes(real)
+    start, start_row = phase.bias + panel * phase.tile_row, 0
+    if phase.last_tile - phase.first_tile > 1:  # tiles may leave some gates out
+        for m in range(height):
+            for at in range(0, phase.tile_row, size):
+                store(load(real, start + at), place + m * row + at)
+        start, start_row = place, row
+    for k in range(phase.first_tile, phase.last_tile):
+        tile = tiles[k]
+        call(
+            tile.tile,
+            (
+                0, 0, height, place + tile.offset, row, start + tile.offset, start_row,
+                tile.w + panel * tile.w_panel, memory.addresses + tile.a * memory.span + offset, tile.a_count,
+                tile.v + panel * tile.v_panel, memory.addresses + tile.b * memory.span + offset, tile.b_count,
+            ),
+        )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 from . import threads
 from .arguments import OuterSum, address_of
 from .packing import Block
-from .products import BLOCK, copied_row_bytes, weight_gradients
+from .products import BLOCK, column_sums, copied_row_bytes, weight_gradients
 from .tags import width
 from .target import target
 
@@ -67,3 +67,30 @@ class OuterSums:
             own = np.empty(min(BLOCK, pairs) * self.row_bytes, np.uint8)
             copy = address_of(own)
         weight_gradients[self.choice](*self.arguments, pairs, copy, self.row_bytes, fresh, first, last)
+
+
+class ColumnSums:
+    """The gradient of parameters with one number per unit: sums over what each row and step has left.
+
+    Parameters
+    ----------
+    real : type
+        numpy.float32 or numpy.float64.
+    block : Block
+        The parameters.
+    gradient : int
+        Address of the gradient of the flat vector.
+    parts : array, shape (pairs, block.size)
+        What is summed.
+    """
+
+    def __init__(self, real: type, block: Block, gradient: int, parts: np.ndarray) -> None:
+        self.real, self.vectors = real, block.size // block.lanes
+        out = gradient + block.start * parts.itemsize
+        self.arguments = real, out, address_of(parts), parts.strides[0]
+        self.flop = float(block.size)
+
+    def add(self, pairs: int, fresh: bool) -> None:
+        """Add the sums over the first `pairs` parts, or overwrite with them if `fresh`."""
+        shards = threads.even_shards(self.vectors, self.flop * pairs)
+        threads.run(column_sums[self.real], shards, *self.arguments, pairs, fresh)

@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
+import numba
 import numpy as np
 
-from ..contract import States
+from ...cells.cell import INPUT
+from ..contract import Noise, States
 from . import threads
-from .arguments import ABSENT, Chunk, Gradients, Panels, Records, Rows, Shape, Transposed, address_of, aligned, rows_of
+from .arguments import (
+    PLACE,
+    Chunk,
+    Gradients,
+    Memory,
+    Records,
+    Shape,
+    address_of,
+    aligned,
+    rows_of,
+)
 from .backward import backward
 from .forward import forward
-from .gradients import Outer, OuterSums
-from .packing import Block, LayerPacking
+from .gradients import ColumnSums, Outer, OuterSums
+from .masks import MASK_FIELDS, mask_table
+from .norm import norm_backward, spread
+from .packing import Block, LayerPacking, PhaseBlocks
 from .products import transpose
-from .tags import Tag, phases, width
+from .tables import BackwardTables, ForwardTables, batched, product_address
+from .tags import phase_types, width
 from .target import TILE_VECTORS, target
 
+NOTHING = np.zeros((1, 0), np.int64)
+NO_MASKS = np.zeros((0, MASK_FIELDS), np.int64)
 CHUNK_ROWS = 512  # (step, row) pairs between two sums of weight gradients: their gate gradients stay in cache
-REGIONS = {"before": 0, "now": 1, "values": 2}
 BUFFERS_KEPT = 32  # shapes of batches in training; they share their memory
 
 
@@ -56,50 +72,53 @@ class LayerWeights:
 
     def __init__(self, packing: LayerPacking, flat: np.ndarray, training: bool) -> None:
         self.packing, self.flat, self.training = packing, flat, training
-        self.real = flat.dtype.type
-        self.tags = phases(packing.cell)
-        self.choice = self.real, self.tags
-        self.biases = [aligned(p.w.panels * p.w.columns, flat.dtype, zero=True) for p in packing.phases]
-        self.bias_sums = [
-            (bias, [flat[block.start : block.start + block.size] for block in p.biases])
-            for bias, p in zip(self.biases, packing.phases, strict=True)
-            if p.biases
-        ]
-        self.recurrent_turned = [TurnedWeights(flat, [blocks.r]) for blocks in packing.phases]
-        self.input_turned = TurnedWeights(flat, [blocks.w for blocks in packing.phases])
+        self.real: Any = flat.dtype.type
+        self.vector = packing.lanes * flat.itemsize
+        self.biases = [self._bias(phase) for phase in packing.phases]
+        self.constants = _vectors([value for _, value in packing.cell.constants], packing.lanes, flat.dtype)
+        self.mask_values = _vectors(
+            [value for mask in packing.cell.masks for value in (mask.dropped, mask.kept, mask.expected)],
+            packing.lanes, flat.dtype,
+        )  # fmt: skip
+        blocks: dict[bool, list[Block]] = {True: [], False: []}
+        for each in (each for phase in packing.phases for each in phase.products):
+            blocks[each.source == INPUT].append(each.weight)
+        self.recurrent_turned = {block: TurnedWeights(flat, [block]) for block in blocks[False]}
+        self.input_turned = TurnedWeights(flat, blocks[True])
         self.buffers: dict[tuple[int, int], Buffers] = {}
         self.arena: dict[str, np.ndarray] = {}
         self.refresh()
 
+    def _bias(self, phase: PhaseBlocks) -> np.ndarray:
+        """Room for the biases of a phase: (panels, groups, gates, lanes)."""
+        return aligned((phase.panels, phase.groups, max(1, phase.gates), phase.lanes), self.flat.dtype, zero=True)
+
     def refresh(self) -> None:
         """Follow a change of the flat vector."""
-        for bias, (first, second) in self.bias_sums:
-            np.add(first, second, out=bias)
+        for total, phase, sides in zip(self.biases, self.packing.phases, self.packing.slots.sides, strict=True):
+            total[...] = 0
+            for each in phase.products:
+                if each.bias:
+                    side = sides[each.side]
+                    total[:, :, side.first : side.first + len(side.gates)] += each.bias.view(self.flat)[:, 0]
         self.input_turned.stale = True
-        for turned in self.recurrent_turned:
+        for turned in self.recurrent_turned.values():
             turned.stale = True
 
     @cached_property
     def step_flop(self) -> float:
         """Work of a row at a step."""
-        spec = self.packing.spec
-        return 2.0 * self.packing.columns * (spec.input_size + spec.hidden_size)
+        return 2.0 * sum(block.size for phase in self.packing.phases for block in phase.blocks())
 
     @cached_property
-    def sources(self) -> list[tuple[int, int]]:
-        """For each phase, the slot of the vector that its recurrent weights multiply, and whether it is new."""
-        places = [self.packing.slots.place(phase.source) for phase in self.packing.cell.phases]
-        return [(slot, int(not previous)) for slot, previous in places]
+    def tables(self) -> ForwardTables:
+        """What tells the forward kernel of them."""
+        return ForwardTables(self)
 
     @cached_property
-    def phases(self) -> tuple[tuple[Tag, Panels], ...]:
-        """The weights as the forward kernel takes them."""
-        start, size = address_of(self.flat), self.flat.itemsize
-        panels = (
-            Panels(b.w.panels, start + b.w.start * size, start + b.r.start * size, address_of(bias), slot, now)
-            for b, bias, (slot, now) in zip(self.packing.phases, self.biases, self.sources, strict=True)
-        )
-        return tuple(zip(self.tags, panels, strict=True))
+    def entries(self) -> tuple[Any, tuple[Any, ...]]:
+        """The types that machine code is chosen by: of numbers, and of each phase."""
+        return numba.typeof(self.real), phase_types(self.packing.cell)
 
     def memory(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         """Memory to work in: in training, batches of all shapes have the same, which grows as it must."""
@@ -110,104 +129,121 @@ class LayerWeights:
             self.arena[name] = aligned(size, self.flat.dtype)
         return self.arena[name][:size].reshape(shape)
 
-    def buffers_for(self, rows: int, steps: int, training: bool) -> Buffers:
+    def buffers_for(self, rows: int, steps: int, training: bool, keep: bool) -> Buffers:
         """Memory for a batch of a shape: kept from call to call in training, of the call's own otherwise."""
         if not (training and self.training):
-            return Buffers(self, rows, steps, training)
+            return Buffers(self, rows, steps, training, keep)
         if (rows, steps) not in self.buffers:
             while len(self.buffers) >= BUFFERS_KEPT:
                 del self.buffers[next(iter(self.buffers))]
-            self.buffers[rows, steps] = Buffers(self, rows, steps, training)
+            self.buffers[rows, steps] = Buffers(self, rows, steps, training, keep)
         return self.buffers[rows, steps]
 
 
 class Buffers:
-    """Memory that the kernels work in, for batches of one shape."""
+    """Memory that the forward kernel works in, for batches of one shape."""
 
-    def __init__(self, weights: LayerWeights, rows: int, steps: int, training: bool) -> None:
+    def __init__(self, weights: LayerWeights, rows: int, steps: int, training: bool, keep: bool) -> None:
         self.weights, self.rows, self.steps = weights, rows, steps
         packing = weights.packing
-        slots, units = packing.slots, packing.groups * packing.lanes
-        count = len(slots.names) if training else slots.carried
-        self.values = weights.memory("values", (steps + 1 if training else 2, rows, count, units))
-        step, row, slot, _ = self.values.strides
-        self.records = Records(address_of(self.values), row, step, slot, -1 if training else 1)
-        self.room = np.empty(2 * rows, np.int64)
-        self.addresses = address_of(self.room)
+        kept = steps + 1 if training else 2
+        size = packing.record_sizes[keep]
+        self.values = weights.memory("values", (kept, rows, size))
+        row = size * weights.flat.itemsize
+        slot = packing.groups * weights.vector
+        self.records = Records(address_of(self.values), row, rows * row, slot, -1 if training else 1, int(keep))
+        columns = packing.sums_columns
+        self.sums = weights.memory("sums", (rows, columns)) if columns else NOTHING
+        self.room = np.empty((1 + len(weights.tables.sources)) * rows, np.int64)
         self.full = _full_batch(rows, steps)
-        self.shape = Shape(steps, packing.spec.input_size, packing.spec.hidden_size, packing.groups)
+        self.memory = (
+            Shape(steps, packing.spec.input_size, packing.groups),
+            Memory(address_of(self.room), 8 * rows, address_of(self.sums) if columns else 0, self.sums.strides[0]),
+            self.records,
+        )  # fmt: skip
 
     @cached_property
-    def final(self) -> tuple[tuple[np.ndarray, ...], tuple[Rows, ...]]:
-        """Final states, and where they are."""
+    def final(self) -> tuple[np.ndarray, ...]:
+        """Final states."""
         return _states(self.weights, self.rows)
 
     @cached_property
     def backward(self) -> BackwardBuffers:
         """Memory for the way back."""
-        return BackwardBuffers(self.weights, self.rows, self.steps)
+        return BackwardBuffers(self)
+
+    def masks(self, noise: Noise | None) -> np.ndarray:
+        """The table of masks."""
+        masks, weights = self.weights.packing.cell.masks, self.weights
+        if not masks:
+            return NO_MASKS
+        return mask_table(
+            masks, noise, address_of(self.keys), self.rows, address_of(weights.mask_values), weights.vector
+        )
+
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """Room for the keys of all masks and rows."""
+        return np.empty((len(self.weights.packing.cell.masks), self.rows), np.int64)
 
 
 class BackwardBuffers:
-    """Memory for the way back: gate gradients of a chunk of steps, and what is carried from chunk to chunk."""
+    """Memory for the way back: gate gradients of a chunk of steps, what is carried on, and the tables."""
 
-    def __init__(self, weights: LayerWeights, rows: int, steps: int) -> None:
+    def __init__(self, buffers: Buffers) -> None:
+        weights, rows = buffers.weights, buffers.rows
         packing = weights.packing
-        self.weights, self.rows, self.steps = weights, rows, steps
-        self.span = min(steps, max(1, CHUNK_ROWS // rows))
+        self.weights, self.rows, self.steps = weights, rows, buffers.steps
+        self.span = min(buffers.steps, max(1, CHUNK_ROWS // rows))
         self.room = rows * self.span
-        self.gates = weights.memory("gates", (rows, packing.columns))
-        self.panels = [weights.memory(f"panels {i}", (p.w.panels, self.room, p.w.columns))
-                       for i, p in enumerate(packing.phases)]  # fmt: skip
-        self.xs = np.empty(self.room, np.int64)
-        self.sources = [np.empty(self.room, np.int64) for _ in packing.phases]
-        self.places = np.empty((2, rows), np.int64)
-        slots = 2 * len(packing.cell.states) + len(packing.slots.handed_on)
-        carried = weights.memory("carried", (rows, slots, packing.groups * packing.lanes))
+        states = len(packing.cell.states)
+        count = 2 * states + len(packing.slots.handed_on)
+        carried = weights.memory("carried", (rows, count, packing.groups * packing.lanes))
         self.carried = carried, Gradients(address_of(carried), *carried.strides[:2])
-        self.phases = self._phases(weights)
-        gates = address_of(self.gates), self.gates.strides[0], self.gates.shape[1]
+        self.xs = np.empty(self.room, np.int64)
+        self.room_for_places = np.empty((2, rows), np.int64)
+        self.tables = BackwardTables(self)
+        gates = self.tables.gates
+        self.memory = (
+            address_of(self.xs), address_of(gates), gates.strides[0], self.tables.input_columns,
+            address_of(buffers.sums), buffers.sums.strides[0], address_of(self.room_for_places[0]),
+            address_of(self.room_for_places[1]), product_address(weights.entries[0], TILE_VECTORS),
+        )  # fmt: skip
         self.gradient = -1  # where the last one was
-        self.sums: list[OuterSums] = []  # what adds to it
-        self.biases: list[tuple[np.ndarray, np.ndarray]] = []  # and its parts that are copies of others
-        self.memory = address_of(self.xs), *gates, address_of(self.places[0]), address_of(self.places[1])
+        self.sums: list[OuterSums | ColumnSums] = []  # what adds to it
+        self.copies: list[tuple[np.ndarray, np.ndarray]] = []  # and its parts that are copies of others
 
-    def _phases(self, weights: LayerWeights) -> tuple[tuple[Tag, Transposed], ...]:
-        """The phases as the backward kernel takes them: the last one first."""
-        packing, made, row = weights.packing, [], 0
-        for index, blocks in enumerate(packing.phases):
-            columns = blocks.w.panels * blocks.w.columns
-            slot, region = packing.slots.gradient(packing.cell.phases[index].source)
-            made.append(
-                Transposed(
-                    blocks.w.panels, weights.recurrent_turned[index].address, columns, row * self.gates.itemsize,
-                    address_of(self.panels[index]), address_of(self.sources[index]), *weights.sources[index],
-                    REGIONS[region], slot, int(packing.slots.overwrites(index)),
-                )
-            )  # fmt: skip
-            row += columns
-        return tuple(zip(weights.tags, made, strict=True))[::-1]
-
-    def outer_sums(self, weights: LayerWeights, gradient: np.ndarray) -> list[OuterSums]:
-        """The sums over a chunk's gate gradients that make the gradients of all weights, phase by phase."""
-        start, size = address_of(gradient), gradient.itemsize
+    def gradient_sums(self, gradient: np.ndarray) -> list[OuterSums | ColumnSums]:
+        """The sums over a chunk that make the gradients of all parameters."""
+        start = address_of(gradient)
         if start != self.gradient:
-            self.gradient, self.sums, self.biases = start, [], []
-            for blocks, (_, transposed) in zip(weights.packing.phases, reversed(self.phases), strict=True):
-                bias = start + blocks.biases[0].start * size if blocks.biases else 0
-                products = [
-                    Outer(blocks.w, start + blocks.w.start * size, bias, self.memory[0]),
-                    Outer(blocks.r, start + blocks.r.start * size, 0, transposed.sources),
-                ]
-                self.sums.append(OuterSums(weights.real, products, transposed.panels, self.room))
-                if blocks.biases:  # both biases of a gate have the same gradient
-                    first, second = (gradient[b.start : b.start + b.size] for b in blocks.biases)
-                    self.biases.append((first, second))
+            self.gradient, self.sums, self.copies = start, [], []
+            for index, blocks in enumerate(self.weights.packing.phases):
+                self._outer_sums(index, blocks, gradient)
+                for block, parts in self.tables.parts[index]:
+                    self.sums.append(ColumnSums(self.weights.real, block, start, parts))
         return self.sums
 
+    def _outer_sums(self, index: int, blocks: PhaseBlocks, gradient: np.ndarray) -> None:
+        """The same for the weights and biases of a phase; biases of the same gates have the same gradient."""
+        start, size, tables = address_of(gradient), gradient.itemsize, self.tables
+        for number in range(len(self.weights.packing.slots.sides[index])):
+            products = [each for each in blocks.products if each.side == number]
+            biases = [each.bias for each in products if each.bias]
+            outers = []
+            for each in products:
+                bias = start + biases[0].start * size if biases and each.bias is biases[0] else 0
+                sources = address_of(tables.sources[index, each.source])
+                outers.append(Outer(each.weight, start + each.weight.start * size, bias, sources))
+            for pair in batched(outers):
+                copies = address_of(tables.copies[index][number])
+                self.sums.append(OuterSums(self.weights.real, list(pair), copies, self.room))
+            for other in biases[1:]:
+                self.copies.append((gradient[biases[0].start : biases[0].end], gradient[other.start : other.end]))
+
     @cached_property
-    def dinitial(self) -> tuple[tuple[np.ndarray, ...], tuple[Rows, ...]]:
-        """Gradients of the initial states, and where they are."""
+    def dinitial(self) -> tuple[np.ndarray, ...]:
+        """Gradients of the initial states."""
         return _states(self.weights, self.rows)
 
     @cached_property
@@ -234,6 +270,13 @@ class BackwardBuffers:
         return [Chunk(max(0, last - self.span), last, self.room, *self.memory) for last in ends]
 
 
+def _vectors(values: Sequence[float], lanes: int, dtype: Any) -> np.ndarray:
+    """Each value in all lanes of a vector."""
+    made = aligned((len(values), lanes), dtype)
+    made[...] = np.reshape(values, (-1, 1)) if len(values) else 0
+    return made
+
+
 @dataclass(slots=True)
 class Tape:
     """What a forward pass leaves for the backward pass."""
@@ -244,6 +287,7 @@ class Tape:
     lengths: np.ndarray
     ragged: bool
     reverse: bool
+    masks: np.ndarray
 
 
 def row_shards(lengths: np.ndarray, flop_per_step: float) -> Sequence[threads.Shard]:
@@ -268,40 +312,55 @@ def layer_forward(
     lengths: np.ndarray | None,
     reverse: bool,
     training: bool,
+    noise: Noise | None,
+    traces: Mapping[str, np.ndarray],
 ) -> tuple[tuple[np.ndarray, ...], Tape | None]:
     """`Backend.sequence_forward` for NumPy arrays."""
     rows = len(x)
-    buffers = weights.buffers_for(rows, x.shape[1], training)
+    buffers = weights.buffers_for(rows, x.shape[1], training, training or bool(traces))
     ragged = lengths is not None
     order, lengths = buffers.full if lengths is None else _longest_first(lengths)
-    final, places = buffers.final
-    arguments = (
-        weights.real, weights.phases, buffers.shape, rows_of(x), _each(initial), _each(outputs), places,
-        buffers.records, buffers.addresses, order, lengths, reverse, training,
+    final, masks = buffers.final, buffers.masks(noise)
+    places = _places(weights, (*initial, *final), outputs, traces)
+    shards = (
+        row_shards(lengths, weights.step_flop) if ragged else full_shards(rows, x.shape[1], weights.step_flop)
     )  # fmt: skip
-    run = forward[weights.choice]
-    flop = weights.step_flop
-    shards = row_shards(lengths, flop) if ragged else full_shards(rows, x.shape[1], flop)
-    threads.run(run, shards, *arguments)
-    return final, Tape(x, buffers, order, lengths, ragged, reverse) if training else None
+    arguments = *weights.tables.arguments, masks, places, len(final), rows_of(x), *buffers.memory
+    threads.run(forward[weights.real], shards, *arguments, order, lengths, reverse)
+    return final, Tape(x, buffers, order, lengths, ragged, reverse, masks) if training else None
+
+
+def _places(weights: LayerWeights, states: States, outputs: States, traces: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The table of a caller's arrays: initial and final states, then what else is wanted."""
+    sizes = weights.packing.spec.state_sizes
+    count = len(sizes)
+    rows = [(*rows_of(array), k % count, sizes[k % count]) for k, array in enumerate(states)]
+    rows += [(*rows_of(array), k, sizes[k]) for k, array in enumerate(outputs) if array is not None]
+    if traces:
+        cell, slots = weights.packing.cell, weights.packing.slots
+        values = dict(cell.traces)
+        for name, array in traces.items():
+            size = weights.packing.spec.size(cell.sizes[values[name]])
+            rows.append((*rows_of(array), slots.place(values[name])[0], size))
+    return np.array(rows, PLACE)
 
 
 def stepper(weights: LayerWeights, x: np.ndarray, states: Sequence[np.ndarray]) -> Callable[[], None]:
     """`Backend.stepper` for NumPy arrays: every argument of the kernel is made once."""
     rows = len(x)
-    buffers = weights.buffers_for(rows, 1, False)
+    buffers = weights.buffers_for(rows, 1, False, False)
     order, lengths = buffers.full
-    places = _each(states)
+    places = _places(weights, (*states, *states), [None] * len(states), {})
     arguments = (
-        weights.real, weights.phases, buffers.shape, rows_of(x), places, _each([None] * len(states)), places,
-        buffers.records, buffers.addresses, order, lengths, False, False,
+        *weights.tables.arguments, buffers.masks(None), places, len(states), rows_of(x), *buffers.memory,
+        order, lengths, False,
     )  # fmt: skip
     shards = full_shards(rows, 1, weights.step_flop)
     kept = buffers, x, states  # the kernel knows only their addresses
 
     def step() -> None:
         assert kept
-        threads.run(forward[weights.choice], shards, *arguments)
+        threads.run(forward[weights.real], shards, *arguments)
 
     return step
 
@@ -317,15 +376,9 @@ def _longest_first(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return order, lengths[order]
 
 
-def _each(arrays: Any) -> tuple[Rows, ...]:
-    return tuple([ABSENT if array is None else rows_of(array) for array in arrays])
-
-
-def _states(weights: LayerWeights, rows: int) -> tuple[tuple[np.ndarray, ...], tuple[Rows, ...]]:
-    """New arrays (N, H) for states, and where they are."""
-    cell, units = weights.packing.cell, weights.packing.spec.hidden_size
-    states = tuple(np.empty((rows, units), weights.flat.dtype) for _ in cell.states)
-    return states, _each(states)
+def _states(weights: LayerWeights, rows: int) -> tuple[np.ndarray, ...]:
+    """New arrays (N, .) for states."""
+    return tuple(np.empty((rows, size), weights.flat.dtype) for size in weights.packing.spec.state_sizes)
 
 
 def layer_backward(
@@ -339,24 +392,33 @@ def layer_backward(
     """`Backend.sequence_backward` for NumPy arrays: a chunk of steps back, then its weight gradients."""
     packing, spec = weights.packing, weights.packing.spec
     buffers, rows = tape.buffers.backward, len(tape.x)
-    dinitial, places = buffers.dinitial if weights.training else _states(weights, rows)
-    for turned in weights.recurrent_turned:
+    dinitial = buffers.dinitial if weights.training else _states(weights, rows)
+    for turned in weights.recurrent_turned.values():
         turned.fresh_address()
     wx = 0 if dx is None else weights.input_turned.fresh_address()
-    outer = rows_of(tape.x), _each(doutputs), _each(dfinal), places, rows_of(dx)
-    flop = 2.0 * packing.columns * (spec.hidden_size + (0 if dx is None else spec.input_size))
-    run, sums, fresh = backward[weights.choice], buffers.outer_sums(weights, gradient), True
+    sizes = spec.state_sizes
+    places = np.array(
+        [(*rows_of(array), slot, sizes[slot])
+         for arrays in (doutputs, dfinal, dinitial) for slot, array in enumerate(arrays)], PLACE
+    )  # fmt: skip
+    real, tables = weights.entries[0], buffers.tables
+    norms = (norm_backward.address(real), spread.address(real)) if packing.sums_columns else (0, 0)
+    flop = weights.step_flop - (2.0 * tables.input_columns * spec.input_size if dx is None else 0.0)
+    sums, fresh = buffers.gradient_sums(gradient), True
     for chunk, starts, pairs in buffers.ragged_chunks(tape.lengths) if tape.ragged else buffers.full_chunks:
         arguments = (
-            weights.real, width(TILE_VECTORS), buffers.phases, wx, tape.buffers.shape, chunk, starts, *outer,
-            tape.buffers.records, buffers.carried[1], tape.order, tape.lengths, tape.reverse,
+            weights.real, width(TILE_VECTORS), tables.phases, tables.sides, tables.backs, tape.masks,
+            address_of(weights.constants), *norms, wx, tape.buffers.memory[0], chunk, starts, places,
+            len(sizes), rows_of(tape.x), rows_of(dx), tape.buffers.records, buffers.carried[1], tape.order,
+            tape.lengths, tape.reverse,
         )  # fmt: skip
-        threads.run(run, _chunk_shards(tape, chunk, flop), *arguments)
+        threads.run(backward[weights.real], _chunk_shards(tape, chunk, flop), *arguments)
         for each in sums:
             each.add(pairs, fresh)
         fresh = False
-    for first, second in buffers.biases:
+    for first, second in buffers.copies:
         second[:] = first
+    gradient[packing.used :] = 0
     return dinitial
 
 

@@ -8,14 +8,13 @@ their gradients are zero.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 
 import numpy as np
 
-from ... import cells
 from ..contract import AffineSpec, LayerSpec
-from .slots import Slots, slots_of
+from .slots import slots_of
 from .target import TILE_VECTORS, target
 
 
@@ -26,22 +25,32 @@ def lanes_for(dtype: str) -> int:
 
 @dataclass(frozen=True)
 class Block:
-    """One packed parameter of one phase, inside the flat vector."""
+    """Some packed rows and columns of a parameter, inside the flat vector."""
 
     name: str
     start: int
     panels: int
     inputs: int
     groups: int
-    gates: int
     lanes: int
     units: int
-    rows: slice  # in the named parameter
+    rows: tuple[int, ...]  # blocks of `units` rows of the named parameter, one for each gate
+    column: int = 0  # block of `inputs` columns
+
+    @property
+    def gates(self) -> int:
+        """Vectors for each group of units."""
+        return len(self.rows)
 
     @property
     def size(self) -> int:
         """Numbers in the block, padding included."""
         return self.panels * self.inputs * self.columns
+
+    @property
+    def end(self) -> int:
+        """Where the next block starts."""
+        return self.start + self.size
 
     @property
     def columns(self) -> int:
@@ -51,24 +60,30 @@ class Block:
     def view(self, flat: np.ndarray) -> np.ndarray:
         """The block as (panels, inputs, groups, gates, lanes)."""
         shape = (self.panels, self.inputs, self.groups, self.gates, self.lanes)
-        return flat[self.start : self.start + self.size].reshape(shape)
+        return flat[self.start : self.end].reshape(shape)
+
+    def part(self, parameter: np.ndarray) -> list[np.ndarray]:
+        """What the block holds of a named parameter: a view (units, inputs) for each gate."""
+        matrix = parameter.reshape(len(parameter), -1)
+        columns = slice(self.column * self.inputs, (self.column + 1) * self.inputs)
+        return [matrix[row * self.units : (row + 1) * self.units, columns] for row in self.rows]
 
     def write(self, flat: np.ndarray, parameter: np.ndarray) -> None:
-        """Pack the phase's rows of a named parameter."""
-        padded_units = self.panels * self.groups * self.lanes
-        rows = np.zeros((self.gates, padded_units, self.inputs), flat.dtype)
-        rows[:, : self.units] = parameter[self.rows].reshape(self.gates, self.units, self.inputs)
+        """Pack the block's part of a named parameter."""
+        rows = np.zeros((self.gates, self.panels * self.groups * self.lanes, self.inputs), flat.dtype)
+        rows[:, : self.units] = self.part(parameter)
         rows = rows.reshape(self.gates, self.panels, self.groups, self.lanes, self.inputs)
         self.view(flat)[...] = rows.transpose(1, 4, 2, 0, 3)
 
     def read(self, flat: np.ndarray, parameter: np.ndarray) -> None:
-        """Unpack into the phase's rows of a named parameter."""
+        """Unpack into the block's part of a named parameter."""
         rows = self.view(flat).transpose(3, 0, 2, 4, 1).reshape(self.gates, -1, self.inputs)
-        parameter[self.rows] = rows[:, : self.units].reshape(parameter[self.rows].shape)
+        for part, values in zip(self.part(parameter), rows, strict=True):
+            part[...] = values[: self.units]
 
 
 class Packing:
-    """Blocks of parameters one behind the other in a flat vector."""
+    """Blocks of parameters one behind the other in a flat vector, and behind them what no block holds."""
 
     size: int
     shapes: Mapping[str, tuple[int, ...]]
@@ -77,74 +92,155 @@ class Packing:
         """All blocks, in order."""
         raise NotImplementedError
 
+    @property
+    def unused(self) -> dict[str, np.ndarray]:
+        """For each parameter that blocks do not hold all of, a mask of the rest."""
+        return {}
+
+    @cached_property
+    def used(self) -> int:
+        """Numbers in the blocks; those behind are of no use."""
+        return max(block.end for block in self.blocks())
+
+    def finish(self) -> None:
+        """Find the size, now that there are all blocks."""
+        self.size = self.used + sum(int(mask.sum()) for mask in self.unused.values())
+
     def pack(self, parameters: Mapping[str, np.ndarray], flat: np.ndarray) -> None:
         """Write named parameters to `flat`."""
         for block in self.blocks():
             block.write(flat, np.asarray(parameters[block.name]))
+        if self.unused:
+            flat[self.used :] = np.concatenate([parameters[name][mask] for name, mask in self.unused.items()])
 
     def unpack(self, flat: np.ndarray) -> dict[str, np.ndarray]:
         """Named parameters (or their gradients) from `flat`."""
         parameters = {name: np.empty(shape, flat.dtype) for name, shape in self.shapes.items()}
         for block in self.blocks():
             block.read(flat, parameters[block.name])
+        start = self.used
+        for name, mask in self.unused.items():
+            parameters[name][mask] = flat[start : start + mask.sum()]
+            start += mask.sum()
         return parameters
 
 
 @dataclass(frozen=True)
+class ProductBlocks:
+    """The packed parameters of a product."""
+
+    source: str
+    number: int  # among the products of the phase
+    side: int  # number of the gates that it is added to
+    weight: Block
+    bias: Block | None
+
+
+@dataclass
 class PhaseBlocks:
     """The packed parameters of one phase."""
 
-    w: Block
-    r: Block
-    biases: tuple[Block, ...]
+    units: int
+    panels: int
+    groups: int
+    gates: int
+    lanes: int
+    products: list[ProductBlocks] = field(default_factory=list)
+    copied: tuple[int, str] | None = None  # number and source of the product without weights, if there is one
+    parameters: Block | None = None
+    norm: tuple[Block, ...] = ()  # weight and bias
+
+    @property
+    def vectors(self) -> int:
+        """Vectors that hold its units, padding included."""
+        return self.panels * self.groups
+
+    @property
+    def columns(self) -> int:
+        """Numbers that hold its gates of one row, padding included."""
+        return self.vectors * self.gates * self.lanes
+
+    def blocks(self) -> Iterator[Block]:
+        """All of them."""
+        for product in self.products:
+            yield product.weight
+            yield from [product.bias] if product.bias else []
+        yield from (block for block in (self.parameters, *self.norm) if block)
 
 
 class LayerPacking(Packing):
     """Where a recurrent layer's parameters are."""
 
     def __init__(self, spec: LayerSpec) -> None:
-        self.spec, self.shapes = spec, spec.shapes
-        self.cell = cells.get(spec.cell)
-        self.lanes = lanes_for(spec.dtype)
-        self.phases: list[PhaseBlocks] = []
-        start = gate = 0
-        for phase, groups in zip(self.cell.phases, self.slots.groups, strict=True):
-            count, units = len(phase.gates), spec.hidden_size
-            panels = -(-units // (groups * self.lanes))
-            rows = slice(gate * units, (gate + count) * units)
+        self.spec, self.shapes, self.cell = spec, spec.shapes, spec.description
+        self.lanes, self.slots = lanes_for(spec.dtype), slots_of(self.cell)
+        self._start = 0
+        self.phases = [self._phase(index) for index in range(len(self.cell.phases))]
+        self.finish()
 
-            def block(name, inputs, start, layout=(panels, groups, count, rows)):
-                panels, groups, count, rows = layout
-                return Block(name, start, panels, inputs, groups, count, self.lanes, spec.hidden_size, rows)
+    def _phase(self, index: int) -> PhaseBlocks:
+        phase, slots = self.cell.phases[index], self.slots
+        units, gates, groups = self.spec.size(phase.size), slots.gates[index], slots.groups[index] if phase.gates else 1
+        blocks = PhaseBlocks(units, -(-units // (groups * self.lanes)), groups, len(gates), self.lanes)
+        for number, product in enumerate(phase.products):
+            if product.weight is None:
+                blocks.copied = number, product.source
+                continue
+            order = tuple(gate for gate in gates if gate in product.gates)
+            rows = tuple(product.rows[product.gates.index(gate)] for gate in order)
+            inputs = self.spec.size(self.cell.source_size(product.source))
+            weight = self._block(product.weight, blocks.panels, inputs, groups, units, rows, product.column)
+            bias = None
+            if product.bias is not None and product.bias in self.shapes:
+                bias = self._block(product.bias, blocks.panels, 1, groups, units, rows)
+            side = [side.gates for side in slots.sides[index]].index(order)
+            blocks.products.append(ProductBlocks(product.source, number, side, weight, bias))
+        if phase.parameters:
+            (name,) = {name for _, name, _ in phase.parameters}
+            rows = tuple(row for _, _, row in phase.parameters)
+            blocks.parameters = self._block(name, 1, 1, blocks.vectors, units, rows)
+        if phase.norm:
+            rows = tuple(phase.norm[phase.gates.index(gate)] for gate in gates)
+            blocks.norm = tuple(
+                self._block(name, 1, 1, blocks.vectors, units, rows)
+                for name in ("layer_norm_weight", "layer_norm_bias")
+            )
+        return blocks
 
-            w = block("weight_ih", spec.input_size, start)
-            r = block("weight_hh", units, w.start + w.size)
-            start, biases = r.start + r.size, []
-            for name in ("bias_ih", "bias_hh") if spec.bias else ():
-                biases.append(block(name, 1, start))
-                start += biases[-1].size
-            self.phases.append(PhaseBlocks(w, r, tuple(biases)))
-            gate += count
-        self.size = start
+    def _block(
+        self, name: str, panels: int, inputs: int, groups: int, units: int, rows: tuple[int, ...], column: int = 0
+    ) -> Block:
+        block = Block(name, self._start, panels, inputs, groups, self.lanes, units, rows, column)
+        self._start = block.end
+        return block
 
-    @property
-    def slots(self) -> Slots:
-        """The slots of the cell."""
-        return slots_of(self.cell)
+    @cached_property
+    def unused(self) -> dict[str, np.ndarray]:
+        return {name: ~mask for name, mask in self.spec.used.items() if not mask.all()}
 
     @cached_property
     def groups(self) -> int:
-        """Vectors that hold the hidden units of every phase, padding included."""
-        return max(p.w.panels * p.w.groups for p in self.phases)
+        """Vectors that hold the units of every phase, padding included."""
+        return max(phase.vectors for phase in self.phases)
 
     @cached_property
-    def columns(self) -> int:
-        """Gate gradients of a row, padding included, over all phases."""
-        return sum(p.w.panels * p.w.columns for p in self.phases)
+    def sums_columns(self) -> int:
+        """Room for the pre-activations of a row in a phase that normalises them; 0 if none does."""
+        phases = zip(self.phases, self.cell.phases, strict=True)
+        return max((blocks.columns for blocks, phase in phases if phase.norm), default=0)
+
+    @cached_property
+    def record_sizes(self) -> tuple[int, int]:
+        """Numbers in a record, without those only kept and with them."""
+        return self.slots.carried * self.groups * self.lanes, self.factors_at(len(self.phases))
+
+    def factors_at(self, index: int) -> int:
+        """Where the factors of a phase are in a record, or its end."""
+        return (len(self.slots.names) * self.groups + self.slots.statistics[index]) * self.lanes
 
     def blocks(self) -> Iterator[Block]:
         for phase in self.phases:
-            yield from (phase.w, phase.r, *phase.biases)
+            yield from phase.blocks()
 
 
 class AffinePacking(Packing):
@@ -154,13 +250,9 @@ class AffinePacking(Packing):
         self.spec, self.shapes = spec, spec.shapes
         lanes, outputs = lanes_for(spec.dtype), spec.output_size
         panels = -(-outputs // (TILE_VECTORS * lanes))
-
-        def block(name, inputs, start):
-            return Block(name, start, panels, inputs, TILE_VECTORS, 1, lanes, outputs, slice(0, outputs))
-
-        self.weight = block("weight", spec.input_size, 0)
-        self.bias = block("bias", 1, self.weight.size)
-        self.size = self.weight.size + self.bias.size
+        self.weight = Block("weight", 0, panels, spec.input_size, TILE_VECTORS, lanes, outputs, (0,))
+        self.bias = Block("bias", self.weight.end, panels, 1, TILE_VECTORS, lanes, outputs, (0,))
+        self.finish()
 
     def blocks(self) -> Iterator[Block]:
         yield from (self.weight, self.bias)

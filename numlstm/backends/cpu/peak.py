@@ -21,7 +21,7 @@ DEPTH, REPEATS = 64, 20000
 def _products(real, wide, rows, addresses, weights, depth, repeats):
     scratch = stack_bytes(TILE_BYTES)
     for _ in range(repeats):
-        product_tile(real, wide, rows, scratch, weights, weights, addresses, depth, weights, addresses, 0)
+        product_tile(real, wide, rows, scratch, 0, weights, 0, weights, addresses, depth, weights, addresses, 0)
 
 
 def flops(count: int) -> float:

@@ -6,7 +6,7 @@ from .compiling import inner, kernel
 from .memory import copy_row, lanes_of, load_address, slots_at, vector_bytes
 from .simd import keep_first, load, load_first, splat, stack_bytes, store
 from .tags import width_of
-from .tile import TILE_BYTES, outer_tile, product_tile, tile_height
+from .tile import TILE_BYTES, height_of, outer_tile, product_tile, tallest_tile
 
 BLOCK = 128  # steps of a sum taken at once: they stay in the first cache, and long sums stay exact
 SPREAD = 64  # bytes between copied rows, against cache lines that would all want the same place
@@ -43,7 +43,7 @@ def weight_gradients(real, width, sums, d, room, steps, copy, copy_row_bytes, fr
 def _add_outer(real, width, out, bias, a, inputs, d, room, steps, copy, copy_row_bytes, fresh, first, last):
     """The same for some blocks of one of them."""
     row_bytes = width_of(width) * vector_bytes(real)
-    tallest = tile_height(width, 1 << 30)
+    tallest = tallest_tile(width)
     number = vector_bytes(real) // lanes_of(real)
     columns = inputs + 1 if bias else inputs
     blocks = -(-columns // tallest)
@@ -67,12 +67,28 @@ def _add_outer(real, width, out, bias, a, inputs, d, room, steps, copy, copy_row
                     real, width, 1, bias + panel * row_bytes, row_bytes, numbers, copy_row_bytes, gradients, count
                 )
             while column < end:
-                height = tile_height(width, end - column)
+                height = height_of(tallest, end - column)
                 outer_tile(
                     real, width, height, place, row_bytes, copy + column * number, copy_row_bytes, gradients, count
                 )
                 place += height * row_bytes
                 column += height
+
+
+@kernel
+def column_sums(real, out, d, row, steps, fresh, first, last):
+    """``out += sum over k of d[k]`` for the vectors first <= v < last, with `row` bytes from one k to the next."""
+    size = vector_bytes(real)
+    for v in range(first, last):
+        total = load(real, out + v * size)
+        if fresh:
+            total = splat(real, real(0))
+        for start in range(0, steps, BLOCK):
+            part = splat(real, real(0))
+            for k in range(start, min(start + BLOCK, steps)):
+                part = part + load(real, d + k * row + v * size)
+            total = total + part
+        store(total, out + v * size)
 
 
 @inner
@@ -116,9 +132,11 @@ def product(real, wide, out, out_row, columns, start, w, a, a_row, inputs, addre
         weights = w + panel * inputs * row_bytes
         m = first
         while m < last:
-            height = tile_height(wide, last - m)
+            height = height_of(tallest_tile(wide), last - m)
             rows = addresses + 8 * m
-            product_tile(real, wide, height, scratch, start + panel * row_bytes, weights, rows, inputs, w, rows, 0)
+            product_tile(
+                real, wide, height, scratch, row_bytes, start + panel * row_bytes, 0, weights, rows, inputs, w, rows, 0
+            )
             for row in range(height):
                 place = out + (m + row) * out_row + panel * row_bytes
                 copy_row(real, place, scratch + row * row_bytes, count)

@@ -197,11 +197,28 @@ def stack_bytes(typing_context, size):
         return None
 
     def generate(context, builder, signature, arguments):
-        block = cgutils.alloca_once(builder, ir.ArrayType(ir.IntType(8), size.literal_value))
+        with builder.goto_entry_block():  # not cgutils.alloca_once: its zeros cost a second of compile time
+            block = builder.alloca(ir.ArrayType(ir.IntType(8), size.literal_value))
         block.align = 64
         return builder.ptrtoint(block, I64)
 
     return types.intp(types.intp), generate
+
+
+@intrinsic
+def sum_lanes(typing_context, value):
+    """The sum of all lanes, always in the same order."""
+    if not isinstance(value, Vector):
+        return None
+
+    def generate(context, builder, signature, arguments):
+        lanes = [builder.extract_element(arguments[0], ir.IntType(32)(k)) for k in range(value.lanes)]
+        while len(lanes) > 1:
+            half = len(lanes) // 2
+            lanes = [builder.fadd(a, b) for a, b in zip(lanes[:half], lanes[half:], strict=True)]
+        return lanes[0]
+
+    return value.real(value), generate
 
 
 def _operate(op, instruction):

@@ -14,25 +14,32 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .compiling import inner, pointed
 from .simd import I64, Layout, Vector
-from .target import target
+from .target import TILE_VECTORS, target
 
 TILE_BYTES = 2048  # holds the largest tile: 24 registers of 64 bytes
 
 
+@inner
+def height_of(tallest, rows):
+    """The tallest tile that `rows` more rows fill, of those as tall as `tallest`, 4, 2 or 1."""
+    if rows >= tallest:
+        return tallest
+    height = 4
+    while height > rows or height >= tallest:
+        height //= 2
+    return height
+
+
 @intrinsic
-def tile_height(typing_context, width, rows):
-    """The tallest compiled tile of a width that `rows` more rows fill."""
+def tallest_tile(typing_context, width):
+    """Rows of the tallest tile of a width."""
 
     def generate(context, builder, signature, arguments):
-        heights = target().tile_rows(width.vectors)
-        chosen = I64(1)
-        for height in heights[-2::-1]:
-            fits = builder.icmp_signed(">=", arguments[1], I64(height))
-            chosen = builder.select(fits, I64(height), chosen)
-        return chosen
+        return I64(target().tile_rows(width.vectors)[0])
 
-    return types.intp(width, types.intp), generate
+    return types.intp(width), generate
 
 
 def _call(builder, name, arguments, emit):
@@ -52,9 +59,8 @@ def _call(builder, name, arguments, emit):
     builder.call(function, arguments)
 
 
-def _by_height(builder, vectors, rows, emit):
-    """A switch over the compiled heights; `emit(height)` writes each case."""
-    heights = target().tile_rows(vectors)
+def _by_height(builder, heights, rows, emit):
+    """A switch over heights, the last of them 1; `emit(height)` writes each case."""
     done = builder.append_basic_block("tile.done")
     cases = [builder.append_basic_block(f"tile.{height}") for height in heights]
     switch = builder.switch(rows, cases[-1])
@@ -93,14 +99,32 @@ def _accumulate(builder, count, start, steps, multiply):
     return results
 
 
-def outer_sums(layout, builder, panel, factors, sums, wide):
-    """``sums[r, i] + factors[r] * panel[i]``, one vector of the panel after the other: few registers at a time."""
+def outer_sums(layout, builder, panel, numbers, sums, wide):
+    """``sums[r, i] + numbers[r] * panel[i]``; `numbers` are pointers.
+
+    Whichever are fewer, numbers or vectors, stay in registers while the others pass, one after the other.
+    """
+    size = layout.lanes * layout.bits // 8
+
+    def number(r):
+        return layout.splat(builder, builder.load(numbers[r]))
+
+    def column(i):
+        return layout.load(builder, builder.add(panel, I64(i * size)))
+
     new = list(sums)
-    for i in range(wide):
-        place = builder.add(panel, I64(i * layout.lanes * layout.bits // 8))
-        column = layout.load(builder, place)
-        for r, factor in enumerate(factors):
-            new[r * wide + i] = layout.fma(builder, factor, column, sums[r * wide + i])
+    if len(numbers) <= wide:
+        factors = [number(r) for r in range(len(numbers))]
+        for i in range(wide):
+            vector = column(i)
+            for r, factor in enumerate(factors):
+                new[r * wide + i] = layout.fma(builder, factor, vector, sums[r * wide + i])
+    else:
+        columns = [column(i) for i in range(wide)]
+        for r in range(len(numbers)):
+            factor = number(r)
+            for i, vector in enumerate(columns):
+                new[r * wide + i] = layout.fma(builder, factor, vector, sums[r * wide + i])
     return new
 
 
@@ -112,15 +136,15 @@ def _row_pointers(layout, builder, addresses, rows):
 
 
 @intrinsic
-def product_tile(typing_context, real, width, rows, out, start, w, a, ak, v, b, bk):
+def product_tile(typing_context, real, width, rows, out, out_row, start, start_row, w, a, ak, v, b, bk):
     """``out = start + A W + B V`` for `rows` rows and a panel of weights.
 
     Parameters (addresses unless said otherwise)
     --------------------------------------------
     width : tag
         The number of vectors in a row of the tile.
-    out : (rows, vectors) vectors, written
-    start : (vectors,) vectors, the first summand of every row
+    out, out_row : (rows, vectors) vectors, written, and the distance between rows in bytes
+    start, start_row : (rows, vectors) vectors, the first summands, may be `out`; with a distance of 0, of all rows
     w, v : (ak, vectors) and (bk, vectors) vectors, panels of weights
     a, b : (rows,) addresses of rows of `ak` and of `bk` numbers
     ak, bk : int
@@ -129,33 +153,48 @@ def product_tile(typing_context, real, width, rows, out, start, w, a, ak, v, b, 
     layout, wide = Layout.of(Vector(real.dtype)), width.vectors
 
     def generate(context, builder, signature, arguments):
-        name = f"numlstm.product.{wide}.{layout.suffix}"
-        _call(builder, name, arguments[2:], partial(_emit_product, layout, wide))
+        _emit_product(layout, wide, builder, *arguments[2:])
         return context.get_dummy_value()
 
-    return types.void(real, width, *[types.intp] * 9), generate
+    return types.void(real, width, *[types.intp] * 11), generate
 
 
-def _emit_product(layout, wide, builder, rows, out, start, *terms):
+def _emit_product(layout, wide, builder, rows, out, out_row, start, start_row, *terms):
     size = layout.lanes * layout.bits // 8
 
     def emit(height):
-        first = [layout.load(builder, builder.add(start, I64(i * size))) for i in range(wide)]
-        sums = add_products(add_products(first * height, height, *terms[:3]), height, *terms[3:])
+        def place(base, row, index):
+            r, i = divmod(index, wide)
+            return builder.add(base, builder.add(builder.mul(row, I64(r)), I64(i * size)))
+
+        count = wide * height
+        first = [layout.load(builder, place(start, start_row, index)) for index in range(count)]
+        sums = add_products(add_products(first, height, *terms[:3]), height, *terms[3:])
         for index, value in enumerate(sums):
-            layout.store(builder, value, builder.add(out, I64(index * size)))
+            layout.store(builder, value, place(out, out_row, index))
 
     def add_products(sums, height, weights, addresses, steps):
         numbers = _row_pointers(layout, builder, addresses, height)
 
         def multiply(k, sums):
             panel = builder.add(weights, builder.mul(k, I64(wide * size)))
-            factors = [layout.splat(builder, builder.load(builder.gep(number, [k]))) for number in numbers]
-            return outer_sums(layout, builder, panel, factors, sums, wide)
+            return outer_sums(layout, builder, panel, [builder.gep(number, [k]) for number in numbers], sums, wide)
 
         return _accumulate(builder, len(sums), sums, steps, multiply)
 
-    _by_height(builder, wide, rows, emit)
+    _by_height(builder, product_heights(wide), rows, emit)
+
+
+def product_heights(wide: int) -> tuple[int, ...]:
+    """Heights of product tiles: a narrow one may stand beside one as wide as `TILE_VECTORS`."""
+    heights = {*target().tile_rows(wide), *(target().tile_rows(TILE_VECTORS) if wide < TILE_VECTORS else ())}
+    return tuple(sorted(heights, reverse=True))
+
+
+@pointed
+def product(real, width, rows, out, out_row, start, start_row, w, a, ak, v, b, bk):
+    """`product_tile`, to be called by address."""
+    product_tile(real, width, rows, out, out_row, start, start_row, w, a, ak, v, b, bk)
 
 
 @intrinsic
@@ -186,9 +225,10 @@ def _emit_outer(layout, wide, builder, rows, out, out_row, a, a_row, d, steps):
     def emit(height):
         def multiply(k, sums):
             row = builder.inttoptr(builder.add(a, builder.mul(k, a_row)), layout.real.as_pointer())
-            factors = [layout.splat(builder, builder.load(builder.gep(row, [I64(r)]))) for r in range(height)]
             gradients = builder.add(d, builder.mul(k, I64(wide * size)))
-            return outer_sums(layout, builder, gradients, factors, sums, wide)
+            return outer_sums(
+                layout, builder, gradients, [builder.gep(row, [I64(r)]) for r in range(height)], sums, wide
+            )
 
         start = [ir.Constant(layout.vector, None)] * (height * wide)
         for index, value in enumerate(_accumulate(builder, len(start), start, steps, multiply)):
@@ -196,4 +236,4 @@ def _emit_outer(layout, wide, builder, rows, out, out_row, a, a_row, d, steps):
             place = builder.add(out, builder.add(builder.mul(out_row, I64(r)), I64(i * size)))
             layout.store(builder, builder.fadd(layout.load(builder, place), value), place)
 
-    _by_height(builder, wide, rows, emit)
+    _by_height(builder, target().tile_rows(wide), rows, emit)

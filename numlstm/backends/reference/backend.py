@@ -6,15 +6,29 @@ length can touch it. Arithmetic is in float64; results are rounded once, when st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..contract import AffineSpec, Array, Backend, LayerSpec, LossSpec, PoolSpec, Spec, States, UnsupportedError
+from ..contract import (
+    STREAMS,
+    AffineSpec,
+    Array,
+    Backend,
+    LayerSpec,
+    LossSpec,
+    Noise,
+    PoolSpec,
+    Spec,
+    States,
+    UnsupportedError,
+)
 from . import optimizers
+from .activity import activity
 from .losses import LOSSES
+from .masks import dropped, make_masks, zone_out, zone_out_backward
 from .pooling import POOLINGS
 from .twin import Twin, get_twin
 
@@ -33,7 +47,7 @@ class Affine:
 
 @dataclass(frozen=True)
 class Layer:
-    """A recurrent layer, ready to compute: parameters in float64, biases always there."""
+    """A recurrent layer, ready to compute: parameters in float64, as a `Twin` takes them, biases always there."""
 
     spec: LayerSpec
     flat: Array
@@ -59,6 +73,17 @@ class ReferenceBackend(Backend):
 
     name = "reference"
 
+    @_quiet
+    def dropout(self, x: Array, probability: float, noise: Noise, *, per_step: bool) -> Array:
+        """Drop units of x, row by row and step by step; see `Backend`."""
+        y = self.zeros(x.shape, str(x.dtype))
+        n_rows, n_steps, n_units = x.shape
+        for n in range(n_rows):
+            for t in range(n_steps):
+                drop = dropped(noise, STREAMS["dropout"], t if per_step else 0, n, n_units, probability)[0]
+                y[n, t, ~drop] = _float64(x[n, t])[~drop] / (1.0 - probability)
+        return y
+
     def prepare(self, spec: Spec, flat: Array, training: bool = False) -> Affine | Layer | Pool:
         """The parameters in `flat`, by name and in float64.
 
@@ -76,9 +101,7 @@ class ReferenceBackend(Backend):
             twin = get_twin(spec.cell)
         except ValueError as error:
             raise UnsupportedError(f"backend 'reference': {error}") from None
-        rows = len(parameters["weight_ih"])
-        no_bias = {"bias_ih": np.zeros(rows), "bias_hh": np.zeros(rows)}
-        return Layer(spec, flat, no_bias | parameters, twin)
+        return Layer(spec, flat, _in_blocks(spec, parameters), twin)
 
     def refresh(self, weights: Affine | Layer | Pool) -> Affine | Layer | Pool:
         """The parameters as they are now."""
@@ -97,22 +120,27 @@ class ReferenceBackend(Backend):
         lengths: np.ndarray | None = None,
         reverse: bool = False,
         training: bool = False,
+        noise: Noise | None = None,
+        traces: Mapping[str, Array] | None = None,
     ) -> tuple[tuple[Array, ...], Any]:
         """Run a layer over whole sequences, row by row; see `Backend`.
 
-        The tape is, for every row, what the twin saved at each step, in the order of computing.
+        The tape is, for every row, the masks and what the twin saved at each step, in the order of computing.
         """
-        spec, step = weights.spec, weights.twin.step
+        spec, step, traces = weights.spec, weights.twin.step, dict(traces or {})
         n_rows, n_steps, _ = x.shape
-        final = tuple(self.empty((n_rows, spec.hidden_size), spec.dtype) for _ in initial)
+        final = tuple(self.empty((n_rows, size), spec.dtype) for size in spec.state_sizes)
         tape = []
         for n in range(n_rows):
             length = n_steps if lengths is None else int(lengths[n])
-            inputs, states, saved = _float64(x[n, :length]), _row(initial, n, spec.hidden_size), {}
+            inputs, states, saved = _float64(x[n, :length]), _row(initial, n, spec.state_sizes), {}
             for t in reversed(range(length)) if reverse else range(length):
-                states, saved[t] = step(weights.parameters, inputs[t : t + 1], states)
+                masks = make_masks(spec, noise, t, n)
+                new, of_twin, gates = step(spec, weights.parameters, inputs[t : t + 1], states, masks)
+                states, saved[t] = zone_out(masks, states, new), (masks, of_twin)
                 _store(outputs, (n, t), states)
-            _clear(outputs, n, length)
+                _store(list(traces.values()), (n, t), [gates[name] for name in traces])
+            _clear([*outputs, *traces.values()], n, length)
             _store(final, n, states)
             tape.append(saved)
         return final, tape if training else None
@@ -129,16 +157,16 @@ class ReferenceBackend(Backend):
     ) -> tuple[Array, ...]:
         """Back-propagate through time, row by row; see `Backend`."""
         spec, step_backward = weights.spec, weights.twin.step_backward
-        dinitial = tuple(self.empty((len(tape), spec.hidden_size), spec.dtype) for _ in dfinal)
-        total = {name: np.zeros(shape) for name, shape in spec.shapes.items()}
+        dinitial = tuple(self.empty((len(tape), size), spec.dtype) for size in spec.state_sizes)
+        total = {name: np.zeros_like(value) for name, value in weights.parameters.items()}
         for n, saved in enumerate(tape):
-            dstates = _row(dfinal, n, spec.hidden_size)
+            dstates = _row(dfinal, n, spec.state_sizes)
             for t in reversed(saved):
-                from_outputs = _row(doutputs, (n, t), spec.hidden_size)
-                dstates = tuple(d + out for d, out in zip(dstates, from_outputs, strict=True))
-                dx_t, dstates, dweights = step_backward(weights.parameters, saved[t], dstates)
-                for name in total:
-                    total[name] += dweights[name]
+                masks, of_twin = saved[t]
+                dstates = _sums(dstates, _row(doutputs, (n, t), spec.state_sizes))
+                dold, dnew = zone_out_backward(masks, dstates)
+                dx_t, dprev = step_backward(spec, weights.parameters, of_twin, dnew, masks, total)
+                dstates = _sums(dprev, dold)
                 _store([dx], (n, t), [dx_t])
             _clear([dx], n, len(saved))
             _store(dinitial, n, dstates)
@@ -177,6 +205,18 @@ class ReferenceBackend(Backend):
                 total[name] += dparameters[name]
         self.pack(spec, total, gradient)
         return dy
+
+    @_quiet
+    def activity_loss(
+        self, y: Array, lengths: np.ndarray | None, size: float, change: float
+    ) -> tuple[float, Array]:  # fmt: skip
+        """The penalty on each row's own steps, and its gradient; see `Backend`."""
+        rows = [_float64(y[n] if lengths is None else y[n, : lengths[n]]) for n in range(len(y))]
+        loss, gradients = activity(rows, size, change)
+        dy = self.zeros(y.shape, str(y.dtype))
+        for n, gradient in enumerate(gradients):
+            dy[n, : len(gradient)] = gradient
+        return loss, dy
 
     @_quiet
     def affine_forward(self, weights: Affine, x: Array) -> Array:
@@ -292,9 +332,27 @@ def _float64(array: Array) -> np.ndarray:
     return np.array(array, np.float64, order="C")
 
 
-def _row(arrays: States, index: Any, size: int) -> tuple[np.ndarray, ...]:
-    """A batch of one from every array, zeros where there is no array."""
-    return tuple(np.zeros((1, size)) if a is None else _float64(a[index])[np.newaxis] for a in arrays)
+def _in_blocks(spec: LayerSpec, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Parameters with an axis of blocks in front; zeros for biases that are not there."""
+    blocks = {}
+    for parameter in spec.description.parameters:
+        absent = np.zeros(parameter.blocks * spec.hidden_size)
+        value = parameters.get(parameter.name, absent) if parameter.optional else parameters[parameter.name]
+        blocks[parameter.name] = value.reshape(parameter.blocks, len(value) // parameter.blocks, *value.shape[1:])
+    return blocks
+
+
+def _sums(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """The sums of the arrays of two sequences."""
+    return tuple(one + other for one, other in zip(a, b, strict=True))
+
+
+def _row(arrays: States, index: Any, sizes: Sequence[int]) -> tuple[np.ndarray, ...]:
+    """A batch of one from every array, zeros of its size where there is no array."""
+    return tuple(
+        np.zeros((1, size)) if a is None else _float64(a[index])[np.newaxis]
+        for a, size in zip(arrays, sizes, strict=True)
+    )
 
 
 def _store(arrays: States, index: Any, batches: Sequence[np.ndarray]) -> None:

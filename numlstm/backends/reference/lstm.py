@@ -1,31 +1,42 @@
-"""The LSTM of Gers et al. (2000) as Greff et al. (2017) write it, without peepholes.
+"""The LSTM of Gers et al. (2000) as Greff et al. (2017) write it, and the variants of it that they compare.
 
 Notation: x input, y block output (``"h"`` elsewhere), z block input (PyTorch's g), i, f, o the gates, c the
-cell. W are the input weights, R the recurrent ones; a bar marks a pre-activation and ⊙ the product by
-elements. The equations are in the order of Greff et al., section II, whose numbers here are ours::
+cell. W are the input weights, R the recurrent ones, p the peepholes; a bar marks a pre-activation and ⊙ the product by
+elements. The equations are in the order of Greff et al., section II, whose numbers here are ours; φ_z and φ_c are tanh,
+and σ is the logistic function, unless options say otherwise::
 
-    II-A, forward                                     II-B, backward
-    (1) z̄ = W_z x + R_z y⁻ + b_z,   z = tanh(z̄)       ( 7) δy = Δ + R_z'δz⁺ + R_i'δi⁺ + R_f'δf⁺ + R_o'δo⁺
-    (2) ī = W_i x + R_i y⁻ + b_i,   i = σ(ī)          ( 8) δo = δy ⊙ tanh(c) ⊙ σ'(ō)
-    (3) f̄ = W_f x + R_f y⁻ + b_f,   f = σ(f̄)          ( 9) δc = δy ⊙ o ⊙ tanh'(c) + δc⁺ ⊙ f⁺
-    (4) c = z ⊙ i + c⁻ ⊙ f                            (10) δf = δc ⊙ c⁻ ⊙ σ'(f̄)
-    (5) ō = W_o x + R_o y⁻ + b_o,   o = σ(ō)          (11) δi = δc ⊙ z ⊙ σ'(ī)
-    (6) y = tanh(c) ⊙ o                               (12) δz = δc ⊙ i ⊙ tanh'(z̄)
-                                                      (13) δx = W_z'δz + W_i'δi + W_f'δf + W_o'δo
-                                                      (14) δW = Σ δ xᵀ,  (15) δR = Σ δ y⁻ᵀ,  (16) δb = Σ δ
+    II-A, forward                                             II-B, backward
+    (1) z̄ = W_z x + R_z y⁻ + b_z,             z = φ_z(z̄)     ( 7) δy = Δ + R_z'δz⁺ + R_i'δi⁺ + R_f'δf⁺ + R_o'δo⁺
+    (2) ī = W_i x + R_i y⁻ + p_i ⊙ c⁻ + b_i,  i = σ(ī)       ( 8) δo = δy ⊙ φ_c(c) ⊙ σ'(ō)
+    (3) f̄ = W_f x + R_f y⁻ + p_f ⊙ c⁻ + b_f,  f = σ(f̄)       ( 9) δc = δy ⊙ o ⊙ φ_c'(c) + p_o ⊙ δo
+    (4) c = z ⊙ i + c⁻ ⊙ f                                          + p_i ⊙ δi⁺ + p_f ⊙ δf⁺ + δc⁺ ⊙ f⁺
+    (5) ō = W_o x + R_o y⁻ + p_o ⊙ c + b_o,   o = σ(ō)       (10) δf = δc ⊙ c⁻ ⊙ σ'(f̄)
+    (6) y = φ_c(c) ⊙ o                                       (11) δi = δc ⊙ z ⊙ σ'(ī)
+                                                             (12) δz = δc ⊙ i ⊙ φ_z'(z̄)
+                                                             (13) δx = W_z'δz + W_i'δi + W_f'δf + W_o'δo
+    (14) δW = Σ δ xᵀ,  (15) δR = Σ δ y⁻ᵀ,  (16) δb = Σ δ     (17) δp_i = Σ c⁻ ⊙ δi,  δp_f likewise,  δp_o = Σ c ⊙ δo
 
 Each b is the sum of PyTorch's two biases, which have the same gradient. The marks ⁻ and ⁺ are the step
 before and the step after, Δ the gradient from the layer above.
 
 The forget gate in (4) is the change that Gers et al. made to the LSTM of 1997. They squash z and c by scaled
-logistic functions and truncate the gradient; tanh and the whole gradient are Greff's.
+logistic functions and truncate the gradient; tanh and the whole gradient are Greff's. Greff's variants (section
+III-B) are gates that are 1 (NIG, NFG, NOG), ``i = 1 - f`` (CIFG), no peepholes (NP), and full gate recurrence (FGR):
+each gate's sum has three more terms, weights times what each gate was at the step before.
+
+What is not Greff's: y is a projection (Sak et al.), sums and what φ_c takes are normalised (Ba et al.), what R and
+(4) take is dropped (Gal & Ghahramani; Semeniuta et al.), pre-activations and c are clipped.
 
 References
 ----------
 .. [1] F. A. Gers, J. Schmidhuber, F. Cummins, "Learning to forget: continual prediction with LSTM", Neural
    Computation 12(10), 2000.
-.. [2] K. Greff, R. K. Srivastava, J. Koutník, B. R. Steunebrink, J. Schmidhuber, "LSTM: a search space
+.. [2] F. A. Gers, J. Schmidhuber, "Recurrent nets that time and count", IJCNN 2000 (peepholes).
+.. [3] K. Greff, R. K. Srivastava, J. Koutník, B. R. Steunebrink, J. Schmidhuber, "LSTM: a search space
    odyssey", IEEE Transactions on Neural Networks and Learning Systems 28(10), 2017.
+.. [4] H. Sak, A. Senior, F. Beaufays, "Long short-term memory recurrent neural network architectures for large scale
+   acoustic modeling", Interspeech 2014, eq. 7.
+.. [5] J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer normalization", arXiv:1607.06450, 2016, eq. 20 to 22.
 """
 
 from __future__ import annotations
@@ -33,62 +44,137 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit
 
-from .twin import States, Twin, Weights, register
+from ..contract import LayerSpec
+from . import activations, affine, norm
+from .lstm_gates import Gate, Variant, clip_slope
+from .masks import Masks
+from .twin import Gates, States, Twin, Weights, register
+
+NORM_C = 4  # block of layer normalisation, after those of i, f, z, o
 
 
 class Saved(NamedTuple):
-    """What one step leaves for its way back: its inputs, pre-activations and new cell."""
+    """What one step leaves for its way back.
+
+    Of its inputs, what R multiplied and what the gates were; of every gate that is computed the sum of products, and
+    the pre-activation; of every gate the value; and the new cell.
+    """
 
     x: np.ndarray
-    y_prev: np.ndarray
+    y_in: np.ndarray
     c_prev: np.ndarray
-    z_bar: np.ndarray
-    i_bar: np.ndarray
-    f_bar: np.ndarray
-    o_bar: np.ndarray
+    gates_prev: dict[str, np.ndarray]
+    sums: dict[str, np.ndarray]
+    bars: dict[str, np.ndarray]
+    values: dict[str, np.ndarray]
     c: np.ndarray
 
 
-def step(weights: Weights, x: np.ndarray, states: States) -> tuple[States, Saved]:
+def step(
+    spec: LayerSpec, weights: Weights, x: np.ndarray, states: States, masks: Masks
+) -> tuple[States, Saved, Gates]:  # fmt: skip
     """One step forward: equations (1) to (6)."""
-    y_prev, c_prev = states
-    bar = x @ weights["weight_ih"].T + y_prev @ weights["weight_hh"].T + weights["bias_ih"] + weights["bias_hh"]
-    i_bar, f_bar, z_bar, o_bar = np.split(bar, 4, axis=1)  # PyTorch's order of the row blocks
-    c = np.tanh(z_bar) * expit(i_bar) + c_prev * expit(f_bar)
-    y = np.tanh(c) * expit(o_bar)
-    return (y, c), Saved(x, y_prev, c_prev, z_bar, i_bar, f_bar, o_bar, c)
+    variant = Variant.of(spec)
+    y_prev, c_prev, *carried = states
+    gates_prev = dict(zip(variant.carried, carried, strict=True))
+    y_in = masks.recurrent * y_prev
+    sums = {g: _sum(weights, gate, x, y_in, gates_prev) for g, gate in variant.computed.items()}
+    values = {g: np.ones_like(c_prev) for g in "ifo"}
+    bars = {}
+    for g in variant.before_cell:
+        bars[g], values[g] = variant.computed[g].forward(weights, sums[g], c_prev)
+    if variant.coupled:
+        values["i"] = 1.0 - values["f"]
+    c = variant.clip_cell(masks.candidate * values["z"] * values["i"] + c_prev * values["f"])
+    if "o" in variant.computed:
+        bars["o"], values["o"] = variant.computed["o"].forward(weights, sums["o"], c)
+    y = activations.apply(variant.output, norm.forward(weights, NORM_C, c)) * values["o"]
+    if "weight_hr" in weights:
+        y = y @ weights["weight_hr"][0].T
+    saved = Saved(x, y_in, c_prev, gates_prev, sums, bars, values, c)
+    return (y, c, *(values[g] for g in variant.carried)), saved, _public(values)
 
 
-def step_backward(weights: Weights, saved: Saved, dstates: States) -> tuple[np.ndarray, States, dict[str, np.ndarray]]:
-    """One step back: equations (8) to (16).
+def step_backward(
+    spec: LayerSpec, weights: Weights, saved: Saved, dstates: States, masks: Masks, gradient: Weights
+) -> tuple[np.ndarray, States]:
+    """One step back: equations (8) to (17).
 
-    ``dstates`` holds δy of (7), and the last term of (9) plus any gradient that c has from outside. The
-    terms of both that belong to the step before are what is returned for its states.
+    ``dstates`` holds δy of (7), the terms of (9) that come from the step after, and what comes to the gates from there
+    by full gate recurrence; each with any gradient from outside. What is returned for the states before is likewise.
     """
-    x, y_prev, c_prev, z_bar, i_bar, f_bar, o_bar, c = saved
-    delta_y, delta_c_after = dstates
-    delta_o = delta_y * np.tanh(c) * _sigmoid_slope(o_bar)
-    delta_c = delta_y * expit(o_bar) * _tanh_slope(c) + delta_c_after
-    delta_f = delta_c * c_prev * _sigmoid_slope(f_bar)
-    delta_i = delta_c * np.tanh(z_bar) * _sigmoid_slope(i_bar)
-    delta_z = delta_c * expit(i_bar) * _tanh_slope(z_bar)
+    variant = Variant.of(spec)
+    values, (dy, dc, *carried) = saved.values, dstates
+    dvalues = dict.fromkeys("ifo", np.zeros_like(saved.c)) | dict(zip(variant.carried, carried, strict=True))
+    do, dc = _output_backward(variant, weights, saved, dy, dc, gradient)
+    dvalues["o"] = dvalues["o"] + do
+    back = _Back(variant, weights, saved, gradient)
+    if "o" in variant.computed:
+        dc = dc + back.gate("o", dvalues["o"], saved.c)
+    dc = dc * clip_slope(saved.c, variant.cell_clip)
 
-    delta = np.hstack([delta_i, delta_f, delta_z, delta_o])
-    bias = delta.sum(axis=0)
-    dweights = {"weight_ih": delta.T @ x, "weight_hh": delta.T @ y_prev, "bias_ih": bias, "bias_hh": bias}
-    return delta @ weights["weight_ih"], (delta @ weights["weight_hh"], delta_c * expit(f_bar)), dweights
+    dvalues["i"] = dvalues["i"] + dc * masks.candidate * values["z"]
+    dvalues["f"] = dvalues["f"] + dc * saved.c_prev
+    dvalues["z"] = dc * masks.candidate * values["i"]
+    if variant.coupled:
+        dvalues["f"] = dvalues["f"] - dvalues["i"]
+    dc_prev = dc * values["f"]
+    for g in variant.before_cell:
+        dc_prev = dc_prev + back.gate(g, dvalues[g], saved.c_prev)
+    return back.dx, (masks.recurrent * back.dy_in, dc_prev, *(back.dgates_prev[g] for g in variant.carried))
 
 
-def _sigmoid_slope(a: np.ndarray) -> np.ndarray:
-    """σ'(a) = σ(a) σ(-a), which keeps its relative accuracy where 1 - σ(a) cancels."""
-    return expit(a) * expit(-a)
+def _sum(
+    weights: Weights, gate: Gate, x: np.ndarray, y_in: np.ndarray, gates_prev: dict[str, np.ndarray]
+) -> np.ndarray:  # fmt: skip
+    """What is normalised: ``W x + R y⁻ + b``, with the terms of full gate recurrence."""
+    a = affine.forward(weights, "ih", gate.block, x) + affine.forward(weights, "hh", gate.block, y_in)
+    for source, value in gates_prev.items():
+        if gate.number is not None:
+            a = a + value @ gate.from_gate(weights, source).T
+    return a
 
 
-def _tanh_slope(a: np.ndarray) -> np.ndarray:
-    """tanh'(a) = 4 σ'(2a), since tanh(a) = 2 σ(2a) - 1."""
-    return 4.0 * _sigmoid_slope(2.0 * a)
+def _output_backward(
+    variant: Variant, weights: Weights, saved: Saved, dy: np.ndarray, dc: np.ndarray, gradient: Weights
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients of o, and of c but for the peephole: the projection, and equation (6)."""
+    normal = norm.forward(weights, NORM_C, saved.c)
+    squashed = activations.apply(variant.output, normal)
+    if "weight_hr" in weights:
+        gradient["weight_hr"][0] += dy.T @ (squashed * saved.values["o"])
+        dy = dy @ weights["weight_hr"][0]
+    dnormal = dy * saved.values["o"] * activations.slope(variant.output, normal)
+    return dy * squashed, dc + norm.backward(weights, NORM_C, saved.c, dnormal, gradient)
+
+
+class _Back:
+    """The way back from the gates, which adds up what they give to x, y⁻ and the gates of the step before."""
+
+    def __init__(self, variant: Variant, weights: Weights, saved: Saved, gradient: Weights) -> None:
+        self.variant, self.weights, self.saved, self.gradient = variant, weights, saved, gradient
+        self.dx, self.dy_in = np.zeros_like(saved.x), np.zeros_like(saved.y_in)
+        self.dgates_prev = {g: np.zeros_like(value) for g, value in saved.gates_prev.items()}
+
+    def gate(self, g: str, dvalue: np.ndarray, c: np.ndarray) -> np.ndarray:
+        """From the gradient of a gate's value to that of the cell c that its peephole looks at."""
+        gate, weights, gradient = self.variant.computed[g], self.weights, self.gradient
+        dbar, dc = gate.backward(weights, self.saved.bars[g], c, dvalue, gradient)
+        delta = norm.backward(weights, gate.block, self.saved.sums[g], dbar, gradient)
+        self.dx = self.dx + affine.backward(weights, "ih", gate.block, self.saved.x, delta, gradient)
+        self.dy_in = self.dy_in + affine.backward(weights, "hh", gate.block, self.saved.y_in, delta, gradient)
+        if gate.number is not None:
+            for source, value in self.saved.gates_prev.items():
+                gate.from_gate(gradient, source)[...] += delta.T @ value
+                self.dgates_prev[source] = self.dgates_prev[source] + delta @ gate.from_gate(weights, source)
+        return dc
+
+
+def _public(values: dict[str, np.ndarray]) -> Gates:
+    """Gates by the names that users know."""
+    names = {"input_gate": "i", "forget_gate": "f", "cell_input": "z", "output_gate": "o"}
+    return {name: values[g] for name, g in names.items()}
 
 
 register("lstm", Twin(step, step_backward))

@@ -8,31 +8,38 @@ from typing import Any
 
 import numpy as np
 
+from ..contract import LayerSpec
+from .masks import Masks
+
 Weights = Mapping[str, np.ndarray]
 States = tuple[np.ndarray, ...]
-Step = Callable[[Weights, np.ndarray, States], tuple[States, Any]]
-StepBackward = Callable[[Weights, Any, States], tuple[np.ndarray, States, dict[str, np.ndarray]]]
+Gates = Mapping[str, np.ndarray]
+Step = Callable[[LayerSpec, Weights, np.ndarray, States, Masks], tuple[States, Any, Gates]]
+StepBackward = Callable[[LayerSpec, Weights, Any, States, Masks, Weights], tuple[np.ndarray, States]]
 
 _registry: dict[str, Twin] = {}
 
 
 @dataclass(frozen=True)
 class Twin:
-    """The independent reference of one cell.
+    """The independent reference of one cell, with all of its options.
 
-    Both functions are plain NumPy on float64 arrays, share no code with the cell's equations, and leave
-    their arguments as they are.
+    Both functions are plain NumPy on float64 arrays, share no code with the cell's equations, and leave their
+    arguments as they are, but for `gradient`. Parameters come by name, with an axis of blocks in front: rows
+    ``k * H`` to ``(k + 1) * H`` of ``weight_ih`` are ``weights["weight_ih"][k]``. The biases are zeros where the layer
+    has none. `affine` and `norm` do the sums and, where the layer has it, layer normalisation; zoneout is none of
+    a twin's business.
 
     Attributes
     ----------
     step : callable
-        ``step(weights, x, states) -> (states, saved)``: one step of time, with x (N, D), the states, each
-        (N, H), in the cell's order, and the parameters by PyTorch's names; the biases are zeros where the
-        layer has none. `saved` is whatever `step_backward` wants to find again.
+        ``step(spec, weights, x, states, masks) -> (states, saved, gates)``: one step of time, with x (N, D), the
+        states, each (N, S), in the cell's order, and the step's `Masks`. `saved` is whatever `step_backward` wants to
+        find again, `gates` has the gates (N, H) by their public names.
     step_backward : callable
-        ``step_backward(weights, saved, dstates) -> (dx, dstates_prev, dweights)``: from the gradients of
-        the new states to those of the input, of the states before, and of every parameter, the biases
-        included, summed over N.
+        ``step_backward(spec, weights, saved, dstates, masks, gradient) -> (dx, dstates_prev)``: from the gradients of
+        the new states to those of the input and of the states before. That of every parameter in use, biases included,
+        summed over N, is added to `gradient`, whose arrays are shaped as those of `weights`.
     """
 
     step: Step

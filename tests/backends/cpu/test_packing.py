@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from kernel_calls import CPU, make_problem, packed
+from variants import ONE_BY_ONE, OTHERS
 
 from numlstm.backends.contract import AffineSpec, LayerSpec
 from numlstm.backends.cpu.packing import packing_of
@@ -21,6 +22,10 @@ SPECS = [
         LayerSpec("lstm", inputs, units, True, dtype),
         LayerSpec("lstm", inputs, units, False, dtype),
     )
+] + [
+    LayerSpec(input_size=3, hidden_size=units, dtype="float32", **kind)
+    for kind in [*ONE_BY_ONE, *OTHERS]
+    for units in (5, 37)
 ]
 
 
@@ -51,7 +56,18 @@ def test_blocks_fill_the_flat_vector_without_overlap(spec):
     for block in packing_of(spec).blocks():
         assert block.start == ends
         ends += block.size
-    assert ends == CPU.size(spec)
+    assert CPU.size(spec) == ends + sum(int(mask.sum()) for mask in packing_of(spec).unused.values())
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_blocks_hold_what_is_used(spec):
+    held = {name: np.zeros(shape, bool) for name, shape in spec.shapes.items()}
+    for block in packing_of(spec).blocks():
+        for part in block.part(held[block.name]):
+            assert not part.any()
+            part[...] = True
+    for name, mask in held.items():
+        np.testing.assert_array_equal(~mask, packing_of(spec).unused.get(name, np.zeros_like(mask)))
 
 
 @pytest.mark.parametrize("ragged", [False, True])

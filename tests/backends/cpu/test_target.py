@@ -33,24 +33,17 @@ for name, value in run(problem).items():
     np.testing.assert_allclose(value, expected[name], rtol=2e-5, atol=2e-5 * np.abs(expected[name]).max(), err_msg=name)
 """
 
-COMPILES_ONLY = """
+TILES = """
 import numba
-from kernel_calls import make_problem, run
-from numlstm.backends.cpu import compiling
-from numlstm.backends.cpu.backward import backward
-from numlstm.backends.cpu.forward import forward
+import numpy as np
+from numlstm.backends.cpu.tags import width
 from numlstm.backends.cpu.target import target
+from numlstm.backends.cpu.tile import product
 
-assert (target().instructions, target().lanes(32)) == ("AVX-512", 16), target()
-
-def compile_only(kernel, choice, *arguments):
-    kernel.dispatcher.compile(tuple(map(numba.typeof, arguments)))
-
-compiling.Kernel._first_call = compile_only
-run(make_problem(7, 5, 5, 9))
-for kernel in (forward, backward):
-    (assembly,) = kernel.dispatcher.inspect_asm().values()
-    print(assembly)
+assert (target().instructions, target().lanes(32)) == ("{instructions}", {lanes}), target()
+for vectors in range(1, 5):
+    product.address(numba.typeof(np.float32), width(vectors).numba_type)
+print(*product.dispatcher.inspect_asm().values())
 """
 
 
@@ -111,16 +104,22 @@ def innermost_loops(lines):
 
 
 @ON_X86
-def test_sums_stay_in_the_registers_of_avx512(tmp_path):
+@pytest.mark.parametrize(
+    ("cpu", "features", "instructions", "lanes", "register", "sums"),
+    [("znver4", ZEN_4, "AVX-512", 16, "%zmm", 24), ("haswell", "+avx,+avx2,+fma", "AVX2", 8, "%ymm", 12)],
+)
+def test_sums_stay_in_registers(tmp_path, cpu, features, instructions, lanes, register, sums):
     """Nothing is run: this machine may have no such registers."""
-    assembly = run_on("znver4", ZEN_4, COMPILES_ONLY, NUMBA_CACHE_DIR=str(tmp_path))
-    tiles = list(functions(assembly, "numlstm.product."))
-    assert len(tiles) == 2, "one in the forward kernel, one in the backward kernel"
+    script = TILES.format(instructions=instructions, lanes=lanes)
+    assembly = run_on(cpu, features, script, NUMBA_CACHE_DIR=str(tmp_path))
+    tiles = list(functions(assembly, "_ZN7numlstm8backends3cpu4tile7product"))
+    assert len(tiles) == 4, "one of each width"
     for tile in tiles:
         tallest = 0
         for loop in innermost_loops(tile):
-            multiply_adds = [line for line in loop if line.startswith("vfmadd") and "%zmm" in line]
+            multiply_adds = [line for line in loop if line.startswith("vfmadd") and register in line]
             assert multiply_adds, loop
-            assert not any("(%rsp" in line for line in loop), "a sum spills to the stack"
+            spilt = [line for line in loop if "(%rsp" in line and register in line]
+            assert not spilt, "a sum spills to the stack"
             tallest = max(tallest, len({line.split()[-1] for line in multiply_adds}))
-        assert tallest == 24, "sums held in registers by the tallest tile"
+        assert tallest == sums, "sums held in registers by the tallest tile"

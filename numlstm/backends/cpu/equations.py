@@ -1,0 +1,341 @@
+"""The equations of a phase as machine code, for a range of rows and units: what the drivers call by address."""
+
+from __future__ import annotations
+
+import types as python_types
+from collections import namedtuple
+from functools import cache
+from typing import Any
+
+from numba import types
+from numba.extending import intrinsic, overload
+
+from ...cells.cell import Phase
+from . import elementary
+from .compiling import inner, pointed
+from .masks import mask_value
+from .memory import lanes_of, vector_bytes
+from .simd import I64, Layout, splat, vector_of
+
+
+def compiled(function: Any) -> Any:
+    """A plain function for kernels: with whatever plain functions of cells it calls compiled as well."""
+    if function in elementary.FUNCTIONS or not isinstance(function, python_types.FunctionType):
+        return function
+    names = {name: compiled(function.__globals__[name]) for name in function.__code__.co_names
+             if name in function.__globals__}  # fmt: skip
+    cells = tuple(python_types.CellType(compiled(cell.cell_contents)) for cell in function.__closure__ or ())
+    copy = python_types.FunctionType(
+        function.__code__, function.__globals__ | names, function.__name__, function.__defaults__, cells or None
+    )
+    copy.__module__ = function.__module__
+    return inner(copy)
+
+
+@cache
+def _record(kind: str, names: tuple[str, ...]) -> Any:
+    """A named tuple; names that no attribute can have are reached by their places."""
+    return namedtuple(kind, names, rename=True)
+
+
+def equations_forward(tag, one, values) -> Any:
+    """The forward equations of a phase on vectors."""
+    raise NotImplementedError
+
+
+def equations_backward(tag, one, gradients, values) -> Any:
+    """The backward equations of a phase on vectors."""
+    raise NotImplementedError
+
+
+@overload(equations_forward)
+def _equations_forward(tag, one, values):
+    function = compiled(tag.phase.forward)
+    return lambda tag, one, values: function(one, values)
+
+
+@overload(equations_backward)
+def _equations_backward(tag, one, gradients, values):
+    function = compiled(tag.phase.backward)
+    return lambda tag, one, gradients, values: function(one, gradients, values)
+
+
+def gates_of(tag) -> int:
+    """Number of gates of a phase."""
+    raise NotImplementedError
+
+
+@overload(gates_of)
+def _gates_of(tag):
+    count = len(tag.phase.gates)
+    return lambda tag: count
+
+
+def parameters_of(tag) -> int:
+    """Number of parameters of a phase that have one number per unit."""
+    raise NotImplementedError
+
+
+@overload(parameters_of)
+def _parameters_of(tag):
+    count = len(tag.phase.parameters)
+    return lambda tag: count
+
+
+def groups_of(tag) -> int:
+    """Vectors of hidden units in a panel of a phase."""
+    raise NotImplementedError
+
+
+@overload(groups_of)
+def _groups_of(tag):
+    groups = tag.slots.groups[tag.index]
+    return lambda tag: groups
+
+
+# Phase forward ------------------------------------------------------------------------------------------------
+
+
+@pointed
+def phase_forward(
+    real, tag, gates, gates_row, before, now, row, slot, first, count, rows, keep, parameters, constants, masks, number
+):  # fmt: skip
+    """`count` vectors of units from the vector `first` on, of `rows` rows.
+
+    Parameters (addresses and bytes unless said otherwise)
+    ------------------------------------------------------
+    gates, gates_row : pre-activations, (rows, count, gates) vectors
+    before, now, row, slot : records of the step before and of this one, of the first row
+    keep : int, whether values are kept that no other phase needs
+    parameters : (units, parameters) vectors
+    constants : vectors
+    masks : table of masks, and...
+    number : int, ...the first row's number in them
+    """
+    size, lanes = vector_bytes(real), lanes_of(real)
+    one = splat(real, real(1))
+    for m in range(rows):
+        for j in range(count):
+            unit = m * row + (first + j) * size
+            values = _load_values(
+                real, tag, gates + m * gates_row + j * gates_of(tag) * size, before + unit, now + unit, slot,
+                parameters + (first + j) * parameters_of(tag) * size, constants, masks, number + m, (first + j) * lanes,
+            )  # fmt: skip
+            _store_values(tag, equations_forward(tag, one, values), now + unit, slot, keep)
+
+
+def _offset(builder, address, index, stride):
+    return builder.add(address, builder.mul(stride, stride.type(index)))
+
+
+def _more(context, builder, layout, vector, phase: Phase, cell, parameters, constants, masks, number, unit):
+    """Parameters, constants and masks: vectors."""
+    size = I64(layout.lanes * layout.bits // 8)
+    values = [layout.load(builder, _offset(builder, parameters, k, size)) for k in range(len(phase.parameters))]
+    order = [name for name, _ in cell.constants]
+    for name in phase.constants:
+        values.append(layout.load(builder, _offset(builder, constants, order.index(name), size)))
+    order = [mask.name for mask in cell.masks]
+    for name in phase.masks:
+        values.append(mask_value(layout, builder, masks, order.index(name), number, unit))
+    return values
+
+
+@intrinsic
+def _load_values(typing_context, real, tag, gates, before, now, slot, parameters, constants, masks, number, unit):
+    """What the forward equations take."""
+    vector, slots, phase = vector_of(real), tag.slots, tag.phase
+    names = (*phase.gates, *phase.reads, *(name for name, _, _ in phase.parameters), *phase.constants, *phase.masks)
+    record = types.NamedUniTuple(vector, len(names), _record("Values", names))
+
+    def generate(context, builder, signature, arguments):
+        layout = Layout.of(vector)
+        _, _, gates, before, now, slot, *more = arguments
+        size = I64(layout.lanes * layout.bits // 8)
+        order = slots.gates[tag.index]
+        values = [layout.load(builder, _offset(builder, gates, order.index(gate), size)) for gate in phase.gates]
+        for name in phase.reads:
+            index, previous = slots.place(name)
+            values.append(layout.load(builder, _offset(builder, before if previous else now, index, slot)))
+        values += _more(context, builder, layout, vector, phase, slots.cell, *more)
+        return context.make_tuple(builder, signature.return_type, values)
+
+    return record(real, tag, *[types.intp] * 9), generate
+
+
+@intrinsic
+def _store_values(typing_context, tag, values, now, slot, keep):
+    """Write what the equations give to a record; and what they keep, if it is wanted."""
+    slots, phase = tag.slots, tag.phase
+
+    def generate(context, builder, signature, arguments):
+        _, values, now, slot, keep = arguments
+        layout = Layout.of(signature.args[1].dtype)
+
+        def put(names):
+            for name in names:
+                value = builder.extract_value(values, phase.results.index(name))
+                layout.store(builder, value, _offset(builder, now, slots.place(name)[0], slot))
+
+        put(phase.gives)
+        with builder.if_then(builder.icmp_signed("!=", keep, I64(0))):
+            put(phase.keeps)
+        return context.get_dummy_value()
+
+    return types.void(tag, values, types.intp, types.intp, types.intp), generate
+
+
+# Phase backward -----------------------------------------------------------------------------------------------
+
+
+@pointed
+def phase_backward(
+    real, tag, gates, gates_row, sides, pair, before, now, row, slot, dbefore, dnow, dvalues, drow, dslot, count, units,
+    rows, parameters, dparameters, dparameters_row, constants, masks, number,
+):  # fmt: skip
+    """All units of `rows` rows: gradients of gates, of values read, and of parameters.
+
+    Parameters (addresses and bytes unless said otherwise)
+    ------------------------------------------------------
+    gates, gates_row : gate gradients (rows, count, gates) vectors, written where pre-activations are normalised...
+    sides : ...or else those of each side, at the places in this table (see `arguments.Side`)
+    pair : int, number of row 0 in the second copies
+    before, now, row, slot : records of the step before and of this one, of the first row
+    dbefore, dnow, dvalues, drow, dslot : gradients of states and of values given, of the first row
+    count, units : int, vectors of units, and units
+    parameters, constants, masks, number : as in `phase_forward`
+    dparameters, dparameters_row : gradients of parameters (rows, count, parameters) vectors, written
+    """
+    size, lanes = vector_bytes(real), lanes_of(real)
+    one = splat(real, real(1))
+    for m in range(rows):
+        for j in range(count):
+            unit, dunit = m * row + j * size, m * drow + j * size
+            d = _load_gradients(real, tag, dnow + dunit, dvalues + dunit, dslot)
+            values = _load_uses(
+                real, tag, before + unit, now + unit, slot,
+                parameters + j * parameters_of(tag) * size, constants, masks, number + m, j * lanes,
+            )  # fmt: skip
+            results = equations_backward(tag, one, d, values)
+            place = gates + m * gates_row + j * gates_of(tag) * size
+            panel, group = j // groups_of(tag), j % groups_of(tag)
+            _store_gates(tag, results, place, sides, pair, number + m, panel, group, units - j * lanes)
+            _store_gradients(tag, results, dbefore + dunit, dnow + dunit, dvalues + dunit, dslot)
+            place = dparameters + m * dparameters_row + j * parameters_of(tag) * size
+            _store_parameters(tag, results, place, units - j * lanes)
+
+
+@intrinsic
+def _load_gradients(typing_context, real, tag, dnow, dvalues, dslot):
+    """Gradients of what the phase gives."""
+    vector, slots, phase = vector_of(real), tag.slots, tag.phase
+    record = types.NamedUniTuple(vector, len(phase.gives), _record("Gradients", phase.gives))
+
+    def generate(context, builder, signature, arguments):
+        layout = Layout.of(vector)
+        _, _, dnow, dvalues, dslot = arguments
+        regions = {"now": dnow, "values": dvalues}
+        values = []
+        for name in phase.gives:
+            index, region = slots.gradient(name)
+            values.append(layout.load(builder, _offset(builder, regions[region], index, dslot)))
+        return context.make_tuple(builder, signature.return_type, values)
+
+    return record(real, tag, *[types.intp] * 3), generate
+
+
+@intrinsic
+def _load_uses(typing_context, real, tag, before, now, slot, parameters, constants, masks, number, unit):
+    """What the backward equations take besides."""
+    vector, slots, phase = vector_of(real), tag.slots, tag.phase
+    names = (*phase.uses, *(name for name, _, _ in phase.parameters), *phase.constants, *phase.masks)
+    record = types.NamedUniTuple(vector, len(names), _record("Values", names))
+
+    def generate(context, builder, signature, arguments):
+        layout = Layout.of(vector)
+        _, _, before, now, slot, *more = arguments
+        values = []
+        for name in phase.uses:
+            index, previous = slots.place(name)
+            values.append(layout.load(builder, _offset(builder, before if previous else now, index, slot)))
+        values += _more(context, builder, layout, vector, phase, slots.cell, *more)
+        return context.make_tuple(builder, signature.return_type, values)
+
+    return record(real, tag, *[types.intp] * 8), generate
+
+
+@intrinsic
+def _store_gates(typing_context, tag, values, place, sides, pair, m, panel, group, count):
+    """Write gate gradients, zeros behind the first `count` lanes."""
+    slots, phase = tag.slots, tag.phase
+    order, groups = slots.gates[tag.index], slots.groups[tag.index]
+
+    def generate(context, builder, signature, arguments):
+        _, values, place, sides, pair, m, panel, group, count = arguments
+        layout = Layout.of(signature.args[1].dtype)
+        size = layout.lanes * layout.bits // 8
+        mask, zero = layout.first(builder, count), layout.constant(0)
+        gradients = {
+            gate: builder.select(mask, builder.extract_value(values, phase.gradients.index(gate)), zero)
+            for gate in order
+        }
+        if phase.norm:
+            for k, gate in enumerate(order):
+                layout.store(builder, gradients[gate], builder.add(place, I64(k * size)))
+            return context.get_dummy_value()
+        table = builder.inttoptr(sides, I64.as_pointer())
+        for number, side in enumerate(slots.sides[tag.index]):
+            row, stride, copy, panel_bytes, row_bytes = (
+                builder.load(builder.gep(table, [I64(8 * number + k)])) for k in range(5)
+            )
+            group_bytes = I64(len(side.gates) * size)
+            index = builder.add(builder.mul(panel, I64(groups)), group)
+            first = builder.add(builder.add(row, builder.mul(m, stride)), builder.mul(index, group_bytes))
+            second = builder.add(builder.add(copy, builder.mul(panel, panel_bytes)),
+                                 builder.mul(builder.add(pair, m), row_bytes))  # fmt: skip
+            second = builder.add(second, builder.mul(group, group_bytes))
+            for k, gate in enumerate(side.gates):
+                layout.store(builder, gradients[gate], builder.add(first, I64(k * size)))
+                layout.store(builder, gradients[gate], builder.add(second, I64(k * size)))
+        return context.get_dummy_value()
+
+    return types.void(tag, values, *[types.intp] * 7), generate
+
+
+@intrinsic
+def _store_gradients(typing_context, tag, values, dbefore, dnow, dvalues, slot):
+    """Write the gradients of values read, or add them to what is there."""
+    slots, phase = tag.slots, tag.phase
+
+    def generate(context, builder, signature, arguments):
+        _, values, dbefore, dnow, dvalues, slot = arguments
+        regions = {"before": dbefore, "now": dnow, "values": dvalues}
+        layout = Layout.of(signature.args[1].dtype)
+        for name in phase.reads:
+            value = builder.extract_value(values, phase.gradients.index(name))
+            index, region = slots.gradient(name)
+            place = _offset(builder, regions[region], index, slot)
+            if not slots.contributions[tag.index, name]:
+                value = builder.fadd(layout.load(builder, place), value)
+            layout.store(builder, value, place)
+        return context.get_dummy_value()
+
+    return types.void(tag, values, *[types.intp] * 4), generate
+
+
+@intrinsic
+def _store_parameters(typing_context, tag, values, place, count):
+    """Write a row's gradients of parameters, zeros behind the first `count` lanes."""
+    phase = tag.phase
+
+    def generate(context, builder, signature, arguments):
+        _, values, place, count = arguments
+        layout = Layout.of(signature.args[1].dtype)
+        mask, zero = layout.first(builder, count), layout.constant(0)
+        for k, (name, _, _) in enumerate(phase.parameters):
+            value = builder.extract_value(values, phase.gradients.index(name))
+            value = builder.select(mask, value, zero)
+            layout.store(builder, value, builder.add(place, I64(k * layout.lanes * layout.bits // 8)))
+        return context.get_dummy_value()
+
+    return types.void(tag, values, types.intp, types.intp), generate

@@ -1,0 +1,122 @@
+"""What options make of the LSTM: which gates are computed, and how each comes from its sum of products."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from ..contract import LayerSpec
+from . import activations, norm
+from .activations import Activation
+
+Weights = Mapping[str, np.ndarray]
+
+BLOCKS = {"i": 0, "f": 1, "z": 2, "o": 3}  # of rows, in PyTorch's order
+NUMBERS = {"i": 0, "f": 1, "o": 2}  # among the gates proper: blocks of peepholes, and of weights between gates
+OPTIONS = {"i": "input_gate", "f": "forget_gate", "o": "output_gate"}
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A gate, or the block input: from the sum of its products to its value.
+
+    Attributes
+    ----------
+    block : int
+        Of the rows of weights, biases and layer normalisation.
+    number : int or None
+        Among the three gates; None for the block input, which has no peephole, and no weights from gates.
+    activation : tuple
+    clip : float
+        Bound of the pre-activation.
+    """
+
+    block: int
+    number: int | None
+    activation: Activation
+    clip: float
+
+    def forward(self, weights: Weights, a: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The pre-activation, normalised, with its look at the cell c, clipped; and the value."""
+        bar = norm.forward(weights, self.block, a)
+        if self.number is not None and "peephole" in weights:
+            bar = bar + weights["peephole"][self.number] * c
+        bar = np.clip(bar, -self.clip, self.clip)
+        return bar, activations.apply(self.activation, bar)
+
+    def backward(
+        self, weights: Weights, bar: np.ndarray, c: np.ndarray, dvalue: np.ndarray, gradient: Weights
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Gradients of the pre-activation before the peephole and the clip, and of the cell: (8), (10) to (12)."""
+        dbar = dvalue * activations.slope(self.activation, bar) * clip_slope(bar, self.clip)
+        if self.number is None or "peephole" not in weights:
+            return dbar, np.zeros_like(c)
+        gradient["peephole"][self.number] += (dbar * c).sum(axis=0)
+        return dbar, dbar * weights["peephole"][self.number]
+
+    def from_gate(self, weights: Weights, source: str) -> np.ndarray:
+        """The weights (H, H) from a gate of the step before to this one: a view."""
+        assert self.number is not None
+        matrices = weights["weight_gates"][self.number]  # (H, 3 H)
+        size, column = len(matrices), NUMBERS[source]
+        return matrices[:, column * size : (column + 1) * size]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An LSTM with its options.
+
+    Attributes
+    ----------
+    computed : dict of str to Gate
+        The block input, and the gates that come from sums: the others are 1, or coupled.
+    carried : tuple of str
+        Gates that are states too, for full gate recurrence.
+    coupled : bool
+        Whether ``i = 1 - f``.
+    output : tuple
+        The activation of the cell on its way out.
+    cell_clip : float
+        Bound of the cell.
+    """
+
+    computed: dict[str, Gate]
+    carried: tuple[str, ...]
+    coupled: bool
+    output: Activation
+    cell_clip: float
+
+    @staticmethod
+    @cache
+    def of(spec: LayerSpec) -> Variant:
+        """What the options of `spec` ask for."""
+        options = dict(spec.options)
+        coupled = bool(options.get("coupled_gates", False))
+        gates = [g for g, option in OPTIONS.items() if options.get(option, True) and not (g == "i" and coupled)]
+        clip = float(options.get("preactivation_clip") or np.inf)
+        squash = {g: options.get("recurrent_activation", ("sigmoid",)) for g in gates}
+        squash["z"] = options.get("input_activation", ("tanh",))
+        return Variant(
+            computed={g: Gate(BLOCKS[g], NUMBERS.get(g), activation, clip) for g, activation in squash.items()},
+            carried=tuple(gates) if options.get("full_gate_recurrence", False) else (),
+            coupled=coupled,
+            output=options.get("output_activation", ("tanh",)),
+            cell_clip=float(options.get("cell_clip") or np.inf),
+        )
+
+    @property
+    def before_cell(self) -> list[str]:
+        """What is computed of the cell as it was: all but the output gate."""
+        return [g for g in self.computed if g != "o"]
+
+    def clip_cell(self, c: np.ndarray) -> np.ndarray:
+        """The cell within its bounds."""
+        return np.clip(c, -self.cell_clip, self.cell_clip)
+
+
+def clip_slope(clipped: np.ndarray, bound: float) -> np.ndarray:
+    """0 where a value lies at its bounds, 1 elsewhere."""
+    return np.where((np.abs(clipped) >= bound) & (bound < np.inf), 0.0, 1.0)

@@ -1,0 +1,436 @@
+"""What LSTM, GRU and RNN layers have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..backends.contract import Array, Backend
+from ..backends.dispatch import backend_for, check_name
+from .options import DEFAULTS, check_init, not_defaults, stack_of
+from .sequences import (
+    Batch,
+    as_batch,
+    as_numbers,
+    check_flag,
+    check_integer,
+    check_option,
+    check_rng,
+    check_tuple,
+    of_layers,
+)
+from .stack import Stack, stacked
+from .stream import Stream
+from .trace import STATES, Trace
+
+Pullback = Callable[..., tuple[Any, Any, dict[str, np.ndarray]]]
+
+SHARED = """
+    input_size : int, at least 1
+        D, the features of a step.
+    hidden_size : int, at least 1, or list of int
+        H, the hidden units of a layer in one direction; a list has one for each layer.
+    num_layers : int, at least 1, default 1
+        Layers on top of one another; each reads the outputs of the one below.
+    bias : bool, default True
+        Whether the two bias vectors exist (both train, as in PyTorch).
+    bidirectional : bool, default False
+        Whether every layer also runs from last step to first.
+    merge : {"concat", "sum", "mean"}, default "concat"
+        What becomes of the outputs of two directions: side by side, added, or averaged.
+    residual : bool, default False
+        Whether every layer but the first adds its input to its output.
+    layer_norm : bool, default False
+        Whether pre-activations are normalised over the hidden units at each step (Ba et al. 2016), with parameters
+        ``layer_norm_weight_l0`` and ``layer_norm_bias_l0``.
+    dropout : float in [0, 1), default 0.0
+        Share of the outputs between layers that is zeroed in training; the rest is scaled up.
+    input_dropout : float in [0, 1), default 0.0
+        Share of the first layer's input that is zeroed in training, with one mask for a whole sequence (Gal &
+        Ghahramani 2016).
+    recurrent_dropout : float in [0, 1), default 0.0
+        Share of the state that the recurrent weights read that is zeroed in training, with one mask for a whole
+        sequence (Gal & Ghahramani 2016).
+    weight_dropout : float in [0, 1), default 0.0
+        Share of the recurrent weights that is zeroed in training, anew for each batch (DropConnect: Merity et al.
+        2018)."""
+LAST = """
+    backend : {"auto", "cpu", "cuda", "cuda:N", "reference"}, optional
+        What computes; by default whatever `numlstm.get_backend` says at each call.
+    dtype : {"float32", "float64"}, default "float32"
+        Of parameters and all arithmetic.
+    random_state : int, numpy.random.Generator or None, default None
+        Where initial parameters come from."""
+
+
+def documented(cls: type) -> type:
+    """Replace ``<<SHARED>>`` and ``<<LAST>>`` in the docstring of a class by what is said above, once for all."""
+    for name, text in (("SHARED", SHARED), ("LAST", LAST)):
+        cls.__doc__ = (cls.__doc__ or "").replace(f"<<{name}>>", text.lstrip("\n "))
+    return cls
+
+
+class Layer:
+    """Recurrent layers, one or several, in one direction or two; batch first."""
+
+    cell: ClassVar[str]
+    _stack: Stack
+    backend: str | None
+    _shown: dict[str, Any]  # options that are not at their defaults
+
+    def _start(self, options: Mapping[str, Any], backend: Any, dtype: Any, random_state: Any) -> None:
+        """What a constructor does with what it was given."""
+        given = {name: value for name, value in options.items() if name in DEFAULTS or name == "hidden_size"}
+        self._stack = stack_of(
+            self.cell,
+            check_integer(options["input_size"], "input_size", 1),
+            check_option(dtype, "dtype", ("float32", "float64")),
+            given,
+        )
+        self.backend = None if backend is None else check_name(backend)
+        self._shown = not_defaults(given)
+        rng = check_rng(random_state, "random_state")
+        self.set_parameters(self._stack.initialise(check_init(given["init"], "init"), rng, given.get("forget_bias")))
+
+    @property
+    def input_size(self) -> int:
+        """D, the features of a step."""
+        return self._stack.input_size
+
+    @property
+    def hidden_size(self) -> int | list[int]:
+        """H, the hidden units of a layer in one direction; a list where layers differ."""
+        sizes = self._stack.hidden_sizes
+        return sizes[0] if len({*sizes}) == 1 else list(sizes)
+
+    @property
+    def output_size(self) -> int:
+        """Features of the output."""
+        return self._stack.output_size
+
+    @property
+    def num_layers(self) -> int:
+        """Layers on top of one another."""
+        return self._stack.num_layers
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether every layer runs in both directions."""
+        return self._stack.bidirectional
+
+    @property
+    def dtype(self) -> str:
+        """Type of all numbers."""
+        return self._stack.dtype
+
+    def __repr__(self) -> str:
+        shown = self._shown | ({} if self.dtype == "float32" else {"dtype": self.dtype})
+        extra = [f"{name}={value!r}" for name, value in shown.items()]
+        return f"{type(self).__name__}({', '.join([str(self.input_size), str(self.hidden_size), *extra])})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_weights": (dict(self.parameters), {})}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.set_parameters(state["_weights"][0])
+
+    # Parameters -------------------------------------------------------------------------------------------
+
+    @property
+    def parameters(self) -> Mapping[str, np.ndarray]:
+        """All parameters by name, read-only."""
+        return self._weights[0]
+
+    def set_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Replace all parameters.
+
+        Parameters
+        ----------
+        parameters : mapping of str to array
+            The names and shapes of `parameters`; the arrays are copied.
+
+        Raises
+        ------
+        ValueError
+            If names are missing or unknown, or a shape is wrong; nothing is changed then.
+        TypeError
+            If it is no mapping, or an array is not numeric.
+
+        Examples
+        --------
+        >>> from numlstm import LSTM
+        >>> a, b = LSTM(3, 5, random_state=0), LSTM(3, 5, random_state=1)
+        >>> b.set_parameters(a.parameters)
+        """
+        if not isinstance(parameters, Mapping):
+            raise TypeError(f"parameters must be a mapping of names to arrays, got {type(parameters).__name__}")
+        shapes = self._stack.shapes
+        if missing := sorted(shapes.keys() - parameters.keys()):
+            raise ValueError(f"parameters must hold {missing}, which are missing")
+        if unknown := sorted(parameters.keys() - shapes.keys(), key=str):
+            raise ValueError(f"parameters must be among {list(shapes)}, got {unknown}")
+        new = {}
+        for name, shape in shapes.items():
+            array = np.array(as_numbers(parameters[name], name), self.dtype)
+            if array.shape != shape:
+                raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+            array.flags.writeable = False
+            new[name] = array
+        self._weights: tuple[Mapping[str, np.ndarray], dict[str, list[Any]]] = MappingProxyType(new), {}
+
+    def _prepared(self, backend: Backend) -> list[Any]:
+        """The weights as `backend` wants them; packed at the first call after a change."""
+        parameters, packed = self._weights
+        if backend.name not in packed:
+            flat = backend.zeros((self._stack.size(backend),), self.dtype)
+            self._stack.pack(backend, parameters, flat)
+            packed[backend.name] = self._stack.prepare(backend, flat, training=False)
+        return packed[backend.name]
+
+    # Computing --------------------------------------------------------------------------------------------
+
+    def __call__(self, x: Any, state: Any = None, lengths: Any = None) -> tuple[np.ndarray, Any]:
+        """Run over whole sequences; inference, so nothing is dropped out.
+
+        Parameters
+        ----------
+        x : array, shape (N, T, D) or (T, D); or list of N arrays of shape (T_i, D)
+        state : optional
+            What an earlier call gave: of an LSTM a tuple ``(h_0, c_0)``, of others ``h_0``, each of shape (layers ·
+            directions, N, H), or (layers · directions, H) with one sequence, or a list of arrays (N, H) where layers
+            differ in size; zeros by default.
+        lengths : int array, shape (N,), in 1..T; optional
+            Steps of each sequence, in any order; T by default. Not with a list, which has its own.
+
+        Returns
+        -------
+        y : array, shape (N, T, H · directions) or (T, H · directions)
+            Outputs of the last layer, zeros past each length.
+        state
+            ``(h_n, c_n)`` or ``h_n``: after each sequence's own last step (backward: its first).
+
+        Raises
+        ------
+        ValueError, TypeError
+            If shapes or dtypes do not fit; the message names the parameter.
+        BackendUnavailableError
+            If the backend asked for is not available.
+        """
+        batch = as_batch(x, lengths, self.input_size, self.dtype)
+        backend = backend_for(self.backend)
+        initial = self._initial(state, batch, backend)
+        x_in = backend.to_device(batch.x, self.dtype)
+        y, final, _ = self._stack.forward(backend, self._prepared(backend), x_in, initial, batch.lengths)
+        y = backend.to_numpy(y)
+        return (y[0] if batch.form == "single" else y), self._final(final, batch, backend)
+
+    def trace(self, x: Any, state: Any = None, lengths: Any = None) -> Trace:
+        """Run over whole sequences, and keep what every gate of every layer was at every step.
+
+        Parameters
+        ----------
+        x, state, lengths
+            As in a call.
+
+        Returns
+        -------
+        Trace
+            Gates and states by name.
+
+        Raises
+        ------
+        ValueError, TypeError, BackendUnavailableError
+            As a call does.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from numlstm import LSTM
+        >>> trace = LSTM(3, 5, random_state=0).trace(np.ones((7, 3)))
+        >>> trace.forget_gate.shape
+        (1, 7, 5)
+        """
+        batch = as_batch(x, lengths, self.input_size, self.dtype)
+        backend, stack = backend_for(self.backend), self._stack
+        initial = self._initial(state, batch, backend)
+        rows, steps, _ = batch.x.shape
+        arrays = []
+        for spec in stack.specs.values():
+            sizes = {gate: spec.hidden_size for gate, _ in spec.description.traces}
+            sizes |= dict(zip(stack.state_names[:2], spec.state_sizes, strict=False))
+            arrays.append({name: backend.empty((rows, steps, size), self.dtype) for name, size in sizes.items()})
+        x_in = backend.to_device(batch.x, self.dtype)
+        stack.forward(backend, self._prepared(backend), x_in, initial, batch.lengths, traces=arrays)
+        single = batch.form == "single"
+        values = {}
+        for name in arrays[0]:
+            each = [backend.to_numpy(of_layer[name]) for of_layer in arrays]
+            values[STATES.get(name, name)] = stacked([array[0] if single else array for array in each])
+        return Trace(values, np.full(rows, steps) if batch.lengths is None else batch.lengths)
+
+    def vjp(
+        self, x: Any, state: Any = None, lengths: Any = None, *, training: bool = False, rng: Any = None
+    ) -> tuple[np.ndarray, Any, Pullback]:
+        """Run, and return the function that takes gradients back.
+
+        Parameters
+        ----------
+        x, state, lengths
+            As in a call. `x` is not copied: leave it as it is until the last use of `pullback`.
+        training : bool, default False
+            Whether dropout and its kin apply.
+        rng : int, numpy.random.Generator or None, default None
+            Where masks come from; the same seed gives the same masks on every backend.
+
+        Returns
+        -------
+        y, state
+            As from a call.
+        pullback : callable
+            ``dx, dstate_0, dparameters = pullback(dy, dstate=None)`` with the gradient of a scalar loss with respect
+            to y and, optionally, to the state, in its form; `dy` may be None for zeros, and so may each part of
+            `dstate`. `dx` has the form of `x`, `dparameters` the names and shapes of `parameters`.
+
+        Raises
+        ------
+        ValueError, TypeError, BackendUnavailableError
+            As a call does; `pullback` too, where gradients do not fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from numlstm import LSTM
+        >>> layer = LSTM(3, 5, random_state=0)
+        >>> y, state, pullback = layer.vjp(np.ones((2, 7, 3)))
+        >>> dx, dstate, dparameters = pullback(np.ones_like(y))
+        >>> dx.shape, dparameters["weight_hh_l0"].shape
+        ((2, 7, 3), (20, 5))
+        """
+        batch = as_batch(x, lengths, self.input_size, self.dtype)
+        backend, stack = backend_for(self.backend), self._stack
+        initial = self._initial(state, batch, backend)
+        weights, seed, mask = self._prepared(backend), None, None
+        if check_flag(training, "training") and stack.random:
+            generator = check_rng(rng, "rng")
+            seed = int(generator.integers(2**64, dtype=np.uint64))
+            if stack.weight_dropout:
+                weights, mask = self._with_dropped_weights(backend, generator)
+        x_in = backend.to_device(batch.x, self.dtype)
+        y, final, tapes = stack.forward(backend, weights, x_in, initial, batch.lengths, seed=seed, training=True)
+
+        def pullback(dy: Any, dstate: Any = None) -> tuple[Any, Any, dict[str, np.ndarray]]:
+            single = batch.form == "single"
+            shape = (*batch.x.shape[:2], stack.output_size)
+            gradient_in = _gradient(dy, "dy", shape[1:] if single else shape, self.dtype)
+            dy_in = None if gradient_in is None else backend.to_device(gradient_in.reshape(shape), self.dtype)
+            dfinal = self._final_gradients(dstate, batch, backend)
+            gradient = backend.zeros((stack.size(backend),), self.dtype)
+            parts = stack.split(backend, gradient)
+            dx, dinitial = stack.backward(backend, weights, tapes, shape[:2], dy_in, dfinal, parts, seed=seed)
+            if mask is not None:
+                gradient = backend.multiply(gradient, mask)
+            return (
+                batch.restore(backend.to_numpy(dx)),
+                self._final(dinitial, batch, backend),
+                stack.unpack(backend, gradient),
+            )
+
+        y = backend.to_numpy(y)
+        return (y[0] if batch.form == "single" else y), self._final(final, batch, backend), pullback
+
+    def _with_dropped_weights(self, backend: Backend, rng: np.random.Generator) -> tuple[list[Any], Array]:
+        """Weights with some recurrent ones dropped, and what all were multiplied with."""
+        stack = self._stack
+        flat, mask = (backend.zeros((stack.size(backend),), self.dtype) for _ in range(2))
+        stack.pack(backend, self.parameters, flat)
+        stack.weight_mask(backend, rng, mask)
+        return stack.prepare(backend, backend.multiply(flat, mask), training=False), mask
+
+    def stream(self, batch_size: int = 1) -> Stream:
+        """A snapshot that takes one step at a time and keeps the state.
+
+        Parameters
+        ----------
+        batch_size : int, at least 1, default 1
+            Streams that advance together.
+
+        Returns
+        -------
+        Stream
+
+        Raises
+        ------
+        ValueError
+            If the layer is bidirectional: the end of a stream is not known.
+        """
+        if self.bidirectional:
+            raise ValueError("stream() needs bidirectional=False: the last step of a stream is not known")
+        backend = backend_for(self.backend)
+        return Stream(self._stack, backend, self._prepared(backend), check_integer(batch_size, "batch_size", 1))
+
+    # States -----------------------------------------------------------------------------------------------
+
+    def _initial(self, state: Any, batch: Batch, backend: Backend) -> list[list[Array | None]] | None:
+        """Checked initial states of each layer and direction, resident."""
+        if state is None:
+            return None
+        names = [f"{name}_0" for name in self._stack.state_names]
+        return self._states(state, "state", names, batch, backend)
+
+    def _final_gradients(self, dstate: Any, batch: Batch, backend: Backend) -> list[list[Array | None]]:
+        """Checked gradients of the final states, resident, for each layer and direction."""
+        names = [f"d{name}_n" for name in self._stack.state_names]
+        if dstate is None:
+            return [[None] * len(names) for _ in self._stack.specs]
+        return self._states(dstate, "dstate", names, batch, backend, optional=True)
+
+    def _states(
+        self, value: Any, name: str, names: Sequence[str], batch: Batch, backend: Backend, optional: bool = False
+    ) -> list[list[Array | None]]:
+        """What a user gives for states, checked, for each layer and direction."""
+        rows = () if batch.form == "single" else (len(batch.x),)
+        specs = list(self._stack.specs.values())
+        made: list[list[Array | None]] = [[] for _ in specs]
+        of_states = [value] if len(names) == 1 else check_tuple(value, name, names)
+        for k, (given, part) in enumerate(zip(of_states, names, strict=True)):
+            shapes = [(*rows, spec.state_sizes[k]) for spec in specs]
+            if given is None and optional:
+                arrays: list[Any] = [None] * len(specs)
+            else:
+                arrays = of_layers(given, f"{name}: {part}", shapes, self.dtype)
+            for own, array in zip(made, arrays, strict=True):
+                resident = None if array is None else array.reshape(len(batch.x), -1)
+                own.append(None if resident is None else backend.to_device(resident, self.dtype))
+        return made
+
+    def _final(self, states: Sequence[Sequence[Array]], batch: Batch, backend: Backend) -> Any:
+        """States of every layer and direction, as a user gets them."""
+        single = batch.form == "single"
+        made = []
+        for arrays in zip(*states, strict=True):
+            each = [backend.to_numpy(array) for array in arrays]
+            made.append(stacked([array[0] if single else array for array in each]))
+        return made[0] if len(made) == 1 else tuple(made)
+
+
+def _gradient(value: Any, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray | None:
+    """A checked gradient, or None for zeros."""
+    if value is None:
+        return None
+    array = as_numbers(value, name, dtype)
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    return array
+
+
+def layer_of(kind: type[Layer], stack: Stack, parameters: Mapping[str, Any], shown: Mapping[str, Any],
+             backend: str | None) -> Layer:  # fmt: skip
+    """The layer of a stack and its parameters: what a trained network leaves. `shown` are its options."""
+    layer = object.__new__(kind)
+    layer._stack, layer.backend, layer._shown = stack, backend, dict(shown)
+    layer.set_parameters(parameters)
+    return layer

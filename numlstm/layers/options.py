@@ -1,0 +1,261 @@
+"""What layers and estimators take to describe recurrent layers: defaults, checks, and which options go together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import cells
+from ..backends.contract import LayerSpec
+from .initial import INITS
+from .sequences import check_flag, check_integer, check_option, check_real
+from .stack import MERGES, Stack
+
+SMALLEST = 5e-324  # "positive", as a bound
+
+# Options of every cell, with their defaults.
+COMMON: dict[str, Any] = {
+    "num_layers": 1,
+    "bias": True,
+    "bidirectional": False,
+    "merge": "concat",
+    "residual": False,
+    "layer_norm": False,
+    "dropout": 0.0,
+    "input_dropout": 0.0,
+    "recurrent_dropout": 0.0,
+    "zoneout": 0.0,
+    "weight_dropout": 0.0,
+    "init": "keras",
+}
+
+# Options of one cell or of some.
+OWN: dict[str, dict[str, Any]] = {
+    "lstm": {
+        "proj_size": 0,
+        "peepholes": False,
+        "coupled_gates": False,
+        "input_gate": True,
+        "forget_gate": True,
+        "output_gate": True,
+        "full_gate_recurrence": False,
+        "recurrent_activation": "sigmoid",
+        "input_activation": "tanh",
+        "output_activation": "tanh",
+        "preactivation_clip": None,
+        "cell_clip": None,
+        "forget_bias": None,
+        "recurrent_dropout_mode": "variational",
+    },
+    "gru": {"reset_after": True, "recurrent_dropout_mode": "variational"},
+    "rnn": {"nonlinearity": "tanh"},
+}
+DEFAULTS: dict[str, Any] = COMMON | {name: value for own in OWN.values() for name, value in own.items()}
+
+
+def not_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those options that are not at their defaults, as Python's own numbers."""
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
+    return {name: value for name, value in plain.items() if name in DEFAULTS and value != DEFAULTS[name]}
+
+
+def check_sizes(value: Any, name: str) -> int | tuple[int, ...]:
+    """A size, or one for each layer."""
+    if isinstance(value, list | tuple):
+        if not value:
+            raise ValueError(f"{name} must be an integer or a list with one for each layer, got an empty one")
+        return tuple(check_integer(size, f"{name}[{k}]", 1) for k, size in enumerate(value))
+    return check_integer(value, name, 1)
+
+
+def check_activation(value: Any, name: str) -> tuple[Any, ...]:
+    """An activation's name and its parameters, all of them."""
+    if not isinstance(value, str | list | tuple):
+        raise TypeError(f"{name} must be a name or a tuple (name, alpha, beta), got {type(value).__name__}")
+    kind, *given = (value,) if isinstance(value, str) else value or ("",)
+    kind = check_option(kind, name, [*cells.ACTIVATIONS])
+    defaults = cells.ACTIVATIONS[kind][1]
+    if len(given) > len(defaults):
+        raise ValueError(f"{name}: {kind!r} has {len(defaults)} parameters, got {len(given)}")
+    numbers = [check_real(number, f"{name}: {kind!r}", -math.inf, math.inf) for number in given]
+    return (kind, *numbers, *defaults[len(given) :])
+
+
+def check_zoneout(value: Any, name: str) -> float | tuple[float, ...]:
+    """A probability, or one for the hidden state and one for the cell state."""
+    if isinstance(value, list | tuple):
+        if len(value) != 2:
+            raise ValueError(f"{name} must be a number or a tuple (p_h, p_c), got length {len(value)}")
+        return tuple(check_real(number, f"{name}[{k}]", 0.0, 1.0) for k, number in enumerate(value))
+    return check_real(value, name, 0.0, 1.0)
+
+
+def check_clip(value: Any, name: str) -> float:
+    """A positive bound; None is infinite."""
+    return math.inf if value is None else check_real(value, name, SMALLEST, math.inf)
+
+
+def check_forget_bias(value: Any, name: str) -> float | None:
+    """A finite number, or None."""
+    return None if value is None else check_real(value, name, -1.7976931348623157e308, math.inf)
+
+
+def check_init(value: Any, name: str) -> str | tuple[str, int]:
+    """The name of an initialisation; that of "chrono" with a number of steps."""
+    if isinstance(value, list | tuple):
+        if len(value) != 2 or value[0] != "chrono":
+            raise ValueError(f"{name} must be one of {list(INITS)} or ('chrono', steps), got {value!r}")
+        return "chrono", check_integer(value[1], f"{name}: steps of 'chrono'", 3)
+    return check_option(value, name, INITS)
+
+
+def _share(value: Any, name: str) -> float:
+    return check_real(value, name, 0.0, 1.0)
+
+
+CHECKS: dict[str, Callable[[Any, str], Any]] = {
+    "hidden_size": check_sizes,
+    "num_layers": lambda value, name: check_integer(value, name, 1),
+    "merge": lambda value, name: check_option(value, name, MERGES),
+    "dropout": _share,
+    "input_dropout": _share,
+    "recurrent_dropout": _share,
+    "weight_dropout": _share,
+    "zoneout": check_zoneout,
+    "init": check_init,
+    "proj_size": lambda value, name: check_integer(value, name, 0),
+    "recurrent_activation": check_activation,
+    "input_activation": check_activation,
+    "output_activation": check_activation,
+    "preactivation_clip": check_clip,
+    "cell_clip": check_clip,
+    "forget_bias": check_forget_bias,
+    "recurrent_dropout_mode": lambda value, name: check_option(value, name, ("variational", "candidate")),
+    "nonlinearity": lambda value, name: check_option(value, name, ("tanh", "relu")),
+} | dict.fromkeys(
+    (
+        "bias", "bidirectional", "residual", "layer_norm", "peepholes", "coupled_gates", "input_gate", "forget_gate",
+        "output_gate", "full_gate_recurrence", "reset_after",
+    ),
+    check_flag,
+)  # fmt: skip
+
+
+def stack_of(cell: str, input_size: int, dtype: str, given: Mapping[str, Any]) -> Stack:
+    """The stack that options describe.
+
+    Parameters
+    ----------
+    cell : {"lstm", "gru", "rnn"}
+    input_size : int
+    dtype : {"float32", "float64"}
+    given : mapping of str to value
+        ``hidden_size`` and any of `DEFAULTS`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the option of the wrong type or out of range, or the two that do not go together.
+    """
+    options = {name: CHECKS[name](value, name) for name, value in (DEFAULTS | dict(given)).items()}
+    for name in given:
+        foreign = name in DEFAULTS and name not in COMMON and name not in OWN[cell]
+        if foreign and given[name] != DEFAULTS[name]:
+            raise ValueError(f"{name} must be {DEFAULTS[name]!r} with cell={cell!r}, got {given[name]!r}")
+    sizes = _sizes(options)
+    own = {name: options[name] for name in cells.get(cell).options}
+    spec = LayerSpec(
+        cell, input_size, sizes[0], options["bias"], dtype,
+        options=tuple(sorted((name, own[name]) for name in own if own[name] != cells.get(cell).options[name])),
+        layer_norm=options["layer_norm"], zoneout=_zoneout(cell, options["zoneout"]), **_dropouts(options),
+    )  # fmt: skip
+    _check_together(cell, options, sizes)
+    return Stack(
+        spec, sizes, options["bidirectional"], options["merge"], options["residual"], options["dropout"],
+        options["input_dropout"], options["weight_dropout"],
+    )  # fmt: skip
+
+
+def _sizes(options: Mapping[str, Any]) -> tuple[int, ...]:
+    """Hidden units of each layer."""
+    size, layers = options["hidden_size"], options["num_layers"]
+    if isinstance(size, int):
+        return (size,) * layers
+    if layers not in (1, len(size)):
+        raise ValueError(f"num_layers must be {len(size)} with hidden_size={list(size)}, got {layers}")
+    return size
+
+
+def _zoneout(cell: str, zoneout: float | tuple[float, ...]) -> tuple[float, ...]:
+    """One probability for each state that is carried on."""
+    states = 2 if cell == "lstm" else 1
+    if isinstance(zoneout, tuple):
+        if states == 1:
+            raise ValueError(f"zoneout must be a number with cell={cell!r}, which has no cell state, got {zoneout}")
+        return zoneout if any(zoneout) else ()
+    return (zoneout,) * states if zoneout else ()
+
+
+def _dropouts(options: Mapping[str, Any]) -> dict[str, float]:
+    """Where the recurrent dropout goes."""
+    share, mode = options["recurrent_dropout"], options["recurrent_dropout_mode"]
+    if mode == "candidate" and not share:
+        raise ValueError("recurrent_dropout_mode='candidate' needs recurrent_dropout above 0, got 0.0")
+    return {"candidate_dropout": share} if mode == "candidate" else {"recurrent_dropout": share}
+
+
+def _check_together(cell: str, options: Mapping[str, Any], sizes: tuple[int, ...]) -> None:
+    """Refuse what makes no sense together."""
+
+    def refuse(*names: str, why: str) -> None:
+        raise ValueError(f"{' and '.join(f'{name}={options[name]!r}' for name in names)} do not go together: {why}")
+
+    if options["dropout"] and len(sizes) == 1:
+        refuse("dropout", "num_layers", why="it applies between layers, and there is one")
+    if options["residual"] and len(sizes) == 1:
+        refuse("residual", "num_layers", why="layers above the first add their input to their output")
+    if options["residual"] and len({*sizes}) > 1:
+        refuse("residual", "hidden_size", why="input and output of a layer must have the same size")
+    if options["merge"] != "concat" and not options["bidirectional"]:
+        refuse("merge", "bidirectional", why="there is one direction")
+    if options["layer_norm"] and min(sizes) == 1:
+        refuse("layer_norm", "hidden_size", why="one unit normalised is always 0")
+    if cell == "lstm":
+        _check_lstm(options, sizes, refuse)
+    init = options["init"]
+    if init == "chrono":
+        raise ValueError("init='chrono' needs the longest dependency in steps: init=('chrono', steps)")
+    if isinstance(init, tuple):
+        if cell == "rnn":
+            raise ValueError(f"init={init!r} and cell='rnn' do not go together: there is no gate to bias")
+        _check_bias("init", options, refuse)
+        if not options["forget_gate"]:
+            refuse("init", "forget_gate", why="it sets that gate's bias")
+
+
+def _check_lstm(options: Mapping[str, Any], sizes: tuple[int, ...], refuse: Callable[..., None]) -> None:
+    if options["proj_size"] >= min(sizes):
+        refuse("proj_size", "hidden_size", why="a projection is smaller")
+    for gate in ("input_gate", "forget_gate"):
+        if options["coupled_gates"] and not options[gate]:
+            refuse("coupled_gates", gate, why="each of the two gates is one minus the other")
+    if not (options["input_gate"] or options["forget_gate"] or options["output_gate"]):
+        for name in ("peepholes", "full_gate_recurrence"):
+            if options[name]:
+                refuse(name, "input_gate", "forget_gate", "output_gate", why="there is no gate")
+        if options["recurrent_activation"] != ("sigmoid",):
+            refuse("recurrent_activation", "input_gate", "forget_gate", "output_gate", why="there is no gate")
+    if options["forget_bias"] is not None:
+        _check_bias("forget_bias", options, refuse)
+        if not options["forget_gate"]:
+            refuse("forget_bias", "forget_gate", why="there is no such gate")
+        if isinstance(options["init"], tuple):
+            refuse("forget_bias", "init", why="both set the bias of the forget gate")
+
+
+def _check_bias(name: str, options: Mapping[str, Any], refuse: Callable[..., None]) -> None:
+    if not options["bias"] and not options["layer_norm"]:
+        refuse(name, "bias", why="there is no bias to set")
