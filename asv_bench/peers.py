@@ -1,4 +1,6 @@
-"""This library next to its peers on one machine: `python asv_bench/peers.py [--threads 2]`.
+"""This library next to its peers on one machine: `python asv_bench/peers.py [--threads 2] [--cell gru]`.
+
+Peepholes and layer normalisation PyTorch does not have: there it is what its users write, a loop over the steps.
 
 Every contestant lives in a process of its own and waits, asleep, for its turn; rounds alternate. Results are
 compared with float64 before anything is timed. Prints a Markdown table of the minimum times, ratios to the
@@ -28,25 +30,48 @@ PAUSE = 0.3  # seconds before each turn: the threads of some peers spin for a wh
 FORWARD, TRAINING = "forward", "forward + BPTT"
 
 
-def problem(shape):
+CELLS = {  # blocks of rows, class, options, further parameters in blocks
+    "lstm": (4, "LSTM", {}, {}),
+    "gru": (3, "GRU", {}, {}),
+    "rnn": (1, "RNN", {}, {}),
+    "peepholes": (4, "LSTM", {"peepholes": True}, {"peephole": 3}),
+    "layer_norm": (4, "LSTM", {"layer_norm": True}, {"layer_norm_weight": 5, "layer_norm_bias": 5}),
+}
+
+
+def problem(cell, shape):
     """Weights, input and output gradient of a shape (T, N, I, H); the same in every process."""
     T, N, D, H = shape
+    gates, _, _, others = CELLS[cell]
     rng = np.random.default_rng(0)
-    shapes = {"weight_ih": (4 * H, D), "weight_hh": (4 * H, H), "bias_ih": (4 * H,), "bias_hh": (4 * H,)}
+    shapes = {
+        "weight_ih": (gates * H, D),
+        "weight_hh": (gates * H, H),
+        "bias_ih": (gates * H,),
+        "bias_hh": (gates * H,),
+    }
+    shapes |= {name: (blocks * H,) for name, blocks in others.items()}
     weights = {k: rng.uniform(-1, 1, s).astype(np.float32) / np.float32(H**0.5) for k, s in shapes.items()}
     x = rng.standard_normal((N, T, D), np.float32)
     return weights, x, rng.standard_normal((N, T, H), np.float32)
 
 
+def layer_of(cell, shape, **more):
+    """Our layer, with the weights of the problem."""
+    import numlstm
+
+    _, kind, options, _ = CELLS[cell]
+    layer = getattr(numlstm, kind)(shape[2], shape[3], **options, **more)
+    layer.set_parameters({f"{name}_l0": value for name, value in problem(cell, shape)[0].items()})
+    return layer
+
+
 class Ours:
     """numlstm, through its public layer."""
 
-    def __init__(self, shape, threads):
-        from numlstm import LSTM
-
-        weights, self.x, self.dy = problem(shape)
-        self.layer = LSTM(shape[2], shape[3], backend="cpu")
-        self.layer.set_parameters({f"{name}_l0": value for name, value in weights.items()})
+    def __init__(self, cell, shape, threads):
+        _, self.x, self.dy = problem(cell, shape)
+        self.layer = layer_of(cell, shape, backend="cpu")
 
     def forward(self):
         return self.layer(self.x)[0]
@@ -57,17 +82,57 @@ class Ours:
         return y, dx, gradients["weight_ih_l0"], gradients["weight_hh_l0"]
 
 
-class Torch:
-    """torch.nn.LSTM."""
+def torch_loop(torch, cell, shape, weights):
+    """An LSTM with peepholes or layer normalisation, as PyTorch's users write it."""
+    H = shape[3]
 
-    def __init__(self, shape, threads):
+    class Loop(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            for name, value in weights.items():
+                setattr(self, f"{name}_l0", torch.nn.Parameter(torch.from_numpy(value)))
+
+        def norm(self, a, block):
+            rows = slice(block * H, (block + 1) * H)
+            return torch.nn.functional.layer_norm(
+                a, (H,), self.layer_norm_weight_l0[rows], self.layer_norm_bias_l0[rows]
+            )
+
+        def forward(self, x):
+            h = c = x.new_zeros(len(x), H)
+            sums = x @ self.weight_ih_l0.T + self.bias_ih_l0 + self.bias_hh_l0
+            outputs = []
+            for t in range(x.shape[1]):
+                i, f, g, o = torch.chunk(sums[:, t] + h @ self.weight_hh_l0.T, 4, dim=1)
+                if cell == "layer_norm":
+                    i, f, g, o = (self.norm(a, block) for block, a in enumerate((i, f, g, o)))
+                    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+                    h = torch.sigmoid(o) * torch.tanh(self.norm(c, 4))
+                else:
+                    p_i, p_f, p_o = torch.chunk(self.peephole_l0, 3)
+                    c = torch.sigmoid(f + p_f * c) * c + torch.sigmoid(i + p_i * c) * torch.tanh(g)
+                    h = torch.sigmoid(o + p_o * c) * torch.tanh(c)
+                outputs.append(h)
+            return (torch.stack(outputs, dim=1),)
+
+    return Loop()
+
+
+class Torch:
+    """torch.nn.LSTM, GRU or RNN, or a loop."""
+
+    def __init__(self, cell, shape, threads):
         import torch
 
         torch.set_num_threads(threads)
         self.torch = torch
-        weights, x, dy = problem(shape)
-        self.net = torch.nn.LSTM(shape[2], shape[3], batch_first=True)
-        self.net.load_state_dict({f"{name}_l0": torch.from_numpy(value) for name, value in weights.items()})
+        weights, x, dy = problem(cell, shape)
+        _, kind, options, _ = CELLS[cell]
+        if options:
+            self.net = torch_loop(torch, cell, shape, weights)
+        else:
+            self.net = getattr(torch.nn, kind)(shape[2], shape[3], batch_first=True)
+            self.net.load_state_dict({f"{name}_l0": torch.from_numpy(value) for name, value in weights.items()})
         self.x, self.dy = torch.from_numpy(x).requires_grad_(), torch.from_numpy(dy)
 
     def forward(self):
@@ -86,12 +151,12 @@ class Torch:
 class Onnx:
     """ONNX Runtime's LSTM; it does not train."""
 
-    def __init__(self, shape, threads):
+    def __init__(self, cell, shape, threads):
         import onnxruntime
         from onnx import TensorProto, helper, numpy_helper
 
         T, N, D, H = shape
-        weights, x, _ = problem(shape)
+        weights, x, _ = problem(cell, shape)
         blocks = np.repeat(np.array([0, 3, 1, 2]), H) * H + np.tile(np.arange(H), 4)  # i, o, f, c
         biases = np.concatenate([weights["bias_ih"][blocks], weights["bias_hh"][blocks]])
         arrays = {"W": weights["weight_ih"][blocks], "R": weights["weight_hh"][blocks], "B": biases}
@@ -120,7 +185,7 @@ class Onnx:
 class Peak:
     """The FMA peak: a product whose operands stay in the first cache, on the same number of threads."""
 
-    def __init__(self, shape, threads):
+    def __init__(self, cell, shape, threads):
         from numlstm.backends.cpu import peak
 
         self.measure = lambda: peak.flops(threads)
@@ -134,10 +199,10 @@ class Peak:
 CONTESTANTS = {"numlstm": Ours, "torch": Torch, "onnxruntime": Onnx}
 
 
-def serve(connection, name, shape, threads):
+def serve(connection, name, cell, shape, threads):
     """A contestant's process: do what is asked, and answer."""
     os.environ["NUMLSTM_NUM_THREADS"] = str(threads)
-    contestant = ({"peak": Peak} | CONTESTANTS)[name](shape, threads)
+    contestant = ({"peak": Peak} | CONTESTANTS)[name](cell, shape, threads)
     connection.send("ready")
     while (request := connection.recv()) is not None:
         task, repeats = request
@@ -159,10 +224,10 @@ def serve(connection, name, shape, threads):
 class Process:
     """A contestant, seen from here."""
 
-    def __init__(self, name, shape, threads):
+    def __init__(self, name, cell, shape, threads):
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, name, shape, threads), daemon=True)
+        self.process = context.Process(target=serve, args=(theirs, name, cell, shape, threads), daemon=True)
         self.process.start()
         self.connection.recv()
 
@@ -175,13 +240,10 @@ class Process:
         self.process.join()
 
 
-def reference(shape):
+def reference(cell, shape):
     """The same in float64, by the reference backend."""
-    from numlstm import LSTM
-
-    weights, x, dy = problem(shape)
-    layer = LSTM(shape[2], shape[3], backend="reference", dtype="float64")
-    layer.set_parameters({f"{name}_l0": value.astype(float) for name, value in weights.items()})
+    _, x, dy = problem(cell, shape)
+    layer = layer_of(cell, shape, backend="reference", dtype="float64")
     y, _, pullback = layer.vjp(x.astype(float))
     dx, _, gradients = pullback(dy.astype(float))
     return y, dx, gradients["weight_ih_l0"], gradients["weight_hh_l0"]
@@ -195,16 +257,16 @@ def validate(name, result, expected):
             raise SystemExit(f"{name}: error {error:.1e} where the largest number is {size:.1e}")
 
 
-def flop(shape, task):
+def flop(cell, shape, task):
     """Operations of the products."""
     T, N, D, H = shape
-    return 2 * T * N * 4 * H * (D + H) * (1 if task == FORWARD else 3)
+    return 2 * T * N * CELLS[cell][0] * H * (D + H) * (1 if task == FORWARD else 3)
 
 
-def compare(shape, threads, names):
+def compare(cell, shape, threads, names):
     """Times of every contestant, by task."""
-    processes = {name: Process(name, shape, threads) for name in names}
-    expected = reference(shape) if flop(shape, FORWARD) < 2e9 else None
+    processes = {name: Process(name, cell, shape, threads) for name in names}
+    expected = reference(cell, shape) if flop(cell, shape, FORWARD) < 2e9 else None
     results = {}
     for task in (FORWARD, TRAINING):
         times = {name: [] for name in names}
@@ -214,7 +276,7 @@ def compare(shape, threads, names):
                 del times[name]
             elif expected:
                 validate(name, (result,) if task == FORWARD else result, expected[: 1 if task == FORWARD else 4])
-        repeats = max(2, min(200, int(2e9 / flop(shape, task))))
+        repeats = max(2, min(200, int(2e9 / flop(cell, shape, task))))
         for _ in range(ROUNDS):
             for name in times:
                 time.sleep(PAUSE)
@@ -228,17 +290,20 @@ def compare(shape, threads, names):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cell", choices=CELLS, default="lstm")
     parser.add_argument("--only", nargs="*", choices=CONTESTANTS, default=list(CONTESTANTS))
     parser.add_argument("--shapes", nargs="*", type=int, help="indices into the table of shapes")
     options = parser.parse_args()
-    peak_process = Process("peak", None, options.threads)
+    if options.cell != "lstm":
+        options.only = [name for name in options.only if name != "onnxruntime"]
+    peak_process = Process("peak", "lstm", None, options.threads)
     peak = max(float(peak_process.ask(FORWARD, 0)) for _ in range(5))
     print(f"{options.threads} threads; FMA peak {peak / 1e9:.0f} GFLOP/s in float32; milliseconds, minimum (median)\n")
     ratios = {FORWARD: [], TRAINING: []}
     print("| (T, N, I, H) | | " + " | ".join(options.only) + " | best peer / numlstm | of peak |")
     print("|---|---|" + "---|" * (len(options.only) + 2))
     for shape in [SHAPES[i] for i in options.shapes or range(len(SHAPES))]:
-        for task, times in compare(shape, options.threads, options.only).items():
+        for task, times in compare(options.cell, shape, options.threads, options.only).items():
             best = {name: min(values) for name, values in times.items()}
             cells = [
                 f"{1e3 * best[name]:.3g} ({1e3 * np.median(times[name]):.3g})" if name in times else "-"
@@ -248,7 +313,7 @@ def main():
             if "numlstm" in best and peers:
                 ratios[task].append(min(peers) / best["numlstm"])
             ratio = f"{ratios[task][-1]:.2f}" if ratios[task] else ""
-            share = f"{flop(shape, task) / best[options.only[0]] / peak:.0%}"
+            share = f"{flop(options.cell, shape, task) / best[options.only[0]] / peak:.0%}"
             print(f"| {shape} | {task} | " + " | ".join(cells) + f" | {ratio} | {share} |", flush=True)
     for task, values in ratios.items():
         if values:

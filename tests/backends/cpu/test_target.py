@@ -21,7 +21,10 @@ ZEN_4 = "+sse2,+sse4.1,+sse4.2,+avx,+avx2,+fma,+bmi,+bmi2,+avx512f,+avx512bw,+av
 
 AGREES_WITH_REFERENCE = """
 import numpy as np
+from conformance_checks import LayerCase, check_layer
 from kernel_calls import make_problem, run
+from variants import variant
+from numlstm.backends.cpu.backend import CpuBackend
 from numlstm.backends.cpu.target import TILE_VECTORS, target
 from numlstm.backends.reference import ReferenceBackend
 
@@ -31,6 +34,11 @@ problem = make_problem(7, 5, 5, 9, ragged=True)
 expected = run(problem, ReferenceBackend())
 for name, value in run(problem).items():
     np.testing.assert_allclose(value, expected[name], rtol=2e-5, atol=2e-5 * np.abs(expected[name]).max(), err_msg=name)
+for kind in (
+    variant("lstm", peepholes=True, full_gate_recurrence=True, layer_norm=True, zoneout=(0.2, 0.3), proj_size=2),
+    variant("gru", candidate_dropout=0.3, recurrent_dropout=0.2),
+):
+    check_layer(CpuBackend(), LayerCase(kind=kind, hidden=9, lengths="unequal", noise=True))
 """
 
 TILES = """
