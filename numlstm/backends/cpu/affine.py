@@ -67,8 +67,9 @@ class BackwardBuffers:
         self.panels = aligned((weight.panels, rows, weight.columns), real, zero=True)
         self.addresses = np.empty(rows, np.int64)
         out, bias = (weights.address(block, gradient) for block in (weight, weights.packing.bias))
-        products = [Outer(weight, out, bias, address_of(self.addresses))]
-        self.sums = OuterSums(real, products, address_of(self.panels), rows)
+        self.sums = OuterSums(
+            real, [Outer(weight, out, bias, address_of(self.addresses), address_of(self.panels))], rows
+        )
 
     def fill(self, x: np.ndarray, dy: np.ndarray) -> None:
         """Take in a batch."""

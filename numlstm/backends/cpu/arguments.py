@@ -96,6 +96,10 @@ class OuterSum(NamedTuple):
     inputs: int
     first: int  # of all blocks, those first <= b < last are its own
     last: int
+    d: int  # (panels, room, width) vectors: the gate gradients
+    tile: int  # address of the machine code for tiles of that width
+    vectors: int  # the width
+    tallest: int  # rows of the tallest tile
 
 
 class Gradients(NamedTuple):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 
 from . import threads
@@ -12,6 +14,7 @@ from .packing import Block
 from .products import BLOCK, column_sums, copied_row_bytes, weight_gradients
 from .tags import width
 from .target import target
+from .tile import outer
 
 
 class Outer(NamedTuple):
@@ -21,37 +24,45 @@ class Outer(NamedTuple):
     out: int  # address of its gradient
     bias: int  # address of its bias's gradient, or 0
     a: int  # address of the addresses of the rows that meet the gate gradients
+    d: int  # address of the gate gradients
 
     def blocks(self) -> int:
         """Parts that threads may share: rows of tiles, the bias as one more."""
-        rows = target().tile_rows(self.block.columns // self.block.lanes)[0]
+        rows = _tallest(self.block)
         return self.block.panels * -(-(self.block.inputs + bool(self.bias)) // rows)
 
 
+def _tallest(block: Block) -> int:
+    """Rows of the tallest tile as wide as a panel."""
+    return target().tile_rows(block.columns // block.lanes)[0]
+
+
 class OuterSums:
-    """Two sums, or one, over the same gate gradients; each part of a gradient belongs to one thread.
+    """Two sums, or one; each part of a gradient belongs to one thread.
 
     Parameters
     ----------
     real : type
         numpy.float32 or numpy.float64.
-    products : list of Outer
-    panels, room : int
-        Address of the gate gradients, and room in each panel, as in `weight_gradients`.
+    products : sequence of Outer
+    room : int
+        Gate gradients that a panel has room for.
     """
 
-    def __init__(self, real: type, products: list[Outer], panels: int, room: int) -> None:
-        block = products[0].block
-        vectors = block.columns // block.lanes
+    def __init__(self, real: Any, products: Sequence[Outer], room: int) -> None:
         sums, self.blocks = [], 0
         for product in products:
+            block = product.block
             first, self.blocks = self.blocks, self.blocks + product.blocks()
-            sums.append(OuterSum(product.out, product.bias, product.a, product.block.inputs, first, self.blocks))
-        sums.append(OuterSum(0, 0, 0, 0, 0, 0))  # always two: another number would be another kernel
-        self.choice = real, vectors
-        self.arguments = real, width(vectors), tuple(sums[:2]), panels, room
+            vectors = block.columns // block.lanes
+            tile = outer.address(numba.typeof(real), width(vectors).numba_type), vectors, _tallest(block)
+            own = product.out, product.bias, product.a, block.inputs, first, self.blocks, product.d
+            sums.append(OuterSum(*own, *tile))
+        sums.append(OuterSum(*[0] * len(OuterSum._fields)))  # always two: another number would be another kernel
+        self.real = real
+        self.arguments = real, tuple(sums[:2]), room
         widest = max(product.block.inputs for product in products)
-        self.row_bytes = copied_row_bytes(widest, block.lanes, np.dtype(real).itemsize)
+        self.row_bytes = copied_row_bytes(widest, products[0].block.lanes, np.dtype(real).itemsize)
         self.flop = 2.0 * sum(product.block.size for product in products)
         self.copy = np.empty(min(BLOCK, room) * self.row_bytes, np.uint8)  # for whoever does all blocks
         self.copy_address = address_of(self.copy)
@@ -66,7 +77,7 @@ class OuterSums:
         else:
             own = np.empty(min(BLOCK, pairs) * self.row_bytes, np.uint8)
             copy = address_of(own)
-        weight_gradients[self.choice](*self.arguments, pairs, copy, self.row_bytes, fresh, first, last)
+        weight_gradients[self.real](*self.arguments, pairs, copy, self.row_bytes, fresh, first, last)
 
 
 class ColumnSums:
@@ -78,13 +89,13 @@ class ColumnSums:
         numpy.float32 or numpy.float64.
     block : Block
         The parameters.
-    gradient : int
-        Address of the gradient of the flat vector.
     parts : array, shape (pairs, block.size)
         What is summed.
+    gradient : int
+        Address of the gradient of the flat vector.
     """
 
-    def __init__(self, real: type, block: Block, gradient: int, parts: np.ndarray) -> None:
+    def __init__(self, real: Any, block: Block, parts: np.ndarray, gradient: int) -> None:
         self.real, self.vectors = real, block.size // block.lanes
         out = gradient + block.start * parts.itemsize
         self.arguments = real, out, address_of(parts), parts.strides[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -217,27 +217,23 @@ class BackwardBuffers:
         """The sums over a chunk that make the gradients of all parameters."""
         start = address_of(gradient)
         if start != self.gradient:
-            self.gradient, self.sums, self.copies = start, [], []
-            for index, blocks in enumerate(self.weights.packing.phases):
-                self._outer_sums(index, blocks, gradient)
-                for block, parts in self.tables.parts[index]:
-                    self.sums.append(ColumnSums(self.weights.real, block, start, parts))
+            self.gradient, self.copies = start, []
+            real, phases = self.weights.real, self.weights.packing.phases
+            outers = [each for index, blocks in enumerate(phases) for each in self._outers(index, blocks, gradient)]
+            self.sums = [OuterSums(real, pair, self.room) for pair in batched(outers)]
+            self.sums += [ColumnSums(real, *part, start) for parts in self.tables.parts for part in parts]
         return self.sums
 
-    def _outer_sums(self, index: int, blocks: PhaseBlocks, gradient: np.ndarray) -> None:
+    def _outers(self, index: int, blocks: PhaseBlocks, gradient: np.ndarray) -> Iterator[Outer]:
         """The same for the weights and biases of a phase; biases of the same gates have the same gradient."""
         start, size, tables = address_of(gradient), gradient.itemsize, self.tables
-        for number in range(len(self.weights.packing.slots.sides[index])):
+        for number, copies in enumerate(tables.copies[index]):
             products = [each for each in blocks.products if each.side == number]
             biases = [each.bias for each in products if each.bias]
-            outers = []
             for each in products:
                 bias = start + biases[0].start * size if biases and each.bias is biases[0] else 0
-                sources = address_of(tables.sources[index, each.source])
-                outers.append(Outer(each.weight, start + each.weight.start * size, bias, sources))
-            for pair in batched(outers):
-                copies = address_of(tables.copies[index][number])
-                self.sums.append(OuterSums(self.weights.real, list(pair), copies, self.room))
+                out, rows = start + each.weight.start * size, address_of(tables.sources[index, each.source])
+                yield Outer(each.weight, out, bias, rows, address_of(copies))
             for other in biases[1:]:
                 self.copies.append((gradient[biases[0].start : biases[0].end], gradient[other.start : other.end]))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .compiling import inner, kernel
+from .compiling import call, inner, kernel
 from .memory import copy_row, lanes_of, load_address, slots_at, vector_bytes
 from .simd import keep_first, load, load_first, splat, stack_bytes, store
 from .tags import width_of
-from .tile import TILE_BYTES, height_of, outer_tile, product_tile, tallest_tile
+from .tile import TILE_BYTES, height_of, product_tile, tallest_tile
 
 BLOCK = 128  # steps of a sum taken at once: they stay in the first cache, and long sums stay exact
 SPREAD = 64  # bytes between copied rows, against cache lines that would all want the same place
@@ -18,7 +18,7 @@ def copied_row_bytes(inputs: int, lanes: int, itemsize: int) -> int:
 
 
 @kernel
-def weight_gradients(real, width, sums, d, room, steps, copy, copy_row_bytes, fresh, first, last):
+def weight_gradients(real, sums, room, steps, copy, copy_row_bytes, fresh, first, last):
     """For each of `sums`: ``out += sum over k of outer(a[k], d[k])``, ``bias += sum over k of d[k]``: a part of all.
 
     The part consists of the blocks first <= b < last. A block is as many inputs as a tile has rows; the bias
@@ -27,50 +27,45 @@ def weight_gradients(real, width, sums, d, room, steps, copy, copy_row_bytes, fr
     Parameters (addresses unless said otherwise)
     --------------------------------------------
     sums : tuple of OuterSum
-    d : (panels, room, width) vectors; the first `steps` of each panel are summed
+    room, steps : int, gate gradients that a panel has room for, and how many of them are summed
     copy, copy_row_bytes : room for BLOCK rows of any `a`, of that many bytes each
     fresh : whether `out` and `bias` are to be overwritten instead
     """
     for each in sums:
         a, b = max(first, each.first) - each.first, min(last, each.last) - each.first
         if a < b:
-            _add_outer(
-                real, width, each.out, each.bias, each.a, each.inputs, d, room, steps, copy, copy_row_bytes, fresh, a, b
-            )
+            _add_outer(real, each, room, steps, copy, copy_row_bytes, fresh, a, b)
 
 
 @inner
-def _add_outer(real, width, out, bias, a, inputs, d, room, steps, copy, copy_row_bytes, fresh, first, last):
+def _add_outer(real, own, room, steps, copy, copy_row_bytes, fresh, first, last):
     """The same for some blocks of one of them."""
-    row_bytes = width_of(width) * vector_bytes(real)
-    tallest = tallest_tile(width)
+    row_bytes = own.vectors * vector_bytes(real)
     number = vector_bytes(real) // lanes_of(real)
-    columns = inputs + 1 if bias else inputs
-    blocks = -(-columns // tallest)
+    columns = own.inputs + 1 if own.bias else own.inputs
+    blocks = -(-columns // own.tallest)
     for k in range(0, steps, BLOCK):
         count = min(BLOCK, steps - k)
         for i in range(count):
-            _copy_with_one(real, copy + i * copy_row_bytes, load_address(a + 8 * (k + i)), inputs)
+            _copy_with_one(real, copy + i * copy_row_bytes, load_address(own.a + 8 * (k + i)), own.inputs)
         for block in range(first, last):
-            panel, column = block // blocks, (block % blocks) * tallest
-            end = min(column + tallest, columns)
-            gradients = d + (panel * room + k) * row_bytes
-            place = out + (panel * inputs + column) * row_bytes
+            panel, column = block // blocks, (block % blocks) * own.tallest
+            end = min(column + own.tallest, columns)
+            gradients = own.d + (panel * room + k) * row_bytes
+            place = own.out + (panel * own.inputs + column) * row_bytes
             if fresh and k == 0:
-                _clear(real, place, (min(end, inputs) - column) * row_bytes)
-            if end == inputs + 1:
+                _clear(real, place, (min(end, own.inputs) - column) * row_bytes)
+            if end == own.inputs + 1:
                 end -= 1
+                bias = own.bias + panel * row_bytes
                 if fresh and k == 0:
-                    _clear(real, bias + panel * row_bytes, row_bytes)
-                numbers = copy + inputs * number
-                outer_tile(
-                    real, width, 1, bias + panel * row_bytes, row_bytes, numbers, copy_row_bytes, gradients, count
-                )
+                    _clear(real, bias, row_bytes)
+                numbers = copy + own.inputs * number
+                call(own.tile, (0, 0, 1, bias, row_bytes, numbers, copy_row_bytes, gradients, count))
             while column < end:
-                height = height_of(tallest, end - column)
-                outer_tile(
-                    real, width, height, place, row_bytes, copy + column * number, copy_row_bytes, gradients, count
-                )
+                height = height_of(own.tallest, end - column)
+                numbers = copy + column * number
+                call(own.tile, (0, 0, height, place, row_bytes, numbers, copy_row_bytes, gradients, count))
                 place += height * row_bytes
                 column += height
 

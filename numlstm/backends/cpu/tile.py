@@ -7,11 +7,8 @@ them, so a result does not depend on where in a batch its row stands.
 
 from __future__ import annotations
 
-from functools import partial
-
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .compiling import inner, pointed
@@ -40,23 +37,6 @@ def tallest_tile(typing_context, width):
         return I64(target().tile_rows(width.vectors)[0])
 
     return types.intp(width), generate
-
-
-def _call(builder, name, arguments, emit):
-    """Call a function of integers that `emit(builder, *arguments)` writes, once in a module.
-
-    Kept out of line, so that a kernel with several calls is compiled with one copy.
-    """
-    kind = ir.FunctionType(ir.VoidType(), [I64] * len(arguments))
-    function = cgutils.get_or_insert_function(builder.module, kind, name)
-    if function.is_declaration:
-        function.linkage = "linkonce_odr"
-        function.attributes.add("noinline")
-        function.attributes.add("nounwind")
-        body = ir.IRBuilder(function.append_basic_block("entry"))
-        emit(body, *function.args)
-        body.ret_void()
-    builder.call(function, arguments)
 
 
 def _by_height(builder, heights, rows, emit):
@@ -212,11 +192,16 @@ def outer_tile(typing_context, real, width, rows, out, out_row, a, a_row, d, ste
     layout, wide = Layout.of(Vector(real.dtype)), width.vectors
 
     def generate(context, builder, signature, arguments):
-        name = f"numlstm.outer.{wide}.{layout.suffix}"
-        _call(builder, name, arguments[2:], partial(_emit_outer, layout, wide))
+        _emit_outer(layout, wide, builder, *arguments[2:])
         return context.get_dummy_value()
 
     return types.void(real, width, *[types.intp] * 7), generate
+
+
+@pointed
+def outer(real, width, rows, out, out_row, a, a_row, d, steps):
+    """`outer_tile`, to be called by address."""
+    outer_tile(real, width, rows, out, out_row, a, a_row, d, steps)
 
 
 def _emit_outer(layout, wide, builder, rows, out, out_row, a, a_row, d, steps):
