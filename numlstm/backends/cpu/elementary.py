@@ -155,7 +155,6 @@ def _lower(function, emit, count=1):
         return emit(Layout.of(signature.return_type), builder, *arguments)
 
 
-exp = elementary.exp
 _lower(elementary.exp, emit_exp)
 _lower(elementary.log1p, emit_log1p)
 _lower(elementary.sigmoid, emit_sigmoid)
