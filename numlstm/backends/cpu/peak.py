@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import time
 
+import numba
 import numpy as np
 
 from . import threads
 from .arguments import address_of, aligned
-from .compiling import kernel
+from .compiling import call, kernel
 from .simd import stack_bytes
 from .tags import width
 from .target import TILE_VECTORS, target
-from .tile import TILE_BYTES, product_tile
+from .tile import TILE_BYTES, product
 
 DEPTH, REPEATS = 64, 20000
 
 
 @kernel
-def _products(real, wide, rows, addresses, weights, depth, repeats):
+def _products(tile, rows, row_bytes, addresses, weights, depth, repeats):
     scratch = stack_bytes(TILE_BYTES)
     for _ in range(repeats):
-        product_tile(real, wide, rows, scratch, 0, weights, 0, weights, addresses, depth, weights, addresses, 0)
+        call(tile, (0, 0, rows, scratch, row_bytes, weights, 0, weights, addresses, depth, weights, addresses, 0))
 
 
 def flops(count: int) -> float:
@@ -30,7 +31,8 @@ def flops(count: int) -> float:
     numbers = TILE_VECTORS * target().lanes(32)
     a, weights = aligned((rows, DEPTH), np.float32, zero=True), aligned((DEPTH, numbers), np.float32, zero=True)
     addresses = address_of(a) + a.strides[0] * np.arange(rows)
-    arguments = np.float32, width(TILE_VECTORS), rows, address_of(addresses), address_of(weights), DEPTH, REPEATS
+    tile = product.address(numba.typeof(np.float32), width(TILE_VECTORS).numba_type)
+    arguments = tile, rows, 4 * numbers, address_of(addresses), address_of(weights), DEPTH, REPEATS
 
     def work(first, last):
         _products[np.float32](*arguments)
