@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
 from . import threads
 from .arguments import OuterSum, address_of
 from .packing import Block
 from .products import BLOCK, column_sums, copied_row_bytes, weight_gradients
-from .tags import width
 from .target import target
-from .tile import outer
+from .tile import outer_address
 
 
 class Outer(NamedTuple):
@@ -55,7 +53,7 @@ class OuterSums:
             block = product.block
             first, self.blocks = self.blocks, self.blocks + product.blocks()
             vectors = block.columns // block.lanes
-            tile = outer.address(numba.typeof(real), width(vectors).numba_type), vectors, _tallest(block)
+            tile = outer_address(real, vectors), vectors, _tallest(block)
             own = product.out, product.bias, product.a, block.inputs, first, self.blocks, product.d
             sums.append(OuterSum(*own, *tile))
         sums.append(OuterSum(*[0] * len(OuterSum._fields)))  # always two: another number would be another kernel

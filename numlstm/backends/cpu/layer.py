@@ -33,9 +33,10 @@ from .masks import MASK_FIELDS, mask_table
 from .norm import norm_backward, spread
 from .packing import Block, LayerPacking, PhaseBlocks
 from .products import transpose
-from .tables import BackwardTables, ForwardTables, batched, product_address
+from .tables import BackwardTables, ForwardTables, batched
 from .tags import phase_types, width
 from .target import TILE_VECTORS, target
+from .tile import product_address
 
 NOTHING = np.zeros((1, 0), np.int64)
 NO_MASKS = np.zeros((0, MASK_FIELDS), np.int64)
@@ -119,6 +120,12 @@ class LayerWeights:
     def entries(self) -> tuple[Any, tuple[Any, ...]]:
         """The types that machine code is chosen by: of numbers, and of each phase."""
         return numba.typeof(self.real), phase_types(self.packing.cell)
+
+    @cached_property
+    def norms(self) -> tuple[int, int]:
+        """The machine code for the way back through normalisation, where there is any."""
+        real = self.entries[0]
+        return (norm_backward.address(real), spread.address(real)) if self.packing.sums_columns else (0, 0)
 
     def memory(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         """Memory to work in: in training, batches of all shapes have the same, which grows as it must."""
@@ -207,7 +214,7 @@ class BackwardBuffers:
         self.memory = (
             address_of(self.xs), address_of(gates), gates.strides[0], self.tables.input_columns,
             address_of(buffers.sums), buffers.sums.strides[0], address_of(self.room_for_places[0]),
-            address_of(self.room_for_places[1]), product_address(weights.entries[0], TILE_VECTORS),
+            address_of(self.room_for_places[1]), product_address(weights.real, TILE_VECTORS),
         )  # fmt: skip
         self.gradient = -1  # where the last one was
         self.sums: list[OuterSums | ColumnSums] = []  # what adds to it
@@ -397,14 +404,13 @@ def layer_backward(
         [(*rows_of(array), slot, sizes[slot])
          for arrays in (doutputs, dfinal, dinitial) for slot, array in enumerate(arrays)], PLACE
     )  # fmt: skip
-    real, tables = weights.entries[0], buffers.tables
-    norms = (norm_backward.address(real), spread.address(real)) if packing.sums_columns else (0, 0)
+    tables = buffers.tables
     flop = weights.step_flop - (2.0 * tables.input_columns * spec.input_size if dx is None else 0.0)
     sums, fresh = buffers.gradient_sums(gradient), True
     for chunk, starts, pairs in buffers.ragged_chunks(tape.lengths) if tape.ragged else buffers.full_chunks:
         arguments = (
             weights.real, width(TILE_VECTORS), tables.phases, tables.sides, tables.backs, tape.masks,
-            address_of(weights.constants), *norms, wx, tape.buffers.memory[0], chunk, starts, places,
+            address_of(weights.constants), *weights.norms, wx, tape.buffers.memory[0], chunk, starts, places,
             len(sizes), rows_of(tape.x), rows_of(dx), tape.buffers.records, buffers.carried[1], tape.order,
             tape.lengths, tape.reverse,
         )  # fmt: skip

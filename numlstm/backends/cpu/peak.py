@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import time
 
-import numba
 import numpy as np
 
 from . import threads
 from .arguments import address_of, aligned
 from .compiling import call, kernel
 from .simd import stack_bytes
-from .tags import width
 from .target import TILE_VECTORS, target
-from .tile import TILE_BYTES, product
+from .tile import TILE_BYTES, product_address
 
 DEPTH, REPEATS = 64, 20000
 
@@ -31,7 +29,7 @@ def flops(count: int) -> float:
     numbers = TILE_VECTORS * target().lanes(32)
     a, weights = aligned((rows, DEPTH), np.float32, zero=True), aligned((DEPTH, numbers), np.float32, zero=True)
     addresses = address_of(a) + a.strides[0] * np.arange(rows)
-    tile = product.address(numba.typeof(np.float32), width(TILE_VECTORS).numba_type)
+    tile = product_address(np.float32, TILE_VECTORS)
     arguments = tile, rows, 4 * numbers, address_of(addresses), address_of(weights), DEPTH, REPEATS
 
     def work(first, last):

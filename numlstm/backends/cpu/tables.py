@@ -13,8 +13,7 @@ from .equations import phase_backward, phase_forward
 from .norm import norm_forward
 from .packing import Block, PhaseBlocks
 from .slots import NORMALISED
-from .tags import width
-from .tile import product, product_heights
+from .tile import product_address, product_heights
 
 if TYPE_CHECKING:
     from .layer import BackwardBuffers, LayerWeights
@@ -71,7 +70,7 @@ class ForwardTables:
                     at = self.start + each.weight.start * self.size
                     terms.append((at, panel, numbers[each.source], each.weight.inputs))
             for pair in batched(terms):
-                tile = product_address(real, vectors)
+                tile = product_address(weights.real, vectors)
                 nothing = (pair[0][0], 0, pair[0][2], 0)
                 second = pair[1] if len(pair) > 1 else nothing
                 self.tiles.append((tile, side.first * weights.vector, *pair[0], *second))
@@ -183,8 +182,3 @@ class BackwardTables:
 def batched(items: Sequence[Any]) -> list[tuple[Any, ...]]:
     """Two by two, the last perhaps alone."""
     return [tuple(items[k : k + 2]) for k in range(0, len(items), 2)]
-
-
-def product_address(real: Any, vectors: int) -> int:
-    """The machine code of product tiles of a width."""
-    return product.address(real, width(vectors).numba_type)

@@ -7,12 +7,17 @@ them, so a result does not depend on where in a batch its row stands.
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
+import numba
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from .compiling import inner, pointed
 from .simd import I64, Layout, Vector
+from .tags import width
 from .target import TILE_VECTORS, target
 
 TILE_BYTES = 2048  # holds the largest tile: 24 registers of 64 bytes
@@ -222,3 +227,15 @@ def _emit_outer(layout, wide, builder, rows, out, out_row, a, a_row, d, steps):
             layout.store(builder, builder.fadd(layout.load(builder, place), value), place)
 
     _by_height(builder, target().tile_rows(wide), rows, emit)
+
+
+@cache
+def product_address(real: Any, vectors: int) -> int:
+    """The machine code of product tiles of a width; `real` is numpy.float32 or numpy.float64."""
+    return product.address(numba.typeof(real), width(vectors).numba_type)
+
+
+@cache
+def outer_address(real: Any, vectors: int) -> int:
+    """The machine code of outer tiles of a width."""
+    return outer.address(numba.typeof(real), width(vectors).numba_type)
