@@ -3,7 +3,7 @@
 Whatever a backend is to overwrite is NaN before, and so is whatever it must not look at.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -234,14 +234,45 @@ def check_packing(backend, spec):
     assert_close("norm", "norm", backend.global_norm(flat), np.linalg.norm(values))
 
 
-def check_stepper(backend, case):
-    """Step by step, on the same arrays, the states are those of the whole sequence."""
+def check_runner(backend, case):
+    """Called twice on the same arrays, once with other numbers in them, it leaves what a call would."""
     problem, spec = case.problem, case.spec
     expected = run_layer(REFERENCE, case)
     weights = backend.prepare(spec, packed(backend, spec, problem.parameters))
+    x = backend.to_device(problem.x[::-1].copy(), case.dtype)
+    states = [backend.to_device(np.full_like(state, 0.5), case.dtype) for state in problem.initial]
+    y = backend.to_device(np.full((*problem.x.shape[:2], spec.state_sizes[0]), np.nan), case.dtype)
+    run = backend.runner(weights, x, states, y, reverse=case.reverse)
+    run()
+    x[...] = backend.to_device(problem.x, case.dtype)
+    for state, start in zip(states, problem.initial, strict=True):
+        state[...] = backend.to_device(start, case.dtype)
+    run()
+    assert_close("state", "y", backend.to_numpy(y), expected["outputs 0"])
+    _check_fresh(backend, replace(case, initial=False), weights)
+    for k, state in enumerate(states):
+        assert_close("state", f"final {k}", backend.to_numpy(state), expected[f"final {k}"])
+    if not case.reverse:
+        _check_step_by_step(backend, case, expected)
+
+
+def _check_fresh(backend, case, weights):
+    """It begins from zeros, whatever the states hold, if it is not to resume."""
+    expected, problem = run_layer(REFERENCE, case), case.problem
+    x = backend.to_device(problem.x, case.dtype)
+    states = [backend.to_device(np.full((case.shape[1], size), 0.5), case.dtype) for size in case.spec.state_sizes]
+    backend.runner(weights, x, states, reverse=case.reverse, resume=False)()
+    for k, state in enumerate(states):
+        assert_close("state", f"fresh {k}", backend.to_numpy(state), expected[f"final {k}"])
+
+
+def _check_step_by_step(backend, case, expected):
+    """Step by step, on the same arrays, the states are those of the whole sequence."""
+    problem, spec = case.problem, case.spec
+    weights = backend.prepare(spec, packed(backend, spec, problem.parameters))
     x = backend.to_device(np.full_like(problem.x[:, :1], np.nan), case.dtype)
     states = [backend.to_device(state.copy(), case.dtype) for state in problem.initial]
-    step = backend.stepper(weights, x, states)
+    step = backend.runner(weights, x, states)
     for t in range(case.shape[0]):
         x[...] = backend.to_device(np.ascontiguousarray(problem.x[:, t : t + 1]), case.dtype)
         step()

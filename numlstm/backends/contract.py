@@ -391,18 +391,31 @@ class Backend(ABC):
         dinitial : tuple of array, shape (N, S)
         """
 
-    def stepper(self, weights: Any, x: Array, states: Sequence[Array]) -> Callable[[], None]:
-        """A function that takes one step, each time it is called, on the same arrays.
+    def runner(
+        self,
+        weights: Any,
+        x: Array,
+        states: Sequence[Array],
+        y: Array | None = None,
+        *,
+        reverse: bool = False,
+        resume: bool = True,
+    ) -> Callable[[], None]:
+        """A function that runs over a sequence, each time it is called, on the same arrays.
 
-        It reads x (N, 1, D), and reads and overwrites the `states`, each (N, S). Not for several threads at once.
+        It reads x (N, T, D), overwrites the `states`, each (N, S), from which it begins if it is to `resume` (else from
+        zeros), and writes the first state at every step to `y` (N, T, S), if there is one. Not for several threads at
+        once.
         """
+        none = [None] * len(states)
 
-        def step() -> None:
-            final, _ = self.sequence_forward(weights, x, states, [None] * len(states))
+        def run() -> None:
+            start = states if resume else none
+            final, _ = self.sequence_forward(weights, x, start, [y, *none[1:]], reverse=reverse)
             for state, new in zip(states, final, strict=True):
                 state[...] = new
 
-        return step
+        return run
 
     # Pooling, affine maps, losses, optimizers -------------------------------------------------------------
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..backends.contract import Array, Backend
+from ..backends.contract import Backend
+from .runner import Runner
 from .sequences import as_numbers, check_tuple, of_layers
-from .stack import Stack, stacked
+from .stack import Stack
 
 
 class Stream:
@@ -30,39 +30,17 @@ class Stream:
     def __init__(self, stack: Stack, backend: Backend, weights: list[Any], batch_size: int) -> None:
         self._stack, self._backend = stack, backend
         self.batch_size = batch_size
-        self._specs = list(stack.specs.values())
-        self._states = [
-            [backend.zeros((batch_size, size), stack.dtype) for size in spec.state_sizes] for spec in self._specs
-        ]
-        self._x = backend.zeros((batch_size, stack.input_size), stack.dtype)
-        self._steps: list[Callable[[], None]] = []
-        x = self._x
-        for layer, (layer_weights, states) in enumerate(zip(weights, self._states, strict=True)):
-            self._steps.append(backend.stepper(layer_weights, x[:, None], states))
-            x = self._residual(states[0], x) if stack.residual and layer else states[0]
-        self._y = x  # of the last layer
+        self._run = Runner(stack, backend, weights, batch_size, 1, resume=True)
+        self._x, self._y = self._run.x[:, 0], self._run.y[:, 0]
         self._dtype = np.dtype(stack.dtype)
         self._shape = (stack.input_size,) if batch_size == 1 else self._x.shape  # what needs no look
-
-    def _residual(self, h: Array, x: Array) -> Array:
-        """Where the output of a layer is that adds its input."""
-        y, backend = self._backend.zeros(h.shape, self._stack.dtype), self._backend
-
-        def add() -> None:
-            y[...] = h
-            backend.add(y, x)
-
-        self._steps.append(add)
-        return y
 
     def __getstate__(self) -> None:
         raise TypeError("a Stream cannot be pickled or copied; set the state of another stream to its state")
 
     def reset(self) -> None:
         """Forget: all states are zero again."""
-        for states in self._states:
-            for state in states:
-                state[...] = 0
+        self._run.reset()
 
     @property
     def state(self) -> Any:
@@ -73,9 +51,7 @@ class Stream:
         ValueError, TypeError
             When set to arrays of other shapes, or not numeric.
         """
-        numpy = self._backend.to_numpy
-        made = [stacked([np.array(numpy(array)) for array in arrays]) for arrays in zip(*self._states, strict=True)]
-        return made[0] if len(made) == 1 else tuple(made)
+        return self._run.copies()
 
     @state.setter
     def state(self, value: Any) -> None:
@@ -83,9 +59,9 @@ class Stream:
         of_states = [value] if len(names) == 1 else check_tuple(value, "state", names)
         checked = []
         for k, (given, name) in enumerate(zip(of_states, names, strict=True)):
-            shapes = [(self.batch_size, spec.state_sizes[k]) for spec in self._specs]
+            shapes = [states[k].shape for states in self._run.states]
             checked.append(of_layers(given, f"state: {name}", shapes, self._stack.dtype))
-        for states, arrays in zip(self._states, zip(*checked, strict=True), strict=True):
+        for states, arrays in zip(self._run.states, zip(*checked, strict=True), strict=True):
             for state, array in zip(states, arrays, strict=True):
                 state[...] = self._backend.to_device(array, self._stack.dtype)
 
@@ -115,8 +91,7 @@ class Stream:
         if out is not None:
             _check_out(out, self._y.shape[single:], self._stack.dtype)
         self._x[...] = x
-        for step in self._steps:
-            step()
+        self._run()
         y = self._backend.to_numpy(self._y)[0] if single else self._backend.to_numpy(self._y)
         if out is None:
             return y.copy()

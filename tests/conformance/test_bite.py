@@ -19,8 +19,8 @@ from conformance_checks import (
     check_packing,
     check_pool,
     check_rmsprop,
+    check_runner,
     check_sgd,
-    check_stepper,
 )
 
 from numlstm.backends.contract import LayerSpec, LossSpec
@@ -29,7 +29,7 @@ from numlstm.backends.reference import ReferenceBackend, Twin
 
 LAYER = partial(check_layer, case=LayerCase(lengths="unequal", training=True))
 REVERSE = partial(check_layer, case=LayerCase(reverse=True))
-STEPPER = partial(check_stepper, case=LayerCase())
+RUNNER = partial(check_runner, case=LayerCase())
 AFFINE = partial(check_affine, case=AffineCase())
 MEAN, MAXIMUM, ATTENTION = (partial(check_pool, case=PoolCase(kind)) for kind in ("mean", "max", "attention"))
 NAN_MAXIMUM = partial(check_nan_in_pool, case=PoolCase("max"))
@@ -115,9 +115,24 @@ class FinalAtLastStep(CpuBackend):
         return tuple(output[:, -1].copy() for output in outputs), tape
 
 
-class StepperStandsStill(CpuBackend):
-    def stepper(self, weights, x, states):
-        return super().stepper(weights, x, [state.copy() for state in states])
+class RunnerStandsStill(CpuBackend):
+    def runner(self, weights, x, states, y=None, **options):
+        return super().runner(weights, x, [state.copy() for state in states], y, **options)
+
+
+class RunnerForgetsOutputs(CpuBackend):
+    def runner(self, weights, x, states, y=None, **options):
+        return super().runner(weights, x, states, None, **options)
+
+
+class RunnerGoesForward(CpuBackend):
+    def runner(self, weights, x, states, y=None, *, reverse=False, **options):
+        return super().runner(weights, x, states, y, **options)
+
+
+class RunnerResumesAlways(CpuBackend):
+    def runner(self, weights, x, states, y=None, *, resume=True, **options):
+        return super().runner(weights, x, states, y, **options)
 
 
 # Back -----------------------------------------------------------------------------------------------------
@@ -438,7 +453,10 @@ DEFECTS = {
     "initial ignored": (InitialIgnored, LAYER),
     "outputs not zeroed": (OutputsNotZeroed, LAYER),
     "final state at the last step of all": (FinalAtLastStep, LAYER),
-    "stepper stands still": (StepperStandsStill, STEPPER),
+    "runner stands still": (RunnerStandsStill, RUNNER),
+    "runner forgets outputs": (RunnerForgetsOutputs, RUNNER),
+    "runner resumes always": (RunnerResumesAlways, RUNNER),
+    "runner goes forward": (RunnerGoesForward, partial(check_runner, case=LayerCase(reverse=True))),
     "gradient of the cell state dropped": (CellGradientDropped, LAYER),
     "gradient of the cell state not carried": (CellGradientNotCarried, LAYER),
     "gradient of the final states dropped": (FinalGradientDropped, LAYER),
@@ -503,7 +521,7 @@ DEFECTS = {
 CHECKS = {
     "layer": LAYER,
     "reverse": REVERSE,
-    "stepper": STEPPER,
+    "runner": RUNNER,
     "packing": PACKING,
     "affine": AFFINE,
     "mean": MEAN,

@@ -19,8 +19,8 @@ from conformance_checks import (
     check_packing,
     check_pool,
     check_rmsprop,
+    check_runner,
     check_sgd,
-    check_stepper,
 )
 from pairwise import pairwise
 from variants import ONE_BY_ONE, OTHERS, lstm_variants, name_of
@@ -162,14 +162,15 @@ def test_packing_of_attention(backend, dtype, features):
     check_packing(backend, PoolSpec("attention", features, dtype))
 
 
+@pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("rows", [1, 7])
-def test_stepper(backend, cell, dtype, rows):
-    check_stepper(backend, LayerCase(cell, dtype, hidden=33, shape=(9, rows)))
+def test_runner(backend, cell, dtype, rows, reverse):
+    check_runner(backend, LayerCase(cell, dtype, hidden=33, shape=(9, rows), reverse=reverse))
 
 
 @pytest.mark.parametrize("kind", [*ONE_BY_ONE, *OTHERS], ids=name_of)
-def test_stepper_of_a_variant(backend, kind):
-    check_stepper(backend, LayerCase(dtype="float64", hidden=33, shape=(9, 4), kind=kind))
+def test_runner_of_a_variant(backend, kind):
+    check_runner(backend, LayerCase(dtype="float64", hidden=33, shape=(9, 4), kind=kind))
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "strided", "rows reversed"])

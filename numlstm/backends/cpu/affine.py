@@ -48,25 +48,24 @@ class AffineWeights:
             kept = self.products[rows, w] = Product(self.real, rows, inputs, columns)
         return kept
 
-    def buffers_for(self, rows: int, gradient: np.ndarray) -> BackwardBuffers:
+    def buffers_for(self, rows: int) -> BackwardBuffers:
         """Memory for the way back: kept from batch to batch in training, of the call's own otherwise."""
         if not self.training:
-            return BackwardBuffers(self, rows, gradient)
-        kept = self.buffers
-        if kept is None or kept.rows != rows or kept.gradient != address_of(gradient):
-            kept = self.buffers = BackwardBuffers(self, rows, gradient)
-        return kept
+            return BackwardBuffers(self, rows)
+        if self.buffers is None or self.buffers.rows != rows:
+            self.buffers = BackwardBuffers(self, rows)
+        return self.buffers
 
 
 class BackwardBuffers:
     """Memory for the way back of a batch, and the sums that make the gradient."""
 
-    def __init__(self, weights: AffineWeights, rows: int, gradient: np.ndarray) -> None:
+    def __init__(self, weights: AffineWeights, rows: int) -> None:
         weight, real = weights.packing.weight, weights.real
-        self.rows, self.gradient = rows, address_of(gradient)
+        self.rows = rows
         self.panels = aligned((weight.panels, rows, weight.columns), real, zero=True)
         self.addresses = np.empty(rows, np.int64)
-        out, bias = (weights.address(block, gradient) for block in (weight, weights.packing.bias))
+        out, bias = (block.start * self.panels.itemsize for block in (weight, weights.packing.bias))
         self.sums = OuterSums(
             real, [Outer(weight, out, bias, address_of(self.addresses), address_of(self.panels))], rows
         )
@@ -102,9 +101,9 @@ def affine_forward(weights: AffineWeights, x: np.ndarray) -> np.ndarray:
 
 def affine_backward(weights: AffineWeights, x: np.ndarray, dy: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     """`Backend.affine_backward` for NumPy arrays."""
-    buffers = weights.buffers_for(len(dy), gradient)
+    buffers = weights.buffers_for(len(dy))
     buffers.fill(x, dy)
-    buffers.sums.add(len(dy), True)
+    buffers.sums.add(address_of(gradient), len(dy), True)
     panels = buffers.panels
     padded = panels[0] if len(panels) == 1 else np.concatenate(list(panels), axis=1)
     return _product(weights, padded, weights.inputs, weights.zeros, weights.turned.fresh_address())

@@ -90,8 +90,8 @@ SIDE = table("address", "row", "copies", "panel_bytes", "row_bytes", "first", "c
 class OuterSum(NamedTuple):
     """A sum of outer products of rows `a` and gate gradients, added to the packed gradient of one parameter."""
 
-    out: int  # (panels, inputs, width) vectors
-    bias: int  # (panels, width) vectors, or 0
+    out: int  # (panels, inputs, width) vectors, from the start of the gradient
+    bias: int  # (panels, width) vectors, or -1
     a: int  # (steps,) addresses of rows of `inputs` numbers
     inputs: int
     first: int  # of all blocks, those first <= b < last are its own

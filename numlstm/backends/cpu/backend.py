@@ -74,8 +74,17 @@ class CpuBackend(Backend):
     ) -> tuple[np.ndarray, ...]:
         return layer.layer_backward(weights, tape, doutputs, dfinal, gradient, dx)
 
-    def stepper(self, weights: layer.LayerWeights, x: np.ndarray, states: Sequence[np.ndarray]) -> Callable[[], None]:
-        return layer.stepper(weights, x, states)
+    def runner(
+        self,
+        weights: layer.LayerWeights,
+        x: np.ndarray,
+        states: Sequence[np.ndarray],
+        y: np.ndarray | None = None,
+        *,
+        reverse: bool = False,
+        resume: bool = True,
+    ) -> Callable[[], None]:
+        return layer.runner(weights, x, states, y, reverse, resume)
 
     def dropout(self, x: np.ndarray, probability: float, noise: Noise, *, per_step: bool) -> np.ndarray:
         return activity.dropout(x, probability, noise, per_step)

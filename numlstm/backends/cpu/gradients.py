@@ -19,15 +19,15 @@ class Outer(NamedTuple):
     """A sum of outer products to be added to the packed gradient of one parameter."""
 
     block: Block  # the parameter's
-    out: int  # address of its gradient
-    bias: int  # address of its bias's gradient, or 0
+    out: int  # bytes from the start of the gradient to its own
+    bias: int  # to its bias's, or -1
     a: int  # address of the addresses of the rows that meet the gate gradients
     d: int  # address of the gate gradients
 
     def blocks(self) -> int:
         """Parts that threads may share: rows of tiles, the bias as one more."""
         rows = _tallest(self.block)
-        return self.block.panels * -(-(self.block.inputs + bool(self.bias)) // rows)
+        return self.block.panels * -(-(self.block.inputs + (self.bias >= 0)) // rows)
 
 
 def _tallest(block: Block) -> int:
@@ -65,17 +65,17 @@ class OuterSums:
         self.copy = np.empty(min(BLOCK, room) * self.row_bytes, np.uint8)  # for whoever does all blocks
         self.copy_address = address_of(self.copy)
 
-    def add(self, pairs: int, fresh: bool) -> None:
-        """Add the sums over the first `pairs` gate gradients, or overwrite with them if `fresh`."""
-        threads.run(self._add, threads.even_shards(self.blocks, self.flop * pairs), pairs, fresh)
+    def add(self, gradient: int, pairs: int, fresh: bool) -> None:
+        """Add the sums over the first `pairs` gate gradients to the one at an address; overwrite it if `fresh`."""
+        threads.run(self._add, threads.even_shards(self.blocks, self.flop * pairs), gradient, pairs, fresh)
 
-    def _add(self, pairs: int, fresh: bool, first: int, last: int) -> None:
+    def _add(self, gradient: int, pairs: int, fresh: bool, first: int, last: int) -> None:
         if last - first == self.blocks:
             copy = self.copy_address
         else:
             own = np.empty(min(BLOCK, pairs) * self.row_bytes, np.uint8)
             copy = address_of(own)
-        weight_gradients[self.real](*self.arguments, pairs, copy, self.row_bytes, fresh, first, last)
+        weight_gradients[self.real](*self.arguments, gradient, pairs, copy, self.row_bytes, fresh, first, last)
 
 
 class ColumnSums:
@@ -89,17 +89,14 @@ class ColumnSums:
         The parameters.
     parts : array, shape (pairs, block.size)
         What is summed.
-    gradient : int
-        Address of the gradient of the flat vector.
     """
 
-    def __init__(self, real: Any, block: Block, parts: np.ndarray, gradient: int) -> None:
-        self.real, self.vectors = real, block.size // block.lanes
-        out = gradient + block.start * parts.itemsize
-        self.arguments = real, out, address_of(parts), parts.strides[0]
+    def __init__(self, real: Any, block: Block, parts: np.ndarray) -> None:
+        self.real, self.vectors, self.out = real, block.size // block.lanes, block.start * parts.itemsize
+        self.arguments = address_of(parts), parts.strides[0]
         self.flop = float(block.size)
 
-    def add(self, pairs: int, fresh: bool) -> None:
-        """Add the sums over the first `pairs` parts, or overwrite with them if `fresh`."""
+    def add(self, gradient: int, pairs: int, fresh: bool) -> None:
+        """Add the sums over the first `pairs` parts to the gradient at an address, or overwrite it if `fresh`."""
         shards = threads.even_shards(self.vectors, self.flop * pairs)
-        threads.run(column_sums[self.real], shards, *self.arguments, pairs, fresh)
+        threads.run(column_sums[self.real], shards, self.real, gradient + self.out, *self.arguments, pairs, fresh)

@@ -42,6 +42,8 @@ NOTHING = np.zeros((1, 0), np.int64)
 NO_MASKS = np.zeros((0, MASK_FIELDS), np.int64)
 CHUNK_ROWS = 512  # (step, row) pairs between two sums of weight gradients: their gate gradients stay in cache
 BUFFERS_KEPT = 32  # shapes of batches in training; they share their memory
+SPARE_BYTES = 1 << 18  # the largest memory of a call that is kept for the next
+SPARE_SHAPES, SPARE_EACH = 8, 2  # of so many shapes, for so many calls at once
 
 
 class TurnedWeights:
@@ -87,6 +89,7 @@ class LayerWeights:
         self.recurrent_turned = {block: TurnedWeights(flat, [block]) for block in blocks[False]}
         self.input_turned = TurnedWeights(flat, blocks[True])
         self.buffers: dict[tuple[int, int], Buffers] = {}
+        self.spare: dict[tuple[int, int, bool, bool], list[Buffers]] = {}
         self.arena: dict[str, np.ndarray] = {}
         self.refresh()
 
@@ -139,12 +142,26 @@ class LayerWeights:
     def buffers_for(self, rows: int, steps: int, training: bool, keep: bool) -> Buffers:
         """Memory for a batch of a shape: kept from call to call in training, of the call's own otherwise."""
         if not (training and self.training):
-            return Buffers(self, rows, steps, training, keep)
+            spare = self.spare.get((rows, steps, training, keep))
+            try:
+                return spare.pop() if spare else Buffers(self, rows, steps, training, keep)
+            except IndexError:  # another thread was quicker
+                return Buffers(self, rows, steps, training, keep)
         if (rows, steps) not in self.buffers:
             while len(self.buffers) >= BUFFERS_KEPT:
                 del self.buffers[next(iter(self.buffers))]
             self.buffers[rows, steps] = Buffers(self, rows, steps, training, keep)
         return self.buffers[rows, steps]
+
+    def take_back(self, buffers: Buffers) -> None:
+        """Keep a call's memory for later ones, if it is small."""
+        if buffers.values.nbytes > SPARE_BYTES or buffers.kept:
+            return
+        if buffers.shape not in self.spare and len(self.spare) >= SPARE_SHAPES:
+            self.spare.clear()
+        spare = self.spare.setdefault(buffers.shape, [])
+        if len(spare) < SPARE_EACH:
+            spare.append(buffers)
 
 
 class Buffers:
@@ -152,6 +169,7 @@ class Buffers:
 
     def __init__(self, weights: LayerWeights, rows: int, steps: int, training: bool, keep: bool) -> None:
         self.weights, self.rows, self.steps = weights, rows, steps
+        self.shape, self.kept = (rows, steps, training, keep), training and weights.training
         packing = weights.packing
         kept = steps + 1 if training else 2
         size = packing.record_sizes[keep]
@@ -216,33 +234,24 @@ class BackwardBuffers:
             address_of(buffers.sums), buffers.sums.strides[0], address_of(self.room_for_places[0]),
             address_of(self.room_for_places[1]), product_address(weights.real, TILE_VECTORS),
         )  # fmt: skip
-        self.gradient = -1  # where the last one was
-        self.sums: list[OuterSums | ColumnSums] = []  # what adds to it
-        self.copies: list[tuple[np.ndarray, np.ndarray]] = []  # and its parts that are copies of others
+        self.copies: list[tuple[slice, slice]] = []  # parts of the gradient, and others that are the same
+        outers = [each for index, blocks in enumerate(packing.phases) for each in self._outers(index, blocks)]
+        sums = [OuterSums(weights.real, pair, self.room) for pair in batched(outers)]
+        unit_sums = [ColumnSums(weights.real, *part) for parts in self.tables.parts for part in parts]
+        self.sums: list[OuterSums | ColumnSums] = [*sums, *unit_sums]  # what makes the gradient of all parameters
 
-    def gradient_sums(self, gradient: np.ndarray) -> list[OuterSums | ColumnSums]:
-        """The sums over a chunk that make the gradients of all parameters."""
-        start = address_of(gradient)
-        if start != self.gradient:
-            self.gradient, self.copies = start, []
-            real, phases = self.weights.real, self.weights.packing.phases
-            outers = [each for index, blocks in enumerate(phases) for each in self._outers(index, blocks, gradient)]
-            self.sums = [OuterSums(real, pair, self.room) for pair in batched(outers)]
-            self.sums += [ColumnSums(real, *part, start) for parts in self.tables.parts for part in parts]
-        return self.sums
-
-    def _outers(self, index: int, blocks: PhaseBlocks, gradient: np.ndarray) -> Iterator[Outer]:
-        """The same for the weights and biases of a phase; biases of the same gates have the same gradient."""
-        start, size, tables = address_of(gradient), gradient.itemsize, self.tables
+    def _outers(self, index: int, blocks: PhaseBlocks) -> Iterator[Outer]:
+        """Sums for the weights and biases of a phase; biases of the same gates have the same gradient."""
+        size, tables = self.weights.flat.itemsize, self.tables
         for number, copies in enumerate(tables.copies[index]):
             products = [each for each in blocks.products if each.side == number]
             biases = [each.bias for each in products if each.bias]
             for each in products:
-                bias = start + biases[0].start * size if biases and each.bias is biases[0] else 0
-                out, rows = start + each.weight.start * size, address_of(tables.sources[index, each.source])
-                yield Outer(each.weight, out, bias, rows, address_of(copies))
+                bias = biases[0].start * size if biases and each.bias is biases[0] else -1
+                rows = address_of(tables.sources[index, each.source])
+                yield Outer(each.weight, each.weight.start * size, bias, rows, address_of(copies))
             for other in biases[1:]:
-                self.copies.append((gradient[biases[0].start : biases[0].end], gradient[other.start : other.end]))
+                self.copies.append((slice(biases[0].start, biases[0].end), slice(other.start, other.end)))
 
     @cached_property
     def dinitial(self) -> tuple[np.ndarray, ...]:
@@ -280,7 +289,7 @@ def _vectors(values: Sequence[float], lanes: int, dtype: Any) -> np.ndarray:
     return made
 
 
-@dataclass(slots=True)
+@dataclass
 class Tape:
     """What a forward pass leaves for the backward pass."""
 
@@ -291,6 +300,9 @@ class Tape:
     ragged: bool
     reverse: bool
     masks: np.ndarray
+
+    def __del__(self) -> None:
+        self.buffers.weights.take_back(self.buffers)
 
 
 def row_shards(lengths: np.ndarray, flop_per_step: float) -> Sequence[threads.Shard]:
@@ -323,49 +335,60 @@ def layer_forward(
     buffers = weights.buffers_for(rows, x.shape[1], training, training or bool(traces))
     ragged = lengths is not None
     order, lengths = buffers.full if lengths is None else _longest_first(lengths)
-    final, masks = buffers.final, buffers.masks(noise)
+    final, masks = buffers.final if buffers.kept else _states(weights, rows), buffers.masks(noise)
     places = _places(weights, (*initial, *final), outputs, traces)
     shards = (
         row_shards(lengths, weights.step_flop) if ragged else full_shards(rows, x.shape[1], weights.step_flop)
     )  # fmt: skip
     arguments = *weights.tables.arguments, masks, places, len(final), rows_of(x), *buffers.memory
     threads.run(forward[weights.real], shards, *arguments, order, lengths, reverse)
-    return final, Tape(x, buffers, order, lengths, ragged, reverse, masks) if training else None
+    if training:
+        return final, Tape(x, buffers, order, lengths, ragged, reverse, masks)
+    weights.take_back(buffers)
+    return final, None
 
 
 def _places(weights: LayerWeights, states: States, outputs: States, traces: Mapping[str, np.ndarray]) -> np.ndarray:
     """The table of a caller's arrays: initial and final states, then what else is wanted."""
     sizes = weights.packing.spec.state_sizes
     count = len(sizes)
-    rows = [(*rows_of(array), k % count, sizes[k % count]) for k, array in enumerate(states)]
-    rows += [(*rows_of(array), k, sizes[k]) for k, array in enumerate(outputs) if array is not None]
+    rows = [[*rows_of(array), k % count, sizes[k % count]] for k, array in enumerate(states)]
+    rows += [[*rows_of(array), k, sizes[k]] for k, array in enumerate(outputs) if array is not None]
     if traces:
         cell, slots = weights.packing.cell, weights.packing.slots
         values = dict(cell.traces)
         for name, array in traces.items():
             size = weights.packing.spec.size(cell.sizes[values[name]])
-            rows.append((*rows_of(array), slots.place(values[name])[0], size))
-    return np.array(rows, PLACE)
+            rows.append([*rows_of(array), slots.place(values[name])[0], size])
+    return np.array(rows).view(PLACE)[:, 0]
 
 
-def stepper(weights: LayerWeights, x: np.ndarray, states: Sequence[np.ndarray]) -> Callable[[], None]:
-    """`Backend.stepper` for NumPy arrays: every argument of the kernel is made once."""
-    rows = len(x)
-    buffers = weights.buffers_for(rows, 1, False, False)
+def runner(
+    weights: LayerWeights,
+    x: np.ndarray,
+    states: Sequence[np.ndarray],
+    y: np.ndarray | None,
+    reverse: bool,
+    resume: bool,
+) -> Callable[[], None]:
+    """`Backend.runner` for NumPy arrays: every argument of the kernel is made once."""
+    rows, steps, _ = x.shape
+    buffers = Buffers(weights, rows, steps, False, False)
     order, lengths = buffers.full
-    places = _places(weights, (*states, *states), [None] * len(states), {})
+    none = [None] * len(states)
+    places = _places(weights, (*(states if resume else none), *states), (y, *none[1:]), {})
     arguments = (
         *weights.tables.arguments, buffers.masks(None), places, len(states), rows_of(x), *buffers.memory,
-        order, lengths, False,
+        order, lengths, reverse,
     )  # fmt: skip
-    shards = full_shards(rows, 1, weights.step_flop)
-    kept = buffers, x, states  # the kernel knows only their addresses
+    shards = full_shards(rows, steps, weights.step_flop)
+    kept = buffers, x, states, y  # the kernel knows only their addresses
 
-    def step() -> None:
+    def run() -> None:
         assert kept
         threads.run(forward[weights.real], shards, *arguments)
 
-    return step
+    return run
 
 
 @lru_cache(maxsize=64)
@@ -401,12 +424,12 @@ def layer_backward(
     wx = 0 if dx is None else weights.input_turned.fresh_address()
     sizes = spec.state_sizes
     places = np.array(
-        [(*rows_of(array), slot, sizes[slot])
-         for arrays in (doutputs, dfinal, dinitial) for slot, array in enumerate(arrays)], PLACE
-    )  # fmt: skip
+        [[*rows_of(array), slot, sizes[slot]]
+         for arrays in (doutputs, dfinal, dinitial) for slot, array in enumerate(arrays)]
+    ).view(PLACE)[:, 0]  # fmt: skip
     tables = buffers.tables
     flop = weights.step_flop - (2.0 * tables.input_columns * spec.input_size if dx is None else 0.0)
-    sums, fresh = buffers.gradient_sums(gradient), True
+    start, fresh = address_of(gradient), True
     for chunk, starts, pairs in buffers.ragged_chunks(tape.lengths) if tape.ragged else buffers.full_chunks:
         arguments = (
             weights.real, width(TILE_VECTORS), tables.phases, tables.sides, tables.backs, tape.masks,
@@ -415,11 +438,11 @@ def layer_backward(
             tape.lengths, tape.reverse,
         )  # fmt: skip
         threads.run(backward[weights.real], _chunk_shards(tape, chunk, flop), *arguments)
-        for each in sums:
-            each.add(pairs, fresh)
+        for each in buffers.sums:
+            each.add(start, pairs, fresh)
         fresh = False
     for first, second in buffers.copies:
-        second[:] = first
+        gradient[second] = gradient[first]
     gradient[packing.used :] = 0
     return dinitial
 

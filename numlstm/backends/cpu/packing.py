@@ -57,10 +57,14 @@ class Block:
         """Numbers in one row of a panel."""
         return self.groups * self.gates * self.lanes
 
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of its axes."""
+        return self.panels, self.inputs, self.groups, self.gates, self.lanes
+
     def view(self, flat: np.ndarray) -> np.ndarray:
         """The block as (panels, inputs, groups, gates, lanes)."""
-        shape = (self.panels, self.inputs, self.groups, self.gates, self.lanes)
-        return flat[self.start : self.end].reshape(shape)
+        return flat[self.start : self.end].reshape(self.shape)
 
     def part(self, parameter: np.ndarray) -> list[np.ndarray]:
         """What the block holds of a named parameter: a view (units, inputs) for each gate."""
@@ -77,9 +81,17 @@ class Block:
 
     def read(self, flat: np.ndarray, parameter: np.ndarray) -> None:
         """Unpack into the block's part of a named parameter."""
-        rows = self.view(flat).transpose(3, 0, 2, 4, 1).reshape(self.gates, -1, self.inputs)
-        for part, values in zip(self.part(parameter), rows, strict=True):
+        rows = self.view(flat).transpose(3, 0, 2, 4, 1)
+        if parameter.size == self.size and self.in_order:
+            parameter.reshape(rows.shape)[...] = rows
+            return
+        for part, values in zip(self.part(parameter), rows.reshape(self.gates, -1, self.inputs), strict=True):
             part[...] = values[: self.units]
+
+    @cached_property
+    def in_order(self) -> bool:
+        """Whether gates stand as in the named parameter."""
+        return self.rows == tuple(range(self.gates))
 
 
 class Packing:

@@ -18,7 +18,7 @@ def copied_row_bytes(inputs: int, lanes: int, itemsize: int) -> int:
 
 
 @kernel
-def weight_gradients(real, sums, room, steps, copy, copy_row_bytes, fresh, first, last):
+def weight_gradients(real, sums, room, gradient, steps, copy, copy_row_bytes, fresh, first, last):
     """For each of `sums`: ``out += sum over k of outer(a[k], d[k])``, ``bias += sum over k of d[k]``: a part of all.
 
     The part consists of the blocks first <= b < last. A block is as many inputs as a tile has rows; the bias
@@ -28,21 +28,22 @@ def weight_gradients(real, sums, room, steps, copy, copy_row_bytes, fresh, first
     --------------------------------------------
     sums : tuple of OuterSum
     room, steps : int, gate gradients that a panel has room for, and how many of them are summed
+    gradient : where `out` and `bias` count from
     copy, copy_row_bytes : room for BLOCK rows of any `a`, of that many bytes each
     fresh : whether `out` and `bias` are to be overwritten instead
     """
     for each in sums:
         a, b = max(first, each.first) - each.first, min(last, each.last) - each.first
         if a < b:
-            _add_outer(real, each, room, steps, copy, copy_row_bytes, fresh, a, b)
+            _add_outer(real, each, room, gradient, steps, copy, copy_row_bytes, fresh, a, b)
 
 
 @inner
-def _add_outer(real, own, room, steps, copy, copy_row_bytes, fresh, first, last):
+def _add_outer(real, own, room, gradient, steps, copy, copy_row_bytes, fresh, first, last):
     """The same for some blocks of one of them."""
     row_bytes = own.vectors * vector_bytes(real)
     number = vector_bytes(real) // lanes_of(real)
-    columns = own.inputs + 1 if own.bias else own.inputs
+    columns = own.inputs + 1 if own.bias >= 0 else own.inputs
     blocks = -(-columns // own.tallest)
     for k in range(0, steps, BLOCK):
         count = min(BLOCK, steps - k)
@@ -52,12 +53,12 @@ def _add_outer(real, own, room, steps, copy, copy_row_bytes, fresh, first, last)
             panel, column = block // blocks, (block % blocks) * own.tallest
             end = min(column + own.tallest, columns)
             gradients = own.d + (panel * room + k) * row_bytes
-            place = own.out + (panel * own.inputs + column) * row_bytes
+            place = gradient + own.out + (panel * own.inputs + column) * row_bytes
             if fresh and k == 0:
                 _clear(real, place, (min(end, own.inputs) - column) * row_bytes)
             if end == own.inputs + 1:
                 end -= 1
-                bias = own.bias + panel * row_bytes
+                bias = gradient + own.bias + panel * row_bytes
                 if fresh and k == 0:
                     _clear(real, bias, row_bytes)
                 numbers = copy + own.inputs * number

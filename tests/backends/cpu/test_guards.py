@@ -67,14 +67,14 @@ def test_passes_stay_inside_their_arrays(inputs, units, kind, offset):
 
 @pytest.mark.parametrize("offset", OFFSETS)
 @pytest.mark.parametrize(("inputs", "units"), SIZES)
-def test_stepper_stays_inside_its_arrays(inputs, units, offset):
+def test_runner_stays_inside_its_arrays(inputs, units, offset):
     problem = make_problem(7, 1, inputs, units)
     room = Room(offset)
     flat, x = room.read(packed(problem), problem.x)
     states = room.written((7, units), (7, units))
     for state, start in zip(states, problem.initial, strict=True):
         state[...] = start
-    CPU.stepper(CPU.prepare(problem.spec, flat), x, states)()
+    CPU.runner(CPU.prepare(problem.spec, flat), x, states)()
     room.assert_intact()
     expected = run(problem)
     assert_same_bits(

@@ -1,0 +1,327 @@
+"""One problem, and what computes it: this library and its peers. `peers.py` gives each a process of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+BLOCKS = {"lstm": 4, "gru": 3, "rnn": 1, "peepholes": 4, "layer_norm": 4}  # rows of the weights, in units
+KINDS = {"gru": "GRU", "rnn": "RNN"}
+OPTIONS = {"peepholes": {"peepholes": True}, "layer_norm": {"layer_norm": True}}
+EXTRAS = {"peepholes": {"peephole": 3}, "layer_norm": {"layer_norm_weight": 5, "layer_norm_bias": 5}}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """T steps of N sequences with D features, through layers of H units."""
+
+    T: int
+    N: int
+    D: int
+    H: int
+    layers: int = 1
+    bidirectional: bool = False
+    ragged: bool = False
+    cell: str = "lstm"
+
+    def __str__(self):
+        words = [f"({self.T}, {self.N}, {self.D}, {self.H})"]
+        words += [f"{self.layers} layers"] if self.layers > 1 else []
+        words += ["bidirectional"] if self.bidirectional else []
+        words += ["lengths 1..T"] if self.ragged else []
+        return ", ".join(words)
+
+    @property
+    def directions(self):
+        return 1 + self.bidirectional
+
+    @property
+    def outputs(self):
+        return self.H * self.directions
+
+    @property
+    def names(self):
+        """Suffixes of parameters and input sizes, for each layer and direction."""
+        return [
+            (f"_l{layer}{suffix}", self.outputs if layer else self.D)
+            for layer in range(self.layers)
+            for suffix in ("", "_reverse")[: self.directions]
+        ]
+
+    def weights(self):
+        """Parameters by PyTorch's names; the same in every process."""
+        rng, gates = np.random.default_rng(0), BLOCKS[self.cell] * self.H
+        made = {}
+        for suffix, inputs in self.names:
+            shapes = {"weight_ih": (gates, inputs), "weight_hh": (gates, self.H), "bias_ih": (gates,)}
+            shapes |= {"bias_hh": (gates,)} | {k: (v * self.H,) for k, v in EXTRAS.get(self.cell, {}).items()}
+            for name, shape in shapes.items():
+                made[name + suffix] = rng.uniform(-1, 1, shape).astype(np.float32) / np.float32(self.H**0.5)
+        return made
+
+    def data(self):
+        """Input, gradient of the output, and lengths, one of which is T; lengths are None where all are."""
+        rng = np.random.default_rng(1)
+        x = rng.standard_normal((self.N, self.T, self.D), np.float32)
+        dy = rng.standard_normal((self.N, self.T, self.outputs), np.float32)
+        if not self.ragged:
+            return x, dy, None
+        lengths = rng.integers(1, self.T + 1, self.N)
+        lengths[rng.integers(self.N)] = self.T
+        for row, length in enumerate(lengths):
+            x[row, length:], dy[row, length:] = 0, 0
+        return x, dy, lengths
+
+    def flop(self, training):
+        """Operations of the products on steps that exist."""
+        steps = self.T * self.N if not self.ragged else int(self.data()[2].sum())
+        each = 2 * BLOCKS[self.cell] * self.H * sum(inputs + self.H for _, inputs in self.names)
+        return steps * each * (3 if training else 1)
+
+
+def layer_of(problem, **more):
+    """This library's layer, with the weights of the problem."""
+    import numlstm
+
+    kind = getattr(numlstm, KINDS.get(problem.cell, "LSTM"))
+    shape = problem.D, problem.H, problem.layers
+    options = OPTIONS.get(problem.cell, {}) | more
+    layer = kind(*shape, bidirectional=problem.bidirectional, **options)
+    layer.set_parameters(problem.weights())
+    return layer
+
+
+class Ours:
+    """This library, through its public layer."""
+
+    def __init__(self, problem, threads):
+        self.x, self.dy, self.lengths = problem.data()
+        self.layer = layer_of(problem, backend="cpu")
+
+    def forward(self):
+        return (self.layer(self.x, lengths=self.lengths)[0],)
+
+    def training(self):
+        y, _, pullback = self.layer.vjp(self.x, lengths=self.lengths)
+        dx, _, gradients = pullback(self.dy)
+        return y, dx, gradients["weight_ih_l0"], gradients["weight_hh_l0"]
+
+
+class Reference:
+    """The same in float64, by the reference backend."""
+
+    def __init__(self, problem, threads):
+        self.x, self.dy, self.lengths = problem.data()
+        self.layer = layer_of(problem, backend="reference", dtype="float64")
+
+    training = Ours.training
+
+
+def torch_loop(torch, problem):
+    """An LSTM with peepholes or layer normalisation, as PyTorch's users write it."""
+    H, cell = problem.H, problem.cell
+
+    class Loop(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            for name, value in problem.weights().items():
+                setattr(self, name, torch.nn.Parameter(torch.from_numpy(value)))
+
+        def norm(self, a, block):
+            rows = slice(block * H, (block + 1) * H)
+            return torch.nn.functional.layer_norm(
+                a, (H,), self.layer_norm_weight_l0[rows], self.layer_norm_bias_l0[rows]
+            )
+
+        def forward(self, x):
+            h = c = x.new_zeros(len(x), H)
+            sums = x @ self.weight_ih_l0.T + self.bias_ih_l0 + self.bias_hh_l0
+            outputs = []
+            for t in range(x.shape[1]):
+                i, f, g, o = torch.chunk(sums[:, t] + h @ self.weight_hh_l0.T, 4, dim=1)
+                if cell == "layer_norm":
+                    i, f, g, o = (self.norm(a, block) for block, a in enumerate((i, f, g, o)))
+                    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+                    h = torch.sigmoid(o) * torch.tanh(self.norm(c, 4))
+                else:
+                    p_i, p_f, p_o = torch.chunk(self.peephole_l0, 3)
+                    c = torch.sigmoid(f + p_f * c) * c + torch.sigmoid(i + p_i * c) * torch.tanh(g)
+                    h = torch.sigmoid(o + p_o * c) * torch.tanh(c)
+                outputs.append(h)
+            return (torch.stack(outputs, dim=1),)
+
+    return Loop()
+
+
+class Torch:
+    """torch.nn.LSTM, GRU or RNN, or a loop; unequal lengths as PackedSequence."""
+
+    def __init__(self, problem, threads):
+        import torch
+
+        torch.set_num_threads(threads)
+        self.torch = torch
+        x, dy, lengths = problem.data()
+        if problem.cell in OPTIONS:
+            self.net = torch_loop(torch, problem)
+        else:
+            kind = getattr(torch.nn, KINDS.get(problem.cell, "LSTM"))
+            shape = problem.D, problem.H, problem.layers
+            self.net = kind(*shape, batch_first=True, bidirectional=problem.bidirectional)
+            self.net.load_state_dict({name: torch.from_numpy(value) for name, value in problem.weights().items()})
+        self.x, self.dy = torch.from_numpy(x).requires_grad_(), torch.from_numpy(dy)
+        self.lengths = None if lengths is None else torch.from_numpy(lengths)
+
+    def run(self):
+        if self.lengths is None:
+            return self.net(self.x)[0]
+        rnn = self.torch.nn.utils.rnn
+        packed = rnn.pack_padded_sequence(self.x, self.lengths, batch_first=True, enforce_sorted=False)
+        return rnn.pad_packed_sequence(self.net(packed)[0], batch_first=True)[0]
+
+    def forward(self):
+        with self.torch.inference_mode():
+            return (self.run().numpy(),)
+
+    def training(self):
+        self.net.zero_grad(set_to_none=True)
+        self.x.grad = None
+        y = self.run()
+        y.backward(self.dy)
+        gradients = self.x.grad, self.net.weight_ih_l0.grad, self.net.weight_hh_l0.grad
+        return y.detach().numpy(), *(g.numpy() for g in gradients)
+
+
+class Onnx:
+    """ONNX Runtime's LSTM; it does not train."""
+
+    def __init__(self, problem, threads):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.session = onnxruntime.InferenceSession(
+            self.model(problem).SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        x, _, lengths = problem.data()
+        self.feeds = {"x": np.ascontiguousarray(x.transpose(1, 0, 2))}
+        if lengths is not None:
+            self.feeds["lengths"] = lengths.astype(np.int32)
+
+    @staticmethod
+    def model(problem):
+        from onnx import TensorProto, helper, numpy_helper
+
+        H, weights = problem.H, problem.weights()
+        blocks = np.repeat(np.array([0, 3, 1, 2]), H) * H + np.tile(np.arange(H), 4)  # i, o, f, c
+        arrays, nodes, previous = {"shape": np.array([0, 0, -1])}, [], "x"
+        for layer in range(problem.layers):
+            suffixes = [suffix for suffix, _ in problem.names if suffix.startswith(f"_l{layer}")]
+            for name, parts in {"W": ["weight_ih"], "R": ["weight_hh"], "B": ["bias_ih", "bias_hh"]}.items():
+                rows = [np.concatenate([weights[part + suffix][blocks] for part in parts]) for suffix in suffixes]
+                arrays[f"{name}{layer}"] = np.stack(rows)
+            given = [previous, *(f"{name}{layer}" for name in "WRB"), *(["lengths"] if problem.ragged else [])]
+            direction = "bidirectional" if problem.bidirectional else "forward"
+            nodes.append(helper.make_node("LSTM", given, [f"Y{layer}"], hidden_size=H, direction=direction))
+            nodes.append(helper.make_node("Transpose", [f"Y{layer}"], [f"Z{layer}"], perm=[0, 2, 1, 3]))
+            nodes.append(helper.make_node("Reshape", [f"Z{layer}", "shape"], [f"y{layer}"]))
+            previous = f"y{layer}"
+        real = TensorProto.FLOAT
+        inputs = [helper.make_tensor_value_info("x", real, [problem.T, problem.N, problem.D])]
+        if problem.ragged:
+            inputs.append(helper.make_tensor_value_info("lengths", TensorProto.INT32, [problem.N]))
+        graph = helper.make_graph(
+            nodes, "lstm", inputs,
+            [helper.make_tensor_value_info(previous, real, [problem.T, problem.N, problem.outputs])],
+            [numpy_helper.from_array(value, name) for name, value in arrays.items()],
+        )  # fmt: skip
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+
+    def forward(self):
+        return (self.session.run(None, self.feeds)[0].transpose(1, 0, 2),)
+
+    training = None
+
+
+class Keras:
+    """keras.layers.LSTM on JAX, compiled."""
+
+    def __init__(self, problem, threads):
+        import jax
+        import keras
+
+        x, dy, lengths = problem.data()
+        layers = []
+        for _ in range(problem.layers):
+            layer = keras.layers.LSTM(problem.H, return_sequences=True, zero_output_for_mask=True)
+            layers.append(keras.layers.Bidirectional(layer) if problem.bidirectional else layer)
+        net = keras.Sequential(layers)
+        net.build(x.shape)
+        net.set_weights(list(self.arrays(problem)))
+        mask = None if lengths is None else np.arange(problem.T) < lengths[:, None]
+        variables = [v.value for v in net.trainable_variables], [v.value for v in net.non_trainable_variables]
+
+        def run(trainable, x):
+            return net.stateless_call(trainable, variables[1], x, mask=mask)[0]
+
+        def step(trainable, x, dy):
+            y, pullback = jax.vjp(run, trainable, x)
+            return y, *pullback(dy)
+
+        self.numbers, self.x, self.dy = variables[0], jax.numpy.asarray(x), jax.numpy.asarray(dy)
+        self.run, self.step = jax.jit(run), jax.jit(step)
+
+    @staticmethod
+    def arrays(problem):
+        """Weights in Keras's layout: gates i, f, c, o as in PyTorch, transposed, biases added."""
+        weights = problem.weights()
+        for suffix, _ in problem.names:
+            yield weights["weight_ih" + suffix].T
+            yield weights["weight_hh" + suffix].T
+            yield weights["bias_ih" + suffix] + weights["bias_hh" + suffix]
+
+    def forward(self):
+        return (np.asarray(self.run(self.numbers, self.x)),)
+
+    def training(self):
+        y, gradients, dx = self.step(self.numbers, self.x, self.dy)
+        return np.asarray(y), np.asarray(dx), np.asarray(gradients[0]).T, np.asarray(gradients[1]).T
+
+
+class Peak:
+    """The FMA peak: a product whose operands stay in the first cache, on the same number of threads."""
+
+    def __init__(self, problem, threads):
+        from numlstm.backends.cpu import peak
+
+        self.measure = lambda: peak.flops(threads)
+
+    def forward(self):
+        return (np.array(self.measure()),)
+
+
+CONTESTANTS = {"numlstm": Ours, "torch": Torch, "onnxruntime": Onnx, "keras": Keras}
+SHAPES = [
+    Problem(1, 1, 16, 64),
+    Problem(50, 1, 16, 64),
+    Problem(200, 1, 64, 512),
+    Problem(50, 32, 8, 64),
+    Problem(24, 256, 8, 32),
+    Problem(200, 16, 32, 32),
+    Problem(168, 64, 8, 128),
+    Problem(100, 64, 64, 128),
+    Problem(100, 64, 128, 256),
+    Problem(784, 128, 1, 128),
+    Problem(512, 8, 80, 320, layers=2),
+    Problem(50, 64, 512, 512),
+    Problem(35, 20, 650, 650),
+    Problem(100, 32, 40, 128, layers=2, bidirectional=True),
+    Problem(100, 64, 64, 128, ragged=True),
+]
+
+
+def problems(cell):
+    """The shapes that are measured of a cell."""
+    plain = [p for p in SHAPES if cell == "lstm" or (p.layers == 1 and not p.bidirectional and not p.ragged)]
+    return [replace(p, cell=cell) for p in plain]

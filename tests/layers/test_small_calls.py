@@ -1,0 +1,121 @@
+"""Small calls reuse memory: they give what other calls give, to the bit, and nothing of one is seen in another."""
+
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import numlstm
+from numlstm.layers import layer as module
+
+LAYERS = {
+    "plain": lambda: numlstm.LSTM(3, 5, random_state=0),
+    "deep": lambda: numlstm.GRU(3, 5, 2, random_state=0),
+    "sizes": lambda: numlstm.LSTM(3, [5, 4], random_state=0),
+    "residual": lambda: numlstm.LSTM(3, 5, 3, residual=True, random_state=0),
+    "bidirectional": lambda: numlstm.RNN(3, 5, 2, bidirectional=True, random_state=0),
+    "merged": lambda: numlstm.LSTM(3, 5, 2, bidirectional=True, merge="mean", random_state=0),
+    "projected": lambda: numlstm.LSTM(3, 5, 2, proj_size=2, random_state=0),
+}
+
+
+def equal(a, b):
+    if isinstance(a, tuple | list):
+        return type(a) is type(b) and len(a) == len(b) and all(map(equal, a, b))
+    return np.array_equal(a, b) and a.shape == b.shape and a.dtype == b.dtype
+
+
+def draw(*shape):
+    return np.random.default_rng(shape).normal(size=shape).astype("float32")
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("shape", [(4, 7, 3), (7, 3), (4, 1, 3), (1, 3)])
+def test_same_as_any_call(monkeypatch, name, shape):
+    layer, xs = LAYERS[name](), [draw(*shape), -draw(*shape)]
+    small = [layer(x) for x in (*xs, xs[0])]
+    monkeypatch.setattr(module, "SMALL", 0)
+    for result, x in zip(small, (*xs, xs[0]), strict=True):
+        assert equal(result, LAYERS[name]()(x))
+
+
+def test_it_is_reached():
+    layer, x = numlstm.LSTM(3, 5, random_state=0), draw(4, 7, 3)
+    layer(x)
+    kept = layer._weights[2]
+    assert [*map(len, kept.values())] == [1]
+    layer(draw(400, 70, 3))
+    assert len(kept) == 1
+
+
+@pytest.mark.parametrize("shape", [(3,), (4, 7, 2), (0, 7, 3), (4, 0, 3), (1, 4, 7, 3), ()])
+def test_wrong_shapes_are_refused(shape):
+    with pytest.raises(ValueError, match="x must"):
+        numlstm.LSTM(3, 5)(np.zeros(shape, "float32"))
+
+
+def test_new_parameters_count():
+    a, b, x = numlstm.LSTM(3, 5, random_state=0), numlstm.LSTM(3, 5, random_state=1), draw(4, 7, 3)
+    a(x)
+    a.set_parameters(b.parameters)
+    assert equal(a(x), b(x))
+
+
+@pytest.mark.parametrize("clone", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
+def test_copies_have_their_own(clone):
+    layer, x = numlstm.LSTM(3, 5, random_state=0), draw(4, 7, 3)
+    expected = layer(x)
+    twin = clone(layer)
+    layer.set_parameters({name: -value for name, value in layer.parameters.items()})
+    assert equal(twin(x), expected)
+
+
+def test_results_stay_as_they_are():
+    layer = numlstm.LSTM(3, 5, random_state=0)
+    first = layer(draw(4, 7, 3))
+    kept = copy.deepcopy(first)
+    layer(-draw(4, 7, 3))
+    first[0][...] = 7
+    assert equal(first[1], kept[1])
+    assert equal(layer(draw(4, 7, 3)), kept)
+
+
+def test_backends_have_their_own():
+    layer, x = numlstm.LSTM(3, 5, random_state=0, dtype="float64"), draw(4, 7, 3).astype("float64")
+    y = layer(x)[0]
+    with numlstm.use_backend("reference"):
+        other = layer(x)[0]
+    assert not np.array_equal(y, other)  # two ways to compute
+    np.testing.assert_allclose(y, other, rtol=1e-12)
+
+
+def test_many_threads_on_one_layer():
+    layer = numlstm.LSTM(3, 5, 2, random_state=0)
+    xs = [draw(2, 9, 3) * k for k in range(40)]
+    expected = [layer(x) for x in xs]
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(20):
+            assert equal(list(threads.map(layer, xs)), expected)
+
+
+def test_memory_is_bounded():
+    layer = numlstm.LSTM(3, 5)
+    for steps in range(1, 3 * module.SHAPES_KEPT):
+        layer(draw(2, steps, 3))
+    assert len(layer._weights[2]) <= module.SHAPES_KEPT
+
+
+def test_gradients_of_calls_that_overlap():
+    layer, xs = numlstm.LSTM(3, 5, random_state=0), [draw(2, 6, 3) * k for k in range(1, 5)]
+    alone = []
+    for x in xs:
+        y, _, pullback = layer.vjp(x)
+        alone.append(pullback(y))
+    ys, _, pullbacks = zip(*(layer.vjp(x) for x in xs), strict=True)
+    for y, pullback, expected in reversed(list(zip(ys, pullbacks, alone, strict=True))):
+        for _ in range(2):
+            dx, dstate, dparameters = pullback(y)
+            assert equal((dx, dstate), expected[:2])
+            assert all(np.array_equal(dparameters[name], value) for name, value in expected[2].items())
