@@ -121,6 +121,13 @@ class Phase:
         What `forward` returns, by name: by default what it gives and keeps.
     gradients : tuple of str
         What `backward` returns the gradients of: by default gates, reads and parameters.
+    finish : callable or None
+        ``finish(one, v) -> results``, forward too, with ``v`` the `finish_reads` and `constants`: what would have to
+        wait for the results of `forward`. A backend may take many units through that first, so that none waits.
+    finish_reads : tuple of str
+        Results of `forward`.
+    finish_gives : tuple of str
+        What `finish` returns, by name: some of what the phase gives.
     """
 
     gates: tuple[str, ...]
@@ -138,6 +145,9 @@ class Phase:
     size: str = "hidden"
     results: tuple[str, ...] = ()
     gradients: tuple[str, ...] = ()
+    finish: Callable | None = field(default=None, repr=False)
+    finish_reads: tuple[str, ...] = ()
+    finish_gives: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.results:
@@ -228,7 +238,7 @@ class Cell:
             if missing := set(phase.reads) - known:
                 raise self._wrong(f"reads {sorted(missing)} before they are given")
             made = [*phase.gives, *phase.keeps]
-            if missing := set(made) - set(phase.results):
+            if missing := {*made, *phase.finish_reads} - {*phase.results, *phase.finish_gives}:
                 raise self._wrong(f"forward does not return {sorted(missing)}")
             if missing := {*phase.gates, *phase.reads, *(name for name, _, _ in phase.parameters)} - {*phase.gradients}:
                 raise self._wrong(f"backward does not return the gradients of {sorted(missing)}")
@@ -272,7 +282,7 @@ class Cell:
         """A fingerprint of the equations: compiled kernels of one cell never serve another of its name."""
         text = [self.name, repr(self.states), repr(self.carried), repr(self.phases)]
         for phase in self.phases:
-            text += _description(phase.forward) + _description(phase.backward)
+            text += _description(phase.forward) + _description(phase.backward) + _description(phase.finish)
         return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]
 
 

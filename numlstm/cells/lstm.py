@@ -45,18 +45,17 @@ def lstm(options: dict[str, Any], *, layer_norm: bool, candidate_dropout: bool) 
     )
     carried = tuple(gates.values()) if options["full_gate_recurrence"] else ()
     projected = bool(options["proj_size"])
-    output = "m" if projected else "h"
+    name = "m" if projected else "h"
     present = tuple(gate for gate in GATES if gate in gates or gate == "cell_input")
     rows = tuple(GATES.index(gate) for gate in present)
-    forward, backward, finish, finish_backward = _equations(
+    forward, backward, output, normed_output, normed_output_backward = _equations(
         [ACTIVATIONS[name][0] for name, *_ in chosen], gates, clips, coupled=options["coupled_gates"],
         peepholes=bool(peepholes), slopes=slopes, candidate_dropout=candidate_dropout, carried=bool(carried),
         split=layer_norm, projected=projected,
     )  # fmt: skip
 
-    given = ("c", "o", *(value for value in carried if value != "o")) if layer_norm else (output, "c", *carried)
+    given = ("c", "o", *(value for value in carried if value != "o")) if layer_norm else (name, "c", *carried)
     kept = (*"ifgo", *(f"{value}_slope" for value in "ifgo" if slopes))
-    made = ("o", "c", *"ifg") if layer_norm else (output, "c", *"ifgo")
     phases = [
         Phase(
             gates=present,
@@ -71,8 +70,9 @@ def lstm(options: dict[str, Any], *, layer_norm: bool, candidate_dropout: bool) 
             constants=(*scales, *clips),
             masks=("candidate_dropout",) if candidate_dropout else (),
             norm=rows if layer_norm else (),
-            results=(*made, *(f"{value}_slope" for value in "ifgo")),
+            results=("c", *"ifgo", *(f"{value}_slope" for value in "ifgo")),
             gradients=(*GATES, "c_prev", "p_i", "p_f", "p_o"),
+            **({} if layer_norm else {"finish": output, "finish_reads": ("o", "c"), "finish_gives": (name,)}),
         )
     ]
     if layer_norm:
@@ -81,11 +81,11 @@ def lstm(options: dict[str, Any], *, layer_norm: bool, candidate_dropout: bool) 
                 gates=("cell_state",),
                 products=(Product(("cell_state",), "c", None),),
                 reads=("o",),
-                gives=(output,),
+                gives=(name,),
                 keeps=("t", "t_slope"),
                 uses=("o", "t", "t_slope"),
-                forward=finish,
-                backward=finish_backward,
+                forward=normed_output,
+                backward=normed_output_backward,
                 constants=("output_alpha", "output_beta") if slopes else (),
                 norm=(len(GATES),),
             )
@@ -210,7 +210,7 @@ def _equations(
         return squash_output(one, c, one, one)
 
     def forward(one, v):
-        """``c = f * c_prev + i * g``, ``h = o * tanh(c)``."""
+        """``c = f * c_prev + i * g``."""
         i, f, o = one, one, one
         i_slope, f_slope, o_slope = one, one, one
         if has_f:
@@ -237,10 +237,12 @@ def _equations(
             if peepholes:
                 z = z + v.p_o * c
             o, o_slope = gate_of(one, z, v)
-        if split:
-            return o, c, i, f, g, i_slope, f_slope, g_slope, o_slope
-        t, _ = output_of(one, c, v)
-        return o * t, c, i, f, g, o, i_slope, f_slope, g_slope, o_slope
+        return c, i, f, g, o, i_slope, f_slope, g_slope, o_slope
+
+    def output(one, v):
+        """``h = o * tanh(c)``."""
+        t, _ = output_of(one, v.c, v)
+        return (v.o * t,)
 
     def backward(one, d, v):
         """Gradients of the pre-activations, of the cell state before, and of the peepholes."""
@@ -292,14 +294,14 @@ def _equations(
                 before = before + df * v.p_f
         return di, df, dg, do, before, p_i, p_f, p_o
 
-    def finish(one, v):
+    def normed_output(one, v):
         """``h = o * tanh(cell state)``."""
         t, t_slope = output_of(one, v.cell_state, v)
         return v.o * t, t, t_slope
 
-    def finish_backward(one, d, v):
+    def normed_output_backward(one, d, v):
         """Gradients of the normalised cell state and of the output gate."""
         dh = of_output(d)
         return dh * v.o * v.t_slope, dh * v.t
 
-    return forward, backward, finish, finish_backward
+    return forward, backward, output, normed_output, normed_output_backward

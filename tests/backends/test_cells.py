@@ -120,6 +120,7 @@ def test_what_a_cell_has_no_place_for_is_refused(options):
     [
         {"forward": other_forward},
         {"backward": other_forward},
+        {"finish": other_forward},
         {"gates": PHASE.gates[::-1]},
         {"uses": PHASE.uses[::-1]},
         {"forward": cells.describe("lstm", (("input_activation", ("relu",)),)).phases[0].forward},
@@ -144,7 +145,7 @@ def test_cells_that_differ_have_digests_that_differ():
 @pytest.mark.parametrize(("cell", "phase"), PHASES.values(), ids=PHASES)
 def test_equations_have_no_numeric_literal(cell, phase):
     assert literals(with_literal) == [2.0]
-    for equations in (phase.forward, phase.backward):
+    for equations in filter(None, (phase.forward, phase.backward, phase.finish)):
         for function in plain_functions(equations):
             assert literals(function) == []
 
@@ -160,7 +161,11 @@ def test_equations_agree_with_finite_differences(cell, phase):
 
     def results(point):
         made = phase.forward(1.0, record(dict(zip(names, point, strict=True)) | numbers))
-        return dict(zip(phase.results, made, strict=True))
+        made = dict(zip(phase.results, made, strict=True))
+        if phase.finish is None:
+            return made
+        late = phase.finish(1.0, record({name: made[name] for name in phase.finish_reads} | numbers))
+        return made | dict(zip(phase.finish_gives, late, strict=True))
 
     def loss(point):
         made = results(point)

@@ -57,7 +57,7 @@ PLACE = table("address", "row", "step", "slot", "units")
 PHASE = table(
     "forward", "backward",  # addresses of its equations
     "gates", "groups", "panels", "units",  # vectors for a group of units, such groups in a panel, panels; units
-    "tile_row", "tallest",  # bytes of a panel's row; rows of its tallest tile
+    "tile_row", "tallest", "block",  # bytes of a panel's row; rows of its tallest tile, and of a block of tiles
     "bias",  # (panels, row) vectors
     "first_tile", "last_tile", "first_source", "last_source",  # its own in the tables below
     "copied_slot", "copied_now",  # a vector that is its only pre-activation; -1 if there is none

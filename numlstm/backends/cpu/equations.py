@@ -60,6 +60,17 @@ def _equations_backward(tag, one, gradients, values):
     return lambda tag, one, gradients, values: function(one, gradients, values)
 
 
+def equations_finish(tag, one, values) -> Any:
+    """What finishes the forward equations of a phase."""
+    raise NotImplementedError
+
+
+@overload(equations_finish)
+def _equations_finish(tag, one, values):
+    function = compiled(tag.phase.finish)
+    return lambda tag, one, values: function(one, values)
+
+
 def gates_of(tag) -> int:
     """Number of gates of a phase."""
     raise NotImplementedError
@@ -116,12 +127,38 @@ def phase_forward(
     one = splat(real, real(1))
     for m in range(rows):
         for j in range(count):
-            unit = m * row + (first + j) * size
+            unit, place = m * row + (first + j) * size, gates + m * gates_row + j * gates_of(tag) * size
             values = _load_values(
-                real, tag, gates + m * gates_row + j * gates_of(tag) * size, before + unit, now + unit, slot,
+                real, tag, place, before + unit, now + unit, slot,
                 parameters + (first + j) * parameters_of(tag) * size, constants, masks, number + m, (first + j) * lanes,
             )  # fmt: skip
-            _store_values(tag, equations_forward(tag, one, values), now + unit, slot, keep)
+            _store_values(tag, equations_forward(tag, one, values), place, now + unit, slot, keep)
+    finish_all(real, tag, gates, gates_row, now, row, slot, first, count, rows, constants)
+
+
+def finish_all(real, tag, gates, gates_row, now, row, slot, first, count, rows, constants) -> None:
+    """What the forward equations leave to be finished, for all units and rows."""
+    raise NotImplementedError
+
+
+@overload(finish_all)
+def _finish_all(real, tag, gates, gates_row, now, row, slot, first, count, rows, constants):
+    return finish_each if tag.phase.finish else finish_none
+
+
+def finish_none(real, tag, gates, gates_row, now, row, slot, first, count, rows, constants):
+    """Nothing is left."""
+
+
+def finish_each(real, tag, gates, gates_row, now, row, slot, first, count, rows, constants):
+    """Vector by vector."""
+    size = vector_bytes(real)
+    one = splat(real, real(1))
+    for m in range(rows):
+        for j in range(count):
+            unit, place = m * row + (first + j) * size, gates + m * gates_row + j * gates_of(tag) * size
+            values = _load_late(real, tag, place, now + unit, slot, constants)
+            _store_finished(tag, equations_finish(tag, one, values), now + unit, slot)
 
 
 def _offset(builder, address, index, stride):
@@ -164,25 +201,75 @@ def _load_values(typing_context, real, tag, gates, before, now, slot, parameters
 
 
 @intrinsic
-def _store_values(typing_context, tag, values, now, slot, keep):
-    """Write what the equations give to a record; and what they keep, if it is wanted."""
+def _store_values(typing_context, tag, values, gates, now, slot, keep):
+    """Write what the equations give to a record; what they keep, if it is wanted; what is needed to finish, to gates."""
     slots, phase = tag.slots, tag.phase
 
     def generate(context, builder, signature, arguments):
-        _, values, now, slot, keep = arguments
+        _, values, gates, now, slot, keep = arguments
         layout = Layout.of(signature.args[1].dtype)
+        size = I64(layout.lanes * layout.bits // 8)
+        for k, name in enumerate(_only_finished(phase)):
+            value = builder.extract_value(values, phase.results.index(name))
+            layout.store(builder, value, _offset(builder, gates, k, size))
 
         def put(names):
             for name in names:
                 value = builder.extract_value(values, phase.results.index(name))
                 layout.store(builder, value, _offset(builder, now, slots.place(name)[0], slot))
 
-        put(phase.gives)
+        put(name for name in phase.gives if name not in phase.finish_gives)
         with builder.if_then(builder.icmp_signed("!=", keep, I64(0))):
             put(phase.keeps)
         return context.get_dummy_value()
 
-    return types.void(tag, values, types.intp, types.intp, types.intp), generate
+    return types.void(tag, values, *[types.intp] * 4), generate
+
+
+def _only_finished(phase: Phase) -> list[str]:
+    """What `finish` reads that a record need not hold: it takes the places of pre-activations."""
+    names = [name for name in phase.finish_reads if name not in phase.gives]
+    assert len(names) <= len(phase.gates), "no place for what finish reads"
+    return names
+
+
+@intrinsic
+def _load_late(typing_context, real, tag, gates, now, slot, constants):
+    """What `finish` takes."""
+    vector, slots, phase = vector_of(real), tag.slots, tag.phase
+    names = (*phase.finish_reads, *phase.constants)
+    record = types.NamedUniTuple(vector, len(names), _record("Late", names))
+
+    def generate(context, builder, signature, arguments):
+        layout = Layout.of(vector)
+        _, _, gates, now, slot, constants = arguments
+        size = I64(layout.lanes * layout.bits // 8)
+        order, only = [name for name, _ in slots.cell.constants], _only_finished(phase)
+        places = [
+            _offset(builder, gates, only.index(name), size) if name in only
+            else _offset(builder, now, slots.place(name)[0], slot)
+            for name in phase.finish_reads
+        ]  # fmt: skip
+        places += [_offset(builder, constants, order.index(name), size) for name in phase.constants]
+        return context.make_tuple(builder, signature.return_type, [layout.load(builder, place) for place in places])
+
+    return record(real, tag, *[types.intp] * 4), generate
+
+
+@intrinsic
+def _store_finished(typing_context, tag, values, now, slot):
+    """Write what was finished to a record."""
+    slots, phase = tag.slots, tag.phase
+
+    def generate(context, builder, signature, arguments):
+        _, values, now, slot = arguments
+        layout = Layout.of(signature.args[1].dtype)
+        for k, name in enumerate(phase.finish_gives):
+            value = builder.extract_value(values, k)
+            layout.store(builder, value, _offset(builder, now, slots.place(name)[0], slot))
+        return context.get_dummy_value()
+
+    return types.void(tag, values, types.intp, types.intp), generate
 
 
 # Phase backward -----------------------------------------------------------------------------------------------

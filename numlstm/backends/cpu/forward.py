@@ -7,9 +7,9 @@ from .compiling import call, kernel, once
 from .masks import keys_of_rows
 from .memory import copy_row, load_row, rows_at, slots_at, vector_bytes, zero_steps
 from .simd import load, stack_bytes, store
-from .tile import TILE_BYTES, height_of
+from .tile import height_of
 
-DOUBLE_TILE = 2 * TILE_BYTES
+SCRATCH_BYTES = 1 << 14  # holds the pre-activations of a panel for some rows
 
 
 @kernel
@@ -91,8 +91,11 @@ def _finish(real, shape, places, states, records, order, lengths, first, last):
 
 @once
 def _phase(real, phase, tiles, sources, masks, constants, norm, memory, records, step):
-    """One phase of a step; panels outermost, so that each is read from far memory once."""
-    scratch = stack_bytes(DOUBLE_TILE)
+    """One phase of a step; panels outermost, so that each is read from far memory once.
+
+    Equations take the sums of some rows and panels together, as many as are at hand.
+    """
+    scratch = stack_bytes(SCRATCH_BYTES)
     masks_at = masks.ctypes.data
     for k in range(phase.first_source, phase.last_source):
         source = sources[k]
@@ -104,24 +107,30 @@ def _phase(real, phase, tiles, sources, masks, constants, norm, memory, records,
             place = memory.sums + m * memory.sums_row
             load_row(real, place, at + m * records.row, phase.units, phase.panels * phase.groups)
     whole = phase.norm_weight != 0 or phase.gates == 0 or phase.copied_slot >= 0
-    for panel in range(phase.panels if phase.last_tile > phase.first_tile else 0):
-        m = step.first
-        while m < step.active:
-            height = height_of(phase.tallest, step.active - m)
-            place, row = scratch, phase.tile_row
+    together = max(1, phase.block // (step.active - step.first))
+    for first in range(0, phase.panels if phase.last_tile > phase.first_tile else 0, together):
+        last = min(first + together, phase.panels)
+        for start in range(step.first, step.active, phase.block):
+            end = min(start + phase.block, step.active)
+            place, row = scratch, (last - first) * phase.tile_row
             if whole:
-                place, row = memory.sums + m * memory.sums_row + panel * phase.tile_row, memory.sums_row
-            _products(real, phase, tiles, memory, panel, height, place, row, 8 * m)
+                place, row = memory.sums + start * memory.sums_row + first * phase.tile_row, memory.sums_row
+            for panel in range(first, last):
+                m = start
+                while m < end:
+                    height = height_of(phase.tallest, end - m)
+                    at = place + (m - start) * row + (panel - first) * phase.tile_row
+                    _products(real, phase, tiles, memory, panel, height, at, row, 8 * m)
+                    m += height
             if not whole:
                 call(
                     phase.forward,
                     (
-                        0, 0, place, row, step.before + m * records.row, step.now + m * records.row, records.row,
-                        records.slot, panel * phase.groups, phase.groups, height, records.keep, phase.parameters,
-                        constants, masks_at, m,
+                        0, 0, place, row, step.before + start * records.row, step.now + start * records.row,
+                        records.row, records.slot, first * phase.groups, (last - first) * phase.groups, end - start,
+                        records.keep, phase.parameters, constants, masks_at, start,
                     ),
                 )  # fmt: skip
-            m += height
     if whole:
         m, rows, groups = step.first, step.active - step.first, phase.panels * phase.groups
         sums = memory.sums + m * memory.sums_row

@@ -202,7 +202,7 @@ def stack_bytes(typing_context, size):
         block.align = 64
         return builder.ptrtoint(block, I64)
 
-    return types.intp(types.intp), generate
+    return types.intp(size), generate  # not intp: Numba would give every size the code of one
 
 
 @intrinsic

@@ -10,6 +10,7 @@ import numpy as np
 from ...cells.cell import INPUT
 from .arguments import BACK, PHASE, SIDE, SOURCE, TILE, address_of
 from .equations import phase_backward, phase_forward
+from .forward import SCRATCH_BYTES
 from .norm import norm_forward
 from .packing import Block, PhaseBlocks
 from .slots import NORMALISED
@@ -18,6 +19,7 @@ from .tile import product_address, product_heights
 if TYPE_CHECKING:
     from .layer import BackwardBuffers, LayerWeights
 
+BLOCK_ROWS = 24  # whose pre-activations of a panel wait for the equations together: chains of operations overlap
 REGIONS = {"before": 0, "now": 1, "values": 2}
 
 
@@ -75,7 +77,8 @@ class ForwardTables:
                 second = pair[1] if len(pair) > 1 else nothing
                 self.tiles.append((tile, side.first * weights.vector, *pair[0], *second))
                 heights = {*product_heights(vectors)} & (heights or {*product_heights(vectors)})
-        row["tallest"] = max(heights or [1])
+        row["tallest"] = tallest = max(heights or [1])
+        row["block"] = max(1, min(BLOCK_ROWS, SCRATCH_BYTES // int(row["tile_row"] or 1)) // tallest) * tallest
         row["last_tile"], row["last_source"] = len(self.tiles), len(self.sources)
         if blocks.parameters:
             row["parameters"] = self.start + blocks.parameters.start * self.size
