@@ -68,6 +68,7 @@ class LayerCase:
     layout: str = "contiguous"
     bias: bool = True
     training: bool = False
+    recompute: bool = False
     kind: dict | None = None  # of a variant, as `variants` has them
     noise: bool = False
 
@@ -171,7 +172,7 @@ def _pass(backend, case, weights, x):
         final, tape = backend.sequence_forward(
             weights, x, resident(problem.initial), [placed and placed.array for placed in outputs],
             lengths=problem.lengths, reverse=case.reverse, training=training, noise=noise,
-            traces={gate: placed.array for gate, placed in traces.items()},
+            recompute=case.recompute and training, traces={gate: placed.array for gate, placed in traces.items()},
         )  # fmt: skip
         named = {f"outputs {k}": placed.read() for k, placed in enumerate(outputs) if placed}
         named |= {f"outputs {gate}": placed.read() for gate, placed in traces.items()}

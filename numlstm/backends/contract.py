@@ -328,6 +328,7 @@ class Backend(ABC):
         lengths: np.ndarray | None = None,
         reverse: bool = False,
         training: bool = False,
+        recompute: bool = False,
         noise: Noise | None = None,
         traces: Mapping[str, Array] | None = None,
     ) -> tuple[tuple[Array, ...], Any]:
@@ -348,6 +349,8 @@ class Backend(ABC):
             Start at each row's last step and go back to its first.
         training : bool
             Whether to keep what `sequence_backward` needs.
+        recompute : bool
+            Whether to keep as little as possible of it, and compute the rest again on the way back.
         noise : Noise, optional
             Where masks come from; without it nothing is dropped, and zoneout mixes.
         traces : mapping of str to array of shape (N, T, H), optional

@@ -72,7 +72,9 @@ def lstm(options: dict[str, Any], *, layer_norm: bool, candidate_dropout: bool) 
             norm=rows if layer_norm else (),
             results=("c", *"ifgo", *(f"{value}_slope" for value in "ifgo")),
             gradients=(*GATES, "c_prev", "p_i", "p_f", "p_o"),
-            **({} if layer_norm else {"finish": output, "finish_reads": ("o", "c"), "finish_gives": (name,)}),
+            finish=None if layer_norm else output,
+            finish_reads=() if layer_norm else ("o", "c"),
+            finish_gives=() if layer_norm else (name,),
         )
     ]
     if layer_norm:
@@ -173,8 +175,8 @@ def project_backward(one, d, v):
 def _equations(
     activations: list[Callable], gates: dict[str, str], clips: tuple[str, ...], *, coupled: bool, peepholes: bool,
     slopes: bool, candidate_dropout: bool, carried: bool, split: bool, projected: bool,
-) -> tuple[Callable, Callable, Callable, Callable]:  # fmt: skip
-    """Forward and backward, and, with `split`, the same for the phase that makes the output of the cell state."""
+) -> tuple[Callable, ...]:  # fmt: skip
+    """Forward, backward and output; and what makes the output of a normalised cell state, forward and backward."""
     recurrent, squash_input, squash_output = activations
     has_i, has_f, has_o = (gate in gates for gate in SIGMOIDAL)
     clip_sums, clip_cell = "preactivation_clip" in clips, "cell_clip" in clips

@@ -52,6 +52,8 @@ SHARED = """
     input_dropout, recurrent_dropout, weight_dropout : float in [0, 1), default 0.0
         Shares that are zeroed in training of the input, of the state that the recurrent weights read (one mask for a
         whole sequence each), and of the recurrent weights (one mask for a batch), as in `LSTM`.
+    recompute : bool, default False
+        Whether training keeps the states of every √T-th step only, and computes the steps between again, as in `LSTM`.
     recurrent_dropout_mode : {"variational", "candidate"}, default "variational"
         As in `LSTM`.
     zoneout : float in [0, 1), or tuple (p_h, p_c), default 0.0

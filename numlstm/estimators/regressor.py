@@ -114,6 +114,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         recurrent_dropout_mode: str = "variational",
         zoneout: float | tuple[float, float] = 0.0,
         weight_dropout: float = 0.0,
+        recompute: bool = False,
         activity_regularization: float = 0.0,
         temporal_activity_regularization: float = 0.0,
         pooling: str = "last",

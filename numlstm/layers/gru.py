@@ -86,6 +86,7 @@ class GRU(Layer):
         recurrent_dropout_mode: str = "variational",
         zoneout: float = 0.0,
         weight_dropout: float = 0.0,
+        recompute: bool = False,
         reset_after: bool = True,
         init: str | tuple[str, int] = "keras",
         backend: str | None = None,

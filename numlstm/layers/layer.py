@@ -63,7 +63,10 @@ SHARED = """
         sequence (Gal & Ghahramani 2016).
     weight_dropout : float in [0, 1), default 0.0
         Share of the recurrent weights that is zeroed in training, anew for each batch (DropConnect: Merity et al.
-        2018)."""
+        2018).
+    recompute : bool, default False
+        Whether gradients keep the states of every √T-th step only, and compute the steps between again on the way back
+        (Chen et al. 2016): for long sequences a small part of the memory, for a third more time."""
 LAST = """
     backend : {"auto", "cpu", "cuda", "cuda:N", "reference"}, optional
         What computes; by default whatever `numlstm.get_backend` says at each call.

@@ -117,6 +117,7 @@ class LSTM(Layer):
         recurrent_dropout_mode: str = "variational",
         zoneout: float | tuple[float, float] = 0.0,
         weight_dropout: float = 0.0,
+        recompute: bool = False,
         peepholes: bool = False,
         coupled_gates: bool = False,
         input_gate: bool = True,

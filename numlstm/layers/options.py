@@ -29,6 +29,7 @@ COMMON: dict[str, Any] = {
     "recurrent_dropout": 0.0,
     "zoneout": 0.0,
     "weight_dropout": 0.0,
+    "recompute": False,
     "init": "keras",
 }
 
@@ -137,7 +138,7 @@ CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "nonlinearity": lambda value, name: check_option(value, name, ("tanh", "relu")),
 } | dict.fromkeys(
     (
-        "bias", "bidirectional", "residual", "layer_norm", "peepholes", "coupled_gates", "input_gate", "forget_gate",
+        "bias", "bidirectional", "residual", "recompute", "layer_norm", "peepholes", "coupled_gates", "input_gate", "forget_gate",
         "output_gate", "full_gate_recurrence", "reset_after",
     ),
     check_flag,
@@ -175,7 +176,7 @@ def stack_of(cell: str, input_size: int, dtype: str, given: Mapping[str, Any]) -
     _check_together(cell, options, sizes)
     return Stack(
         spec, sizes, options["bidirectional"], options["merge"], options["residual"], options["dropout"],
-        options["input_dropout"], options["weight_dropout"],
+        options["input_dropout"], options["weight_dropout"], options["recompute"],
     )  # fmt: skip
 
 

@@ -77,6 +77,7 @@ class RNN(Layer):
         recurrent_dropout: float = 0.0,
         zoneout: float = 0.0,
         weight_dropout: float = 0.0,
+        recompute: bool = False,
         init: str = "keras",
         backend: str | None = None,
         dtype: str = "float32",

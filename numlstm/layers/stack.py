@@ -33,6 +33,8 @@ class Stack:
     dropout, input_dropout, weight_dropout : float
         Shares that are zeroed in training: of what layers above the first read, at each step; of what the first one
         reads, one mask a sequence; of the recurrent weights, one mask a batch.
+    recompute : bool
+        Whether training keeps little of a forward pass, and computes it again on the way back.
     """
 
     cell: LayerSpec
@@ -43,6 +45,7 @@ class Stack:
     dropout: float = 0.0
     input_dropout: float = 0.0
     weight_dropout: float = 0.0
+    recompute: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {each.name: getattr(self, each.name) for each in fields(self)}  # nothing that follows from them
@@ -209,7 +212,7 @@ class Stack:
                 traced, states[0] = states[0], self.part(own, direction) if wanted else states[0]
                 result, tape = backend.sequence_forward(
                     weights[index], x_in, start, states, lengths=lengths, reverse=direction == 1, training=training,
-                    noise=None if seed is None else Noise(seed, index), traces=trace,
+                    recompute=self.recompute, noise=None if seed is None else Noise(seed, index), traces=trace,
                 )  # fmt: skip
                 if traced is not None and traced is not states[0]:
                     traced[...] = states[0]

@@ -114,6 +114,27 @@ def test_variant(backend, kind, dtype, way):
     check_layer(backend, LayerCase(dtype=dtype, kind=kind, **way))
 
 
+@pytest.mark.parametrize(
+    "way",
+    [
+        {"shape": (17, 7)},
+        {"shape": (17, 4), "reverse": True, "lengths": "unequal", "training": True},
+        {"shape": (40, 2), "lengths": "ones", "initial": False, "sources": "finals", "dx": False},
+        {"shape": (1, 3), "layout": "strided"},
+    ],
+    ids=lambda way: "-".join(map(str, way.values())),
+)
+def test_recompute(backend, cell, dtype, way):
+    check_layer(backend, LayerCase(cell, dtype, recompute=True, **way))
+
+
+@pytest.mark.parametrize("kind", [*ONE_BY_ONE, *OTHERS], ids=name_of)
+def test_recompute_of_a_variant(backend, kind):
+    check_layer(
+        backend, LayerCase(dtype="float64", kind=kind, recompute=True, noise=True, shape=(11, 5), lengths="unequal")
+    )
+
+
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if "layer_norm" in kind][:8], ids=name_of)
 def test_nan_of_a_normalised_row_stays_there(backend, kind):
     check_nan_stays_in_its_row(backend, LayerCase(kind=kind, hidden=13, lengths="unequal", noise=True), np.nan)

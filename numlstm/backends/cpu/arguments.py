@@ -34,12 +34,14 @@ class Records(NamedTuple):
     slot: int
     wrap: int  # -1 keeps all steps, 1 keeps the last two
     keep: int  # whether values are kept that no phase needs forward
+    first: int  # of all steps, those first <= s < last
+    last: int
 
 
 class Memory(NamedTuple):
     """What a forward pass works in, besides records."""
 
-    addresses: int  # of rows: of x, then of each source, (N,) each
+    addresses: int  # of rows: of x, then of each source, (N,) each; as many more for each further part of a team
     span: int  # from one to the next
     sums: int  # (N, .) pre-activations of a phase that normalises them
     sums_row: int
@@ -124,6 +126,7 @@ class Chunk(NamedTuple):
     sums_row: int
     gate_rows: int  # (N,) addresses in those rows, written
     places: int  # (N,) addresses that products go to, written
+    span: int  # bytes from these addresses to those of the next part of a team
     tile: int  # address of the tile for them
 
 
@@ -134,6 +137,7 @@ class Step(NamedTuple):
     active: int
     before: int  # records of the step before
     now: int
+    addresses: int  # of rows, as in `Memory`
 
 
 class BackwardStep(NamedTuple):
@@ -149,6 +153,7 @@ class BackwardStep(NamedTuple):
     dvalues: int
     scratch: int  # a tile
     zeros: int  # a row of a tile
+    room: int  # bytes from the addresses that part 0 of a team writes to those of this one
 
 
 def address_of(array: np.ndarray) -> int:

@@ -58,10 +58,13 @@ class CpuBackend(Backend):
         lengths: np.ndarray | None = None,
         reverse: bool = False,
         training: bool = False,
+        recompute: bool = False,
         noise: Noise | None = None,
         traces: Mapping[str, np.ndarray] | None = None,
     ) -> tuple[tuple[np.ndarray, ...], Any]:
-        return layer.layer_forward(weights, x, initial, outputs, lengths, reverse, training, noise, traces or {})
+        return layer.layer_forward(
+            weights, x, initial, outputs, lengths, reverse, training, recompute, noise, traces or {}
+        )  # fmt: skip
 
     def sequence_backward(
         self,

@@ -202,7 +202,7 @@ def _load_values(typing_context, real, tag, gates, before, now, slot, parameters
 
 @intrinsic
 def _store_values(typing_context, tag, values, gates, now, slot, keep):
-    """Write what the equations give to a record; what they keep, if it is wanted; what is needed to finish, to gates."""
+    """Write what the equations give to a record, and what they keep, if it is wanted; to gates what `finish` reads."""
     slots, phase = tag.slots, tag.phase
 
     def generate(context, builder, signature, arguments):
@@ -277,26 +277,26 @@ def _store_finished(typing_context, tag, values, now, slot):
 
 @pointed
 def phase_backward(
-    real, tag, gates, gates_row, sides, pair, before, now, row, slot, dbefore, dnow, dvalues, drow, dslot, count, units,
-    rows, parameters, dparameters, dparameters_row, constants, masks, number,
+    real, tag, gates, gates_row, sides, pair, before, now, row, slot, dbefore, dnow, dvalues, drow, dslot, first, last,
+    units, rows, parameters, dparameters, dparameters_row, constants, masks, number,
 ):  # fmt: skip
-    """All units of `rows` rows: gradients of gates, of values read, and of parameters.
+    """The vectors first <= j < last of units, of `rows` rows: gradients of gates, of values read, of parameters.
 
     Parameters (addresses and bytes unless said otherwise)
     ------------------------------------------------------
-    gates, gates_row : gate gradients (rows, count, gates) vectors, written where pre-activations are normalised...
+    gates, gates_row : gate gradients (rows, vectors, gates) vectors, written where pre-activations are normalised...
     sides : ...or else those of each side, at the places in this table (see `arguments.Side`)
     pair : int, number of row 0 in the second copies
     before, now, row, slot : records of the step before and of this one, of the first row
     dbefore, dnow, dvalues, drow, dslot : gradients of states and of values given, of the first row
-    count, units : int, vectors of units, and units
+    units : int, all of them
     parameters, constants, masks, number : as in `phase_forward`
-    dparameters, dparameters_row : gradients of parameters (rows, count, parameters) vectors, written
+    dparameters, dparameters_row : gradients of parameters (rows, vectors, parameters) vectors, written
     """
     size, lanes = vector_bytes(real), lanes_of(real)
     one = splat(real, real(1))
     for m in range(rows):
-        for j in range(count):
+        for j in range(first, last):
             unit, dunit = m * row + j * size, m * drow + j * size
             d = _load_gradients(real, tag, dnow + dunit, dvalues + dunit, dslot)
             values = _load_uses(

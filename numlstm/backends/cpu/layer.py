@@ -36,14 +36,21 @@ from .products import transpose
 from .tables import BackwardTables, ForwardTables, batched
 from .tags import phase_types, width
 from .target import TILE_VECTORS, target
+from .team import Team, synchronisation
 from .tile import product_address
 
 NOTHING = np.zeros((1, 0), np.int64)
+NO_TRACES: Mapping[str, np.ndarray] = {}
 NO_MASKS = np.zeros((0, MASK_FIELDS), np.int64)
 CHUNK_ROWS = 512  # (step, row) pairs between two sums of weight gradients: their gate gradients stay in cache
 BUFFERS_KEPT = 32  # shapes of batches in training; they share their memory
+TEAM_ROWS = 10  # or fewer for each thread, and they share the units of each step instead
+TEAM_FLOP = 2e5  # of a step for each thread, some microseconds: they wait for one another a tenth of that
 SPARE_BYTES = 1 << 18  # the largest memory of a call that is kept for the next
 SPARE_SHAPES, SPARE_EACH = 8, 2  # of so many shapes, for so many calls at once
+
+
+Piece = tuple[Chunk, np.ndarray, int]  # a chunk, the number of the first pair of each of its steps, and its pairs
 
 
 class TurnedWeights:
@@ -115,6 +122,18 @@ class LayerWeights:
         return 2.0 * sum(block.size for phase in self.packing.phases for block in phase.blocks())
 
     @cached_property
+    def shares_steps(self) -> bool:
+        """Whether threads can share a step: if it has one phase, whose equations take a unit's numbers alone."""
+        packing = self.packing
+        return len(packing.phases) == 1 and not (packing.sums_columns or packing.cell.masks or packing.phases[0].copied)
+
+    def team_of(self, rows: int, steps: int) -> int:
+        """Threads that are to share the units of each step; 1 where they share the rows."""
+        work = rows * self.step_flop
+        parts = min(threads.parts_for(self.packing.phases[0].panels, work * steps), int(work / TEAM_FLOP))
+        return parts if parts > 1 and rows <= TEAM_ROWS * parts and self.shares_steps else 1
+
+    @cached_property
     def tables(self) -> ForwardTables:
         """What tells the forward kernel of them."""
         return ForwardTables(self)
@@ -176,16 +195,22 @@ class Buffers:
         self.values = weights.memory("values", (kept, rows, size))
         row = size * weights.flat.itemsize
         slot = packing.groups * weights.vector
-        self.records = Records(address_of(self.values), row, rows * row, slot, -1 if training else 1, int(keep))
+        self.records = Records(
+            address_of(self.values), row, rows * row, slot, -1 if training else 1, int(keep), 0, steps
+        )  # fmt: skip
         columns = packing.sums_columns
         self.sums = weights.memory("sums", (rows, columns)) if columns else NOTHING
-        self.room = np.empty((1 + len(weights.tables.sources)) * rows, np.int64)
-        self.full = _full_batch(rows, steps)
-        self.memory = (
-            Shape(steps, packing.spec.input_size, packing.groups),
-            Memory(address_of(self.room), 8 * rows, address_of(self.sums) if columns else 0, self.sums.strides[0]),
-            self.records,
-        )  # fmt: skip
+        self.parts = weights.team_of(rows, steps)
+        self.room = np.empty((self.parts, 1 + len(weights.tables.sources), rows), np.int64)
+        self.synchronisation = synchronisation(self.parts)
+        memory = Memory(address_of(self.room), 8 * rows, address_of(self.sums) if columns else 0, self.sums.strides[0])
+        self.memory = Shape(steps, packing.spec.input_size, packing.groups), memory
+        self.crew = Team(self.parts, rows, address_of(self.synchronisation))
+
+    def team(self) -> Sequence[threads.Shard]:
+        """The parts of a team, for a new call."""
+        self.synchronisation[:] = 0
+        return [(part, part + 1) for part in range(self.parts)]
 
     @cached_property
     def final(self) -> tuple[np.ndarray, ...]:
@@ -226,13 +251,13 @@ class BackwardBuffers:
         carried = weights.memory("carried", (rows, count, packing.groups * packing.lanes))
         self.carried = carried, Gradients(address_of(carried), *carried.strides[:2])
         self.xs = np.empty(self.room, np.int64)
-        self.room_for_places = np.empty((2, rows), np.int64)
+        self.room_for_places = np.empty((buffers.parts, 2, rows), np.int64)
         self.tables = BackwardTables(self)
         gates = self.tables.gates
         self.memory = (
             address_of(self.xs), address_of(gates), gates.strides[0], self.tables.input_columns,
-            address_of(buffers.sums), buffers.sums.strides[0], address_of(self.room_for_places[0]),
-            address_of(self.room_for_places[1]), product_address(weights.real, TILE_VECTORS),
+            address_of(buffers.sums), buffers.sums.strides[0], address_of(self.room_for_places),
+            address_of(self.room_for_places) + 8 * rows, 16 * rows, product_address(weights.real, TILE_VECTORS),
         )  # fmt: skip
         self.copies: list[tuple[slice, slice]] = []  # parts of the gradient, and others that are the same
         outers = [each for index, blocks in enumerate(packing.phases) for each in self._outers(index, blocks)]
@@ -259,27 +284,31 @@ class BackwardBuffers:
         return _states(self.weights, self.rows)
 
     @cached_property
-    def full_chunks(self) -> list[tuple[Chunk, np.ndarray, int]]:
+    def full_chunks(self) -> list[Piece]:
         """The chunks of a batch whose rows all have all steps."""
+        return self.full_chunks_of(0, self.steps)
+
+    def full_chunks_of(self, first: int, last: int) -> list[Piece]:
+        """The same of some of the steps."""
         return [
             (chunk, self.rows * np.arange(chunk.last - chunk.first), self.rows * (chunk.last - chunk.first))
-            for chunk in self.chunks()
+            for chunk in self.chunks(first, last)
         ]
 
-    def ragged_chunks(self, lengths: np.ndarray) -> list[tuple[Chunk, np.ndarray, int]]:
-        """Chunks, the number of the first pair of each of their steps, and their pairs; no empty ones."""
-        active = np.searchsorted(-lengths, -np.arange(self.steps), side="left")  # rows longer than s
+    def ragged_chunks(self, lengths: np.ndarray, first: int, last: int) -> list[Piece]:
+        """Chunks of the steps first <= s < last of rows of unequal lengths; no empty ones."""
+        active = np.searchsorted(-lengths, -np.arange(first, last), side="left")  # rows longer than s
         made = []
-        for chunk in self.chunks():
-            counts = active[chunk.first : chunk.last]
+        for chunk in self.chunks(first, last):
+            counts = active[chunk.first - first : chunk.last - first]
             if counts[0]:
                 made.append((chunk, np.cumsum(counts) - counts, int(counts.sum())))
         return made
 
-    def chunks(self) -> list[Chunk]:
-        """All chunks, the last first."""
-        ends = range(self.steps, 0, -self.span)
-        return [Chunk(max(0, last - self.span), last, self.room, *self.memory) for last in ends]
+    def chunks(self, first: int, last: int) -> list[Chunk]:
+        """Chunks of some steps, the last first."""
+        ends = range(last, first, -self.span)
+        return [Chunk(max(first, end - self.span), end, self.room, *self.memory) for end in ends]
 
 
 def _vectors(values: Sequence[float], lanes: int, dtype: Any) -> np.ndarray:
@@ -300,9 +329,31 @@ class Tape:
     ragged: bool
     reverse: bool
     masks: np.ndarray
+    checkpoints: list[States] | None = None  # states every so many steps as the buffers have, if the rest is not kept
 
     def __del__(self) -> None:
         self.buffers.weights.take_back(self.buffers)
+
+    def chunks(self, first: int, last: int) -> list[Piece]:
+        """Chunks of the steps first <= s < last, the last first."""
+        back = self.buffers.backward
+        if self.ragged:
+            return back.ragged_chunks(self.lengths, first, last)
+        return back.full_chunks_of(first, last) if self.checkpoints else back.full_chunks
+
+    def segments(self) -> Iterator[tuple[Records, list[Piece]]]:
+        """Records of some steps, and chunks of these steps, the last first."""
+        steps, span = self.x.shape[1], self.buffers.steps
+        if self.checkpoints is None:
+            yield self.buffers.records, self.chunks(0, steps)
+            return
+        weights = self.buffers.weights
+        unused, none = _states(weights, len(self.x)), [None] * len(weights.packing.cell.states)
+        for k in range(len(self.checkpoints) - 1, -1, -1):
+            first, last = k * span, min((k + 1) * span, steps)
+            records = self.buffers.records._replace(first=first, last=last)
+            _run_forward(self, records, self.checkpoints[k], unused, none)
+            yield records, self.chunks(first, last)
 
 
 def row_shards(lengths: np.ndarray, flop_per_step: float) -> Sequence[threads.Shard]:
@@ -327,25 +378,66 @@ def layer_forward(
     lengths: np.ndarray | None,
     reverse: bool,
     training: bool,
+    recompute: bool,
     noise: Noise | None,
     traces: Mapping[str, np.ndarray],
 ) -> tuple[tuple[np.ndarray, ...], Tape | None]:
     """`Backend.sequence_forward` for NumPy arrays."""
-    rows = len(x)
-    buffers = weights.buffers_for(rows, x.shape[1], training, training or bool(traces))
-    ragged = lengths is not None
-    order, lengths = buffers.full if lengths is None else _longest_first(lengths)
-    final, masks = buffers.final if buffers.kept else _states(weights, rows), buffers.masks(noise)
+    if training and recompute:
+        return _forward_in_segments(weights, x, initial, outputs, lengths, reverse, noise)
+    buffers = weights.buffers_for(len(x), x.shape[1], training, training or bool(traces))
+    tape = _tape(x, buffers, lengths, reverse, noise)
+    final = buffers.final if buffers.kept else _states(weights, len(x))
+    _run_forward(tape, buffers.records, initial, final, outputs, traces)
+    return final, tape if training else None
+
+
+def _tape(x: np.ndarray, buffers: Buffers, lengths: np.ndarray | None, reverse: bool, noise: Noise | None) -> Tape:
+    """The tape of a call, before it is run."""
+    order, by_length = _full_batch(*x.shape[:2]) if lengths is None else _longest_first(lengths)
+    return Tape(x, buffers, order, by_length, lengths is not None, reverse, buffers.masks(noise))
+
+
+def _run_forward(
+    tape: Tape, records: Records, initial: States, final: States, outputs: States,
+    traces: Mapping[str, np.ndarray] = NO_TRACES,
+) -> None:  # fmt: skip
+    """The steps that records are for."""
+    buffers, weights = tape.buffers, tape.buffers.weights
     places = _places(weights, (*initial, *final), outputs, traces)
-    shards = (
-        row_shards(lengths, weights.step_flop) if ragged else full_shards(rows, x.shape[1], weights.step_flop)
-    )  # fmt: skip
-    arguments = *weights.tables.arguments, masks, places, len(final), rows_of(x), *buffers.memory
-    threads.run(forward[weights.real], shards, *arguments, order, lengths, reverse)
-    if training:
-        return final, Tape(x, buffers, order, lengths, ragged, reverse, masks)
-    weights.take_back(buffers)
-    return final, None
+    if buffers.parts > 1:
+        shards = buffers.team()
+    else:
+        shards = _shards(tape, records.first, records.last, weights.step_flop)
+    arguments = *weights.tables.arguments, tape.masks, places, len(final), rows_of(tape.x), *buffers.memory, records
+    threads.run(forward[weights.real], shards, *arguments, buffers.crew, tape.order, tape.lengths, tape.reverse)
+
+
+def _forward_in_segments(
+    weights: LayerWeights, x: np.ndarray, initial: States, outputs: States, lengths: np.ndarray | None, reverse: bool,
+    noise: Noise | None,
+) -> tuple[tuple[np.ndarray, ...], Tape]:  # fmt: skip
+    """Keep no more than the states every √T steps: the way back runs each segment again, and keeps all of that."""
+    rows, steps, _ = x.shape
+    span = math.isqrt(steps - 1) + 1
+    tape = _tape(x, weights.buffers_for(rows, steps, False, False), lengths, reverse, noise)
+    checkpoints: list[States] = [initial]
+    for first in range(0, steps, span):
+        records = tape.buffers.records._replace(first=first, last=min(first + span, steps))
+        after = _states(weights, rows)
+        _run_forward(tape, records, checkpoints[-1], after, outputs)
+        checkpoints.append(after)
+    final = checkpoints.pop()
+    if lengths is not None:
+        of_row = -(-lengths // span)  # where each row's last state is
+        ends = [*checkpoints, final]
+        final = tuple(
+            np.stack([ends[k][state][row] for row, k in enumerate(of_row)]) for state in range(len(final))
+        )  # fmt: skip
+    buffers = weights.buffers_for(rows, span, True, True)
+    tape = _tape(x, buffers, lengths, reverse, noise)
+    tape.checkpoints = checkpoints
+    return tuple(final), tape
 
 
 def _places(weights: LayerWeights, states: States, outputs: States, traces: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -374,19 +466,20 @@ def runner(
     """`Backend.runner` for NumPy arrays: every argument of the kernel is made once."""
     rows, steps, _ = x.shape
     buffers = Buffers(weights, rows, steps, False, False)
-    order, lengths = buffers.full
+    order, lengths = _full_batch(rows, steps)
     none = [None] * len(states)
     places = _places(weights, (*(states if resume else none), *states), (y, *none[1:]), {})
     arguments = (
         *weights.tables.arguments, buffers.masks(None), places, len(states), rows_of(x), *buffers.memory,
-        order, lengths, reverse,
+        buffers.records, buffers.crew, order, lengths, reverse,
     )  # fmt: skip
     shards = full_shards(rows, steps, weights.step_flop)
+    team = buffers.parts > 1
     kept = buffers, x, states, y  # the kernel knows only their addresses
 
     def run() -> None:
         assert kept
-        threads.run(forward[weights.real], shards, *arguments)
+        threads.run(forward[weights.real], buffers.team() if team else shards, *arguments)
 
     return run
 
@@ -430,14 +523,18 @@ def layer_backward(
     tables = buffers.tables
     flop = weights.step_flop - (2.0 * tables.input_columns * spec.input_size if dx is None else 0.0)
     start, fresh = address_of(gradient), True
-    for chunk, starts, pairs in buffers.ragged_chunks(tape.lengths) if tape.ragged else buffers.full_chunks:
+    shape = Shape(tape.x.shape[1], spec.input_size, packing.groups)
+    pieces = ((records, piece) for records, pieces in tape.segments() for piece in pieces)
+    for records, (chunk, starts, pairs) in pieces:
         arguments = (
             weights.real, width(TILE_VECTORS), tables.phases, tables.sides, tables.backs, tape.masks,
-            address_of(weights.constants), *weights.norms, wx, tape.buffers.memory[0], chunk, starts, places,
-            len(sizes), rows_of(tape.x), rows_of(dx), tape.buffers.records, buffers.carried[1], tape.order,
-            tape.lengths, tape.reverse,
+            address_of(weights.constants), *weights.norms, wx, shape, chunk, starts, places, len(sizes),
+            rows_of(tape.x), rows_of(dx), records, buffers.carried[1], tape.buffers.crew, tape.order, tape.lengths,
+            tape.reverse,
         )  # fmt: skip
-        threads.run(backward[weights.real], _chunk_shards(tape, chunk, flop), *arguments)
+        parts = tape.buffers.parts
+        shards = tape.buffers.team() if parts > 1 else _shards(tape, chunk.first, chunk.last, flop)
+        threads.run(backward[weights.real], shards, *arguments)
         for each in buffers.sums:
             each.add(start, pairs, fresh)
         fresh = False
@@ -447,8 +544,8 @@ def layer_backward(
     return dinitial
 
 
-def _chunk_shards(tape: Tape, chunk: Chunk, flop_per_step: float) -> Sequence[threads.Shard]:
-    """Rows for each thread, so that all have equal work in a chunk."""
+def _shards(tape: Tape, first: int, last: int, flop_per_step: float) -> Sequence[threads.Shard]:
+    """Rows for each thread, so that all have equal work in the steps first <= s < last."""
     if not tape.ragged:
-        return full_shards(len(tape.x), chunk.last - chunk.first, flop_per_step)
-    return row_shards(np.clip(tape.lengths - chunk.first, 0, chunk.last - chunk.first), flop_per_step)
+        return full_shards(len(tape.x), last - first, flop_per_step)
+    return row_shards(np.clip(tape.lengths - first, 0, last - first), flop_per_step)

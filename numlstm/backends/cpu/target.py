@@ -30,6 +30,8 @@ class Target:
         Registers that a tile may fill with sums; the others hold weights and inputs.
     fma : bool
         Whether multiplication and addition fuse in hardware.
+    pause : str
+        LLVM's name of the instruction for loops that wait for another thread; empty where there is none.
     """
 
     cpu: str
@@ -37,6 +39,7 @@ class Target:
     vector_bytes: int
     accumulators: int
     fma: bool
+    pause: str = "llvm.x86.sse2.pause"
 
     def lanes(self, bitwidth: int) -> int:
         """Numbers of `bitwidth` bits in a register."""
@@ -63,5 +66,5 @@ def target() -> Target:
     if "avx" in has:
         return Target(cpu, "AVX2" if "avx2" in has else "AVX", 32, 12, "fma" in has)
     if triple.startswith(("aarch64", "arm64")):
-        return Target(cpu, "NEON", 16, 24, True)
-    return Target(cpu, "128-bit", 16, 12, "fma" in has)
+        return Target(cpu, "NEON", 16, 24, True, "")
+    return Target(cpu, "128-bit", 16, 12, "fma" in has, "llvm.x86.sse2.pause" if "x86" in triple else "")

@@ -6,8 +6,9 @@ length can touch it. Arithmetic is in float64; results are rounded once, when st
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -120,13 +121,21 @@ class ReferenceBackend(Backend):
         lengths: np.ndarray | None = None,
         reverse: bool = False,
         training: bool = False,
+        recompute: bool = False,
         noise: Noise | None = None,
         traces: Mapping[str, Array] | None = None,
     ) -> tuple[tuple[Array, ...], Any]:
         """Run a layer over whole sequences, row by row; see `Backend`.
 
-        The tape is, for every row, the masks and what the twin saved at each step, in the order of computing.
+        The tape is, for every row, the masks and what the twin saved at each step, in the order of computing; or a
+        function that makes it.
         """
+        if training and recompute:
+            start = [None if state is None else state.copy() for state in initial]
+            options: dict[str, Any] = {"lengths": lengths, "reverse": reverse, "noise": noise}
+            again = partial(self.sequence_forward, weights, x, start, [None] * len(start), training=True, **options)
+            final, _ = self.sequence_forward(weights, x, initial, outputs, traces=traces, **options)
+            return final, lambda: again()[1]
         spec, step, traces = weights.spec, weights.twin.step, dict(traces or {})
         n_rows, n_steps, _ = x.shape
         final = tuple(self.empty((n_rows, size), spec.dtype) for size in spec.state_sizes)
@@ -149,7 +158,7 @@ class ReferenceBackend(Backend):
     def sequence_backward(
         self,
         weights: Layer,
-        tape: list[dict[int, Any]],
+        tape: list[dict[int, Any]] | Callable[[], list[dict[int, Any]]],
         doutputs: States,
         dfinal: States,
         gradient: Array,
@@ -157,6 +166,8 @@ class ReferenceBackend(Backend):
     ) -> tuple[Array, ...]:
         """Back-propagate through time, row by row; see `Backend`."""
         spec, step_backward = weights.spec, weights.twin.step_backward
+        if callable(tape):
+            tape = tape()
         dinitial = tuple(self.empty((len(tape), size), spec.dtype) for size in spec.state_sizes)
         total = {name: np.zeros_like(value) for name, value in weights.parameters.items()}
         for n, saved in enumerate(tape):
