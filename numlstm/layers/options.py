@@ -138,8 +138,8 @@ CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "nonlinearity": lambda value, name: check_option(value, name, ("tanh", "relu")),
 } | dict.fromkeys(
     (
-        "bias", "bidirectional", "residual", "recompute", "layer_norm", "peepholes", "coupled_gates", "input_gate", "forget_gate",
-        "output_gate", "full_gate_recurrence", "reset_after",
+        "bias", "bidirectional", "residual", "recompute", "layer_norm", "peepholes", "coupled_gates", "input_gate",
+        "forget_gate", "output_gate", "full_gate_recurrence", "reset_after",
     ),
     check_flag,
 )  # fmt: skip

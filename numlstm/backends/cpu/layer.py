@@ -208,7 +208,9 @@ class Buffers:
         self.crew = Team(self.parts, rows, address_of(self.synchronisation))
 
     def team(self) -> Sequence[threads.Shard]:
-        """The parts of a team, for a new call."""
+        """The parts of a team, for a new call; none where there is no team."""
+        if self.parts == 1:
+            return ()
         self.synchronisation[:] = 0
         return [(part, part + 1) for part in range(self.parts)]
 
@@ -405,10 +407,7 @@ def _run_forward(
     """The steps that records are for."""
     buffers, weights = tape.buffers, tape.buffers.weights
     places = _places(weights, (*initial, *final), outputs, traces)
-    if buffers.parts > 1:
-        shards = buffers.team()
-    else:
-        shards = _shards(tape, records.first, records.last, weights.step_flop)
+    shards = buffers.team() or _shards(tape, records.first, records.last, weights.step_flop)
     arguments = *weights.tables.arguments, tape.masks, places, len(final), rows_of(tape.x), *buffers.memory, records
     threads.run(forward[weights.real], shards, *arguments, buffers.crew, tape.order, tape.lengths, tape.reverse)
 
@@ -422,22 +421,21 @@ def _forward_in_segments(
     span = math.isqrt(steps - 1) + 1
     tape = _tape(x, weights.buffers_for(rows, steps, False, False), lengths, reverse, noise)
     checkpoints: list[States] = [initial]
+    final: tuple[np.ndarray, ...] = ()
     for first in range(0, steps, span):
         records = tape.buffers.records._replace(first=first, last=min(first + span, steps))
-        after = _states(weights, rows)
-        _run_forward(tape, records, checkpoints[-1], after, outputs)
-        checkpoints.append(after)
-    final = checkpoints.pop()
+        final = _states(weights, rows)
+        _run_forward(tape, records, checkpoints[-1], final, outputs)
+        checkpoints.append(final)
     if lengths is not None:
-        of_row = -(-lengths // span)  # where each row's last state is
-        ends = [*checkpoints, final]
-        final = tuple(
-            np.stack([ends[k][state][row] for row, k in enumerate(of_row)]) for state in range(len(final))
-        )  # fmt: skip
+        ends = -(-lengths // span) - 1  # where each row's last state is
+        every = [np.stack(of_steps) for of_steps in zip(*checkpoints[1:], strict=True)]  # (segments, N, S)
+        final = tuple(array[ends, np.arange(rows)] for array in every)
+    del checkpoints[-1]
     buffers = weights.buffers_for(rows, span, True, True)
     tape = _tape(x, buffers, lengths, reverse, noise)
     tape.checkpoints = checkpoints
-    return tuple(final), tape
+    return final, tape
 
 
 def _places(weights: LayerWeights, states: States, outputs: States, traces: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -474,12 +472,11 @@ def runner(
         buffers.records, buffers.crew, order, lengths, reverse,
     )  # fmt: skip
     shards = full_shards(rows, steps, weights.step_flop)
-    team = buffers.parts > 1
     kept = buffers, x, states, y  # the kernel knows only their addresses
 
     def run() -> None:
         assert kept
-        threads.run(forward[weights.real], buffers.team() if team else shards, *arguments)
+        threads.run(forward[weights.real], buffers.team() or shards, *arguments)
 
     return run
 
@@ -532,8 +529,7 @@ def layer_backward(
             rows_of(tape.x), rows_of(dx), records, buffers.carried[1], tape.buffers.crew, tape.order, tape.lengths,
             tape.reverse,
         )  # fmt: skip
-        parts = tape.buffers.parts
-        shards = tape.buffers.team() if parts > 1 else _shards(tape, chunk.first, chunk.last, flop)
+        shards = tape.buffers.team() or _shards(tape, chunk.first, chunk.last, flop)
         threads.run(backward[weights.real], shards, *arguments)
         for each in buffers.sums:
             each.add(start, pairs, fresh)

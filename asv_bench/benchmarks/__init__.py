@@ -1,0 +1,1 @@
+"""What airspeed velocity measures of every commit: run `asv` in the folder above."""

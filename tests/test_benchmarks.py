@@ -1,0 +1,156 @@
+"""Benchmarks for airspeed velocity run, measure what the reference confirms, and refuse what it does not."""
+
+import importlib
+import inspect
+import os
+import pkgutil
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from numlstm.layers.stream import Stream
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "asv_bench"))
+
+import benchmarks
+from benchmarks import cold_start, common, fitting, streaming
+
+MODULES = ("cold_start", "fitting", "layers", "memory", "options", "streaming")
+LONG = ("track_first_call", "track_first_gradient")  # they compile for as long as a user would wait
+WRONG = common.WrongResultError
+
+
+def classes():
+    """What holds benchmarks."""
+    for name in MODULES:
+        module = importlib.import_module(f"benchmarks.{name}")
+        yield from (
+            each for _, each in inspect.getmembers(module, inspect.isclass) if each.__module__ == module.__name__
+        )
+
+
+def first(kind):
+    """The first of each of its parameters."""
+    axes = kind.params if isinstance(kind.params[0], tuple) else (kind.params,)
+    assert len(axes) == len(kind.param_names)
+    return [axis[0] for axis in axes]
+
+
+BENCHMARKS = [
+    (kind, name) for kind in classes() for name in dir(kind) if re.match("(time|timeraw|track|peakmem)_", name)
+]
+
+
+@pytest.fixture
+def forgetful():
+    """Nothing is kept of what was set up before, nor for what comes after."""
+    kept = common.validated, streaming.steps_of, fitting.fitted
+    for each in kept:
+        each.cache_clear()
+    yield
+    for each in kept:
+        each.cache_clear()
+
+
+def test_every_module_is_here_and_has_benchmarks():
+    assert {module.name for module in pkgutil.iter_modules(benchmarks.__path__)} == {*MODULES, "common"}
+    assert {kind.__module__ for kind, _ in BENCHMARKS} == {f"benchmarks.{name}" for name in MODULES}
+    assert {name for _, name in BENCHMARKS} >= {*LONG}
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, name in BENCHMARKS if name not in LONG])
+def test_runs(kind, name):
+    benchmark, parameters = kind(), first(kind)
+    if hasattr(benchmark, "setup"):
+        benchmark.setup(*parameters)
+    result = getattr(benchmark, name)(*parameters)
+    if name.startswith("timeraw_"):
+        exec(result, {})
+    elif name.startswith("track_"):
+        assert result > 0
+        assert kind.unit in ("seconds", "bytes")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in classes() if hasattr(kind, "setup")])
+def test_set_up_compares_with_the_reference(kind, forgetful, monkeypatch):
+    def refuse(*arguments, **options):
+        raise WRONG
+
+    for module in (common, fitting):
+        monkeypatch.setattr(module, "check_close", refuse)
+    with pytest.raises(WRONG):
+        kind().setup(*first(kind))
+
+
+@pytest.mark.parametrize("code", [cold_start.FIRST_CALL, cold_start.FIRST_GRADIENT])
+def test_what_is_timed_cold_runs(code):
+    assert 0 < cold_start.seconds(code, os.environ["NUMBA_CACHE_DIR"]) < 60
+
+
+def test_cold_starts_have_an_empty_cache_or_a_filled_one(monkeypatch):
+    calls = []
+    monkeypatch.setattr(cold_start, "seconds", lambda code, cache: calls.append((code, cache)) or 10 - len(calls))
+    assert cold_start.FirstUse().track_first_call("empty") == 9
+    assert cold_start.FirstUse().track_first_gradient("filled") == 5
+    assert [code for code, _ in calls] == [cold_start.FIRST_CALL] + [cold_start.FIRST_GRADIENT] * 4
+    assert len({cache for _, cache in calls}) == 2
+
+
+@pytest.mark.parametrize("cell", common.CELLS)
+@pytest.mark.parametrize("name", ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0"])
+def test_a_wrong_weight_is_refused(cell, name):
+    problem = common.problem(cell, (4, 2, 3, 5))
+    problem.validate()
+    wrong = dict(problem.layer.parameters)
+    wrong[name] = wrong[name] + np.float32(1e-3) * (np.arange(wrong[name].size) == 2).reshape(wrong[name].shape)
+    problem.layer.set_parameters(wrong)
+    with pytest.raises(WRONG):
+        problem.validate()
+
+
+@pytest.mark.parametrize("name", ["y", "dx", "weight_ih_l0", "weight_hh_l0", "bias_hh_l0"])
+def test_a_wrong_gradient_is_refused(name, monkeypatch):
+    problem, right = common.problem("LSTM", (4, 2, 3, 5)), common.training_step
+
+    def wrong(layer, *arguments):
+        result = right(layer, *arguments)
+        return result | ({name: result[name] * 1.001} if layer is problem.layer else {})
+
+    monkeypatch.setattr(common, "training_step", wrong)
+    with pytest.raises(WRONG, match=f"^{name} "):
+        problem.validate()
+
+
+def test_wrong_inference_is_refused(monkeypatch):
+    right = common.Problem.forward
+    monkeypatch.setattr(common.Problem, "forward", lambda self: right(self) * 1.001)
+    with pytest.raises(WRONG, match=r"^inference "):
+        common.problem("LSTM", (4, 2, 3, 5)).validate()
+
+
+def test_a_wrong_stream_is_refused(forgetful, monkeypatch):
+    right = Stream.step
+    monkeypatch.setattr(Stream, "step", lambda self, x: right(self, x) * 1.001)
+    with pytest.raises(WRONG, match=r"^stream\.step "):
+        streaming.steps_of("LSTM", 1)
+
+
+@pytest.mark.parametrize("data", fitting.DATA)
+def test_a_wrong_fit_is_refused(data, monkeypatch):
+    right = fitting.scores
+    monkeypatch.setattr(fitting, "scores", lambda model, X: right(model, X) * (1.001 if model.backend == "cpu" else 1))
+    with pytest.raises(WRONG, match=r"^prediction "):
+        fitting.check_fit(*fitting.DATA[data]("lstm"))
+
+
+def test_another_shape_and_nan_are_refused():
+    ones = np.ones((2, 3))
+    common.check_close("ones", ones, ones)
+    for wrong in (ones[:1], ones * np.nan):
+        with pytest.raises(WRONG):
+            common.check_close("ones", wrong, ones)
+        with pytest.raises(WRONG):
+            common.check_close("ones", ones, wrong)
