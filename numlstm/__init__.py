@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0.dev0"
 
 if TYPE_CHECKING:
+    from .ahead import warm_up
     from .backends.contract import BackendUnavailableError, UnsupportedError
     from .backends.dispatch import get_backend, set_backend, use_backend
     from .config import show_config
@@ -34,6 +35,7 @@ _homes = {
     "set_backend": ".backends.dispatch",
     "use_backend": ".backends.dispatch",
     "show_config": ".config",
+    "warm_up": ".ahead",
 }
 
 __all__ = [
@@ -51,6 +53,7 @@ __all__ = [
     "show_config",
     "sliding_windows",
     "use_backend",
+    "warm_up",
 ]
 
 

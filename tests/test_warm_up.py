@@ -1,0 +1,75 @@
+"""What `warm_up` compiles, later processes find; and a call compiles no more than it needs."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import numlstm
+from numlstm import GRU, LSTM, RNN, LSTMClassifier, LSTMRegressor
+
+COUNT = """
+from numlstm.backends.cpu.compiling import cache_directory
+print(*sorted(path.name for path in cache_directory().rglob("*.nbc")), sep="\\n")
+"""
+USE = """
+import numpy as np, numlstm
+rng = np.random.default_rng(0)
+X = rng.normal(size=(40, 6, 2))
+numlstm.LSTMClassifier(max_iter=2).fit(X, np.arange(40) % 3, X_val=X, y_val=np.arange(40) % 3).predict_proba(X)
+layer = numlstm.LSTM(2, 40)
+y, _, pullback = layer.vjp(X.astype("float32"))
+pullback(y)
+layer(X)
+"""
+FORWARD = "import numpy as np, numlstm; numlstm.LSTM(2, 40)(np.ones((3, 4, 2), 'float32'))"
+
+
+def compiled(code, cache):
+    """Machine code on disk after a process has run `code`."""
+    result = subprocess.run(
+        [sys.executable, "-c", code + COUNT], env=os.environ | {"NUMBA_CACHE_DIR": str(cache)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return set(result.stdout.split())
+
+
+def test_later_processes_compile_nothing(tmp_path):
+    warm = "import numlstm; numlstm.warm_up(numlstm.LSTM(2, 3), numlstm.LSTMClassifier())"
+    assert compiled("", tmp_path) == set()
+    made = compiled(warm, tmp_path)
+    assert made
+    assert compiled(USE, tmp_path) == made
+
+
+def test_a_call_compiles_only_what_it_needs(tmp_path):
+    names = {name.split("-")[0] for name in compiled(FORWARD, tmp_path)}
+    assert names == {"forward.forward", "equations.phase_forward", "tile.product"}
+
+
+MODELS = [
+    LSTM(2, 3, 2, bidirectional=True, zoneout=0.1),
+    GRU(2, 3, dtype="float64"),
+    RNN(2, [3, 4]),
+    LSTMClassifier(cell="gru", early_stopping=True),
+    LSTMRegressor(backend="reference"),
+]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
+def test_models_stay_as_they_are(model):
+    before = repr(model), dict(getattr(model, "parameters", {}))
+    numlstm.warm_up(model)
+    assert (repr(model), dict(getattr(model, "parameters", {}))) == before
+    assert not hasattr(model, "layers_")
+
+
+def test_a_stranger_is_refused():
+    with pytest.raises(TypeError, match="models must be layers or estimators, got ndarray"):
+        numlstm.warm_up(LSTM(2, 3), np.zeros(3))
+
+
+def test_by_default_it_does_the_usual():
+    numlstm.warm_up()
