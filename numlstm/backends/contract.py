@@ -78,6 +78,8 @@ class LayerSpec:
         Ghahramani 2016). The rest is scaled up.
     candidate_dropout : float in [0, 1)
         Share of what a cell would add to its memory that is zeroed in training, at every step (Semeniuta et al. 2016).
+    compute_dtype : {"bfloat16"} or None
+        What the factors of all products are rounded to; sums and everything else stay in `dtype`.
     zoneout : tuple of float in [0, 1), for the first states, or empty
         Share of the units of a state that keep their old value at a step of training (Krueger et al. 2017); elsewhere
         the old and the new are mixed in that proportion.
@@ -93,9 +95,17 @@ class LayerSpec:
     recurrent_dropout: float = 0.0
     candidate_dropout: float = 0.0
     zoneout: tuple[float, ...] = ()
+    compute_dtype: str | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {each.name: getattr(self, each.name) for each in fields(self)}  # nothing that follows from them
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(tuple(getattr(self, each.name) for each in fields(self)))
 
     @cached_property
     def description(self) -> cells.Cell:

@@ -91,6 +91,7 @@ class GRU(Layer):
         init: str | tuple[str, int] = "keras",
         backend: str | None = None,
         dtype: str = "float32",
+        compute_dtype: str | None = None,
         random_state: int | np.random.Generator | None = None,
     ) -> None:
-        self._start(locals(), backend, dtype, random_state)
+        self._start(locals(), backend, dtype, compute_dtype, random_state)

@@ -200,7 +200,7 @@ def _zoneout(cell: str, zoneout: float | tuple[float, ...]) -> tuple[float, ...]
     return (zoneout,) * states if zoneout else ()
 
 
-def _dropouts(options: Mapping[str, Any]) -> dict[str, float]:
+def _dropouts(options: Mapping[str, Any]) -> dict[str, Any]:
     """Where the recurrent dropout goes."""
     share, mode = options["recurrent_dropout"], options["recurrent_dropout_mode"]
     if mode == "candidate" and not share:

@@ -81,6 +81,7 @@ class RNN(Layer):
         init: str = "keras",
         backend: str | None = None,
         dtype: str = "float32",
+        compute_dtype: str | None = None,
         random_state: int | np.random.Generator | None = None,
     ) -> None:
-        self._start(locals(), backend, dtype, random_state)
+        self._start(locals(), backend, dtype, compute_dtype, random_state)

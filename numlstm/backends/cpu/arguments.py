@@ -45,6 +45,8 @@ class Memory(NamedTuple):
     span: int  # from one to the next
     sums: int  # (N, .) pre-activations of a phase that normalises them
     sums_row: int
+    halves: int  # (N,) rounded rows of x, then of each source, and as many more for each part; 0 if none are rounded
+    halves_row: int
 
 
 def table(*names: str) -> np.dtype:
@@ -73,8 +75,8 @@ PHASE = table(
 # (panels, count, width), bytes to the next panel, the number of the rows' addresses, and their count of numbers.
 TILE = table("tile", "offset", "w", "w_panel", "a", "a_count", "v", "v_panel", "b", "b_count")
 
-# A vector of a record that weights multiply: its slot, and whether it is of this step.
-SOURCE = table("slot", "now")
+# A vector of a record that weights multiply: its slot, whether it is of this step, and its numbers.
+SOURCE = table("slot", "now", "count")
 
 # The gradient of such a vector: gate gradients of a side times turned weights (panels of units, columns, TILE_VECTORS),
 # or one pre-activation's as it is where there are no weights.
@@ -138,6 +140,7 @@ class Step(NamedTuple):
     before: int  # records of the step before
     now: int
     addresses: int  # of rows, as in `Memory`
+    halves: int  # rounded rows of sources
 
 
 class BackwardStep(NamedTuple):

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import AffineSpec, Backend, LayerSpec, LossSpec, Noise, PoolSpec, Spec, States
-from . import activity, affine, layer, losses, optimizing, pooling
+from ..contract import AffineSpec, Backend, LayerSpec, LossSpec, Noise, PoolSpec, Spec, States, UnsupportedError
+from . import activity, affine, halves, layer, losses, optimizing, pooling
 from .arguments import aligned
 from .packing import affine_packing, layer_packing, packing_of
+from .target import target
 
 
 class CpuBackend(Backend):
@@ -39,6 +40,11 @@ class CpuBackend(Backend):
 
     def prepare(self, spec: Spec, flat: np.ndarray, training: bool = False) -> Any:
         if isinstance(spec, LayerSpec):
+            if spec.compute_dtype and not halves.supported():
+                raise UnsupportedError(
+                    f"compute_dtype={spec.compute_dtype!r} is not supported by backend 'cpu' on this processor "
+                    f"({target().cpu}): it has no AVX-512 BF16 instructions, and the rest would be slower than float32"
+                )
             return layer.LayerWeights(layer_packing(spec), flat, training)
         if isinstance(spec, AffineSpec):
             return affine.AffineWeights(affine_packing(spec), flat, training)

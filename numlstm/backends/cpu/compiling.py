@@ -20,6 +20,7 @@ from typing import Any
 import numba
 from llvmlite import ir
 from numba import types
+from numba.core.caching import NullCache
 from numba.extending import intrinsic
 
 config: Any = numba.config
@@ -85,15 +86,14 @@ class Kernel:
     """
 
     def __init__(self, function: Callable) -> None:
-        with _cache_here():
-            self.dispatcher = njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function)
+        self.dispatcher = _cached(function, nogil=True, no_cfunc_wrapper=True)
         self.entries: dict[Hashable, Callable] = {}
 
     def __getitem__(self, choice: Hashable) -> Callable:
         return self.entries.get(choice) or partial(self._first_call, choice)
 
     def _first_call(self, choice: Hashable, *arguments: Any) -> Any:
-        entry = self.dispatcher.compile(tuple(map(numba.typeof, arguments)))
+        entry = compiled(self.dispatcher, tuple(map(numba.typeof, arguments))).entry_point
         self.entries[choice] = entry
         return entry(*arguments)
 
@@ -102,9 +102,7 @@ class Pointed:
     """A function that kernels call by its address: drivers need not be compiled anew for each of them."""
 
     def __init__(self, function: Callable) -> None:
-        with _cache_here():
-            flags = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-            self.dispatcher = njit(cache=True, error_model="numpy", **flags)(function)
+        self.dispatcher = _cached(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
         self.arguments = len(inspect.signature(function).parameters)
         self.addresses: dict[tuple[Any, ...], int] = {}
 
@@ -112,21 +110,52 @@ class Pointed:
         """The machine code for these types of the first arguments; all others are integers."""
         if given not in self.addresses:
             signature = (*given, *[types.intp] * (self.arguments - len(given)))
-            self.dispatcher.compile(signature)
-            compiled = self.dispatcher.overloads[signature]
-            self.addresses[given] = compiled.library.get_pointer_to_function(compiled.fndesc.mangled_name)
+            code = compiled(self.dispatcher, signature)
+            self.addresses[given] = code.library.get_pointer_to_function(code.fndesc.mangled_name)
         return self.addresses[given]
 
 
-@contextlib.contextmanager
-def _cache_here() -> Iterator[None]:
-    """Dispatchers made in here keep their machine code in `cache_directory`."""
+def _cached(function: Callable, **flags: bool) -> Any:
+    """A dispatcher that keeps its machine code in `cache_directory`."""
     kept = config.CACHE_DIR
     config.CACHE_DIR = str(cache_directory())  # read once, when a dispatcher is made
     try:
-        yield
+        dispatcher = njit(cache=True, error_model="numpy", **flags)(function)
     finally:
         config.CACHE_DIR = kept
+    save = dispatcher._cache.save_overload
+
+    def save_alone(signature: Any, code: Any) -> None:
+        with _alone():
+            save(signature, code)
+
+    dispatcher._cache.save_overload = save_alone
+    return dispatcher
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Wait for other processes that write to the cache: two that number their files at once would mix them up."""
+    with open(cache_directory() / "lock", "a") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
+        except (ImportError, OSError):  # not here, or not on this file system: see `compiled`
+            pass
+        yield
+
+
+def compiled(dispatcher: Any, signature: tuple[Any, ...]) -> Any:
+    """What is compiled for a signature, or found on disk; what is found there under a wrong name is not used."""
+    dispatcher.compile(signature)
+    if signature not in dispatcher.overloads:
+        kept, dispatcher._cache = dispatcher._cache, NullCache()
+        try:
+            dispatcher.compile(signature)
+        finally:
+            dispatcher._cache = kept
+    return dispatcher.overloads[signature]
 
 
 def pointed(function: Callable) -> Pointed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .arguments import Step
 from .compiling import call, inner, kernel, once
+from .halves import round_rows
 from .masks import keys_of_rows
 from .memory import copy_row, load_row, rows_at, slots_at, vector_bytes, zero_steps
 from .simd import load, stack_bytes, store
@@ -50,10 +51,11 @@ def forward(
     reverse : bool
         Whether to go from each row's last step to its first.
     """
-    own, addresses = 0, memory.addresses
+    own, addresses, halves = 0, memory.addresses, memory.halves
     if team.parts > 1:
         own, first, last = first, 0, team.rows
         addresses += own * (len(sources) + 1) * memory.span
+        halves += own * (len(sources) + 1) * team.rows * memory.halves_row
     part, stage = own, 0
     while part != NOBODY:
         if begin(team, part, stage):
@@ -68,10 +70,12 @@ def forward(
         while lengths[active - 1] <= s:
             active -= 1
         rows_at(addresses, x, order, lengths, reverse, s, first, active)
+        if memory.halves:
+            round_rows(real, addresses, shape.inputs, halves, memory.halves_row, first, active)
         keys_of_rows(masks, order, lengths, reverse, s, first, active)
         before = records.address + ((s - begun) & records.wrap) * records.step
         now = records.address + ((s - begun + 1) & records.wrap) * records.step
-        step = Step(first, active, before, now, addresses)
+        step = Step(first, active, before, now, addresses, halves + (memory.span // 8) * memory.halves_row)
         for p in range(len(phases)):
             part = own
             stage += 1
@@ -139,7 +143,11 @@ def _phase(real, phase, tiles, sources, masks, constants, norm, memory, records,
     for k in range(phase.first_source, phase.last_source):
         source = sources[k]
         at = (step.now if source.now else step.before) + source.slot * records.slot
-        slots_at(step.addresses + (k + 1) * memory.span, at, records.row, step.first, step.active)
+        addresses = step.addresses + (k + 1) * memory.span
+        slots_at(addresses, at, records.row, step.first, step.active)
+        if memory.halves:
+            place = step.halves + k * (memory.span // 8) * memory.halves_row
+            round_rows(real, addresses, source.count, place, memory.halves_row, step.first, step.active)
     if phase.copied_slot >= 0:
         at = (step.now if phase.copied_now else step.before) + phase.copied_slot * records.slot
         for m in range(step.first, step.active):

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 
 from ...cells.cell import INPUT
-from ..contract import Noise, States
+from ..contract import Noise, States, UnsupportedError
 from . import threads
 from .arguments import (
     PLACE,
@@ -29,6 +29,7 @@ from .arguments import (
 from .backward import backward
 from .forward import forward
 from .gradients import ColumnSums, Outer, OuterSums
+from .halves import paired, row_bytes
 from .masks import MASK_FIELDS, mask_table
 from .norm import norm_backward, spread
 from .packing import Block, LayerPacking, PhaseBlocks
@@ -42,7 +43,8 @@ from .tile import product_address
 NOTHING = np.zeros((1, 0), np.int64)
 NO_TRACES: Mapping[str, np.ndarray] = {}
 NO_MASKS = np.zeros((0, MASK_FIELDS), np.int64)
-CHUNK_ROWS = 512  # (step, row) pairs between two sums of weight gradients: their gate gradients stay in cache
+CHUNK_BYTES = 1 << 23  # of gate gradients between two sums of weight gradients: they stay in the last cache,
+CHUNK_ROWS = 512  # (step, row) pairs, or more: threads are not to meet too often
 BUFFERS_KEPT = 32  # shapes of batches in training; they share their memory
 TEAM_ROWS = 10  # or fewer for each thread, and they share the units of each step instead
 TEAM_FLOP = 2e5  # of a step for each thread, some microseconds: they wait for one another a tenth of that
@@ -96,6 +98,7 @@ class LayerWeights:
         self.recurrent_turned = {block: TurnedWeights(flat, [block]) for block in blocks[False]}
         self.input_turned = TurnedWeights(flat, blocks[True])
         self.buffers: dict[tuple[int, int], Buffers] = {}
+        self.halves: dict[Block, np.ndarray] = {}  # weights rounded to bfloat16, if that is what products are of
         self.spare: dict[tuple[int, int, bool, bool], list[Buffers]] = {}
         self.arena: dict[str, np.ndarray] = {}
         self.refresh()
@@ -112,6 +115,10 @@ class LayerWeights:
                 if each.bias:
                     side = sides[each.side]
                     total[:, :, side.first : side.first + len(side.gates)] += each.bias.view(self.flat)[:, 0]
+        if self.packing.spec.compute_dtype:
+            for block in (each.weight for phase in self.packing.phases for each in phase.products):
+                self.halves.setdefault(block, aligned((block.panels, -(-block.inputs // 2), block.columns), np.uint32))
+                self.halves[block][...] = paired(block, self.flat)
         self.input_turned.stale = True
         for turned in self.recurrent_turned.values():
             turned.stale = True
@@ -203,9 +210,21 @@ class Buffers:
         self.parts = weights.team_of(rows, steps)
         self.room = np.empty((self.parts, 1 + len(weights.tables.sources), rows), np.int64)
         self.synchronisation = synchronisation(self.parts)
-        memory = Memory(address_of(self.room), 8 * rows, address_of(self.sums) if columns else 0, self.sums.strides[0])
+        self.halves = self._room_for_halves()
+        memory = Memory(
+            address_of(self.room), 8 * rows, address_of(self.sums) if columns else 0, self.sums.strides[0],
+            address_of(self.halves) if self.halves.size else 0, self.halves.shape[-1],
+        )  # fmt: skip
         self.memory = Shape(steps, packing.spec.input_size, packing.groups), memory
         self.crew = Team(self.parts, rows, address_of(self.synchronisation))
+
+    def _room_for_halves(self) -> np.ndarray:
+        """Rounded rows of everything that weights multiply: (parts, sources and x, N, bytes)."""
+        blocks = self.weights.halves
+        if not blocks:
+            return np.empty((0, 0), np.uint8)
+        row = row_bytes(max(block.inputs for block in blocks), self.weights.packing.lanes)
+        return aligned((*self.room.shape, row), np.uint8)
 
     def team(self) -> Sequence[threads.Shard]:
         """The parts of a team, for a new call; none where there is no team."""
@@ -246,7 +265,8 @@ class BackwardBuffers:
         weights, rows = buffers.weights, buffers.rows
         packing = weights.packing
         self.weights, self.rows, self.steps = weights, rows, buffers.steps
-        self.span = min(buffers.steps, max(1, CHUNK_ROWS // rows))
+        bytes_each = sum(phase.columns for phase in packing.phases) * weights.flat.itemsize
+        self.span = min(buffers.steps, max(1, max(CHUNK_ROWS, CHUNK_BYTES // max(1, bytes_each)) // rows))
         self.room = rows * self.span
         states = len(packing.cell.states)
         count = 2 * states + len(packing.slots.handed_on)
@@ -385,6 +405,8 @@ def layer_forward(
     traces: Mapping[str, np.ndarray],
 ) -> tuple[tuple[np.ndarray, ...], Tape | None]:
     """`Backend.sequence_forward` for NumPy arrays."""
+    if training and weights.halves:
+        raise UnsupportedError("compute_dtype='bfloat16' has no gradients on backend 'cpu': it is for inference")
     if training and recompute:
         return _forward_in_segments(weights, x, initial, outputs, lengths, reverse, noise)
     buffers = weights.buffers_for(len(x), x.shape[1], training, training or bool(traces))

@@ -37,22 +37,22 @@ class Block:
     rows: tuple[int, ...]  # blocks of `units` rows of the named parameter, one for each gate
     column: int = 0  # block of `inputs` columns
 
-    @property
+    @cached_property
     def gates(self) -> int:
         """Vectors for each group of units."""
         return len(self.rows)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Numbers in the block, padding included."""
         return self.panels * self.inputs * self.columns
 
-    @property
+    @cached_property
     def end(self) -> int:
         """Where the next block starts."""
         return self.start + self.size
 
-    @property
+    @cached_property
     def columns(self) -> int:
         """Numbers in one row of a panel."""
         return self.groups * self.gates * self.lanes

@@ -74,7 +74,7 @@ class Layout:
 
     def splat(self, builder, scalar):
         """A scalar in every lane."""
-        undefined = ir.Constant(self.vector, ir.Undefined)
+        undefined = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
         first = builder.insert_element(undefined, scalar, ir.IntType(32)(0))
         return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), None))
 

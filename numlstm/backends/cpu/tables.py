@@ -11,6 +11,7 @@ from ...cells.cell import INPUT
 from .arguments import BACK, PHASE, SIDE, SOURCE, TILE, address_of
 from .equations import phase_backward, phase_forward
 from .forward import SCRATCH_BYTES
+from .halves import half_product_address, pairs
 from .norm import norm_forward
 from .packing import Block, PhaseBlocks
 from .slots import NORMALISED
@@ -57,7 +58,7 @@ class ForwardTables:
         for each in blocks.products:
             if each.source not in numbers:
                 slot, previous = slots.place(each.source)
-                self.sources.append((slot, not previous))
+                self.sources.append((slot, not previous, each.weight.inputs))
                 numbers[each.source] = len(self.sources)
         if blocks.copied:
             slot, previous = slots.place(blocks.copied[1])
@@ -68,11 +69,10 @@ class ForwardTables:
             terms = []
             for each in blocks.products:
                 if each.side == number:
-                    panel = each.weight.inputs * each.weight.columns * self.size
-                    at = self.start + each.weight.start * self.size
-                    terms.append((at, panel, numbers[each.source], each.weight.inputs))
+                    at, count = self._weight(each.weight)
+                    terms.append((at, count * each.weight.columns * self.size, numbers[each.source], count))
             for pair in batched(terms):
-                tile = product_address(weights.real, vectors)
+                tile = (half_product_address if weights.halves else product_address)(weights.real, vectors)
                 nothing = (pair[0][0], 0, pair[0][2], 0)
                 second = pair[1] if len(pair) > 1 else nothing
                 self.tiles.append((tile, side.first * weights.vector, *pair[0], *second))
@@ -86,6 +86,12 @@ class ForwardTables:
             row["norm_weight"], row["norm_bias"] = (self.start + block.start * self.size for block in blocks.norm)
             row["norm_slot"] = slots.names.index(f"{NORMALISED}{index} {slots.gates[index][0]}")
             row["norm_factors"] = packing.factors_at(index) * self.size
+
+    def _weight(self, block: Block) -> tuple[int, int]:
+        """Where the weights of a product are, and the length of its sums."""
+        if self.weights.halves:
+            return address_of(self.weights.halves[block]), pairs(block.inputs)
+        return self.start + block.start * self.size, block.inputs
 
 
 class BackwardTables:

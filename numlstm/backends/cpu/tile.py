@@ -84,18 +84,37 @@ def _accumulate(builder, count, start, steps, multiply):
     return results
 
 
-def outer_sums(layout, builder, panel, numbers, sums, wide):
+class Terms:
+    """How a tile takes numbers and vectors from memory, and adds their products."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout, self.element = layout, layout.real
+
+    def number(self, builder, pointer):
+        """A number in every lane."""
+        return self.layout.splat(builder, builder.load(pointer))
+
+    def column(self, builder, address):
+        """A vector."""
+        return self.layout.load(builder, address)
+
+    def add(self, builder, factor, column, total):
+        """``total + factor * column``."""
+        return self.layout.fma(builder, factor, column, total)
+
+
+def outer_sums(terms, builder, panel, numbers, sums, wide):
     """``sums[r, i] + numbers[r] * panel[i]``; `numbers` are pointers.
 
     Whichever are fewer, numbers or vectors, stay in registers while the others pass, one after the other.
     """
-    size = layout.lanes * layout.bits // 8
+    size = terms.layout.lanes * terms.layout.bits // 8
 
     def number(r):
-        return layout.splat(builder, builder.load(numbers[r]))
+        return terms.number(builder, numbers[r])
 
     def column(i):
-        return layout.load(builder, builder.add(panel, I64(i * size)))
+        return terms.column(builder, builder.add(panel, I64(i * size)))
 
     new = list(sums)
     if len(numbers) <= wide:
@@ -103,21 +122,21 @@ def outer_sums(layout, builder, panel, numbers, sums, wide):
         for i in range(wide):
             vector = column(i)
             for r, factor in enumerate(factors):
-                new[r * wide + i] = layout.fma(builder, factor, vector, sums[r * wide + i])
+                new[r * wide + i] = terms.add(builder, factor, vector, sums[r * wide + i])
     else:
         columns = [column(i) for i in range(wide)]
         for r in range(len(numbers)):
             factor = number(r)
             for i, vector in enumerate(columns):
-                new[r * wide + i] = layout.fma(builder, factor, vector, sums[r * wide + i])
+                new[r * wide + i] = terms.add(builder, factor, vector, sums[r * wide + i])
     return new
 
 
-def _row_pointers(layout, builder, addresses, rows):
+def _row_pointers(terms, builder, addresses, rows):
     """Pointers to the numbers of each row, from an array of row addresses."""
     array = builder.inttoptr(addresses, I64.as_pointer())
     loaded = [builder.load(builder.gep(array, [I64(row)])) for row in range(rows)]
-    return [builder.inttoptr(address, layout.real.as_pointer()) for address in loaded]
+    return [builder.inttoptr(address, terms.element.as_pointer()) for address in loaded]
 
 
 @intrinsic
@@ -138,13 +157,15 @@ def product_tile(typing_context, real, width, rows, out, out_row, start, start_r
     layout, wide = Layout.of(Vector(real.dtype)), width.vectors
 
     def generate(context, builder, signature, arguments):
-        _emit_product(layout, wide, builder, *arguments[2:])
+        emit_product(Terms(layout), wide, builder, *arguments[2:])
         return context.get_dummy_value()
 
     return types.void(real, width, *[types.intp] * 11), generate
 
 
-def _emit_product(layout, wide, builder, rows, out, out_row, start, start_row, *terms):
+def emit_product(terms, wide, builder, rows, out, out_row, start, start_row, *products):
+    """A `product_tile` of such terms."""
+    layout = terms.layout
     size = layout.lanes * layout.bits // 8
 
     def emit(height):
@@ -154,16 +175,16 @@ def _emit_product(layout, wide, builder, rows, out, out_row, start, start_row, *
 
         count = wide * height
         first = [layout.load(builder, place(start, start_row, index)) for index in range(count)]
-        sums = add_products(add_products(first, height, *terms[:3]), height, *terms[3:])
+        sums = add_products(add_products(first, height, *products[:3]), height, *products[3:])
         for index, value in enumerate(sums):
             layout.store(builder, value, place(out, out_row, index))
 
     def add_products(sums, height, weights, addresses, steps):
-        numbers = _row_pointers(layout, builder, addresses, height)
+        numbers = _row_pointers(terms, builder, addresses, height)
 
         def multiply(k, sums):
             panel = builder.add(weights, builder.mul(k, I64(wide * size)))
-            return outer_sums(layout, builder, panel, [builder.gep(number, [k]) for number in numbers], sums, wide)
+            return outer_sums(terms, builder, panel, [builder.gep(number, [k]) for number in numbers], sums, wide)
 
         return _accumulate(builder, len(sums), sums, steps, multiply)
 
@@ -217,7 +238,7 @@ def _emit_outer(layout, wide, builder, rows, out, out_row, a, a_row, d, steps):
             row = builder.inttoptr(builder.add(a, builder.mul(k, a_row)), layout.real.as_pointer())
             gradients = builder.add(d, builder.mul(k, I64(wide * size)))
             return outer_sums(
-                layout, builder, gradients, [builder.gep(row, [I64(r)]) for r in range(height)], sums, wide
+                Terms(layout), builder, gradients, [builder.gep(row, [I64(r)]) for r in range(height)], sums, wide
             )
 
         start = [ir.Constant(layout.vector, None)] * (height * wide)

@@ -91,8 +91,10 @@ class ReferenceBackend(Backend):
         Raises
         ------
         UnsupportedError
-            If the cell has no twin.
+            If the cell has no twin, or products are to be rounded.
         """
+        if isinstance(spec, LayerSpec) and spec.compute_dtype:
+            raise UnsupportedError(f"compute_dtype={spec.compute_dtype!r} is not supported by backend 'reference'")
         parameters = {name: _float64(value) for name, value in self.unpack(spec, flat).items()}
         if isinstance(spec, AffineSpec):
             return Affine(spec, flat, parameters)

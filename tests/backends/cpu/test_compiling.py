@@ -110,3 +110,54 @@ def test_choice_looks_at_types_once():
     vector = np.array([3, 4], "float32")
     optimizing.global_norm["float32"](vector)
     assert optimizing.global_norm["float32"] is optimizing.global_norm["float32"]
+
+
+AT_ONCE = """
+import sys
+import numba
+import numpy as np
+from numlstm.backends.cpu.compiling import compiled
+from numlstm.backends.cpu.tags import width
+from numlstm.backends.cpu.tile import outer
+for vectors in map(int, sys.argv[1:]):
+    signature = (numba.typeof(np.float64), width(vectors).numba_type, *[numba.intp] * (outer.arguments - 2))
+    outer.dispatcher.compile(signature)
+    assert signature in outer.dispatcher.overloads, vectors
+print(sum(outer.dispatcher.stats.cache_hits.values()))
+"""
+
+
+def test_processes_that_compile_at_once_do_not_mix_up_their_files(tmp_path):
+    orders = (1, 2, 3, 4), (4, 3, 2, 1), (2, 4, 1, 3), (3, 1, 4, 2)
+
+    def start(order):
+        return subprocess.Popen(
+            [sys.executable, "-c", AT_ONCE, *map(str, order)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}, text=True,
+        )  # fmt: skip
+
+    def finish(process):
+        out, error = process.communicate(timeout=300)
+        assert process.returncode == 0, error
+        return int(out)
+
+    for process in [start(order) for order in orders]:
+        finish(process)
+    assert finish(start(orders[0])) == 4  # all of it was there
+
+
+def test_what_stands_under_a_wrong_name_is_compiled_anew(tmp_path):
+    """As when a file system knows no locks: the file of one signature holds the code of another."""
+    other = compiling._cached(increment)
+    other.compile((numba.int64,))
+    mixed = compiling._cached(increment)
+    load = mixed._cache.load_overload
+    mixed._cache.load_overload = lambda signature, context: load((numba.int64,), context)
+    code = compiling.compiled(mixed, (numba.float64,))
+    assert code.signature.args == (numba.float64,)
+    assert code.entry_point(1.5) == 2.5
+    assert mixed._cache.load_overload is not load
+
+
+def increment(x):
+    return x + 1

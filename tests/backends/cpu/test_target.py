@@ -55,6 +55,18 @@ print(*product.dispatcher.inspect_asm().values())
 """
 
 
+PAIRS = """
+import numba
+import numpy as np
+from numlstm.backends.cpu import halves
+from numlstm.backends.cpu.tags import width
+
+assert halves.supported()
+halves.half_product.address(numba.typeof(np.float32), width(4).numba_type)
+print(*halves.half_product.dispatcher.inspect_asm().values())
+"""
+
+
 def run_on(cpu, features, script, **environment):
     """Run a script in a process whose kernels are compiled for a processor; give what it prints."""
     chosen = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features, **environment}
@@ -131,3 +143,17 @@ def test_sums_stay_in_registers(tmp_path, cpu, features, instructions, lanes, re
             assert not spilt, "a sum spills to the stack"
             tallest = max(tallest, len({line.split()[-1] for line in multiply_adds}))
         assert tallest == sums, "sums held in registers by the tallest tile"
+
+
+@ON_X86
+def test_pairs_are_multiplied_in_one_instruction(tmp_path):
+    """Where AVX-512 BF16 is; nothing is run."""
+    assembly = run_on("cooperlake", f"{ZEN_4},+avx512bf16", PAIRS, NUMBA_CACHE_DIR=str(tmp_path))
+    tallest = 0
+    for tile in functions(assembly, "_ZN7numlstm8backends3cpu6halves12half_product"):
+        for loop in innermost_loops(tile):
+            dots = [line for line in loop if line.startswith("vdpbf16ps")]
+            assert dots, loop
+            assert not [line for line in loop if "(%rsp" in line and "%zmm" in line], "a sum spills to the stack"
+            tallest = max(tallest, len({line.split()[-1] for line in dots}))
+    assert tallest == 24
