@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from contestants import BLOCKS, CONTESTANTS, Peak, Reference, problems
 
-ROUNDS = 7
-PAUSE = 0.25  # seconds before each turn: the threads of some peers spin for a while after theirs
+ROUNDS = 6
+PAUSE = 0.2  # seconds before each turn: the threads of some peers spin for a while after theirs
 TURN = 1.5e9  # operations of a turn
 FORWARD, TRAINING = "forward", "forward + BPTT"
 MODULES = {"torch": ("torch",), "onnxruntime": ("onnxruntime", "onnx"), "keras": ("keras", "jax")}

@@ -38,6 +38,15 @@ def test_twice():
     np.testing.assert_array_equal(first[2]["weight_hh_l0"], second[2]["weight_hh_l0"])
 
 
+def test_the_state_given_may_change_before_the_way_back():
+    x, state = np.ones((2, 30, 3), "float32"), (np.ones((1, 2, 9), "float32"), np.ones((1, 2, 9), "float32"))
+    y, _, pullback = LSTM(3, 9, random_state=0, recompute=True).vjp(x, state)
+    expected = pullback(y)[0]
+    for array in state:
+        array[...] = 7
+    np.testing.assert_array_equal(pullback(y)[0], expected)
+
+
 def test_memory_grows_with_the_root_of_the_steps():
     def kept(steps, recompute):
         backend, layer = backend_for("cpu"), LSTM(3, 16, backend="cpu")

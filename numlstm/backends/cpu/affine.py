@@ -7,11 +7,11 @@ import numpy as np
 from . import threads
 from .arguments import address_of, aligned
 from .gradients import Outer, OuterSums
-from .layer import TurnedWeights
 from .packing import AffinePacking, Block
 from .products import product, take_in
 from .tags import width
 from .target import TILE_VECTORS, target
+from .weights import TurnedWeights
 
 PRODUCTS_KEPT = 8  # numbers of rows, both ways
 

@@ -13,6 +13,7 @@ from . import activity, affine, halves, layer, losses, optimizing, pooling
 from .arguments import aligned
 from .packing import affine_packing, layer_packing, packing_of
 from .target import target
+from .weights import LayerWeights
 
 
 class CpuBackend(Backend):
@@ -45,7 +46,7 @@ class CpuBackend(Backend):
                     f"compute_dtype={spec.compute_dtype!r} is not supported by backend 'cpu' on this processor "
                     f"({target().cpu}): it has no AVX-512 BF16 instructions, and the rest would be slower than float32"
                 )
-            return layer.LayerWeights(layer_packing(spec), flat, training)
+            return LayerWeights(layer_packing(spec), flat, training)
         if isinstance(spec, AffineSpec):
             return affine.AffineWeights(affine_packing(spec), flat, training)
         return pooling.PoolWeights(spec, flat)
@@ -56,7 +57,7 @@ class CpuBackend(Backend):
 
     def sequence_forward(
         self,
-        weights: layer.LayerWeights,
+        weights: LayerWeights,
         x: np.ndarray,
         initial: States,
         outputs: States,
@@ -74,7 +75,7 @@ class CpuBackend(Backend):
 
     def sequence_backward(
         self,
-        weights: layer.LayerWeights,
+        weights: LayerWeights,
         tape: layer.Tape,
         doutputs: States,
         dfinal: States,
@@ -85,7 +86,7 @@ class CpuBackend(Backend):
 
     def runner(
         self,
-        weights: layer.LayerWeights,
+        weights: LayerWeights,
         x: np.ndarray,
         states: Sequence[np.ndarray],
         y: np.ndarray | None = None,

@@ -1,4 +1,4 @@
-"""A recurrent layer in one direction on the CPU: weights, buffers, shards, and calls of the kernels."""
+"""A recurrent layer in one direction on the CPU: calls of the kernels, and how threads share them."""
 
 from __future__ import annotations
 
@@ -6,338 +6,21 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Any
+from functools import lru_cache
 
-import numba
 import numpy as np
 
-from ...cells.cell import INPUT
 from ..contract import Noise, States, UnsupportedError
 from . import threads
-from .arguments import (
-    PLACE,
-    Chunk,
-    Gradients,
-    Memory,
-    Records,
-    Shape,
-    address_of,
-    aligned,
-    rows_of,
-)
+from .arguments import PLACE, Records, Shape, address_of, rows_of
 from .backward import backward
+from .buffers import Buffers, Piece, new_states
 from .forward import forward
-from .gradients import ColumnSums, Outer, OuterSums
-from .halves import paired, row_bytes
-from .masks import MASK_FIELDS, mask_table
-from .norm import norm_backward, spread
-from .packing import Block, LayerPacking, PhaseBlocks
-from .products import transpose
-from .tables import BackwardTables, ForwardTables, batched
-from .tags import phase_types, width
+from .tags import width
 from .target import TILE_VECTORS, target
-from .team import Team, synchronisation
-from .tile import product_address
+from .weights import LayerWeights
 
-NOTHING = np.zeros((1, 0), np.int64)
 NO_TRACES: Mapping[str, np.ndarray] = {}
-NO_MASKS = np.zeros((0, MASK_FIELDS), np.int64)
-CHUNK_BYTES = 1 << 23  # of gate gradients between two sums of weight gradients: they stay in the last cache,
-CHUNK_ROWS = 512  # (step, row) pairs, or more: threads are not to meet too often
-BUFFERS_KEPT = 32  # shapes of batches in training; they share their memory
-TEAM_ROWS = 10  # or fewer for each thread, and they share the units of each step instead
-TEAM_FLOP = 2e5  # of a step for each thread, some microseconds: they wait for one another a tenth of that
-SPARE_BYTES = 1 << 18  # the largest memory of a call that is kept for the next
-SPARE_SHAPES, SPARE_EACH = 8, 2  # of so many shapes, for so many calls at once
-
-
-Piece = tuple[Chunk, np.ndarray, int]  # a chunk, the number of the first pair of each of its steps, and its pairs
-
-
-class TurnedWeights:
-    """Packed weights turned round for the way back; made when first asked for after a change."""
-
-    def __init__(self, flat: np.ndarray, blocks: list[Block]) -> None:
-        numbers = TILE_VECTORS * blocks[0].lanes
-        columns = sum(block.panels * block.columns for block in blocks)
-        self.array = aligned((-(-blocks[0].inputs // numbers), columns, numbers), flat.dtype, zero=True)
-        self.panels = [
-            flat[block.start : block.start + block.size].reshape(block.panels, block.inputs, -1) for block in blocks
-        ]
-        self.address = address_of(self.array)
-        self.stale = True
-
-    def fresh_address(self) -> int:
-        """Where they are, up to date."""
-        if self.stale:
-            first = 0
-            for panels in self.panels:
-                transpose[self.array.dtype](panels, self.array, first)
-                first += panels.shape[0] * panels.shape[2]
-            self.stale = False
-        return self.address
-
-
-class LayerWeights:
-    """Packed weights, and what is derived from them."""
-
-    def __init__(self, packing: LayerPacking, flat: np.ndarray, training: bool) -> None:
-        self.packing, self.flat, self.training = packing, flat, training
-        self.real: Any = flat.dtype.type
-        self.vector = packing.lanes * flat.itemsize
-        self.biases = [self._bias(phase) for phase in packing.phases]
-        self.constants = _vectors([value for _, value in packing.cell.constants], packing.lanes, flat.dtype)
-        self.mask_values = _vectors(
-            [value for mask in packing.cell.masks for value in (mask.dropped, mask.kept, mask.expected)],
-            packing.lanes, flat.dtype,
-        )  # fmt: skip
-        blocks: dict[bool, list[Block]] = {True: [], False: []}
-        for each in (each for phase in packing.phases for each in phase.products):
-            blocks[each.source == INPUT].append(each.weight)
-        self.recurrent_turned = {block: TurnedWeights(flat, [block]) for block in blocks[False]}
-        self.input_turned = TurnedWeights(flat, blocks[True])
-        self.buffers: dict[tuple[int, int], Buffers] = {}
-        self.halves: dict[Block, np.ndarray] = {}  # weights rounded to bfloat16, if that is what products are of
-        self.spare: dict[tuple[int, int, bool, bool], list[Buffers]] = {}
-        self.arena: dict[str, np.ndarray] = {}
-        self.refresh()
-
-    def _bias(self, phase: PhaseBlocks) -> np.ndarray:
-        """Room for the biases of a phase: (panels, groups, gates, lanes)."""
-        return aligned((phase.panels, phase.groups, max(1, phase.gates), phase.lanes), self.flat.dtype, zero=True)
-
-    def refresh(self) -> None:
-        """Follow a change of the flat vector."""
-        for total, phase, sides in zip(self.biases, self.packing.phases, self.packing.slots.sides, strict=True):
-            total[...] = 0
-            for each in phase.products:
-                if each.bias:
-                    side = sides[each.side]
-                    total[:, :, side.first : side.first + len(side.gates)] += each.bias.view(self.flat)[:, 0]
-        if self.packing.spec.compute_dtype:
-            for block in (each.weight for phase in self.packing.phases for each in phase.products):
-                self.halves.setdefault(block, aligned((block.panels, -(-block.inputs // 2), block.columns), np.uint32))
-                self.halves[block][...] = paired(block, self.flat)
-        self.input_turned.stale = True
-        for turned in self.recurrent_turned.values():
-            turned.stale = True
-
-    @cached_property
-    def step_flop(self) -> float:
-        """Work of a row at a step."""
-        return 2.0 * sum(block.size for phase in self.packing.phases for block in phase.blocks())
-
-    @cached_property
-    def shares_steps(self) -> bool:
-        """Whether threads can share a step: if it has one phase, whose equations take a unit's numbers alone."""
-        packing = self.packing
-        return len(packing.phases) == 1 and not (packing.sums_columns or packing.cell.masks or packing.phases[0].copied)
-
-    def team_of(self, rows: int, steps: int) -> int:
-        """Threads that are to share the units of each step; 1 where they share the rows."""
-        work = rows * self.step_flop
-        parts = min(threads.parts_for(self.packing.phases[0].panels, work * steps), int(work / TEAM_FLOP))
-        return parts if parts > 1 and rows <= TEAM_ROWS * parts and self.shares_steps else 1
-
-    @cached_property
-    def tables(self) -> ForwardTables:
-        """What tells the forward kernel of them."""
-        return ForwardTables(self)
-
-    @cached_property
-    def entries(self) -> tuple[Any, tuple[Any, ...]]:
-        """The types that machine code is chosen by: of numbers, and of each phase."""
-        return numba.typeof(self.real), phase_types(self.packing.cell)
-
-    @cached_property
-    def norms(self) -> tuple[int, int]:
-        """The machine code for the way back through normalisation, where there is any."""
-        real = self.entries[0]
-        return (norm_backward.address(real), spread.address(real)) if self.packing.sums_columns else (0, 0)
-
-    def memory(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """Memory to work in: in training, batches of all shapes have the same, which grows as it must."""
-        if not self.training:
-            return aligned(shape, self.flat.dtype)
-        size = math.prod(shape)
-        if name not in self.arena or self.arena[name].size < size:
-            self.arena[name] = aligned(size, self.flat.dtype)
-        return self.arena[name][:size].reshape(shape)
-
-    def buffers_for(self, rows: int, steps: int, training: bool, keep: bool) -> Buffers:
-        """Memory for a batch of a shape: kept from call to call in training, of the call's own otherwise."""
-        if not (training and self.training):
-            spare = self.spare.get((rows, steps, training, keep))
-            try:
-                return spare.pop() if spare else Buffers(self, rows, steps, training, keep)
-            except IndexError:  # another thread was quicker
-                return Buffers(self, rows, steps, training, keep)
-        if (rows, steps) not in self.buffers:
-            while len(self.buffers) >= BUFFERS_KEPT:
-                del self.buffers[next(iter(self.buffers))]
-            self.buffers[rows, steps] = Buffers(self, rows, steps, training, keep)
-        return self.buffers[rows, steps]
-
-    def take_back(self, buffers: Buffers) -> None:
-        """Keep a call's memory for later ones, if it is small."""
-        if buffers.values.nbytes > SPARE_BYTES or buffers.kept:
-            return
-        if buffers.shape not in self.spare and len(self.spare) >= SPARE_SHAPES:
-            self.spare.clear()
-        spare = self.spare.setdefault(buffers.shape, [])
-        if len(spare) < SPARE_EACH:
-            spare.append(buffers)
-
-
-class Buffers:
-    """Memory that the forward kernel works in, for batches of one shape."""
-
-    def __init__(self, weights: LayerWeights, rows: int, steps: int, training: bool, keep: bool) -> None:
-        self.weights, self.rows, self.steps = weights, rows, steps
-        self.shape, self.kept = (rows, steps, training, keep), training and weights.training
-        packing = weights.packing
-        kept = steps + 1 if training else 2
-        size = packing.record_sizes[keep]
-        self.values = weights.memory("values", (kept, rows, size))
-        row = size * weights.flat.itemsize
-        slot = packing.groups * weights.vector
-        self.records = Records(
-            address_of(self.values), row, rows * row, slot, -1 if training else 1, int(keep), 0, steps
-        )  # fmt: skip
-        columns = packing.sums_columns
-        self.sums = weights.memory("sums", (rows, columns)) if columns else NOTHING
-        self.parts = weights.team_of(rows, steps)
-        self.room = np.empty((self.parts, 1 + len(weights.tables.sources), rows), np.int64)
-        self.synchronisation = synchronisation(self.parts)
-        self.halves = self._room_for_halves()
-        memory = Memory(
-            address_of(self.room), 8 * rows, address_of(self.sums) if columns else 0, self.sums.strides[0],
-            address_of(self.halves) if self.halves.size else 0, self.halves.shape[-1],
-        )  # fmt: skip
-        self.memory = Shape(steps, packing.spec.input_size, packing.groups), memory
-        self.crew = Team(self.parts, rows, address_of(self.synchronisation))
-
-    def _room_for_halves(self) -> np.ndarray:
-        """Rounded rows of everything that weights multiply: (parts, sources and x, N, bytes)."""
-        blocks = self.weights.halves
-        if not blocks:
-            return np.empty((0, 0), np.uint8)
-        row = row_bytes(max(block.inputs for block in blocks), self.weights.packing.lanes)
-        return aligned((*self.room.shape, row), np.uint8)
-
-    def team(self) -> Sequence[threads.Shard]:
-        """The parts of a team, for a new call; none where there is no team."""
-        if self.parts == 1:
-            return ()
-        self.synchronisation[:] = 0
-        return [(part, part + 1) for part in range(self.parts)]
-
-    @cached_property
-    def final(self) -> tuple[np.ndarray, ...]:
-        """Final states."""
-        return _states(self.weights, self.rows)
-
-    @cached_property
-    def backward(self) -> BackwardBuffers:
-        """Memory for the way back."""
-        return BackwardBuffers(self)
-
-    def masks(self, noise: Noise | None) -> np.ndarray:
-        """The table of masks."""
-        masks, weights = self.weights.packing.cell.masks, self.weights
-        if not masks:
-            return NO_MASKS
-        return mask_table(
-            masks, noise, address_of(self.keys), self.rows, address_of(weights.mask_values), weights.vector
-        )
-
-    @cached_property
-    def keys(self) -> np.ndarray:
-        """Room for the keys of all masks and rows."""
-        return np.empty((len(self.weights.packing.cell.masks), self.rows), np.int64)
-
-
-class BackwardBuffers:
-    """Memory for the way back: gate gradients of a chunk of steps, what is carried on, and the tables."""
-
-    def __init__(self, buffers: Buffers) -> None:
-        weights, rows = buffers.weights, buffers.rows
-        packing = weights.packing
-        self.weights, self.rows, self.steps = weights, rows, buffers.steps
-        bytes_each = sum(phase.columns for phase in packing.phases) * weights.flat.itemsize
-        self.span = min(buffers.steps, max(1, max(CHUNK_ROWS, CHUNK_BYTES // max(1, bytes_each)) // rows))
-        self.room = rows * self.span
-        states = len(packing.cell.states)
-        count = 2 * states + len(packing.slots.handed_on)
-        carried = weights.memory("carried", (rows, count, packing.groups * packing.lanes))
-        self.carried = carried, Gradients(address_of(carried), *carried.strides[:2])
-        self.xs = np.empty(self.room, np.int64)
-        self.room_for_places = np.empty((buffers.parts, 2, rows), np.int64)
-        self.tables = BackwardTables(self)
-        gates = self.tables.gates
-        self.memory = (
-            address_of(self.xs), address_of(gates), gates.strides[0], self.tables.input_columns,
-            address_of(buffers.sums), buffers.sums.strides[0], address_of(self.room_for_places),
-            address_of(self.room_for_places) + 8 * rows, 16 * rows, product_address(weights.real, TILE_VECTORS),
-        )  # fmt: skip
-        self.copies: list[tuple[slice, slice]] = []  # parts of the gradient, and others that are the same
-        outers = [each for index, blocks in enumerate(packing.phases) for each in self._outers(index, blocks)]
-        sums = [OuterSums(weights.real, pair, self.room) for pair in batched(outers)]
-        unit_sums = [ColumnSums(weights.real, *part) for parts in self.tables.parts for part in parts]
-        self.sums: list[OuterSums | ColumnSums] = [*sums, *unit_sums]  # what makes the gradient of all parameters
-
-    def _outers(self, index: int, blocks: PhaseBlocks) -> Iterator[Outer]:
-        """Sums for the weights and biases of a phase; biases of the same gates have the same gradient."""
-        size, tables = self.weights.flat.itemsize, self.tables
-        for number, copies in enumerate(tables.copies[index]):
-            products = [each for each in blocks.products if each.side == number]
-            biases = [each.bias for each in products if each.bias]
-            for each in products:
-                bias = biases[0].start * size if biases and each.bias is biases[0] else -1
-                rows = address_of(tables.sources[index, each.source])
-                yield Outer(each.weight, each.weight.start * size, bias, rows, address_of(copies))
-            for other in biases[1:]:
-                self.copies.append((slice(biases[0].start, biases[0].end), slice(other.start, other.end)))
-
-    @cached_property
-    def dinitial(self) -> tuple[np.ndarray, ...]:
-        """Gradients of the initial states."""
-        return _states(self.weights, self.rows)
-
-    @cached_property
-    def full_chunks(self) -> list[Piece]:
-        """The chunks of a batch whose rows all have all steps."""
-        return self.full_chunks_of(0, self.steps)
-
-    def full_chunks_of(self, first: int, last: int) -> list[Piece]:
-        """The same of some of the steps."""
-        return [
-            (chunk, self.rows * np.arange(chunk.last - chunk.first), self.rows * (chunk.last - chunk.first))
-            for chunk in self.chunks(first, last)
-        ]
-
-    def ragged_chunks(self, lengths: np.ndarray, first: int, last: int) -> list[Piece]:
-        """Chunks of the steps first <= s < last of rows of unequal lengths; no empty ones."""
-        active = np.searchsorted(-lengths, -np.arange(first, last), side="left")  # rows longer than s
-        made = []
-        for chunk in self.chunks(first, last):
-            counts = active[chunk.first - first : chunk.last - first]
-            if counts[0]:
-                made.append((chunk, np.cumsum(counts) - counts, int(counts.sum())))
-        return made
-
-    def chunks(self, first: int, last: int) -> list[Chunk]:
-        """Chunks of some steps, the last first."""
-        ends = range(last, first, -self.span)
-        return [Chunk(max(first, end - self.span), end, self.room, *self.memory) for end in ends]
-
-
-def _vectors(values: Sequence[float], lanes: int, dtype: Any) -> np.ndarray:
-    """Each value in all lanes of a vector."""
-    made = aligned((len(values), lanes), dtype)
-    made[...] = np.reshape(values, (-1, 1)) if len(values) else 0
-    return made
 
 
 @dataclass
@@ -370,7 +53,7 @@ class Tape:
             yield self.buffers.records, self.chunks(0, steps)
             return
         weights = self.buffers.weights
-        unused, none = _states(weights, len(self.x)), [None] * len(weights.packing.cell.states)
+        unused, none = new_states(weights, len(self.x)), [None] * len(weights.packing.cell.states)
         for k in range(len(self.checkpoints) - 1, -1, -1):
             first, last = k * span, min((k + 1) * span, steps)
             records = self.buffers.records._replace(first=first, last=last)
@@ -411,7 +94,7 @@ def layer_forward(
         return _forward_in_segments(weights, x, initial, outputs, lengths, reverse, noise)
     buffers = weights.buffers_for(len(x), x.shape[1], training, training or bool(traces))
     tape = _tape(x, buffers, lengths, reverse, noise)
-    final = buffers.final if buffers.kept else _states(weights, len(x))
+    final = buffers.final if buffers.kept else new_states(weights, len(x))
     _run_forward(tape, buffers.records, initial, final, outputs, traces)
     return final, tape if training else None
 
@@ -442,11 +125,11 @@ def _forward_in_segments(
     rows, steps, _ = x.shape
     span = math.isqrt(steps - 1) + 1
     tape = _tape(x, weights.buffers_for(rows, steps, False, False), lengths, reverse, noise)
-    checkpoints: list[States] = [initial]
+    checkpoints: list[States] = [[None if state is None else state.copy() for state in initial]]
     final: tuple[np.ndarray, ...] = ()
     for first in range(0, steps, span):
         records = tape.buffers.records._replace(first=first, last=min(first + span, steps))
-        final = _states(weights, rows)
+        final = new_states(weights, rows)
         _run_forward(tape, records, checkpoints[-1], final, outputs)
         checkpoints.append(final)
     if lengths is not None:
@@ -514,11 +197,6 @@ def _longest_first(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return order, lengths[order]
 
 
-def _states(weights: LayerWeights, rows: int) -> tuple[np.ndarray, ...]:
-    """New arrays (N, .) for states."""
-    return tuple(np.empty((rows, size), weights.flat.dtype) for size in weights.packing.spec.state_sizes)
-
-
 def layer_backward(
     weights: LayerWeights,
     tape: Tape,
@@ -530,7 +208,7 @@ def layer_backward(
     """`Backend.sequence_backward` for NumPy arrays: a chunk of steps back, then its weight gradients."""
     packing, spec = weights.packing, weights.packing.spec
     buffers, rows = tape.buffers.backward, len(tape.x)
-    dinitial = buffers.dinitial if weights.training else _states(weights, rows)
+    dinitial = buffers.dinitial if weights.training else new_states(weights, rows)
     for turned in weights.recurrent_turned.values():
         turned.fresh_address()
     wx = 0 if dx is None else weights.input_turned.fresh_address()

@@ -18,7 +18,8 @@ from .slots import NORMALISED
 from .tile import product_address, product_heights
 
 if TYPE_CHECKING:
-    from .layer import BackwardBuffers, LayerWeights
+    from .buffers import BackwardBuffers
+    from .weights import LayerWeights
 
 BLOCK_ROWS = 24  # whose pre-activations of a panel wait for the equations together: chains of operations overlap
 REGIONS = {"before": 0, "now": 1, "values": 2}

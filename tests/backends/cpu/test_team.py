@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import numlstm
-from numlstm.backends.cpu import layer as engine
-from numlstm.backends.cpu import threads
+from numlstm.backends.cpu import buffers, threads, weights
 
 LAYERS = {
     "lstm": lambda **more: numlstm.LSTM(5, 67, random_state=0, **more),
@@ -26,15 +25,15 @@ def team(monkeypatch):
     calls = []
 
     def of(parts):
-        kept = engine.Buffers.team
+        kept = buffers.Buffers.team
 
         def counted(self):
             calls.append(self.parts)
             return kept(self)
 
-        monkeypatch.setattr(engine.Buffers, "team", counted)
+        monkeypatch.setattr(buffers.Buffers, "team", counted)
         monkeypatch.setattr(
-            engine.LayerWeights, "team_of", lambda self, *shape: min(parts, self.packing.phases[0].panels)
+            weights.LayerWeights, "team_of", lambda self, *shape: min(parts, self.packing.phases[0].panels)
         )
         return calls
 

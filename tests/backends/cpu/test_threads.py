@@ -16,7 +16,7 @@ import pytest
 from kernel_calls import OF_ROWS, assert_same_bits, forward, make_problem, run
 
 from numlstm import LSTM
-from numlstm.backends.cpu import layer, threads
+from numlstm.backends.cpu import buffers, layer, threads
 
 ROWS, STEPS = 26, 45  # several tiles a shard, and three chunks of steps on the way back
 KINDS = {
@@ -30,8 +30,8 @@ KINDS = {
 @pytest.fixture(params=KINDS.values(), ids=KINDS)
 def problem(request, monkeypatch):
     """A batch whose backward pass takes several chunks."""
-    monkeypatch.setattr(layer, "CHUNK_BYTES", 0)
-    assert ROWS * STEPS > 2 * layer.CHUNK_ROWS
+    monkeypatch.setattr(buffers, "CHUNK_BYTES", 0)
+    assert ROWS * STEPS > 2 * buffers.CHUNK_ROWS
     return make_problem(ROWS, STEPS, 5, 21, **request.param)
 
 
