@@ -159,7 +159,8 @@ def plot(path, results):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(1, len(results), figsize=(5.5 * len(results), 5.5), sharey=True, squeeze=False)
+    figure, panels = plt.subplots(1, len(results), figsize=(5.5 * len(results), 5.8), sharey=True, squeeze=False,
+                                  layout="constrained")  # fmt: skip
     for axes, (threads, ratios) in zip(panels[0], results.items(), strict=True):
         shapes = [*ratios[FORWARD]]
         for offset, (task, colour) in zip((0.2, -0.2), ((FORWARD, "#4c72b0"), (TRAINING, "#dd8452")), strict=True):
@@ -169,9 +170,8 @@ def plot(path, results):
         axes.axvline(1, color="black", linewidth=0.8)
         axes.set_xlabel("time of the best peer / numlstm")
         axes.set_title(f"{threads} thread{'s' * (threads > 1)}")
-        axes.legend(loc="lower right", fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.savefig(path, dpi=110)
 
 

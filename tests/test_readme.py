@@ -30,3 +30,11 @@ def test_every_parameter_is_listed_with_its_default():
         for name in inspect.signature(estimator).parameters:
             assert re.search(rf"\b{name}\b.* : ", estimator.__doc__), f"{name} has no docstring"
         assert "<<" not in estimator.__doc__ + estimator.fit.__doc__ + estimator.predict.__doc__
+
+
+def test_the_table_of_peers_is_the_one_that_was_measured():
+    measured = (README.parent / "asv_bench" / "peers.md").read_text()
+    rows = [line for line in measured.split("\n1 thread;")[0].splitlines() if line.startswith("| (")]
+    assert len(rows) > 20
+    shown = README.read_text().splitlines()
+    assert [row for row in rows if row not in shown] == []
