@@ -62,7 +62,7 @@ def _increment(typing_context, place):
 
 
 @intrinsic
-def _look(typing_context, place):
+def look(typing_context, place):
     """Read what another thread may have written, and see all that it wrote before."""
 
     def generate(context, builder, signature, arguments):
@@ -72,7 +72,7 @@ def _look(typing_context, place):
 
 
 @intrinsic
-def _pause(typing_context):
+def pause(typing_context):
     """Let the other thread of a core go first, where the processor knows how."""
 
     def generate(context, builder, signature, arguments):
@@ -103,11 +103,11 @@ def following(team, stage):
     if team.parts == 1:
         return NOBODY
     looks = 0
-    while _look(team.address) < (stage + 1) * team.parts:
+    while look(team.address) < (stage + 1) * team.parts:
         looks += 1
         if looks > PATIENCE:
             for part in range(team.parts):
-                if _look(team.address + LINE * (part + 1)) == stage:
+                if look(team.address + LINE * (part + 1)) == stage:
                     return part
-        _pause()
+        pause()
     return NOBODY

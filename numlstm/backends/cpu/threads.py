@@ -17,7 +17,13 @@ from functools import cache, lru_cache, partial
 from queue import SimpleQueue
 from typing import Any
 
+import numpy as np
+
+from .compiling import kernel
+from .team import look, pause
+
 Shard = tuple[int, int]
+LOOKS = 10_000  # some tenths of a millisecond
 
 
 def available_cores() -> list[int]:
@@ -72,6 +78,14 @@ def _getcpu() -> Callable[[], int]:
         return lambda: -1
 
 
+@kernel
+def watch(flag, looks):
+    """Wait until an integer is not zero, or for so many looks at it."""
+    while looks > 0 and look(flag) == 0:  # type: ignore[call-arg]
+        pause()  # type: ignore[call-arg]
+        looks -= 1
+
+
 class _Job:
     """Shards of one call, handed out one by one."""
 
@@ -83,6 +97,7 @@ class _Job:
         self.lock = threading.Lock()
         self.done = threading.Lock()
         self.done.acquire()
+        self.flag = np.zeros(1, np.int64)  # says the same to a caller who looks at it
         self.error: BaseException | None = None
 
     def work(self) -> None:
@@ -103,6 +118,7 @@ class _Job:
         with self.lock:
             self.helpers -= 1
             if self.closed and not self.helpers:
+                self.flag[0] = 1
                 self.done.release()
 
     def finish(self) -> None:
@@ -111,6 +127,7 @@ class _Job:
             self.closed = True
             helpers = self.helpers
         if helpers:
+            watch[()](self.flag.ctypes.data, LOOKS)  # to be woken takes longer than most waits
             self.done.acquire()
         self.ended = True
 
