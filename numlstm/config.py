@@ -19,10 +19,11 @@ def _version(package: str) -> str:
 def configuration() -> dict[str, str]:
     """What `show_config` prints, by name."""
     from . import __version__
+    from .backends.availability import gpus
     from .backends.cpu.compiling import cache_directory
     from .backends.cpu.target import TILE_VECTORS, target
     from .backends.cpu.threads import available_cores, thread_count
-    from .backends.dispatch import NO_CUDA, VARIABLE, get_backend
+    from .backends.dispatch import VARIABLE, get_backend
 
     unit = target()
     lanes = f"{unit.lanes(32)} of float32, {unit.lanes(64)} of float64"
@@ -36,7 +37,7 @@ def configuration() -> dict[str, str]:
         "tile": f"{unit.tile_rows(TILE_VECTORS)[0]} rows of {TILE_VECTORS} vectors",
         "threads": f"{thread_count()} (cores for this process: {len(available_cores())})",
         "kernel cache": str(cache_directory()),
-        "gpu": f"none used: {NO_CUDA}",
+        "gpu": gpus(),
     }
 
 

@@ -439,12 +439,12 @@ def draw_loss(spec, rows, outputs, dtype, size):
 
 
 def run_loss(backend, spec, scores, targets, weights):
-    """Loss and gradient, of scores whose rows do not touch."""
+    """Loss, as the float it becomes, and gradient, of scores whose rows do not touch."""
     placed = Placed(backend, np.stack([scores, scores], axis=1), "strided")
     loss, gradient = backend.loss(spec, placed.array[:, 1], targets, weights)
-    assert isinstance(loss, float)
     np.testing.assert_array_equal(placed.read()[:, 1], scores)
-    return loss, backend.to_numpy(gradient)
+    assert 0.5 + 2.0 * loss == 0.5 + 2.0 * float(loss) or np.isnan(float(loss)), "the loss is no number"
+    return float(loss), backend.to_numpy(gradient)
 
 
 def check_loss(backend, spec, rows, outputs, dtype, size=1.0):
@@ -478,6 +478,21 @@ def check_norm(backend, size, dtype, scale=1.0):
     norm = backend.global_norm(backend.to_device(vector, dtype))
     assert isinstance(norm, float)
     assert_close("norm", "norm", norm, REFERENCE.global_norm(vector))
+
+
+def check_clip(backend, dtype, limit, spoilt=False):
+    """A step with a clipped norm; NaN is not clipped, and stays where it is."""
+    gradient = np.random.default_rng(7).normal(size=133).astype(dtype)
+    scale = min(1.0, limit / np.linalg.norm(gradient.astype("float64")))
+    if spoilt:
+        gradient[5], scale = np.nan, 1.0
+    flat, velocity = (backend.to_device(np.zeros_like(gradient), dtype) for _ in range(2))
+    resident = backend.to_device(gradient, dtype)
+    backend.sgd_step(
+        flat, resident, velocity, learning_rate=1.0, momentum=0.0, nesterov=False,
+        scale=backend.clip_scale(resident, limit),
+    )  # fmt: skip
+    assert_close("parameter", "parameters", backend.to_numpy(flat), (-scale * gradient).astype(dtype))
 
 
 def check_adam(
@@ -555,7 +570,7 @@ def check_activity(backend, shape, lengths, size, change, dtype, layout="contigu
     y[past(lengths, steps, rows)] = np.nan
     loss, gradient = backend.activity_loss(Placed(backend, y, layout).array, lengths, size, change)
     wanted, expected = REFERENCE.activity_loss(y, lengths, size, change)
-    assert_close("loss", "penalty", np.asarray(loss), np.asarray(wanted))
+    assert_close("loss", "penalty", np.asarray(float(loss)), np.asarray(wanted))
     gradient = backend.to_numpy(gradient)
     assert_close("affine", "gradient", gradient, expected)
     assert not gradient[past(lengths, steps, rows)].any()

@@ -11,6 +11,11 @@ if KEY not in os.environ:
     os.environ[KEY] = os.environ.get("NUMBA_CACHE_DIR") or tempfile.mkdtemp(prefix="numlstm-tests-")
 os.environ["NUMBA_CACHE_DIR"] = os.environ[KEY]
 
+if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0"):
+    import simulator
+
+    simulator.prepare()
+
 MOST_KERNELS = 70
 SMALL = ("equations.", "norm.", "tile.")  # functions that kernels call by address: some for each kind of cell
 

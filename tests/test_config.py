@@ -1,11 +1,25 @@
 """What bug reports ask for."""
 
+import re
 import subprocess
 import sys
+import time
+
+from numlstm.backends import availability
+from numlstm.config import configuration
 
 
 def test_the_module_prints_its_configuration():
     output = subprocess.run([sys.executable, "-m", "numlstm"], capture_output=True, text=True, check=True).stdout
-    for name in ("numlstm", "numba", "cpu", "lanes", "tile", "threads", "kernel cache", "backend"):
+    for name in ("numlstm", "numba", "cpu", "lanes", "tile", "threads", "kernel cache", "backend", "gpu"):
         assert any(line.startswith(name) for line in output.splitlines()), name
-    assert "no CUDA backend yet; 'auto' takes 'cpu'" in output
+
+
+def test_without_a_gpu_it_says_why_and_soon(monkeypatch):
+    configuration()
+    monkeypatch.setattr(availability, "_driver_found", lambda: False)
+    monkeypatch.setattr(availability, "_simulated", lambda: False)
+    start = time.perf_counter()
+    line = configuration()["gpu"]
+    assert time.perf_counter() - start < 1.0
+    assert re.match("none used: (no NVIDIA driver or GPU was found|the package numba-cuda is not installed)", line)

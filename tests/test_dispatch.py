@@ -8,17 +8,60 @@ from contextvars import copy_context
 import numpy as np
 import pytest
 
-from numlstm import LSTM, BackendUnavailableError, get_backend, set_backend, use_backend
-from numlstm.backends import dispatch
+from numlstm import LSTM, BackendUnavailableError, LSTMClassifier, get_backend, set_backend, use_backend
+from numlstm.backends import availability, dispatch
+from numlstm.backends.reference import ReferenceBackend
 
 X = np.ones((1, 2, 3))
+WEIGHTS = 4 * 5 * (3 + 5)  # of LSTM(3, 5)
 NAMES = "must be 'auto', 'cpu', 'cuda', 'cuda:N' or 'reference', got "
 
 
 @pytest.fixture(autouse=True)
 def nobody_chose(monkeypatch):
-    """No choice in the process before a test, and none left by it."""
+    """No choice in the process before a test, and none left by it; no GPU, whatever the machine has."""
     monkeypatch.setattr(dispatch, "_process", None)
+    monkeypatch.setattr(dispatch, "_made", {name: made for name, made in dispatch._made.items() if "cuda" not in name})
+    monkeypatch.setattr(dispatch, "_forked", False)
+    monkeypatch.setattr(availability, "_driver_found", lambda: False)
+    monkeypatch.setattr(availability, "_simulated", lambda: False)
+    dispatch._has_gpu.cache_clear()
+    yield
+    dispatch._has_gpu.cache_clear()
+
+
+class FakeGpu(ReferenceBackend):
+    """Another backend, by the name of a GPU's."""
+
+    def __init__(self, index):
+        self.name = f"cuda:{index}" if index else "cuda"
+
+    def adopt(self, array, name, dtype):
+        return array.values.astype(dtype), lambda result: OnGpu(result, self.name)
+
+
+class OnGpu:
+    """An array that says that it is in a GPU's memory."""
+
+    __module__ = "cupy"
+
+    def __init__(self, values, where="cuda:1"):
+        self.values, self.where = values, where
+        self.__cuda_array_interface__ = {}
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """The numbers of the GPUs that were asked for, all of which are there."""
+    asked = []
+
+    def made(index):
+        asked.append(index)
+        return FakeGpu(index)
+
+    monkeypatch.setattr(availability, "cuda_backend", made)
+    monkeypatch.setattr(availability, "device_of", lambda array: int(array.where[-1]))
+    return asked
 
 
 @pytest.fixture
@@ -112,6 +155,142 @@ def test_empty_variable_is_no_choice(monkeypatch):
     assert get_backend() == "auto"
 
 
+# What auto weighs -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("work", "name"), [(0.0, "cpu"), (1.9e9, "cpu"), (2e9, "cuda"), (1e15, "cuda")])
+def test_auto_takes_a_gpu_for_large_work(gpus, work, name):
+    assert dispatch.backend_for(work=work).name == name
+    assert dispatch.backend_for("auto", work=work).name == name
+    assert gpus == ([0] if name == "cuda" else [])
+
+
+def test_auto_takes_the_cpu_where_there_is_no_gpu_and_looks_once(monkeypatch):
+    asked = []
+
+    def absent(index):
+        asked.append(index)
+        raise BackendUnavailableError("none")
+
+    monkeypatch.setattr(availability, "cuda_backend", absent)
+    for _ in range(3):
+        assert dispatch.backend_for(work=1e15).name == "cpu"
+    assert asked == [0]
+
+
+def test_what_is_named_is_not_weighed(gpus):
+    assert dispatch.backend_for("cpu", work=1e15).name == "cpu"
+    assert dispatch.backend_for("cuda").name == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("door", "times"),
+    [
+        (lambda layer: layer(X, lengths=[2]), 1),
+        (lambda layer: layer([np.ones((1, 3)), np.ones((1, 3))]), 1),
+        (lambda layer: layer.trace(X), 1),
+        (lambda layer: layer.vjp(X), 3),
+    ],
+    ids=["call", "list", "trace", "vjp"],
+)
+def test_layers_tell_how_much_they_are_about_to_compute(gpus, used, monkeypatch, door, times):
+    work = times * 2 * 2 * WEIGHTS
+    for least, name in ((work, "cuda"), (work + 1, "cpu")):
+        monkeypatch.setattr(dispatch, "AUTO_WORK", least)
+        used.clear()
+        door(LSTM(3, 5))
+        assert used[-1] == name
+
+
+def test_streams_and_small_calls_stay_on_the_cpu(gpus, monkeypatch):
+    monkeypatch.setattr(dispatch, "AUTO_WORK", 1.0)
+    LSTM(3, 5).stream().step(X[0, 0])
+    LSTM(3, 5, dtype="float64")(X)
+    assert gpus == []
+
+
+def test_estimators_weigh_one_step_of_training_and_all_of_a_prediction(gpus, monkeypatch):
+    X, y = np.random.default_rng(0).normal(size=(10, 2, 3)), [0, 1] * 5
+    model = LSTMClassifier(hidden_size=5, batch_size=4, max_iter=1, verbose=0)
+    for least, name in ((3 * 2 * 4 * 2 * WEIGHTS, "cuda"), (3 * 2 * 4 * 2 * WEIGHTS + 1, "cpu")):
+        monkeypatch.setattr(dispatch, "AUTO_WORK", least)
+        assert model.fit(X, y).backend_ == name
+    for least, name in ((2 * 10 * 2 * WEIGHTS, "cuda"), (2 * 10 * 2 * WEIGHTS + 1, "cpu")):
+        monkeypatch.setattr(dispatch, "AUTO_WORK", least)
+        model._prepared.clear()
+        model.predict(X)
+        assert list(model._prepared) == [name]
+
+
+# Arrays on a GPU --------------------------------------------------------------------------------------------
+
+
+def test_auto_computes_where_the_array_is(gpus):
+    layer = LSTM(3, 5, random_state=0)
+    y, (h, c) = layer(OnGpu(X, "cuda:1"))
+    assert {y.where, h.where, c.where} == {"cuda:1"}
+    np.testing.assert_array_equal(y.values, LSTM(3, 5, random_state=0, backend="reference")(X)[0])
+    assert gpus == [1]
+
+
+@pytest.mark.parametrize("name", ["cpu", "reference"])
+@pytest.mark.parametrize(
+    ("part", "arguments"),
+    [
+        ("x", (OnGpu(X),)),
+        ("x[0]", ([OnGpu(X[0])],)),
+        ("state: h_0", (X, (OnGpu(X), OnGpu(X)))),
+    ],
+)
+def test_backend_on_the_host_refuses_arrays_on_a_gpu(name, part, arguments):
+    message = (
+        f"{part} must be in the host's memory for backend '{name}', got a cupy.OnGpu in a GPU's: copy it to "
+        "the host, or choose backend='cuda'"
+    )
+    for door in (LSTM(3, 5, backend=name), LSTM(3, 5, backend=name).vjp):
+        with pytest.raises(TypeError, match="^" + re.escape(message)):
+            door(*arguments)
+
+
+def test_array_on_a_gpu_that_cannot_be_used_is_an_error():
+    with pytest.raises(BackendUnavailableError, match="an array on a GPU needs backend 'cuda', which is not available"):
+        LSTM(3, 5)(OnGpu(X))
+
+
+# One of each ------------------------------------------------------------------------------------------------
+
+
+def test_a_gpu_has_one_backend_for_all(gpus):
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(dispatch.backend_for, ["cuda", "cuda:0", "cuda:00", "cuda:1", "cuda:01"] * 8))
+    assert {backend.name: len({id(each) for each in made if each.name == backend.name}) for backend in made} == {
+        "cuda": 1,
+        "cuda:1": 1,
+    }
+    assert sorted(gpus) == [0, 1]
+
+
+def test_weights_are_packed_for_each_gpu(gpus):
+    layer = LSTM(3, 5)
+    for name in ("cuda", "cuda:0", "cuda:1"):
+        with use_backend(name):
+            layer(X, lengths=[2])
+    assert set(layer._weights[1]) == {"cuda", "cuda:1"}
+
+
+def test_forked_process_does_not_use_cuda(gpus):
+    assert dispatch.backend_for(work=1e15).name == "cuda"
+    dispatch._after_fork()
+    assert dispatch.backend_for(work=1e15).name == "cpu"
+    with pytest.raises(BackendUnavailableError, match=r"^backend 'cuda' is not available: this process was forked"):
+        dispatch.backend_for("cuda")
+
+
+def test_fork_before_cuda_does_no_harm(gpus):
+    dispatch._after_fork()
+    assert dispatch.backend_for("cuda").name == "cuda"
+
+
 # Contexts ---------------------------------------------------------------------------------------------------
 
 
@@ -192,9 +371,8 @@ def test_absent_backend_is_an_error_at_every_door(door, name):
         door(name)
     message = str(caught.value)
     for part in (
-        f"backend '{name}' is not available",
-        "this version of numlstm has no CUDA backend",
-        "'auto' takes 'cpu'",
+        f"backend '{name.replace(':0', '')}' is not available: no NVIDIA driver or GPU was found",
+        "install NVIDIA's driver, or choose backend='cpu'",
     ):
         assert part in message
     assert get_backend() == "auto"

@@ -30,12 +30,34 @@ def test_nothing_heavy_is_loaded(code):
     assert run(f"import sys; {code}; print({loaded})") == "[]"
 
 
-def test_computing_on_the_cpu_loads_no_sklearn_and_no_cuda():
-    code = "import numpy, sys, numlstm; numlstm.LSTM(3, 5, backend='cpu')(numpy.ones((1, 2, 3)))"
-    loaded = (
-        "[name for name in sys.modules if name == 'sklearn' or name.startswith(('numba.cuda', 'numba_cuda', 'cuda'))]"
+CUDA = (
+    "[name for name in sys.modules if name.startswith(('numba.cuda', 'numba_cuda', 'cuda', 'numlstm.backends.cuda'))]"
+)
+
+
+@pytest.mark.parametrize("layer", ["LSTM(3, 5, backend='cpu')", "LSTM(3, 5)"])
+def test_computing_on_the_cpu_loads_no_sklearn_and_no_cuda(layer):
+    code = f"import numpy, sys, numlstm; layer = numlstm.{layer}; layer.vjp(numpy.ones((1, 2, 3)))"
+    assert run(f"{code}; print({CUDA}, 'sklearn' in sys.modules)") == "[] False"
+
+
+def test_training_on_the_cpu_loads_no_cuda():
+    code = (
+        "import numpy, sys, numlstm; X = numpy.ones((4, 2, 3)); "
+        "numlstm.LSTMClassifier(max_iter=1).fit(X, [0, 1, 0, 1]).predict(X)"
     )
-    assert run(f"{code}; print({loaded})") == "[]"
+    assert run(f"{code}; print({CUDA})") == "[]"
+
+
+@pytest.mark.parametrize("name", ["cuda", "auto"])
+def test_without_a_driver_nothing_of_cuda_is_loaded(name):
+    code = (
+        "import sys; from numlstm.backends import availability, dispatch, contract; "
+        "availability._driver_found = availability._simulated = lambda: False\n"
+        f"try: print(dispatch.backend_for({name!r}, work=1e15).name)\n"
+        "except contract.BackendUnavailableError: print('none')\n"
+    )
+    assert run(f"{code}print({CUDA})") == {"cuda": "none\n[]", "auto": "cpu\n[]"}[name]
 
 
 def test_unknown_attribute():

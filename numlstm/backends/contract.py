@@ -34,7 +34,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from math import prod
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +42,8 @@ from .. import cells
 
 Array = Any
 States = Sequence[Array | None]
+
+COMPUTE_DTYPES = ("tf32", "float16", "bfloat16")
 
 # Kinds of masks; that of the zoneout of state k is zoneout + k.
 STREAMS = {"dropout": 0, "recurrent_dropout": 1, "candidate_dropout": 2, "zoneout": 3}
@@ -78,7 +80,7 @@ class LayerSpec:
         Ghahramani 2016). The rest is scaled up.
     candidate_dropout : float in [0, 1)
         Share of what a cell would add to its memory that is zeroed in training, at every step (Semeniuta et al. 2016).
-    compute_dtype : {"bfloat16"} or None
+    compute_dtype : {"tf32", "float16", "bfloat16"} or None
         What the factors of all products are rounded to; sums and everything else stay in `dtype`.
     zoneout : tuple of float in [0, 1), for the first states, or empty
         Share of the units of a state that keep their old value at a step of training (Krueger et al. 2017); elsewhere
@@ -249,7 +251,7 @@ class Noise:
 class Backend(ABC):
     """What every backend does. The defaults hold wherever resident arrays are NumPy arrays."""
 
-    name: ClassVar[str]
+    name: str
 
     # Arrays -----------------------------------------------------------------------------------------------
 
@@ -258,6 +260,45 @@ class Backend(ABC):
         if array.dtype != dtype:
             array = array.astype(dtype)
         return array if array.strides[-1:] in ((array.itemsize,), ()) else np.ascontiguousarray(array)
+
+    def upload(self, array: np.ndarray, dtype: str) -> Array:
+        """As `to_device`, for what is read once: it may be used until the next upload but one.
+
+        `array` may change as soon as the functions that were given the result have returned, even if they compute
+        later.
+        """
+        return self.to_device(array, dtype)
+
+    def adopt(self, array: Any, name: str, dtype: str) -> tuple[Array, Callable[[Array], Any]]:
+        """Take an array that is in a GPU's memory already, without a way through the host's.
+
+        Parameters
+        ----------
+        array
+            CuPy's, PyTorch's, Numba's or any other with ``__cuda_array_interface__``, or a resident one.
+        name : str
+            What users call it, for errors.
+        dtype : str
+
+        Returns
+        -------
+        resident : array
+            Of that dtype; it may be a view of `array`.
+        give : callable
+            Makes resident arrays what users get who passed such an array, without a copy.
+
+        Raises
+        ------
+        TypeError
+            If this backend computes elsewhere, or the array holds anything but real numbers.
+        ValueError
+            If it is on another GPU.
+        """
+        kind = f"{type(array).__module__.partition('.')[0]}.{type(array).__name__}"
+        raise TypeError(
+            f"{name} must be in the host's memory for backend {self.name!r}, got a {kind} in a GPU's: copy it to the "
+            "host, or choose backend='cuda'"
+        )
 
     def to_numpy(self, array: Array) -> np.ndarray:
         """A NumPy array with the values of a resident `array`."""
@@ -452,11 +493,14 @@ class Backend(ABC):
         """Overwrite `gradient` with that of the parameters, and return that of `y`, zeros past a row's length."""
 
     @abstractmethod
-    def activity_loss(self, y: Array, lengths: np.ndarray | None, size: float, change: float) -> tuple[float, Array]:
+    def activity_loss(
+        self, y: Array, lengths: np.ndarray | None, size: float, change: float
+    ) -> tuple[float | Any, Array]:
         """Penalty on what a layer gives, y (N, T, F), and its gradient (N, T, F), zeros past a row's length.
 
         ``size * mean(y[t]²) + change * mean((y[t] - y[t-1])²)`` (Merity et al. 2018, section 4.5): a mean over the F
-        units of all steps of all rows, and one over all steps but the first of each row (0 where there is none).
+        units of all steps of all rows, and one over all steps but the first of each row (0 where there is none). The
+        penalty is a float, or what becomes one, as `loss` gives it.
         """
 
     @abstractmethod
@@ -468,7 +512,9 @@ class Backend(ABC):
         """Overwrite `gradient` with that of the parameters, and return the gradient of `x`."""
 
     @abstractmethod
-    def loss(self, spec: LossSpec, scores: Array, targets: np.ndarray, weights: np.ndarray) -> tuple[float, Array]:
+    def loss(
+        self, spec: LossSpec, scores: Array, targets: np.ndarray, weights: np.ndarray
+    ) -> tuple[float | Any, Array]:
         """The sum over rows of ``weights[m] * loss(scores[m], targets[m])``, and its gradient.
 
         Parameters
@@ -484,7 +530,8 @@ class Backend(ABC):
         Returns
         -------
         loss : float
-            Computed in float64.
+            Computed in float64; or what becomes one by ``float``, and in sums and products with numbers: a backend
+            need not wait for it until somebody looks.
         gradient : array, shape (M, K)
         """
 
@@ -492,8 +539,15 @@ class Backend(ABC):
     def global_norm(self, vector: Array) -> float:
         """Euclidean norm, in float64."""
 
-    # Optimizer steps work in place, on `flat`, of ``g = scale * gradient + decay * flat``; `decay`, None or of flat's
-    # shape and dtype, is the strength of an L2 penalty on each parameter.
+    def clip_scale(self, vector: Array, limit: float) -> float | Any:
+        """What `scale` of the optimizer steps takes so that the norm of ``scale * vector`` is at most `limit`.
+
+        A number, or a scalar that stays on the backend; 1 where the norm is NaN.
+        """
+        return min(1.0, limit / max(self.global_norm(vector), 1e-30))
+
+    # Optimizer steps work in place, on `flat`, of ``g = scale * gradient + decay * flat``; `scale` is a number or from
+    # `clip_scale`; `decay`, None or of flat's shape and dtype, is the strength of an L2 penalty on each parameter.
 
     @abstractmethod
     def adam_step(
@@ -506,7 +560,7 @@ class Backend(ABC):
         learning_rate: float,
         betas: tuple[float, float],
         epsilon: float,
-        scale: float,
+        scale: float | Any,
         decay: Array | None = None,
         decoupled: bool = False,
     ) -> None:
@@ -527,7 +581,7 @@ class Backend(ABC):
         learning_rate: float,
         momentum: float,
         nesterov: bool,
-        scale: float,
+        scale: float | Any,
         decay: Array | None = None,
     ) -> None:
         """``v = momentum * v + g; flat -= learning_rate * v``, v being `velocity`.
@@ -546,7 +600,7 @@ class Backend(ABC):
         learning_rate: float,
         rho: float,
         epsilon: float,
-        scale: float,
+        scale: float | Any,
         decay: Array | None = None,
     ) -> None:
         """``q = rho * q + (1 - rho) * g²; flat -= learning_rate * g / (sqrt(q) + epsilon)``, q being `square`.

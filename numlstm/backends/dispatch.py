@@ -5,20 +5,36 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
+import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from functools import cache
 from importlib import import_module
+from typing import Any
+
+import numpy as np
 
 from .contract import Backend, BackendUnavailableError
 
 VARIABLE = "NUMLSTM_BACKEND"
 NAMES = ("auto", "cpu", "cuda", "reference")
-NO_CUDA = "this version of numlstm has no CUDA backend yet; 'auto' takes 'cpu'"
+
+# From how many floating-point operations on `auto` takes a GPU. An estimate, not measured: a processor of a few cores
+# does them in 20 ms, of which a GPU spends a small part on launching kernels and copying.
+AUTO_WORK = 2e9
+
+FORKED = (
+    "this process was forked from one that used CUDA, which does not survive that; start processes by 'spawn' or "
+    "'forkserver', or choose backend='cpu'"
+)
 
 _context: ContextVar[str | None] = ContextVar("numlstm_backend", default=None)
 _process: str | None = None
 _classes = {"cpu": (".cpu.backend", "CpuBackend"), "reference": (".reference", "ReferenceBackend")}
+_made: dict[str, Backend] = {}  # each is made once: its memory and the weights packed for it are shared by all
+_making = threading.RLock()
+_forked = False  # from a process that used CUDA
 
 
 def check_name(name: str, parameter: str = "backend") -> str:
@@ -108,27 +124,120 @@ def get_backend() -> str:
     ------
     ValueError
         If ``NUMLSTM_BACKEND`` names no backend.
+
+    Notes
+    -----
+    ``"auto"`` takes CUDA where a GPU can be used and the work is large enough to gain from one, else the CPU, without a
+    word. The work is that of one call of a layer, of one training step of a `fit` on a full batch, or of a prediction
+    for all sequences; it is large from ``2e9`` floating-point operations on, which is an estimate and was not measured.
+    Streams are never large. Arrays that are in a GPU's memory are computed with there, however small.
     """
     return _context.get() or _process or check_name(os.environ.get(VARIABLE) or "auto", VARIABLE)
 
 
-def backend_for(name: str | None = None) -> Backend:
+def backend_for(name: str | None = None, *, work: float = 0.0, array: Any = None) -> Backend:
     """The backend that `name`, or without one the choice in force, stands for.
+
+    Parameters
+    ----------
+    name : str, optional
+    work : float
+        Floating-point operations of what is about to run: ``auto`` takes CUDA from `AUTO_WORK` on, if a GPU is there.
+        Smaller work imports nothing of CUDA.
+    array : optional
+        What `gpu_array_in` found among the arguments: ``auto`` computes where it is.
 
     Raises
     ------
     TypeError, ValueError
         If `name` names no backend.
     BackendUnavailableError
-        If it was asked for by name and cannot run here.
+        If it was asked for by name, or by an array, and cannot run here.
     """
     chosen = get_backend() if name is None else check_name(name)
-    if chosen.startswith("cuda"):
-        raise BackendUnavailableError(f"backend {chosen!r} is not available: {NO_CUDA}")
-    return _load("cpu" if chosen == "auto" else chosen)
+    if chosen == "auto":
+        chosen = "cpu" if work < AUTO_WORK and array is None else _weighed(array)
+    return _load(chosen)
+
+
+def _weighed(array: Any) -> str:
+    """The backend for an array on a GPU, or for work that is large enough for one."""
+    if array is None:
+        return "cuda" if _has_gpu() else "cpu"
+    from .availability import device_of
+
+    return f"cuda:{device_of(array)}"
 
 
 @cache
+def _has_gpu() -> bool:
+    """Whether CUDA can be used; asked once."""
+    try:
+        _load("cuda")
+    except BackendUnavailableError:
+        return False
+    return True
+
+
+def gpu_array_in(value: Any) -> Any:
+    """The array in a GPU's memory that `value` is, or that a list or tuple begins with; None if it is none.
+
+    Imports nothing: CuPy, PyTorch and Numba mark theirs, and our own cannot be there before their module is.
+    """
+    while isinstance(value, list | tuple) and len(value):
+        value = value[0]
+    kind = type(value)
+    if kind is np.ndarray or kind.__module__ == "builtins":
+        return None
+    arrays = sys.modules.get(f"{__package__}.cuda.arrays")
+    if getattr(kind, "__cuda_ndarray__", False) or (arrays is not None and isinstance(value, arrays.DeviceArray)):
+        return value
+    try:
+        return value if hasattr(value, "__cuda_array_interface__") else None
+    except RuntimeError:  # PyTorch's, if a gradient is wanted of it: it is on a GPU
+        return value
+
+
 def _load(name: str) -> Backend:
+    backend = _made.get(name)
+    return _make(name) if backend is None else backend
+
+
+def _make(name: str) -> Backend:
+    """A backend under all its names."""
+    with _making:
+        if name not in _made:
+            _made[name] = _make_cuda(name) if name.startswith("cuda") else _make_other(name)
+        return _made[name]
+
+
+def _make_other(name: str) -> Backend:
     module, attribute = _classes[name]
     return getattr(import_module(module, __package__), attribute)()
+
+
+def _make_cuda(name: str) -> Backend:
+    index = int(name.partition(":")[2] or 0)
+    usual = f"cuda:{index}" if index else "cuda"
+    if usual != name:
+        return _load(usual)
+    if _forked:
+        raise BackendUnavailableError(f"backend {name!r} is not available: {FORKED}")
+    from .availability import cuda_backend
+
+    return cuda_backend(index)
+
+
+def _after_fork() -> None:
+    """In a child of a process that used CUDA."""
+    global _forked, _making
+    _making = threading.RLock()
+    used = [name for name in _made if name.startswith("cuda")]
+    for name in used:
+        del _made[name]
+    _forked = _forked or bool(used)
+    _has_gpu.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

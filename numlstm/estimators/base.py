@@ -103,7 +103,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         validation = self._validation(fitted, codec, X_val, y_val, lengths_val)
         if validation is None and self.early_stopping:
             data, validation = self._split(data, codec, rng)
-        backend = backend_for(self.backend)
+        backend = self._backend_to_train(network, data)
         parameters = self._initial(network, data.sequences, rng) if before is None else before.parameters
         trainer = self._trainer(network, backend, parameters, data, rng)
         history = History()
@@ -137,7 +137,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         session = getattr(self, "_session", None)
         rng = copy.deepcopy(session.rng) if session else _generator(self.random_state)
         parameters = self._initial(network, data.sequences, rng) if before is None else before.parameters
-        backend = backend_for(self.backend)
+        backend = self._backend_to_train(network, data)
         trainer = self._trainer(network, backend, parameters, data, rng)
         optimizer = trainer.optimizer
         if session:
@@ -210,9 +210,8 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         check_integer(steps, "steps", 2)
         _, network, data = self._read(self._without_results(), X, y, sample_weight, lengths)
         rng = _generator(copy.deepcopy(self.random_state))
-        trainer = self._trainer(
-            network, backend_for(self.backend), self._initial(network, data.sequences, rng), data, rng
-        )
+        backend = self._backend_to_train(network, data)
+        trainer = self._trainer(network, backend, self._initial(network, data.sequences, rng), data, rng)
         return range_test(trainer, lowest, highest, steps)
 
     def _read(
@@ -296,6 +295,11 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
                 f"done: {error} Pass more sequences, another validation_fraction, or X_val and y_val."
             ) from None
         return data.subset(rows), Validation(data.subset(aside), codec.score)
+
+    def _backend_to_train(self, network: Network, data: Data) -> Backend:
+        """What computes; `auto` weighs one step on a full batch, as a GPU gains from nothing but large steps."""
+        rows = min(int(self.batch_size), len(data))
+        return backend_for(self.backend, work=3 * network.stack.operations(rows, data.sequences.lengths.mean()))
 
     def _trainer(
         self,

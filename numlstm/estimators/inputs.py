@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
+from ..backends.dispatch import gpu_array_in
 from ..layers.sequences import as_numbers, check_lengths, checked_sequences
 from ..training.batches import Sequences
 
@@ -54,13 +55,15 @@ def sequences_of(
 
 
 def array_or_list(X: Any, name: str = "X") -> Any:
-    """X as it is, or as an array or list where it only can be made one.
+    """X as it is, or as an array or list where it only can be made one; copied to the host if it is on a GPU.
 
     Raises
     ------
     TypeError
         If it is neither, nor can be.
     """
+    if gpu_array_in(X) is not None:
+        X = on_host(X)
     if isinstance(X, list | tuple) or issparse(X) or is_frame(X):
         return X
     X = X if hasattr(X, "ndim") and hasattr(X, "dtype") else np.asarray(X)
@@ -68,6 +71,16 @@ def array_or_list(X: Any, name: str = "X") -> Any:
         got = f"dtype {X.dtype}" if X.ndim else type(X[()] if isinstance(X, np.ndarray) else X).__name__
         raise TypeError(f"{name} must hold numbers, in shape {FORMS}, got {got}")
     return list(X) if X.ndim == 1 and len(X) and any(np.ndim(each) for each in X) else X
+
+
+def on_host(X: Any) -> Any:
+    """A copy, in the host's memory, of an array in a GPU's or of a list of such: each library has a word for it."""
+    if isinstance(X, list | tuple):
+        return [on_host(each) for each in X]
+    for name in ("get", "copy_to_host"):  # CuPy's and Numba's
+        if hasattr(X, name):
+            return getattr(X, name)()
+    return X.detach().cpu().numpy() if hasattr(X, "detach") else np.asarray(X)  # PyTorch's, and our own
 
 
 def _padded(estimator: BaseEstimator, X: Any, dtype: str, reset: bool, name: str) -> np.ndarray:

@@ -174,8 +174,9 @@ class SequenceModel(BaseEstimator, ABC):
         """A model that predicts, and checked sequences."""
         if not hasattr(self, "_model"):
             check_is_fitted(self)
-        sequences = sequences_of(self, X, lengths, self._model.network.stack.dtype, reset=False)
-        return self._model_on(backend_for(self.backend)), sequences
+        stack = self._model.network.stack
+        sequences = sequences_of(self, X, lengths, stack.dtype, reset=False)
+        return self._model_on(backend_for(self.backend, work=stack.operations(1, len(sequences.values)))), sequences
 
     def _model_on(self, backend: Backend) -> Model:
         """Weights as a backend wants them, packed at the first prediction."""

@@ -122,7 +122,8 @@ COMMON = """
         Seed of initial parameters, validation split, shuffling and dropout. With an int, results repeat to the bit,
         for any number of threads.
     backend : {"auto", "cpu", "cuda", "cuda:N", "reference"}, optional
-        What computes; by default whatever `numlstm.get_backend` says.
+        What computes; by default whatever `numlstm.get_backend` says. "auto" weighs `fit` by one training step on a
+        full batch, and predictions by all sequences.
     dtype : {"float32", "float64"}, default "float32"
         Of parameters and all arithmetic."""
 
@@ -154,7 +155,8 @@ REFERENCES = """
 
 SEQUENCES = """
         X : array, shape (n, T, C), or (n, T) for one channel; or list of n arrays of shape (T_i, C) or (T_i,)
-            Finite numbers.
+            Finite numbers. What is in a GPU's memory (CuPy's arrays, PyTorch's tensors, Numba's) is copied to the
+            host's, whatever the backend: batches are made there. Layers take such arrays as they are.
         lengths : int array, shape (n,), in 1..T; optional
             Steps of each sequence of a padded array; T by default."""
 

@@ -10,12 +10,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..backends.contract import Array, Backend
-from ..backends.dispatch import backend_for, check_name
+from ..backends.contract import COMPUTE_DTYPES, Array, Backend
+from ..backends.dispatch import backend_for, check_name, gpu_array_in
 from .options import DEFAULTS, check_init, not_defaults, stack_of
 from .runner import Runner
 from .sequences import (
     Batch,
+    as_array,
     as_batch,
     as_numbers,
     check_flag,
@@ -24,8 +25,10 @@ from .sequences import (
     check_rng,
     check_tuple,
     of_layers,
+    resident,
+    stacked,
 )
-from .stack import Stack, stacked
+from .stack import Stack
 from .stream import Stream
 from .trace import STATES, Trace
 
@@ -70,13 +73,14 @@ SHARED = """
         (Chen et al. 2016): for long sequences a small part of the memory, for a third more time."""
 LAST = """
     backend : {"auto", "cpu", "cuda", "cuda:N", "reference"}, optional
-        What computes; by default whatever `numlstm.get_backend` says at each call.
+        What computes; by default whatever `numlstm.get_backend` says at each call. "auto" takes CUDA for calls that are
+        large enough, see there.
     dtype : {"float32", "float64"}, default "float32"
         Of parameters and all arithmetic.
-    compute_dtype : {"bfloat16"} or None, default None
-        ``"bfloat16"`` rounds weights and vectors in products to that, for speed on processors with AVX-512 BF16
-        (elsewhere a call raises `UnsupportedError`); sums and all else stay float32. For inference: there are no
-        gradients.
+    compute_dtype : {"tf32", "float16", "bfloat16"} or None, default None
+        What weights and vectors in products are rounded to, for speed; sums and all else stay float32. On GPUs of
+        compute capability 8.0 or later all three use tensor cores (experimental); on processors with AVX-512 BF16
+        ``"bfloat16"`` is for inference, without gradients. Elsewhere a call raises `UnsupportedError`.
     random_state : int, numpy.random.Generator or None, default None
         Where initial parameters come from."""
 
@@ -108,7 +112,7 @@ class Layer:
             given,
         )
         if compute_dtype is not None:
-            check_option(compute_dtype, "compute_dtype", ("bfloat16",))
+            check_option(compute_dtype, "compute_dtype", COMPUTE_DTYPES)
             if self.dtype != "float32":
                 raise ValueError(f"compute_dtype must be None with dtype={self.dtype!r}, got {compute_dtype!r}")
             self._stack = replace(self._stack, cell=replace(self._stack.cell, compute_dtype=compute_dtype))
@@ -223,6 +227,7 @@ class Layer:
         Parameters
         ----------
         x : array, shape (N, T, D) or (T, D); or list of N arrays of shape (T_i, D)
+            NumPy's, or in a GPU's memory: of CuPy, PyTorch, Numba, or any kind with ``__cuda_array_interface__``.
         state : optional
             What an earlier call gave: of an LSTM a tuple ``(h_0, c_0)``, of others ``h_0``, each of shape (layers ·
             directions, N, H), or (layers · directions, H) with one sequence, or a list of arrays (N, H) where layers
@@ -233,28 +238,38 @@ class Layer:
         Returns
         -------
         y : array, shape (N, T, H · directions) or (T, H · directions)
-            Outputs of the last layer, zeros past each length.
+            Outputs of the last layer, zeros past each length. Of the kind of `x`, on the same GPU.
         state
             ``(h_n, c_n)`` or ``h_n``: after each sequence's own last step (backward: its first).
 
         Raises
         ------
         ValueError, TypeError
-            If shapes or dtypes do not fit; the message names the parameter.
+            If shapes or dtypes do not fit, or an array is in a GPU's memory and the backend chosen computes elsewhere;
+            the message names the parameter.
         BackendUnavailableError
             If the backend asked for is not available.
         """
-        backend = backend_for(self.backend)
         if state is None and lengths is None and type(x) is np.ndarray and x.dtype == self.dtype:
-            result = self._small_call(x, backend)
+            result = self._small_call(x, backend_for(self.backend))
             if result is not None:
                 return result
-        batch = as_batch(x, lengths, self.input_size, self.dtype)
+        batch, backend = self._read(x, state, lengths)
         initial = self._initial(state, batch, backend)
-        x_in = backend.to_device(batch.x, self.dtype)
+        x_in = resident(batch.x, backend, self.dtype)
         y, final, _ = self._stack.forward(backend, self._prepared(backend), x_in, initial, batch.lengths)
-        y = backend.to_numpy(y)
-        return (y[0] if batch.form == "single" else y), self._final(final, batch, backend)
+        return batch.given(y, backend), self._final(final, batch, backend)
+
+    def _read(self, x: Any, state: Any, lengths: Any, passes: int = 1) -> tuple[Batch, Backend]:
+        """Checked sequences, and what computes `passes` times as much as a forward pass over them."""
+        array = gpu_array_in(x)
+        array = gpu_array_in(state) if array is None else array
+        if array is not None:
+            backend = backend_for(self.backend, array=array)
+            return as_batch(x, lengths, self.input_size, self.dtype, backend), backend
+        batch = as_batch(x, lengths, self.input_size, self.dtype)
+        work = passes * self._stack.operations(*batch.x.shape[:2])
+        return batch, backend_for(self.backend, work=work)
 
     def _small_call(self, x: np.ndarray, backend: Backend) -> tuple[np.ndarray, Any] | None:
         """A call that is over sooner if its arrays are there already; None if it is none."""
@@ -269,7 +284,7 @@ class Layer:
             shape = (1, *x.shape)[-3:-1]
             runner = Runner(self._stack, backend, self._prepared(backend), *shape, resume=False)
         single = x.ndim == 2
-        runner.x[...] = x
+        runner.x[...] = x[None] if single else x
         runner()
         y = backend.to_numpy(runner.y)
         result = (y[0] if single else y).copy(), runner.copies(0 if single else None)
@@ -299,7 +314,7 @@ class Layer:
         Returns
         -------
         Trace
-            Gates and states by name.
+            Gates and states by name, NumPy arrays.
 
         Raises
         ------
@@ -314,8 +329,8 @@ class Layer:
         >>> trace.forget_gate.shape
         (1, 7, 5)
         """
-        batch = as_batch(x, lengths, self.input_size, self.dtype)
-        backend, stack = backend_for(self.backend), self._stack
+        batch, backend = self._read(x, state, lengths)
+        stack = self._stack
         initial = self._initial(state, batch, backend)
         rows, steps, _ = batch.x.shape
         arrays = []
@@ -323,7 +338,7 @@ class Layer:
             sizes = {gate: spec.hidden_size for gate, _ in spec.description.traces}
             sizes |= dict(zip(stack.state_names[:2], spec.state_sizes, strict=False))
             arrays.append({name: backend.empty((rows, steps, size), self.dtype) for name, size in sizes.items()})
-        x_in = backend.to_device(batch.x, self.dtype)
+        x_in = resident(batch.x, backend, self.dtype)
         stack.forward(backend, self._prepared(backend), x_in, initial, batch.lengths, traces=arrays)
         single = batch.form == "single"
         values = {}
@@ -353,7 +368,8 @@ class Layer:
         pullback : callable
             ``dx, dstate_0, dparameters = pullback(dy, dstate=None)`` with the gradient of a scalar loss with respect
             to y and, optionally, to the state, in its form; `dy` may be None for zeros, and so may each part of
-            `dstate`. `dx` has the form of `x`, `dparameters` the names and shapes of `parameters`.
+            `dstate`. `dx` has the form and the kind of `x`; `dparameters` are NumPy arrays, with the names and shapes
+            of `parameters`.
 
         Raises
         ------
@@ -370,8 +386,8 @@ class Layer:
         >>> dx.shape, dparameters["weight_hh_l0"].shape
         ((2, 7, 3), (20, 5))
         """
-        batch = as_batch(x, lengths, self.input_size, self.dtype)
-        backend, stack = backend_for(self.backend), self._stack
+        batch, backend = self._read(x, state, lengths, passes=3)
+        stack = self._stack
         initial = self._initial(state, batch, backend)
         weights, seed, mask = self._prepared(backend), None, None
         if check_flag(training, "training") and stack.random:
@@ -379,14 +395,14 @@ class Layer:
             seed = int(generator.integers(2**64, dtype=np.uint64))
             if stack.weight_dropout:
                 weights, mask = self._with_dropped_weights(backend, generator)
-        x_in = backend.to_device(batch.x, self.dtype)
+        x_in = resident(batch.x, backend, self.dtype)
         y, final, tapes = stack.forward(backend, weights, x_in, initial, batch.lengths, seed=seed, training=True)
 
         def pullback(dy: Any, dstate: Any = None) -> tuple[Any, Any, dict[str, np.ndarray]]:
             single = batch.form == "single"
             shape = (*batch.x.shape[:2], stack.output_size)
-            gradient_in = _gradient(dy, "dy", shape[1:] if single else shape, self.dtype)
-            dy_in = None if gradient_in is None else backend.to_device(gradient_in.reshape(shape), self.dtype)
+            dy_in = _gradient(dy, "dy", shape[1:] if single else shape, self.dtype, backend)
+            dy_in = dy_in[None] if single and dy_in is not None else dy_in
             dfinal = self._final_gradients(dstate, batch, backend)
             gradient = backend.zeros((stack.size(backend),), self.dtype)
             parts = stack.split(backend, gradient)
@@ -394,13 +410,12 @@ class Layer:
             if mask is not None:
                 gradient = backend.multiply(gradient, mask)
             return (
-                batch.restore(backend.to_numpy(dx)),
+                batch.restored(dx, backend),
                 self._final(dinitial, batch, backend),
                 stack.unpack(backend, gradient),
             )
 
-        y = backend.to_numpy(y)
-        return (y[0] if batch.form == "single" else y), self._final(final, batch, backend), pullback
+        return batch.given(y, backend), self._final(final, batch, backend), pullback
 
     def _with_dropped_weights(self, backend: Backend, rng: np.random.Generator) -> tuple[list[Any], Array]:
         """Weights with some recurrent ones dropped, and what all were multiplied with."""
@@ -452,7 +467,8 @@ class Layer:
         self, value: Any, name: str, names: Sequence[str], batch: Batch, backend: Backend, optional: bool = False
     ) -> list[list[Array | None]]:
         """What a user gives for states, checked, for each layer and direction."""
-        rows = () if batch.form == "single" else (len(batch.x),)
+        single = batch.form == "single"
+        rows = () if single else (len(batch.x),)
         specs = list(self._stack.specs.values())
         made: list[list[Array | None]] = [[] for _ in specs]
         of_states = [value] if len(names) == 1 else check_tuple(value, name, names)
@@ -461,30 +477,26 @@ class Layer:
             if given is None and optional:
                 arrays: list[Any] = [None] * len(specs)
             else:
-                arrays = of_layers(given, f"{name}: {part}", shapes, self.dtype)
+                arrays = of_layers(given, f"{name}: {part}", shapes, self.dtype, backend)
             for own, array in zip(made, arrays, strict=True):
-                resident = None if array is None else array.reshape(len(batch.x), -1)
-                own.append(None if resident is None else backend.to_device(resident, self.dtype))
+                array = array[None] if single and array is not None else array
+                own.append(None if array is None else resident(array, backend, self.dtype))
         return made
 
     def _final(self, states: Sequence[Sequence[Array]], batch: Batch, backend: Backend) -> Any:
         """States of every layer and direction, as a user gets them."""
-        single = batch.form == "single"
-        made = []
-        for arrays in zip(*states, strict=True):
-            each = [backend.to_numpy(array) for array in arrays]
-            made.append(stacked([array[0] if single else array for array in each]))
+        made = [batch.stacked(arrays, backend) for arrays in zip(*states, strict=True)]
         return made[0] if len(made) == 1 else tuple(made)
 
 
-def _gradient(value: Any, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray | None:
-    """A checked gradient, or None for zeros."""
+def _gradient(value: Any, name: str, shape: tuple[int, ...], dtype: str, backend: Backend) -> Array | None:
+    """A checked gradient, resident, or None for zeros."""
     if value is None:
         return None
-    array = as_numbers(value, name, dtype)
+    array = as_array(value, name, dtype, backend)
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-    return array
+    return resident(array, backend, dtype)
 
 
 def layer_of(kind: type[Layer], stack: Stack, parameters: Mapping[str, Any], shown: Mapping[str, Any],

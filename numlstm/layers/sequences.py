@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from ..backends.contract import Array, Backend
+from ..backends.dispatch import gpu_array_in
 
 
 def as_numbers(value: Any, name: str, dtype: str | None = None) -> np.ndarray:
@@ -28,6 +31,24 @@ def as_numbers(value: Any, name: str, dtype: str | None = None) -> np.ndarray:
         got = f"dtype {array.dtype}" if array.ndim else type(value).__name__
         raise TypeError(f"{name} must hold real numbers, got {got}")
     return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def as_array(value: Any, name: str, dtype: str, backend: Backend) -> np.ndarray | Array:
+    """A numeric array in `dtype`: NumPy's, or a resident one if it is in a GPU's memory.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `as_numbers` does; or if `backend` cannot take it from where it is.
+    """
+    if value is not None and gpu_array_in(value) is value:
+        return backend.adopt(value, name, dtype)[0]
+    return as_numbers(value, name, dtype)
+
+
+def resident(array: np.ndarray | Array, backend: Backend, dtype: str) -> Array:
+    """What `as_array` gives, where `backend` computes."""
+    return backend.to_device(array, dtype) if isinstance(array, np.ndarray) else array
 
 
 def check_integer(value: Any, name: str, least: int) -> int:
@@ -124,25 +145,53 @@ class Batch:
     Attributes
     ----------
     x : array, shape (N, T, D)
-        Padded with zeros.
+        Padded with zeros; NumPy's, or resident if it came in a GPU's memory.
     lengths : int64 array, shape (N,), or None
         Steps of each row; None where all have T.
     form : {"batch", "single", "list"}
         How the user passed it.
+    give : callable or None
+        Makes resident arrays what the user gets, of the kind that came; None where that is NumPy's.
     """
 
-    x: np.ndarray
+    x: np.ndarray | Array
     lengths: np.ndarray | None
     form: str
+    give: Callable[[Array], Any] | None = None
 
-    def restore(self, array: np.ndarray) -> Any:
-        """An (N, T, .) array in the form that the user passed."""
-        if self.form == "single":
-            return array[0]
-        if self.form == "list":
-            lengths = self.x.shape[1:2] * len(self.x) if self.lengths is None else self.lengths
-            return [row[:length] for row, length in zip(array, lengths, strict=True)]
-        return array
+    def given(self, array: Array, backend: Backend) -> Any:
+        """A resident (N, ...) array as the user gets it; without its first axis if there is one sequence alone."""
+        if self.give is not None:
+            return self.give(array[0] if self.form == "single" else array)
+        return backend.to_numpy(array)[0] if self.form == "single" else backend.to_numpy(array)
+
+    def restored(self, array: Array, backend: Backend) -> Any:
+        """A resident (N, T, .) array in the form that the user passed."""
+        if self.form != "list":
+            return self.given(array, backend)
+        lengths = self.x.shape[1:2] * len(self.x) if self.lengths is None else self.lengths
+        rows = backend.to_numpy(array) if self.give is None else array
+        parts = [row[: int(length)] for row, length in zip(rows, lengths, strict=True)]
+        return parts if self.give is None else [self.give(part) for part in parts]
+
+    def stacked(self, arrays: Sequence[Array], backend: Backend) -> Any:
+        """Resident (N, S) arrays of layers and directions as one; a list of them where they differ in shape."""
+        if self.give is None:
+            return stacked([self.given(array, backend) for array in arrays])
+        if len({array.shape for array in arrays}) > 1:
+            return [self.given(array, backend) for array in arrays]
+        parts = [array[0] if self.form == "single" else array for array in arrays]
+        made = backend.empty((len(parts), *parts[0].shape), str(parts[0].dtype))
+        for k, part in enumerate(parts):
+            made[k] = part
+        return self.give(made)
+
+
+def stacked(arrays: Sequence[np.ndarray]) -> Any:
+    """Arrays of layers and directions as one; a list of them where they have different shapes."""
+    if len({array.shape for array in arrays}) > 1:
+        return list(arrays)
+    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
 
 def check_lengths(lengths: Any, rows: int, steps: int) -> np.ndarray | None:
@@ -174,9 +223,18 @@ def checked_sequences(sequences: Sequence[Any], name: str) -> list[np.ndarray]:
     TypeError, ValueError
         Naming the sequence that is empty, not two-dimensional, of another D, or not numeric.
     """
+    _check_some(sequences, name)
+    arrays = [as_numbers(sequence, f"{name}[{i}]") for i, sequence in enumerate(sequences)]
+    _check_shapes(arrays, name)
+    return arrays
+
+
+def _check_some(sequences: Sequence[Any], name: str) -> None:
     if not len(sequences):
         raise ValueError(f"{name} must hold at least one sequence, got none")
-    arrays = [as_numbers(sequence, f"{name}[{i}]") for i, sequence in enumerate(sequences)]
+
+
+def _check_shapes(arrays: Sequence[np.ndarray | Array], name: str) -> None:
     for i, array in enumerate(arrays):
         if array.ndim != 2 or not array.size:
             expected = "shape (steps, features) with at least one step and one feature"
@@ -185,7 +243,6 @@ def checked_sequences(sequences: Sequence[Any], name: str) -> list[np.ndarray]:
             raise ValueError(
                 f"{name}[{i}] has {array.shape[1]} features, but {name}[0] has {arrays[0].shape[1]}; all must agree"
             )
-    return arrays
 
 
 def pad(sequences: Sequence[Any], dtype: str, name: str = "x") -> tuple[np.ndarray, np.ndarray]:
@@ -204,35 +261,58 @@ def pad(sequences: Sequence[Any], dtype: str, name: str = "x") -> tuple[np.ndarr
     return padded, lengths
 
 
-def as_batch(x: Any, lengths: Any, features: int, dtype: str) -> Batch:
+def _padded_on(backend: Backend, sequences: Sequence[Any], dtype: str) -> tuple[Array, np.ndarray, Any]:
+    """As `pad`, for arrays in a GPU's memory; and what gives results back in the kind of the first."""
+    for i, sequence in enumerate(sequences):
+        if gpu_array_in(sequence) is None:
+            raise TypeError(f"x[{i}] must be in a GPU's memory, as x[0] is, got {type(sequence).__name__}")
+    taken = [backend.adopt(sequence, f"x[{i}]", dtype) for i, sequence in enumerate(sequences)]
+    arrays = [array for array, _ in taken]
+    _check_shapes(arrays, "x")
+    lengths = np.array([array.shape[0] for array in arrays], np.int64)
+    padded = backend.zeros((len(arrays), int(lengths.max()), arrays[0].shape[1]), dtype)
+    for k, array in enumerate(arrays):
+        padded[k, : array.shape[0]] = array
+    return padded, lengths, taken[0][1]
+
+
+def as_batch(x: Any, lengths: Any, features: int, dtype: str, backend: Backend | None = None) -> Batch:
     """An (N, T, D) array, a (T, D) array, or a list of (T_i, D) arrays as a `Batch`.
+
+    With a `backend` they may be in a GPU's memory, all of them.
 
     Raises
     ------
     TypeError, ValueError
         Naming the parameter, what was expected and what came.
     """
+    there, give = (None if gpu_array_in(x) is None else backend), None
     if isinstance(x, list | tuple):
         if lengths is not None:
             raise ValueError("lengths must be None when x is a list: its sequences have lengths of their own")
-        padded, own = pad(x, dtype)
-        batch = Batch(padded, check_lengths(own, *padded.shape[:2]), "list")
+        if there is not None:
+            padded, own, give = _padded_on(there, x, dtype)
+        else:
+            padded, own = pad(x, dtype)
+        batch = Batch(padded, check_lengths(own, *padded.shape[:2]), "list", give)
     else:
-        array = as_numbers(x, "x", dtype)
+        array, give = (as_numbers(x, "x", dtype), None) if there is None else there.adopt(x, "x", dtype)
         if array.ndim not in (2, 3):
             raise ValueError(f"x must have shape (N, T, {features}) or (T, {features}), got {array.shape}")
+        if 0 in array.shape[:-1]:
+            raise ValueError(f"x must hold at least one sequence of at least one step, got shape {array.shape}")
         form = "single" if array.ndim == 2 else "batch"
         array = array[None] if form == "single" else array
-        if 0 in array.shape[:2]:
-            raise ValueError(f"x must hold at least one sequence of at least one step, got shape {np.shape(x)}")
-        batch = Batch(array, check_lengths(lengths, *array.shape[:2]), form)
+        batch = Batch(array, check_lengths(lengths, *array.shape[:2]), form, give)
     if batch.x.shape[2] != features:
         raise ValueError(f"x must have {features} features (input_size) on its last axis, got {batch.x.shape[2]}")
     return batch
 
 
-def of_layers(given: Any, name: str, shapes: Sequence[tuple[int, ...]], dtype: str) -> list[np.ndarray]:
-    """An array for each layer and direction, of the shapes given.
+def of_layers(
+    given: Any, name: str, shapes: Sequence[tuple[int, ...]], dtype: str, backend: Backend
+) -> list[np.ndarray | Array]:
+    """An array for each layer and direction, of the shapes given: NumPy's, or resident if in a GPU's memory.
 
     Raises
     ------
@@ -240,13 +320,13 @@ def of_layers(given: Any, name: str, shapes: Sequence[tuple[int, ...]], dtype: s
         If they are not numeric, or of other shapes.
     """
     if len({*shapes}) == 1:
-        array = as_numbers(given, name, dtype)
+        array = as_array(given, name, dtype, backend)
         if array.shape != (len(shapes), *shapes[0]):
             raise ValueError(f"{name} must have shape {(len(shapes), *shapes[0])}, got {array.shape}")
-        return list(array)
+        return [array[k] for k in range(len(shapes))]
     if not isinstance(given, list | tuple) or len(given) != len(shapes):
         raise ValueError(f"{name} must be a list of {len(shapes)} arrays, as layers differ in size")
-    arrays = [as_numbers(array, f"{name}[{k}]", dtype) for k, array in enumerate(given)]
+    arrays = [as_array(array, f"{name}[{k}]", dtype, backend) for k, array in enumerate(given)]
     for k, (array, shape) in enumerate(zip(arrays, shapes, strict=True)):
         if array.shape != shape:
             raise ValueError(f"{name}[{k}] must have shape {shape}, got {array.shape}")

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..backends.contract import Backend
 from .runner import Runner
-from .sequences import as_numbers, check_tuple, of_layers
+from .sequences import as_numbers, check_tuple, of_layers, resident
 from .stack import Stack
 
 
@@ -32,6 +32,7 @@ class Stream:
         self.batch_size = batch_size
         self._run = Runner(stack, backend, weights, batch_size, 1, resume=True)
         self._x, self._y = self._run.x[:, 0], self._run.y[:, 0]
+        self._x_row = self._x[0]
         self._dtype = np.dtype(stack.dtype)
         self._shape = (stack.input_size,) if batch_size == 1 else self._x.shape  # what needs no look
 
@@ -60,10 +61,10 @@ class Stream:
         checked = []
         for k, (given, name) in enumerate(zip(of_states, names, strict=True)):
             shapes = [states[k].shape for states in self._run.states]
-            checked.append(of_layers(given, f"state: {name}", shapes, self._stack.dtype))
+            checked.append(of_layers(given, f"state: {name}", shapes, self._stack.dtype, self._backend))
         for states, arrays in zip(self._run.states, zip(*checked, strict=True), strict=True):
             for state, array in zip(states, arrays, strict=True):
-                state[...] = self._backend.to_device(array, self._stack.dtype)
+                state[...] = resident(array, self._backend, self._stack.dtype)
 
     def step(self, x_t: Any, out: np.ndarray | None = None) -> np.ndarray:
         """Take one step.
@@ -90,7 +91,7 @@ class Stream:
         single = x.ndim == 1
         if out is not None:
             _check_out(out, self._y.shape[single:], self._stack.dtype)
-        self._x[...] = x
+        (self._x_row if single else self._x)[...] = x
         self._run()
         y = self._backend.to_numpy(self._y)[0] if single else self._backend.to_numpy(self._y)
         if out is None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from .targets import StepTargets, Targets
 PREDICTED_STEPS = 16384  # padded steps that go through a network at once where no gradient is wanted
 
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -89,45 +90,79 @@ class Trainer:
         batches = shuffled_batches(self.data.sequences.lengths, self.batch_size, self.rng)
         return [batches[i : i + self.accumulation] for i in range(0, len(batches), self.accumulation)]
 
-    def step(self, batches: list[np.ndarray], learning_rate: float) -> tuple[float, int]:
+    def step(self, batches: list[np.ndarray], learning_rate: float) -> tuple[StepLoss, int]:
         """Take one step; the mean loss before it, and how many terms it is the mean of.
 
-        Raises
-        ------
-        FloatingPointError
-            If the loss is not finite.
+        The step need not be over: ``float`` of the loss waits for it.
         """
         total = sum(map(self.data.targets.count, batches))
-        loss = self._loss_and_gradient(batches[0], total)
+        losses = [self._loss_and_gradient(batches[0], total)]
         gradient = self.model.gradient
         if len(batches) > 1:
             backend = self.model.backend
             gradient = backend.zeros(gradient.shape, str(gradient.dtype))
             backend.add(gradient, self.model.gradient)
             for rows in batches[1:]:
-                loss += self._loss_and_gradient(rows, total)
+                losses.append(self._loss_and_gradient(rows, total))
                 backend.add(gradient, self.model.gradient)
-        check_finite(loss, "loss")
         self.optimizer.step(gradient, learning_rate)
         self.model.refresh()
-        return loss, total
+        return StepLoss(losses), total
 
-    def _loss_and_gradient(self, rows: np.ndarray, total: int) -> float:
+    def _loss_and_gradient(self, rows: np.ndarray, total: int) -> float | Any:
         model = self.model
         x, lengths = self.data.sequences.take(rows, self.room)
         targets, weights = self.data.targets.take(rows, total)
-        x = model.backend.to_device(x, model.network.stack.dtype)
+        x = model.backend.upload(x, model.network.stack.dtype)
         return model.loss_and_gradient(x, lengths, targets, weights, self.rng)
 
     def epoch(self, schedule: Schedule, bar: Any) -> float:
-        """One pass over the data; its mean loss."""
+        """One pass over the data; its mean loss.
+
+        Raises
+        ------
+        FloatingPointError
+            If the loss of a step or, at the end, a parameter is not finite.
+        """
         loss = terms = 0.0
-        for batches in self.groups():
-            mean, count = self.step(batches, schedule(self.optimizer.steps))
-            loss, terms = loss + mean * count, terms + count
-            bar.update(sum(map(len, batches)))
+        # A loss is looked at when the next step has begun, so that a device never waits for the host.
+        for mean, count, rows in one_late(self._steps(schedule)):
+            loss, terms = loss + float(mean) * count, terms + count
+            bar.update(rows)
         check_finite(self.model.backend.global_norm(self.model.flat), "norm of the parameters")
         return loss / terms
+
+    def _steps(self, schedule: Schedule) -> Iterator[tuple[StepLoss, int, int]]:
+        """Take the steps of an epoch: the loss of each, its terms, and its sequences."""
+        for batches in self.groups():
+            yield *self.step(batches, schedule(self.optimizer.steps)), sum(map(len, batches))
+
+
+class StepLoss:
+    """The mean loss of a step; it becomes a float when it is asked for.
+
+    Parameters
+    ----------
+    parts : sequence of float
+        What its batches add to it; or what becomes floats once a device has computed them.
+    """
+
+    def __init__(self, parts: Sequence[Any]) -> None:
+        self.parts = parts
+
+    def __float__(self) -> float:
+        value = sum(map(float, self.parts))
+        check_finite(value, "loss")
+        return value
+
+
+def one_late(items: Iterable[Item]) -> Iterator[Item]:
+    """Each item when the next one has been made, and the last at the end."""
+    waiting: list[Item] = []
+    for item in items:
+        yield from waiting
+        waiting = [item]
+    yield from waiting
 
 
 class Stopper:
@@ -257,7 +292,7 @@ def evaluate(model: Model, validation: Validation) -> tuple[float, float]:
     total, loss, parts = targets.count(np.arange(len(sequences))), 0.0, []
     for rows, scores in predicted(model, sequences):
         wanted, weights = targets.take(rows, total)
-        loss += model.backend.loss(model.network.loss, scores, wanted, weights)[0]
+        loss += float(model.backend.loss(model.network.loss, scores, wanted, weights)[0])
         counted = weights > 0
         parts.append((model.backend.to_numpy(scores)[counted], wanted[counted], weights[counted]))
     return loss, validation.score(*map(np.concatenate, zip(*parts, strict=True)))

@@ -167,8 +167,11 @@ class Model:
         targets: np.ndarray,
         weights: np.ndarray,
         rng: np.random.Generator,
-    ) -> float:
-        """The weighted sum of a batch's losses; overwrites `gradient`. `rng` chooses what is dropped out."""
+    ) -> float | Any:
+        """The weighted sum of a batch's losses; overwrites `gradient`. `rng` chooses what is dropped out.
+
+        The sum is a float, or becomes one once a device has computed it.
+        """
         backend, network = self.backend, self.network
         stack, head = network.stack, self.others[HEAD]
         gradients, others = self._gradients

@@ -40,14 +40,12 @@ class Optimizer(ABC):
 
     def step(self, gradient: Array, learning_rate: float) -> None:
         """Move the parameters one step."""
-        scale = 1.0
-        if self.clip_norm is not None:
-            scale = min(1.0, self.clip_norm / max(self.backend.global_norm(gradient), 1e-30))
+        scale = 1.0 if self.clip_norm is None else self.backend.clip_scale(gradient, self.clip_norm)
         self.steps += 1
         self._move(gradient, learning_rate, scale)
 
     @abstractmethod
-    def _move(self, gradient: Array, learning_rate: float, scale: float) -> None:
+    def _move(self, gradient: Array, learning_rate: float, scale: float | Any) -> None:
         """The step itself."""
 
 
@@ -67,7 +65,7 @@ class Adam(Optimizer):
         super().__init__(*arguments, **common)
         self.betas, self.epsilon, self.decoupled = betas, epsilon, decoupled
 
-    def _move(self, gradient: Array, learning_rate: float, scale: float) -> None:
+    def _move(self, gradient: Array, learning_rate: float, scale: float | Any) -> None:
         self.backend.adam_step(
             self.flat, gradient, (self.state[0], self.state[1]), step=self.steps, learning_rate=learning_rate,
             betas=self.betas, epsilon=self.epsilon, scale=scale, decay=self.decay, decoupled=self.decoupled,
@@ -83,7 +81,7 @@ class SGD(Optimizer):
         super().__init__(*arguments, **common)
         self.momentum, self.nesterov = momentum, nesterov
 
-    def _move(self, gradient: Array, learning_rate: float, scale: float) -> None:
+    def _move(self, gradient: Array, learning_rate: float, scale: float | Any) -> None:
         self.backend.sgd_step(
             self.flat, gradient, self.state[0], learning_rate=learning_rate, momentum=self.momentum,
             nesterov=self.nesterov, scale=scale, decay=self.decay,
@@ -99,7 +97,7 @@ class RMSprop(Optimizer):
         super().__init__(*arguments, **common)
         self.rho, self.epsilon = rho, epsilon
 
-    def _move(self, gradient: Array, learning_rate: float, scale: float) -> None:
+    def _move(self, gradient: Array, learning_rate: float, scale: float | Any) -> None:
         self.backend.rmsprop_step(
             self.flat, gradient, self.state[0], learning_rate=learning_rate, rho=self.rho, epsilon=self.epsilon,
             scale=scale, decay=self.decay,

@@ -36,7 +36,7 @@ def range_test(trainer: Trainer, lowest: float, highest: float, steps: int) -> L
     for step, batches in zip(range(steps), _endless(trainer), strict=False):
         rate = lowest * (highest / lowest) ** (step / max(1, steps - 1))
         try:
-            loss, _ = trainer.step(batches, rate)
+            loss = float(trainer.step(batches, rate)[0])
         except FloatingPointError:
             break
         mean = SMOOTHING * mean + (1 - SMOOTHING) * loss

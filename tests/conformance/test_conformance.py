@@ -1,4 +1,12 @@
-"""Every backend against the reference."""
+"""Every backend against the reference.
+
+On a machine with a GPU ``pytest -m gpu`` runs all this on CUDA; where there is none, that fails and says why. With
+``NUMBA_ENABLE_CUDASIM=1`` it runs on CUDA's simulator instead of the CPU, in sizes that a slow interpreter can do.
+"""
+
+import os
+from functools import cache
+from itertools import product
 
 import numpy as np
 import pytest
@@ -9,6 +17,7 @@ from conformance_checks import (
     check_activity,
     check_adam,
     check_affine,
+    check_clip,
     check_dropout,
     check_layer,
     check_loss,
@@ -27,14 +36,29 @@ from variants import ONE_BY_ONE, OTHERS, lstm_variants, name_of
 
 from numlstm.backends.contract import LOSSES, POOLINGS, AffineSpec, LayerSpec, LossSpec, PoolSpec
 from numlstm.backends.cpu.backend import CpuBackend
+from numlstm.cells import ACTIVATIONS
 
-BACKENDS = {
-    "cpu": CpuBackend,
-}
+SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+BACKENDS = ["cuda"] if SIMULATED else ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+if SIMULATED:  # a GPU does not warn
+    pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:numlstm.backends.cuda")
+
+
+def sized(full, simulated):
+    """Sizes, or cases: all of them, or those for the simulator, in which every access to an array takes long."""
+    return simulated if SIMULATED else full
+
+
+CELLS, DTYPES = ("lstm", "gru", "rnn", "mgu"), ("float32", "float64")
+PLAIN = sized([*product(CELLS, DTYPES)], [*zip(CELLS, 2 * DTYPES, strict=True)])
+USUAL = sized({}, {"shape": (4, 3)})  # of layers, unless a case says another
 FACTORS = {
-    "hidden": (1, 5, 8, 16, 33, 67),
-    "inputs": (1, 3, 17),
-    "shape": ((1, 1), (2, 7), (9, 1), (9, 13), (2, 20), (40, 20)),  # T and N; the last makes several chunks
+    "hidden": sized((1, 5, 8, 16, 33, 67), (1, 3, 4, 7)),
+    "inputs": sized((1, 3, 17), (1, 3)),
+    "shape": sized(
+        ((1, 1), (2, 7), (9, 1), (9, 13), (2, 20), (40, 20)),  # T and N; the last makes several chunks
+        ((1, 1), (2, 4), (5, 1), (4, 3)),
+    ),
     "lengths": ("full", "unequal", "ones"),
     "reverse": (False, True),
     "initial": (True, False),
@@ -52,6 +76,14 @@ OPTIONS = [
     {"hidden": 16, "layout": "steps reversed", "reverse": True},
     {"hidden": 67, "inputs": 17, "shape": (40, 20), "lengths": "unequal", "reverse": True, "training": True},
 ]
+LAYERS = sized(
+    [{"cell": cell, "dtype": dtype} | options for (cell, dtype), options in product(PLAIN, OPTIONS)],
+    [
+        *pairwise({"cell": CELLS, "dtype": DTYPES} | FACTORS),
+        {"layout": "steps reversed", "lengths": "unequal"},
+        {"layout": "steps reversed", "reverse": True},
+    ],
+)
 LOSS_SPECS = [
     *(LossSpec(kind, {"huber": 0.7, "pinball": 0.2}.get(kind, 0.0)) for kind in LOSSES),
     LossSpec("huber", 2.5),
@@ -60,26 +92,44 @@ LOSS_SPECS = [
 
 
 # Kinds of cells, with shapes and ways to call them taken in turns: a few of each for every kind.
-KINDS = [*ONE_BY_ONE, *OTHERS, *lstm_variants()]
-WAYS = [
-    {"hidden": 5, "lengths": "unequal", "noise": True},
-    {"hidden": 33, "inputs": 1, "reverse": True, "noise": True, "training": True, "layout": "strided"},
-    {"hidden": 16, "shape": (14, 40), "lengths": "unequal", "bias": False, "initial": False},  # two chunks
-    {
-        "hidden": 8,
-        "inputs": 17,
-        "shape": (2, 7),
-        "sources": "both",
-        "reverse": True,
-        "lengths": "unequal",
-        "noise": True,
-    },
-    {"hidden": 67, "shape": (9, 1), "outputs": "first", "sources": "outputs", "dx": False},
-]
+KINDS = sized([*ONE_BY_ONE, *OTHERS, *lstm_variants()], [*ONE_BY_ONE[-len(ACTIVATIONS) :], *OTHERS, *lstm_variants()])
+SOME_KINDS = sized([*ONE_BY_ONE, *OTHERS], [*OTHERS[::9], *lstm_variants()[::7]])
+WAYS = sized(
+    [
+        {"hidden": 5, "lengths": "unequal", "noise": True},
+        {"hidden": 33, "inputs": 1, "reverse": True, "noise": True, "training": True, "layout": "strided"},
+        {"hidden": 16, "shape": (14, 40), "lengths": "unequal", "bias": False, "initial": False},  # two chunks
+        {
+            "hidden": 8,
+            "inputs": 17,
+            "shape": (2, 7),
+            "sources": "both",
+            "reverse": True,
+            "lengths": "unequal",
+            "noise": True,
+        },
+        {"hidden": 67, "shape": (9, 1), "outputs": "first", "sources": "outputs", "dx": False},
+    ],
+    [
+        {"hidden": 5, "lengths": "unequal", "noise": True},
+        {
+            "hidden": 4,
+            "inputs": 1,
+            "shape": (3, 2),
+            "reverse": True,
+            "noise": True,
+            "training": True,
+            "layout": "strided",
+        },
+        {"hidden": 7, "shape": (2, 3), "lengths": "unequal", "bias": False, "initial": False},
+        {"hidden": 3, "sources": "both", "reverse": True, "lengths": "unequal", "noise": True},
+        {"hidden": 5, "shape": (4, 1), "outputs": "first", "sources": "outputs", "dx": False},
+    ],
+)
 VARIANTS = [
     (kind, ("float32", "float64")[number % 2], WAYS[(2 * number + k) % len(WAYS)])
     for number, kind in enumerate(KINDS)
-    for k in (0, 1)
+    for k in sized((0, 1), (0,))
 ]
 
 
@@ -87,62 +137,90 @@ def loss_name(spec):
     return f"{spec.kind} {spec.parameter or ''}".strip()
 
 
+def layer_case(**options):
+    return LayerCase(**USUAL | options)
+
+
+def values_of(options):
+    return "-".join(map(str, options.values()))
+
+
+@cache
+def make(name):
+    """A backend; what it raises where there is no GPU is the result of tests that ask for one."""
+    if name == "cpu":
+        return CpuBackend()
+    from numlstm.backends.cuda.backend import CudaBackend
+
+    return CudaBackend()
+
+
 @pytest.fixture(params=BACKENDS)
 def backend(request):
-    return BACKENDS[request.param]()
+    return make(request.param)
 
 
-@pytest.fixture(params=["float32", "float64"])
+@pytest.fixture(params=DTYPES)
 def dtype(request):
     return request.param
 
 
-@pytest.fixture(params=["lstm", "gru", "rnn", "mgu"])
-def cell(request):
-    return request.param
+@pytest.fixture(params=PLAIN, ids="-".join)
+def plain(request):
+    """A cell and a dtype."""
+    return dict(zip(("cell", "dtype"), request.param, strict=True))
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(map(str, options.values())))
-def test_layer(backend, cell, dtype, options):
-    check_layer(backend, LayerCase(cell, dtype, **options))
+@pytest.mark.parametrize("options", LAYERS, ids=values_of)
+def test_layer(backend, options):
+    check_layer(backend, layer_case(**options))
 
 
 @pytest.mark.parametrize(
     ("kind", "dtype", "way"), VARIANTS, ids=lambda value: name_of(value) if "cell" in value else str(value)
 )
 def test_variant(backend, kind, dtype, way):
-    check_layer(backend, LayerCase(dtype=dtype, kind=kind, **way))
+    check_layer(backend, layer_case(dtype=dtype, kind=kind, **way))
 
 
 @pytest.mark.parametrize(
     "way",
-    [
-        {"shape": (17, 7)},
-        {"shape": (17, 4), "reverse": True, "lengths": "unequal", "training": True},
-        {"shape": (40, 2), "lengths": "ones", "initial": False, "sources": "finals", "dx": False},
-        {"shape": (1, 3), "layout": "strided"},
-    ],
-    ids=lambda way: "-".join(map(str, way.values())),
+    sized(
+        [
+            {"shape": (17, 7)},
+            {"shape": (17, 4), "reverse": True, "lengths": "unequal", "training": True},
+            {"shape": (40, 2), "lengths": "ones", "initial": False, "sources": "finals", "dx": False},
+            {"shape": (1, 3), "layout": "strided"},
+        ],
+        [
+            {"shape": (5, 2), "reverse": True, "lengths": "unequal", "training": True},
+            {"shape": (1, 3), "layout": "strided"},
+        ],
+    ),
+    ids=values_of,
 )
-def test_recompute(backend, cell, dtype, way):
-    check_layer(backend, LayerCase(cell, dtype, recompute=True, **way))
+def test_recompute(backend, plain, way):
+    check_layer(backend, layer_case(**plain, recompute=True, **way))
 
 
-@pytest.mark.parametrize("kind", [*ONE_BY_ONE, *OTHERS], ids=name_of)
+@pytest.mark.parametrize("kind", SOME_KINDS, ids=name_of)
 def test_recompute_of_a_variant(backend, kind):
+    shape = sized((11, 5), (4, 2))
     check_layer(
-        backend, LayerCase(dtype="float64", kind=kind, recompute=True, noise=True, shape=(11, 5), lengths="unequal")
+        backend, layer_case(dtype="float64", kind=kind, recompute=True, noise=True, shape=shape, lengths="unequal")
     )
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if "layer_norm" in kind][:8], ids=name_of)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "layer_norm" in kind][: sized(8, 4)], ids=name_of)
 def test_nan_of_a_normalised_row_stays_there(backend, kind):
-    check_nan_stays_in_its_row(backend, LayerCase(kind=kind, hidden=13, lengths="unequal", noise=True), np.nan)
+    case = layer_case(kind=kind, hidden=sized(13, 4), lengths="unequal", noise=True)
+    check_nan_stays_in_its_row(backend, case, np.nan)
 
 
 @pytest.mark.parametrize("per_step", [False, True])
 @pytest.mark.parametrize(
-    ("shape", "layout"), [((3, 4, 7), "strided"), ((1, 1, 1), "contiguous"), ((20, 9, 67), "contiguous")]
+    ("shape", "layout"),
+    [((3, 4, 7), "strided"), ((1, 1, 1), "contiguous"), (sized((20, 9, 67), (5, 4, 9)), "contiguous")],
 )
 def test_dropout(backend, dtype, shape, layout, per_step):
     check_dropout(backend, shape, 0.37, dtype, per_step, layout)
@@ -150,27 +228,28 @@ def test_dropout(backend, dtype, shape, layout, per_step):
 
 @pytest.mark.parametrize(("size", "change"), [(0.7, 0.0), (0.0, 1.3), (0.4, 0.9)])
 @pytest.mark.parametrize("lengths", ["full", "unequal", "ones"])
-@pytest.mark.parametrize(("shape", "layout"), [((3, 4, 7), "strided"), ((20, 9, 67), "contiguous")])
+@pytest.mark.parametrize(("shape", "layout"), [((3, 4, 7), "strided"), (sized((20, 9, 67), (5, 4, 9)), "contiguous")])
 def test_activity(backend, dtype, shape, layout, lengths, size, change):
     check_activity(backend, shape, lengths, size, change, dtype, layout)
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_nan_stays_in_its_row(backend, cell, dtype, value, reverse):
-    case = LayerCase(cell, dtype, hidden=16, lengths="unequal", reverse=reverse)
+@pytest.mark.parametrize(
+    ("value", "reverse"), sized([*product([np.nan, np.inf], [False, True])], [(np.nan, False), (np.inf, True)])
+)
+def test_nan_stays_in_its_row(backend, plain, value, reverse):
+    case = layer_case(**plain, hidden=sized(16, 5), lengths="unequal", reverse=reverse)
     check_nan_stays_in_its_row(backend, case, value)
 
 
-@pytest.mark.parametrize("hidden", [1, 16, 33])
+@pytest.mark.parametrize("hidden", sized([1, 16, 33], [1, 5]))
 @pytest.mark.parametrize("bias", [True, False])
-def test_packing_of_a_layer(backend, cell, dtype, hidden, bias):
-    check_packing(backend, LayerSpec(cell, 3, hidden, bias, dtype))
+def test_packing_of_a_layer(backend, plain, hidden, bias):
+    check_packing(backend, LayerSpec(input_size=3, hidden_size=hidden, bias=bias, **plain))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=name_of)
 def test_packing_of_a_variant(backend, kind):
-    check_packing(backend, LayerSpec(input_size=3, hidden_size=33, **kind))
+    check_packing(backend, LayerSpec(input_size=3, hidden_size=sized(33, 3), **kind))
 
 
 @pytest.mark.parametrize("outputs", [1, 70])
@@ -184,18 +263,23 @@ def test_packing_of_attention(backend, dtype, features):
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("rows", [1, 7])
-def test_runner(backend, cell, dtype, rows, reverse):
-    check_runner(backend, LayerCase(cell, dtype, hidden=33, shape=(9, rows), reverse=reverse))
+@pytest.mark.parametrize("rows", sized([1, 7], [3]))
+def test_runner(backend, plain, rows, reverse):
+    case = LayerCase(**plain, hidden=sized(33, 5), shape=(sized(9, 3), rows), reverse=reverse)
+    check_runner(backend, case)
 
 
-@pytest.mark.parametrize("kind", [*ONE_BY_ONE, *OTHERS], ids=name_of)
+@pytest.mark.parametrize("kind", SOME_KINDS, ids=name_of)
 def test_runner_of_a_variant(backend, kind):
-    check_runner(backend, LayerCase(dtype="float64", hidden=33, shape=(9, 4), kind=kind))
+    case = LayerCase(dtype="float64", hidden=sized(33, 5), shape=sized((9, 4), (3, 2)), kind=kind)
+    check_runner(backend, case)
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "strided", "rows reversed"])
-@pytest.mark.parametrize(("rows", "inputs", "outputs"), [(1, 1, 1), (7, 5, 1), (13, 33, 70), (20, 67, 3)])
+@pytest.mark.parametrize(
+    ("rows", "inputs", "outputs"),
+    sized([(1, 1, 1), (7, 5, 1), (13, 33, 70), (20, 67, 3)], [(1, 1, 1), (7, 5, 1), (3, 5, 9), (9, 6, 3)]),
+)
 def test_affine(backend, dtype, rows, inputs, outputs, layout):
     check_affine(backend, AffineCase(rows, inputs, outputs, dtype, layout))
 
@@ -204,7 +288,7 @@ def test_affine(backend, dtype, rows, inputs, outputs, layout):
 @pytest.mark.parametrize("lengths", ["full", "unequal", "ones"])
 @pytest.mark.parametrize("kind", POOLINGS)
 def test_pool(backend, dtype, kind, lengths, layout):
-    check_pool(backend, PoolCase(kind, dtype, lengths=lengths, layout=layout))
+    check_pool(backend, PoolCase(kind, dtype, lengths=lengths, layout=layout, shape=sized((9, 7), (5, 3))))
 
 
 @pytest.mark.parametrize(
@@ -212,9 +296,9 @@ def test_pool(backend, dtype, kind, lengths, layout):
     [
         (1, (1, 1), "contiguous"),
         (1, (7, 2), "strided"),
-        (33, (40, 20), "rows reversed"),
-        (67, (9, 1), "steps reversed"),
-        (67, (40, 20), "contiguous"),
+        (sized(33, 3), sized((40, 20), (6, 3)), "rows reversed"),
+        (sized(67, 9), (9, 1), "steps reversed"),
+        (sized(67, 4), sized((40, 20), (5, 4)), "contiguous"),
     ],
 )
 @pytest.mark.parametrize("kind", POOLINGS)
@@ -224,10 +308,10 @@ def test_pool_of_a_shape(backend, dtype, kind, features, shape, layout):
 
 @pytest.mark.parametrize("kind", POOLINGS)
 def test_nan_in_pool(backend, dtype, kind):
-    check_nan_in_pool(backend, PoolCase(kind, dtype))
+    check_nan_in_pool(backend, PoolCase(kind, dtype, shape=sized((9, 7), (5, 3))))
 
 
-@pytest.mark.parametrize(("rows", "outputs", "size"), [(1, 1, 1.0), (2, 2, 1.0), (13, 70, 3.0), (7, 5, 1e4)])
+@pytest.mark.parametrize(("rows", "outputs", "size"), [(1, 1, 1.0), (2, 2, 1.0), (13, sized(70, 9), 3.0), (7, 5, 1e4)])
 @pytest.mark.parametrize("spec", LOSS_SPECS, ids=loss_name)
 def test_loss(backend, dtype, spec, rows, outputs, size):
     check_loss(backend, spec, rows, outputs, dtype, size)
@@ -245,6 +329,11 @@ def test_softmax_of_far_scores(backend, dtype):
 @pytest.mark.parametrize(("size", "scale"), [(1, 1.0), (1023, 1.0), (5000, 1.0), (5000, 1e30)])
 def test_global_norm(backend, dtype, size, scale):
     check_norm(backend, size, dtype, scale)
+
+
+@pytest.mark.parametrize(("limit", "spoilt"), [(0.5, False), (1e3, False), (0.5, True)])
+def test_clip(backend, dtype, limit, spoilt):
+    check_clip(backend, dtype, limit, spoilt)
 
 
 @pytest.mark.parametrize(("decay", "decoupled"), [(None, False), (0.5, False), (0.5, True), (None, True)])

@@ -236,8 +236,8 @@ def test_wrong_data_are_named_at_predict(ragged, X, keywords, message):
 def test_predict_before_fit_and_missing_backend():
     with pytest.raises(NotFittedError):
         LSTMClassifier().predict(np.zeros((1, 2, 3)))
-    with pytest.raises(BackendUnavailableError, match="has no CUDA backend yet"):
-        LSTMClassifier(backend="cuda").fit(np.zeros((2, 3, 2)), [0, 1])
+    with pytest.raises(BackendUnavailableError, match="backend 'cuda:99' is not available"):
+        LSTMClassifier(backend="cuda:99").fit(np.zeros((2, 3, 2)), [0, 1])
 
 
 def test_nothing_warns(ragged):

@@ -41,6 +41,8 @@ class CpuBackend(Backend):
 
     def prepare(self, spec: Spec, flat: np.ndarray, training: bool = False) -> Any:
         if isinstance(spec, LayerSpec):
+            if spec.compute_dtype not in (None, "bfloat16"):
+                raise UnsupportedError(f"compute_dtype={spec.compute_dtype!r} is not supported by backend 'cpu'")
             if spec.compute_dtype and not halves.supported():
                 raise UnsupportedError(
                     f"compute_dtype={spec.compute_dtype!r} is not supported by backend 'cpu' on this processor "

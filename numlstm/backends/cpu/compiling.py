@@ -7,11 +7,7 @@ functions become parts of kernels.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import inspect
-import os
-import sys
-import tempfile
 from collections.abc import Callable, Hashable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -23,49 +19,16 @@ from numba import types
 from numba.core.caching import NullCache
 from numba.extending import intrinsic
 
+from .. import caching
+
 config: Any = numba.config
 njit: Any = numba.njit
-
-PACKAGE = Path(__file__).parents[2]
-
-
-def _user_cache() -> Path:
-    """Where this platform keeps what can be made again."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-
-
-def _writable(directory: Path) -> bool:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            return True
-    except OSError:
-        return False
 
 
 @cache
 def cache_directory() -> Path:
-    """Where compiled kernels are kept.
-
-    Numba does not notice edits of functions that a kernel calls, so the last part of the path is a
-    fingerprint of all sources that kernels are made of. An unwritable home falls back to a temporary
-    directory: slower to start, never an error.
-    """
-    digest = hashlib.sha256()
-    for source in sorted([*(PACKAGE / "cells").glob("*.py"), *Path(__file__).parent.glob("*.py")]):
-        digest.update(source.read_bytes())
-    part = Path("numlstm") / digest.hexdigest()[:16]
-    chosen = [Path(config.CACHE_DIR)] if config.CACHE_DIR else []
-    with contextlib.suppress(RuntimeError):  # there may be no home directory
-        chosen.append(_user_cache())
-    for parent in chosen:
-        if _writable(parent / part):
-            return parent / part
-    return Path(tempfile.mkdtemp(prefix="numlstm-"))
+    """Where compiled kernels are kept."""
+    return caching.cache_directory(Path(__file__).parent)
 
 
 # A function that only kernels call: nothing is compiled for calls from Python.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import types as python_types
 from collections import namedtuple
 from functools import cache
 from typing import Any
@@ -11,6 +10,7 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 from ...cells.cell import Phase
+from .. import plain
 from . import elementary
 from .compiling import inner, pointed
 from .masks import mask_value
@@ -19,17 +19,8 @@ from .simd import I64, Layout, splat, vector_of
 
 
 def compiled(function: Any) -> Any:
-    """A plain function for kernels: with whatever plain functions of cells it calls compiled as well."""
-    if function in elementary.FUNCTIONS or not isinstance(function, python_types.FunctionType):
-        return function
-    names = {name: compiled(function.__globals__[name]) for name in function.__code__.co_names
-             if name in function.__globals__}  # fmt: skip
-    cells = tuple(python_types.CellType(compiled(cell.cell_contents)) for cell in function.__closure__ or ())
-    copy = python_types.FunctionType(
-        function.__code__, function.__globals__ | names, function.__name__, function.__defaults__, cells or None
-    )
-    copy.__module__ = function.__module__
-    return inner(copy)
+    """A plain function of a cell for kernels."""
+    return plain.compiled(function, inner, elementary.FUNCTIONS)
 
 
 @cache

@@ -11,6 +11,7 @@ import numba
 import numpy as np
 import pytest
 
+from numlstm.backends import caching
 from numlstm.backends.cpu import compiling, optimizing
 
 cache_directory = compiling.cache_directory.__wrapped__
@@ -44,14 +45,14 @@ def test_cache_of_the_user(monkeypatch, no_numba_cache):
 
 def use_file_as_cache(monkeypatch, path):
     (path / "file").write_text("in the way")
-    monkeypatch.setattr(compiling, "_user_cache", lambda: path / "file")
+    monkeypatch.setattr(caching, "_user_cache", lambda: path / "file")
 
 
 def use_read_only_cache(monkeypatch, path):
     (path / "locked").mkdir(mode=0o500)
     if os.access(path / "locked", os.W_OK):
         pytest.skip("this user may write anywhere")
-    monkeypatch.setattr(compiling, "_user_cache", lambda: path / "locked")
+    monkeypatch.setattr(caching, "_user_cache", lambda: path / "locked")
 
 
 def use_absent_home(monkeypatch, path):
@@ -73,17 +74,17 @@ def test_without_a_writable_home_the_cache_is_temporary(monkeypatch, no_numba_ca
 def test_unwritable_numba_cache_dir_falls_back(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "file"))
-    monkeypatch.setattr(compiling, "_user_cache", lambda: tmp_path / "user")
+    monkeypatch.setattr(caching, "_user_cache", lambda: tmp_path / "user")
     assert cache_directory().parent == tmp_path / "user" / "numlstm"
 
 
 @pytest.mark.parametrize("changed", ["cells/lstm.py", "backends/cpu/simd.py"])
 def test_edited_source_has_a_cache_of_its_own(monkeypatch, tmp_path, changed):
     package = tmp_path / "numlstm"
-    shutil.copytree(compiling.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(caching.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
     original = cache_directory()
-    monkeypatch.setattr(compiling, "PACKAGE", package)
+    monkeypatch.setattr(caching, "PACKAGE", package)
     monkeypatch.setattr(compiling, "__file__", str(package / "backends" / "cpu" / "compiling.py"))
     assert cache_directory() == original
     with (package / changed).open("a") as source:
@@ -102,7 +103,7 @@ assert stats.cache_hits and not stats.cache_misses, stats
 
 def test_second_process_compiles_nothing():
     assert optimizing.global_norm["float32"](np.array([3, 4], "float32")) == 5
-    environment = os.environ | {"PYTHONPATH": str(compiling.PACKAGE.parent)}
+    environment = os.environ | {"PYTHONPATH": str(caching.PACKAGE.parent)}
     subprocess.run([sys.executable, "-c", SECOND_PROCESS], env=environment, check=True, timeout=120)
 
 

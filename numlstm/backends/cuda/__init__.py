@@ -1,0 +1,1 @@
+"""The CUDA backend: Numba kernels on NVIDIA GPUs."""

@@ -1,0 +1,262 @@
+"""The CUDA backend: the contract over kernels that numba-cuda compiles."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..contract import AffineSpec, Backend, LossSpec, Noise, PoolSpec, Spec, States, UnsupportedError
+from . import activity, affine, arrays, elementwise, foreign, layer, losses, optimizing, pooling
+from .arrays import DeviceArray
+from .device import SIMULATED, Device, on_device
+from .uploading import Uploader
+
+TENSOR_CORES = (8, 0)  # the compute capability that has them for float32 sums of tf32 numbers and halves
+
+
+class CudaBackend(Backend):
+    """Recurrent layers on a GPU.
+
+    Parameters
+    ----------
+    index : int
+        Its number.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If there is none of that number.
+    """
+
+    def __init__(self, index: int = 0) -> None:
+        self.device = Device(index)
+        self.name = f"cuda:{index}" if index else "cuda"
+        self._here = threading.local()  # each thread's uploader
+
+    # Arrays -----------------------------------------------------------------------------------------------
+
+    @on_device
+    def to_device(self, array: np.ndarray | DeviceArray, dtype: str) -> DeviceArray:
+        if not isinstance(array, DeviceArray):
+            return arrays.to_device(self.device, np.asarray(array, dtype))
+        if array.dtype == dtype:
+            return array
+        made = arrays.empty(self.device, array.shape, dtype)
+        arrays.copy(made, array)
+        return made
+
+    @on_device
+    def upload(self, array: np.ndarray, dtype: str) -> DeviceArray:
+        if SIMULATED:
+            return arrays.to_device(self.device, np.asarray(array, dtype))
+        if not hasattr(self._here, "uploader"):
+            self._here.uploader = Uploader(self.device)
+        values = np.ascontiguousarray(array, dtype)
+        return DeviceArray(self.device, self._here.uploader.upload(values.reshape(-1), dtype), values.shape)
+
+    def adopt(self, array: Any, name: str, dtype: str) -> tuple[DeviceArray, Callable[[DeviceArray], Any]]:
+        return foreign.adopt(self.device, array, name, dtype)
+
+    def to_numpy(self, array: DeviceArray) -> np.ndarray:
+        return arrays.to_numpy(array)
+
+    @on_device
+    def empty(self, shape: tuple[int, ...], dtype: str) -> DeviceArray:
+        return arrays.empty(self.device, shape, dtype)
+
+    @on_device
+    def zeros(self, shape: tuple[int, ...], dtype: str) -> DeviceArray:
+        made = arrays.empty(self.device, shape, dtype)
+        arrays.fill(made, 0)
+        return made
+
+    @on_device
+    def add(self, out: DeviceArray, value: DeviceArray) -> None:
+        elementwise.add(out, value)
+
+    @on_device
+    def multiply(self, a: DeviceArray, b: DeviceArray | float) -> DeviceArray:
+        return elementwise.multiply(a, b)
+
+    @on_device
+    def concatenate(self, arrays: Sequence[DeviceArray]) -> DeviceArray:
+        return elementwise.concatenate(arrays)
+
+    @on_device
+    def dropout(self, x: DeviceArray, probability: float, noise: Noise, *, per_step: bool) -> DeviceArray:
+        return elementwise.dropout(x, probability, noise, per_step)
+
+    # Parameters -------------------------------------------------------------------------------------------
+
+    @on_device
+    def pack(self, spec: Spec, parameters: Mapping[str, np.ndarray], flat: DeviceArray) -> None:
+        if spec.shapes:
+            flat[...] = np.concatenate([parameters[name].ravel() for name in spec.shapes])
+
+    @on_device
+    def unpack(self, spec: Spec, flat: DeviceArray) -> dict[str, np.ndarray]:
+        values, parameters, start = arrays.to_numpy(flat), {}, 0
+        for name, shape in spec.shapes.items():
+            parameters[name] = values[start : start + prod(shape)].reshape(shape).copy()
+            start += prod(shape)
+        return parameters
+
+    @on_device
+    def prepare(self, spec: Spec, flat: DeviceArray, training: bool = False) -> Any:
+        if isinstance(spec, AffineSpec):
+            return affine.AffineWeights(spec, flat)
+        if isinstance(spec, PoolSpec):
+            return pooling.PoolWeights(spec, flat)
+        if spec.compute_dtype is not None and self.device.capability < TENSOR_CORES:
+            raise UnsupportedError(
+                f"compute_dtype={spec.compute_dtype!r} is not supported by backend {self.name!r} on this GPU: it takes "
+                f"compute capability 8.0 or later, and this is {self.device.description}"
+            )
+        return layer.LayerWeights(self.device, spec, flat)
+
+    @on_device
+    def refresh(self, weights: Any) -> Any:
+        weights.refresh()
+        return weights
+
+    # Recurrent layers -------------------------------------------------------------------------------------
+
+    @on_device
+    def sequence_forward(
+        self,
+        weights: layer.LayerWeights,
+        x: DeviceArray,
+        initial: States,
+        outputs: States,
+        *,
+        lengths: np.ndarray | None = None,
+        reverse: bool = False,
+        training: bool = False,
+        recompute: bool = False,
+        noise: Noise | None = None,
+        traces: Mapping[str, DeviceArray] | None = None,
+    ) -> tuple[tuple[DeviceArray, ...], Any]:
+        return layer.layer_forward(
+            weights, x, initial, outputs, lengths, reverse, training, recompute, noise, traces or {}
+        )  # fmt: skip
+
+    @on_device
+    def sequence_backward(
+        self,
+        weights: layer.LayerWeights,
+        tape: layer.Tape,
+        doutputs: States,
+        dfinal: States,
+        gradient: DeviceArray,
+        dx: DeviceArray | None = None,
+    ) -> tuple[DeviceArray, ...]:
+        return layer.layer_backward(weights, tape, doutputs, dfinal, gradient, dx)
+
+    # Pooling, affine maps, losses, optimizers -------------------------------------------------------------
+
+    @on_device
+    def pool_forward(
+        self, weights: pooling.PoolWeights, y: DeviceArray, lengths: np.ndarray | None
+    ) -> tuple[DeviceArray, Any]:
+        return pooling.pool_forward(weights, y, lengths)
+
+    @on_device
+    def pool_backward(
+        self,
+        weights: pooling.PoolWeights,
+        y: DeviceArray,
+        lengths: np.ndarray | None,
+        tape: Any,
+        dpooled: DeviceArray,
+        gradient: DeviceArray,
+    ) -> DeviceArray:
+        return pooling.pool_backward(weights, y, lengths, tape, dpooled, gradient)
+
+    @on_device
+    def activity_loss(
+        self, y: DeviceArray, lengths: np.ndarray | None, size: float, change: float
+    ) -> tuple[losses.DeviceScalar, DeviceArray]:
+        return activity.activity_loss(y, lengths, size, change)
+
+    @on_device
+    def affine_forward(self, weights: affine.AffineWeights, x: DeviceArray) -> DeviceArray:
+        return affine.affine_forward(weights, x)
+
+    @on_device
+    def affine_backward(
+        self, weights: affine.AffineWeights, x: DeviceArray, dy: DeviceArray, gradient: DeviceArray
+    ) -> DeviceArray:
+        return affine.affine_backward(weights, x, dy, gradient)
+
+    @on_device
+    def loss(
+        self, spec: LossSpec, scores: DeviceArray, targets: np.ndarray, weights: np.ndarray
+    ) -> tuple[losses.DeviceScalar, DeviceArray]:
+        return losses.loss(spec, scores, targets, weights)
+
+    @on_device
+    def global_norm(self, vector: DeviceArray) -> float:
+        return optimizing.global_norm(vector)
+
+    @on_device
+    def clip_scale(self, vector: DeviceArray, limit: float) -> DeviceArray:
+        return optimizing.clip_scale(vector, limit)
+
+    @on_device
+    def adam_step(
+        self,
+        flat: DeviceArray,
+        gradient: DeviceArray,
+        moments: tuple[DeviceArray, DeviceArray],
+        *,
+        step: int,
+        learning_rate: float,
+        betas: tuple[float, float],
+        epsilon: float,
+        scale: float | DeviceArray,
+        decay: DeviceArray | None = None,
+        decoupled: bool = False,
+    ) -> None:
+        optimizing.adam_step(
+            flat, gradient, moments, step=step, learning_rate=learning_rate, betas=betas, epsilon=epsilon, scale=scale,
+            decay=decay, decoupled=decoupled,
+        )  # fmt: skip
+
+    @on_device
+    def sgd_step(
+        self,
+        flat: DeviceArray,
+        gradient: DeviceArray,
+        velocity: DeviceArray,
+        *,
+        learning_rate: float,
+        momentum: float,
+        nesterov: bool,
+        scale: float | DeviceArray,
+        decay: DeviceArray | None = None,
+    ) -> None:
+        optimizing.sgd_step(
+            flat, gradient, velocity, learning_rate=learning_rate, momentum=momentum, nesterov=nesterov, scale=scale,
+            decay=decay,
+        )  # fmt: skip
+
+    @on_device
+    def rmsprop_step(
+        self,
+        flat: DeviceArray,
+        gradient: DeviceArray,
+        square: DeviceArray,
+        *,
+        learning_rate: float,
+        rho: float,
+        epsilon: float,
+        scale: float | DeviceArray,
+        decay: DeviceArray | None = None,
+    ) -> None:
+        optimizing.rmsprop_step(
+            flat, gradient, square, learning_rate=learning_rate, rho=rho, epsilon=epsilon, scale=scale, decay=decay
+        )

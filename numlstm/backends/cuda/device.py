@@ -1,0 +1,287 @@
+"""The one module that imports CUDA: devices, memory, copies, and kernels to launch.
+
+It stands on the package numba-cuda; with ``NUMBA_ENABLE_CUDASIM=1`` on its simulator, where every thread is one of
+Python's, blocks run one after another, and arrays lie in the host's memory.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+import weakref
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, cached_property, wraps
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import cuda
+from numba.cuda.core import config
+
+from ..caching import cache_directory
+from ..contract import BackendUnavailableError
+
+SIMULATED = bool(config.ENABLE_CUDASIM)
+THREADS = 4 if SIMULATED else 256  # of a block, where a kernel does not choose
+LEAST = 256  # numbers that are allocated at once
+CONFIGURATIONS_KEPT = 256  # of a kernel
+SHARED = 48 << 10  # bytes of shared memory that a block has without asking
+
+if SIMULATED:
+
+    def intrinsic(implementation: Callable) -> Callable:
+        """Functions of the machine have bodies in Python in the simulator; see `intrinsics`."""
+        raise NotImplementedError
+else:
+    from numba.cuda import extending
+    from numba.cuda.cudadrv.driver import CudaAPIError, binding, driver
+
+    intrinsic, overload = extending.intrinsic, extending.overload
+
+OUT_OF_MEMORY = None if SIMULATED else binding.CUresult.CUDA_ERROR_OUT_OF_MEMORY
+
+
+def device_function(function: Callable) -> Any:
+    """A function that kernels call."""
+    return cuda.jit(device=True)(function)
+
+
+def overloads(target: Callable, **options: Any) -> Callable:
+    """Compile calls of a plain function as the decorated one says; the simulator runs the plain one."""
+    if SIMULATED:
+        return lambda chooser: chooser
+    return overload(target, target="cuda", **options)
+
+
+class Kernel:
+    """A kernel: compiled at its first launch for the types of its arguments, and kept on disk.
+
+    Parameters
+    ----------
+    function : callable
+    **options
+        Of the compiler.
+    """
+
+    def __init__(self, function: Callable, **options: Any) -> None:
+        self.function, self.options = function, options
+        self._configured: dict[tuple[Any, ...], Any] = {}
+        self._allowed: dict[tuple[int, str], int] = {}
+
+    @cached_property
+    def dispatcher(self) -> Any:
+        """What compiles it."""
+        if SIMULATED:
+            return cuda.jit(self.function)
+        kept = config.CACHE_DIR
+        config.CACHE_DIR = str(kernel_cache())  # read once, when a dispatcher is made
+        try:
+            return cuda.jit(cache=True, **self.options)(self.function)
+        finally:
+            config.CACHE_DIR = kept
+
+    def launch(self, blocks: Any, threads: Any, *arguments: Any, shared: int = 0) -> None:
+        """Run it, after what was launched before; returns at once.
+
+        `shared` is the bytes of shared memory that a block needs.
+        """
+        if SIMULATED:
+            self.dispatcher[blocks, threads, 0, shared](*arguments)
+            return
+        if shared > SHARED:
+            self._allow(shared, arguments)
+        key = blocks, threads, shared
+        if key not in self._configured:
+            if len(self._configured) >= CONFIGURATIONS_KEPT:
+                self._configured.clear()
+            with warnings.catch_warnings():  # that few blocks are few
+                warnings.simplefilter("ignore")
+                self._configured[key] = self.dispatcher[blocks, threads, 0, shared]
+        self._configured[key](*arguments)
+
+    def for_all(self, count: int, *arguments: Any) -> None:
+        """Run it on enough threads for `count` items; each takes every so many of them."""
+        blocks = max(1, min(-(-count // THREADS), 2 if SIMULATED else 2048))
+        self.launch(blocks, THREADS, *arguments)
+
+    def _allow(self, shared: int, arguments: tuple[Any, ...]) -> None:
+        """Let blocks have more shared memory than every device grants without being asked."""
+        device = cuda.get_current_device().id
+        key = device, str(arguments[0].dtype)
+        if self._allowed.get(key, 0) >= shared:
+            return
+        kernel = self.dispatcher.compile(tuple(map(self.dispatcher.typeof_pyval, arguments)))
+        function = kernel.library.get_cufunc()
+        attribute = binding.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+        driver.cuKernelSetAttribute(attribute, shared, function.handle, device)
+        self._allowed[key] = shared
+
+
+def kernel(function: Callable) -> Kernel:
+    """Compile a function as a kernel."""
+    return Kernel(function)
+
+
+@cache
+def kernel_cache() -> Path:
+    """Where compiled kernels are kept."""
+    return cache_directory(Path(__file__).parent)
+
+
+def non_blocking_stream() -> Any:
+    """A stream that does not wait for the default one, nor that for it."""
+    handle = driver.cuStreamCreate(binding.CUstream_flags.CU_STREAM_NON_BLOCKING.value)
+    return cuda.external_stream(int(handle))
+
+
+class Device:
+    """A GPU, and memory on it that is used again rather than given back.
+
+    Parameters
+    ----------
+    index : int
+
+    Raises
+    ------
+    BackendUnavailableError
+        If there is none of that number.
+    """
+
+    def __init__(self, index: int) -> None:
+        count = len(cuda.gpus)
+        if index >= count:
+            raise BackendUnavailableError(
+                f"backend 'cuda:{index}' is not available: there {'is' if count == 1 else 'are'} {count} CUDA "
+                f"device{'s' * (count != 1)} here, numbered from 0"
+            )
+        self.index = index
+        self._free: defaultdict[tuple[str, int], list[Any]] = defaultdict(list)
+        self._lock = threading.RLock()
+
+    @cached_property
+    def staging(self) -> Any:
+        """What small arrays go up by."""
+        from .uploading import Staging
+
+        return Staging()
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Make this the calling thread's device."""
+        if SIMULATED:
+            yield
+            return
+        with cuda.gpus[self.index]:
+            yield
+
+    @cached_property
+    def multiprocessors(self) -> int:
+        """Multiprocessors that run blocks."""
+        return 1 if SIMULATED else cuda.gpus[self.index].MULTIPROCESSOR_COUNT
+
+    @cached_property
+    def shared_memory(self) -> int:
+        """Bytes of shared memory that a block can have."""
+        return 1 << 15 if SIMULATED else cuda.gpus[self.index].MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+
+    @cached_property
+    def capability(self) -> tuple[int, int]:
+        """Its compute capability."""
+        return (9, 0) if SIMULATED else tuple(cuda.gpus[self.index].compute_capability[:2])
+
+    @cached_property
+    def description(self) -> str:
+        """Its name and compute capability."""
+        if SIMULATED:
+            return "CUDA simulator"
+        gpu = cuda.gpus[self.index]
+        name = gpu.name.decode() if isinstance(gpu.name, bytes) else gpu.name
+        return f"{name}, compute capability {'.'.join(map(str, gpu.compute_capability[:2]))}"
+
+    def allocate(self, count: int, dtype: str) -> Memory:
+        """Room for `count` numbers, not initialised.
+
+        Raises
+        ------
+        MemoryError
+            If there is not enough; it says how much was asked for, and how much is free.
+        """
+        size = _rounded(count)
+        with self._lock:
+            free = self._free[dtype, size]
+            base = free.pop() if free else self._new(size, dtype)
+        memory = Memory(base, size)
+        weakref.finalize(memory, self._take_back, base, dtype, size).atexit = False
+        return memory
+
+    def _take_back(self, base: Any, dtype: str, size: int) -> None:
+        with self._lock:
+            self._free[dtype, size].append(base)
+
+    def _new(self, size: int, dtype: str) -> Any:
+        try:
+            return self._device_array(size, dtype)
+        except MemoryError:
+            self._free.clear()
+            if not SIMULATED:
+                cuda.current_context().deallocations.clear()
+            return self._device_array(size, dtype)
+
+    def _device_array(self, size: int, dtype: str) -> Any:
+        if SIMULATED:
+            return cuda.device_array(size, np.dtype(dtype))
+        try:
+            return cuda.device_array(size, np.dtype(dtype))
+        except CudaAPIError as error:
+            if error.code != OUT_OF_MEMORY:
+                raise
+            wanted, free = size * np.dtype(dtype).itemsize, cuda.current_context().get_memory_info().free
+            raise MemoryError(
+                f"CUDA device {self.index} is out of memory: {wanted:,} bytes asked for, {free:,} free; use a smaller "
+                "batch, recompute=True, or backend='cpu'"
+            ) from None
+
+    def synchronize(self) -> None:
+        """Wait for all that was launched."""
+        with self.current():
+            cuda.synchronize()
+
+
+class Memory:
+    """Numbers on a device; they are used again when nothing refers to this any more.
+
+    Attributes
+    ----------
+    base : array of Numba, one-dimensional
+    size : int
+    """
+
+    def __init__(self, base: Any, size: int) -> None:
+        self.base, self.size = base, size
+
+
+def _rounded(count: int) -> int:
+    """A size not much larger than `count`, one of few."""
+    if count <= LEAST:
+        return LEAST
+    unit = 1 << max(8, count.bit_length() - 3)
+    return -(-count // unit) * unit
+
+
+def on_device(method: Callable) -> Callable:
+    """A method of a class with a `device`, which is current while it runs."""
+
+    @wraps(method)
+    def run(self: Any, *arguments: Any, **options: Any) -> Any:
+        with self.device.current():
+            return method(self, *arguments, **options)
+
+    return run
+
+
+def size_of(shape: tuple[int, ...]) -> int:
+    """Numbers in an array."""
+    return prod(shape)

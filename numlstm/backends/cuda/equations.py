@@ -1,0 +1,399 @@
+"""The equations of a cell for one unit of one row at one step: written out from its description, then compiled.
+
+Kernels name a cell by its fingerprint, a string that they have captured, and a phase by its number. A function that
+takes such a string is compiled for it, and machine code that holds nothing but strings can be kept on disk.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import Any
+
+from ...cells import Phase
+from ...cells.cell import NORM, PREVIOUS
+from .. import plain
+from . import elementary
+from .device import SIMULATED, device_function, overloads
+from .layout import Layout, Place, layout_of, normalised
+from .masks import is_dropped
+
+# What the functions below take, in tuples of these names, besides the phase and u, the unit:
+# - arrays: the records; pre-activations, or on the way back their gradients; parameters; shared memory; on the way back
+#   gradients of values, and of parameters with one number per unit
+# - given: where each parameter begins in `flat`, -1 if it is not there; numbers of the cell, then three of each mask;
+#   key and limit of each mask, -1 without noise; H and the length of a projection; forward, whether to write what the
+#   way back needs, and whether sums of products are in shared memory
+# - place: where the record of this step begins, and that of the row's next one; where the rows of `pre`, `grads` and
+#   `units` begin; where regions are in a row of gradients; in shared memory, where the sums are, that of gate k at
+#   `at + k * step`, and what a row is normalised with, for each gate mean and factor, or on the way back two means and
+#   it; the step of x and the row of the batch, for masks
+FORWARD = (
+    "records, pre, flat, shared = arrays",
+    "offsets, constants, noise, hidden, projected, keep, fused = given",
+    "record, following, row, at, step, factor, t, n = place",
+)
+BACKWARD = (
+    "records, pre, flat, shared, grads, units = arrays",
+    "offsets, constants, noise, hidden, projected = given",
+    "record, following, row, grad, now, before, unit, factor, t, n = place",
+)
+# Where gradients of states that came from outside begin, and the place of each state among them, -1 if it has none.
+BEGINNING = (
+    "records, grads, doutputs = arrays",
+    "outside, hidden, projected = given",
+    "grad, now, before, doutput = place",
+)
+
+
+class Writer:
+    """Writes the code of one phase.
+
+    Parameters
+    ----------
+    layout : Layout
+    index : int
+        Number of the phase.
+    """
+
+    def __init__(self, layout: Layout, index: int) -> None:
+        self.layout, self.index, self.cell = layout, index, layout.cell
+        self.phase: Phase = self.cell.phases[index]
+        self.gates = layout.gates[index]
+        self.names = [parameter.name for parameter in self.cell.parameters]
+        self.constants = [name for name, _ in self.cell.constants]
+        self.masks = [mask.name for mask in self.cell.masks]
+        self.loaded: dict[str, str] = {}
+
+    # Where things are ---------------------------------------------------------------------------------------
+
+    def value(self, name: str) -> str:
+        """A value, as a place in the records."""
+        if not name.endswith(PREVIOUS) and name in self.cell.carried:
+            return f"records[following + {self.layout.states[self.cell.carried.index(name)]} + u]"
+        return f"records[record + {self.layout.source(name)} + u]"
+
+    def gate(self, name: str) -> str:
+        """A pre-activation, or its gradient."""
+        place = self.layout.rows[self.index].after(self.phase.size, self.gates.index(name))
+        return f"pre[row + {place} + u]"
+
+    def unit(self, number: int) -> str:
+        """The gradient of a parameter with one number per unit."""
+        return f"units[unit + {self.layout.unit_rows[self.index].after(self.phase.size, number)} + u]"
+
+    def norm_units(self, gate: str) -> tuple[str, str]:
+        """The gradients of the weight and the bias that a normalised gate is scaled and shifted with."""
+        first = len(self.phase.parameters) + 2 * self.gates.index(gate)
+        return self.unit(first), self.unit(first + 1)
+
+    def parameter(self, name: str, block: int) -> str:
+        """A number of a parameter for this unit."""
+        start = Place(0, 0).after(self.phase.size, block)
+        return f"flat[offsets[{self.names.index(name)}] + {start} + u]"
+
+    def norm_parameters(self, gate: str) -> tuple[str, str]:
+        """Weight and bias of a normalised gate."""
+        block = self.phase.norm[self.phase.gates.index(gate)]
+        weight, bias = (self.parameter(name, block) for name in NORM)
+        return weight, bias
+
+    def gradient(self, name: str) -> str:
+        """The gradient of a value."""
+        region, place = self.layout.gradient(name)
+        return f"grads[grad + {'' if region == 'given' else region + ' + '}{place} + u]"
+
+    # Lines --------------------------------------------------------------------------------------------------
+
+    def take(self, place: str) -> str:
+        """A variable for what is at a place. All are loaded first, so that no load waits for another."""
+        return self.loaded.setdefault(place, f"l{len(self.loaded)}")
+
+    def lines(self, body: Iterator[str]) -> list[str]:
+        """The lines of a body, behind what they take."""
+        written = list(body)
+        return [*(f"{name} = {place}" for place, name in self.loaded.items()), *written]
+
+    def sums(self) -> Iterator[str]:
+        """Every pre-activation z0, z1, ...: what products gave, biases, and vectors that are added as they are."""
+        of_input = {gate for each in self.layout.of_input(self.index) for gate in each.gates}
+        multiplied = {gate for each in self.layout.recurrent(self.index) for gate in each.gates}
+        for k, gate in enumerate(self.gates):
+            terms = [self.take(self.gate(gate))] if gate in of_input else []
+            for product in self.phase.products:
+                if gate in product.gates and not product.weight:
+                    terms.append(self.take(self.value(product.source)))
+                elif gate in product.gates and product.bias and self.layout.bias:
+                    row = product.rows[product.gates.index(gate)]
+                    terms.append(self.take(self.parameter(product.bias, row)))
+            yield f"z{k} = {' + '.join(terms) or 'one - one'}"
+        if multiplied:
+            yield "if fused:"
+            for k, gate in enumerate(self.gates):
+                if gate in multiplied:
+                    yield f"    z{k} = z{k} + shared[at + {k} * step]"
+        if multiplied - of_input:
+            yield "else:"
+            for k, gate in enumerate(self.gates):
+                if gate in multiplied - of_input:
+                    yield f"    z{k} = z{k} + {self.gate(gate)}"
+
+    def normalise(self) -> Iterator[str]:
+        """Every pre-activation, normalised."""
+        for k, gate in enumerate(self.gates):
+            weight, bias = map(self.take, self.norm_parameters(gate))
+            yield f"z{k} = ({self.take(self.gate(gate))} - shared[factor + {2 * k}]) * shared[factor + {2 * k + 1}]"
+            yield "if keep:"
+            yield f"    {self.value(normalised(self.index, gate))} = z{k}"
+            yield f"z{k} = z{k} * {weight} + {bias}"
+
+    def others(self) -> Iterator[str]:
+        """Constants and masks, as variables."""
+        for name in self.phase.constants:
+            yield f"{name} = constants[{self.constants.index(name)}]"
+        for name in self.phase.masks:
+            k = self.masks.index(name)
+            first = len(self.constants) + 3 * k
+            time = "t" if self.cell.masks[k].per_step else "0"
+            yield f"{name} = constants[{first + 2}]"
+            yield f"if noise[{2 * k + 1}] >= 0:"
+            yield f"    {name} = constants[{first + 1}]"
+            yield f"    if is_dropped(noise[{2 * k}], noise[{2 * k + 1}], {time}, n, u):"
+            yield f"        {name} = constants[{first}]"
+
+    def taken(self, values: Sequence[str]) -> str:
+        """Arguments for equations: values of records, parameters, constants, masks."""
+        parameters = [self.take(self.parameter(name, block)) for _, name, block in self.phase.parameters]
+        loaded = [self.take(self.value(name)) for name in values]
+        return ", ".join([*loaded, *parameters, *self.phase.constants, *self.phase.masks])
+
+    def other_names(self) -> list[str]:
+        """The names of what `taken` adds to values."""
+        return [*(name for name, _, _ in self.phase.parameters), *self.phase.constants, *self.phase.masks]
+
+    def store(self, name: str, result: str) -> Iterator[str]:
+        """Keep a result."""
+        if name in self.phase.keeps:
+            yield "if keep:"
+            yield f"    {self.value(name)} = {result}"
+            return
+        yield f"{self.value(name)} = {result}"
+        if name in self.cell.carried and name in self.layout.slots:
+            yield f"records[record + {self.layout.slots[name]} + u] = {result}"
+
+    def forward(self) -> Iterator[str]:
+        """The phase, products apart."""
+        phase = self.phase
+        yield from self.normalise() if phase.norm else self.sums()
+        yield from self.others()
+        of_gates = [f"z{self.gates.index(gate)}" for gate in phase.gates]
+        taken = ", ".join(filter(None, [*of_gates, self.taken(phase.reads)]))
+        results = [f"r{k}" for k in range(len(phase.results))]
+        yield f"{', '.join(results)}, = equations(one, Values({taken}))"
+        by_name = dict(zip(phase.results, results, strict=True))
+        if phase.finish:
+            given = [*(by_name[name] for name in phase.finish_reads), *phase.constants]
+            finished = [f"f{k}" for k in range(len(phase.finish_gives))]
+            yield f"{', '.join(finished)}, = finish(one, Finish({', '.join(given)}))"
+            by_name |= dict(zip(phase.finish_gives, finished, strict=True))
+        for name in (*phase.gives, *phase.keeps):
+            yield from self.store(name, by_name[name])
+
+    def complete(self) -> Iterator[str]:
+        """What comes before normalisation: pre-activations are written where all can see them."""
+        yield from self.sums()
+        for k, gate in enumerate(self.gates):
+            yield f"{self.gate(gate)} = z{k}"
+
+    def backward(self) -> Iterator[str]:
+        """The gradients of a phase, products apart."""
+        phase = self.phase
+        yield from self.others()
+        yield f"d = Gradients({', '.join(self.take(self.gradient(name)) for name in phase.gives)})"
+        yield f"v = Values({self.taken(phase.uses)})"
+        results = [f"r{k}" for k in range(len(phase.gradients))]
+        yield f"{', '.join(results)}, = equations(one, d, v)"
+        by_name = dict(zip(phase.gradients, results, strict=True))
+        for gate in self.gates:
+            if phase.norm:
+                weight, bias = self.norm_units(gate)
+                yield f"{weight} = {by_name[gate]} * {self.take(self.value(normalised(self.index, gate)))}"
+                yield f"{bias} = {by_name[gate]}"
+            else:
+                yield from self.gate_gradient(gate, by_name[gate])
+        for name in phase.reads:
+            yield from self.more(name, by_name[name])
+        for k, (name, _, _) in enumerate(phase.parameters):
+            yield f"{self.unit(k)} = {by_name[name]}"
+
+    def gate_gradient(self, gate: str, result: str) -> Iterator[str]:
+        """Keep the gradient of a pre-activation, and add it to those of vectors that were added as they are."""
+        yield f"{self.gate(gate)} = {result}"
+        for product in self.layout.as_they_are(self.index):
+            if gate in product.gates:
+                yield from self.more(product.source, result)
+
+    def more(self, name: str, result: str) -> Iterator[str]:
+        """Add to the gradient of a value."""
+        place = self.gradient(name)
+        variable = self.take(place)
+        yield f"{variable} = {variable} + {result}"
+        yield f"{place} = {variable}"
+
+    def normalise_back(self) -> Iterator[str]:
+        """From the gradients of what was scaled and shifted to those of pre-activations."""
+        for k, gate in enumerate(self.gates):
+            (weight, _), (_, delta) = self.norm_parameters(gate), self.norm_units(gate)
+            means = f"shared[factor + {3 * k}]", f"shared[factor + {3 * k + 1}]"
+            delta, weight, value = map(self.take, (delta, weight, self.value(normalised(self.index, gate))))
+            yield f"d = {delta} * {weight} - {means[0]} - {value} * {means[1]}"
+            yield f"d = d * shared[factor + {3 * k + 2}]"
+            yield from self.gate_gradient(gate, "d")
+
+
+def _begin(layout: Layout, size: str) -> Iterator[str]:
+    """A step back begins: gradients from outside are added, and what the step is to find is nothing yet."""
+    for k, (state, of_size) in enumerate(zip(layout.states, layout.cell.state_sizes, strict=True)):
+        if of_size == size:
+            yield f"if outside[{k}] >= 0:"
+            yield f"    grads[grad + now + {state} + u] += doutputs[doutput + outside[{k}] + u]"
+            yield f"grads[grad + before + {state} + u] = one - one"
+    for name, place in layout.given.items():
+        if layout.cell.sizes[name] == size:
+            yield f"grads[grad + {place} + u] = one - one"
+
+
+def _written(tuples: tuple[str, ...], parts: list[tuple[list[str], dict[str, Any]]]) -> Callable:
+    """A function whose parts are the lines of each phase, with the names that they use."""
+    lines, names = ["def written(phase, arrays, given, place, u):"], {"is_dropped": is_dropped}
+    lines += [f"    {each}" for each in (*tuples, "one = records.dtype.type(1)")]
+    for k, (body, own) in enumerate(parts):
+        text = body
+        for name, value in own.items():
+            names[f"{name}{k}"] = value
+            text = [line.replace(f"{name}(", f"{name}{k}(") for line in text]
+        lines += [f"    if phase == {k}:", *(f"        {line}" for line in [*text, "pass"])]
+    exec("\n".join(lines), names)
+    return names["written"]
+
+
+def _target(function: Any) -> Any:
+    """A cell's function for kernels; the simulator runs it as it is."""
+    return (
+        function if SIMULATED or function is None else plain.compiled(function, device_function, elementary.FUNCTIONS)
+    )
+
+
+def _tuple(kind: str, names: Any) -> Any:
+    """A named tuple; names that no attribute can have are reached by their places."""
+    return namedtuple(kind, names, rename=True)
+
+
+def _if_normed(writer: Writer, body: Callable[[], Iterator[str]]) -> list[str]:
+    """The lines of a body for phases that are normalised, and none for others."""
+    return writer.lines(body()) if writer.phase.norm else []
+
+
+def _writers(digest: str) -> list[Writer]:
+    layout = layout_of(digest)
+    return [Writer(layout, index) for index in range(len(layout.cell.phases))]
+
+
+@cache
+def forward_code(digest: str) -> Callable:
+    """The function behind `advance`."""
+    parts = []
+    for writer in _writers(digest):
+        phase = writer.phase
+        others = writer.other_names()
+        names = {
+            "equations": _target(phase.forward), "finish": _target(phase.finish),
+            "Values": _tuple("Values", [*phase.gates, *phase.reads, *others]),
+            "Finish": _tuple("Finish", [*phase.finish_reads, *phase.constants]),
+        }  # fmt: skip
+        parts.append((writer.lines(writer.forward()), names))
+    return _written(FORWARD, parts)
+
+
+@cache
+def complete_code(digest: str) -> Callable:
+    """The function behind `complete`."""
+    return _written(FORWARD, [(_if_normed(writer, writer.complete), {}) for writer in _writers(digest)])
+
+
+@cache
+def backward_code(digest: str) -> Callable:
+    """The function behind `retreat`."""
+    parts = []
+    for writer in _writers(digest):
+        phase = writer.phase
+        names = {
+            "equations": _target(phase.backward), "Gradients": _tuple("Gradients", phase.gives),
+            "Values": _tuple("Values", [*phase.uses, *writer.other_names()]),
+        }  # fmt: skip
+        parts.append((writer.lines(writer.backward()), names))
+    return _written(BACKWARD, parts)
+
+
+@cache
+def normalise_back_code(digest: str) -> Callable:
+    """The function behind `normalise_back`."""
+    parts: list[Any] = [
+        (writer.lines(writer.normalise_back()) if writer.phase.norm else [], {}) for writer in _writers(digest)
+    ]
+    return _written(BACKWARD, parts)
+
+
+@cache
+def begin_code(digest: str) -> Callable:
+    """The function behind `begin`: its phases are sizes, the hidden one and that of a projection."""
+    layout = layout_of(digest)
+    return _written(BEGINNING, [(list(_begin(layout, size)), {}) for size in ("hidden", "projected")])
+
+
+# What kernels call. Plain bodies are what the simulator runs.
+
+
+def advance(digest, *arguments):
+    """Compute the equations of a phase for a unit."""
+    forward_code(digest)(*arguments)
+
+
+def complete(digest, *arguments):
+    """Write the pre-activations of a phase for a unit."""
+    complete_code(digest)(*arguments)
+
+
+def retreat(digest, *arguments):
+    """Compute the gradients of a phase for a unit."""
+    backward_code(digest)(*arguments)
+
+
+def normalise_back(digest, *arguments):
+    """Write the gradients of the pre-activations of a phase that are normalised, for a unit."""
+    normalise_back_code(digest)(*arguments)
+
+
+def begin(digest, *arguments):
+    """Begin a step back, for a unit; its phases are sizes."""
+    begin_code(digest)(*arguments)
+
+
+def _compiled_as(code: Callable[[str], Callable]) -> Callable:
+    """Compile a call with a fingerprint as the function that is written for it."""
+
+    def choose(digest, *arguments):
+        if not hasattr(digest, "literal_value"):
+            return None
+        written = device_function(code(digest.literal_value))
+        return lambda digest, *arguments: written(*arguments)
+
+    return choose
+
+
+for _function, _code in (
+    (advance, forward_code), (complete, complete_code), (retreat, backward_code),
+    (normalise_back, normalise_back_code), (begin, begin_code),
+):  # fmt: skip
+    overloads(_function, prefer_literal=True)(_compiled_as(_code))

@@ -1,0 +1,98 @@
+"""From the host's memory to a device's, while the device computes.
+
+A plain copy waits for everything that was launched before. Small arrays go through pinned memory instead, in their turn
+among launches. Batches of a training loop have a stream of their own, so that one goes up while the one before is
+computed with.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from .device import SIMULATED, Device, Memory, cuda, non_blocking_stream
+
+SLOTS, SLOT_BYTES = 16, 1 << 20  # of pinned memory for small arrays
+BATCHES = 3  # that are on a device at once: one is computed with, one may still be used, one goes up
+
+
+class Slot:
+    """Pinned memory, and an event after the copy from it.
+
+    Parameters
+    ----------
+    size : int
+        Bytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.buffer, self.copied = cuda.pinned_array(size, np.uint8), cuda.event(timing=False)
+
+    def copy(self, array: np.ndarray, target: Any, stream: Any) -> None:
+        """Copy `array`, which may change afterwards, to numbers on a device, in the turn of a stream."""
+        self.copied.synchronize()
+        pinned = self.buffer[: array.nbytes].view(array.dtype)
+        np.copyto(pinned.reshape(array.shape), array)
+        target.copy_to_device(pinned, stream=stream)
+        self.copied.record(stream)
+
+
+class Staging:
+    """Sends small arrays up without waiting."""
+
+    def __init__(self) -> None:
+        self._slots: list[Slot] = []
+        self._next, self._lock = 0, threading.Lock()
+
+    def send(self, array: np.ndarray, memory: Memory) -> None:
+        """Copy a contiguous array to the beginning of some memory, after what was launched before."""
+        target, flat = memory.base[: array.size], array.reshape(-1)
+        if SIMULATED or array.nbytes > SLOT_BYTES:
+            target.copy_to_device(flat)
+            return
+        with self._lock:
+            if len(self._slots) < SLOTS:
+                self._slots.append(Slot(SLOT_BYTES))
+            slot = self._slots[self._next % len(self._slots)]
+            self._next += 1
+            slot.copy(flat, target, cuda.default_stream())
+
+
+class Batch:
+    """A place for batches: pinned memory, memory on the device, and an event after its last use there."""
+
+    def __init__(self, device: Device, size: int, dtype: str) -> None:
+        self.slot = Slot(size * np.dtype(dtype).itemsize)
+        self.memory, self.used = device.allocate(size, dtype), cuda.event(timing=False)
+        self.size, self.dtype = size, dtype
+        self.used.record(cuda.default_stream())  # whoever had that memory before
+
+
+class Uploader:
+    """Sends batches up on a stream of their own; for one thread.
+
+    Parameters
+    ----------
+    device : Device
+    """
+
+    def __init__(self, device: Device) -> None:
+        self.device, self.stream = device, non_blocking_stream()
+        self._batches: list[Batch | None] = [None] * BATCHES
+        self._count = 0
+
+    def upload(self, array: np.ndarray, dtype: str) -> Memory:
+        """Memory that begins with the numbers of `array`, until the next call but one."""
+        place, over = self._count % BATCHES, self._batches[(self._count + 1) % BATCHES]
+        self._count += 1
+        if over is not None:
+            over.used.record(cuda.default_stream())  # nothing launched from now on uses it
+        batch = self._batches[place]
+        if batch is None or batch.size < array.size or batch.dtype != dtype:
+            batch = self._batches[place] = Batch(self.device, array.size, dtype)
+        batch.used.wait(self.stream)
+        batch.slot.copy(array, batch.memory.base[: array.size], self.stream)
+        batch.slot.copied.wait(cuda.default_stream())
+        return batch.memory

@@ -1,0 +1,16 @@
+"""Kernels run here on numba-cuda's simulator: ``NUMBA_ENABLE_CUDASIM=1 pytest tests/backends/cuda``.
+
+What needs no thread of a device, compiling above all, is tested without it.
+"""
+
+import importlib.util
+from pathlib import Path
+
+from numba import config
+
+WITHOUT_SIMULATOR = {"test_compiled.py", "test_cublas.py", "test_fragments.py"}
+
+files = {path.name for path in Path(__file__).parent.glob("test_*.py")}
+collect_ignore = sorted(WITHOUT_SIMULATOR if config.ENABLE_CUDASIM else files - WITHOUT_SIMULATOR)
+if importlib.util.find_spec("numba_cuda") is None:
+    collect_ignore = sorted(files - {"test_compiled.py"})  # which says so
