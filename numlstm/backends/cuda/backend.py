@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
@@ -13,7 +12,7 @@ from ..contract import AffineSpec, Backend, LossSpec, Noise, PoolSpec, Spec, Sta
 from . import activity, affine, arrays, elementwise, foreign, layer, losses, optimizing, pooling
 from .arrays import DeviceArray
 from .device import SIMULATED, Device, on_device
-from .uploading import Uploader
+from .uploading import Uploaders
 
 TENSOR_CORES = (8, 0)  # the compute capability that has them for float32 sums of tf32 numbers and halves
 
@@ -35,7 +34,7 @@ class CudaBackend(Backend):
     def __init__(self, index: int = 0) -> None:
         self.device = Device(index)
         self.name = f"cuda:{index}" if index else "cuda"
-        self._here = threading.local()  # each thread's uploader
+        self._uploaders = Uploaders(self.device)
 
     # Arrays -----------------------------------------------------------------------------------------------
 
@@ -53,10 +52,8 @@ class CudaBackend(Backend):
     def upload(self, array: np.ndarray, dtype: str) -> DeviceArray:
         if SIMULATED:
             return arrays.to_device(self.device, np.asarray(array, dtype))
-        if not hasattr(self._here, "uploader"):
-            self._here.uploader = Uploader(self.device)
         values = np.ascontiguousarray(array, dtype)
-        return DeviceArray(self.device, self._here.uploader.upload(values.reshape(-1), dtype), values.shape)
+        return DeviceArray(self.device, self._uploaders.own.upload(values.reshape(-1), dtype), values.shape)
 
     def adopt(self, array: Any, name: str, dtype: str) -> tuple[DeviceArray, Callable[[DeviceArray], Any]]:
         return foreign.adopt(self.device, array, name, dtype)

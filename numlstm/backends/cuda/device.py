@@ -6,6 +6,7 @@ Python's, blocks run one after another, and arrays lie in the host's memory.
 
 from __future__ import annotations
 
+import atexit
 import threading
 import warnings
 import weakref
@@ -41,6 +42,7 @@ else:
 
     intrinsic, overload = extending.intrinsic, extending.overload
 
+_lock = threading.RLock()  # of what is made once for all threads
 OUT_OF_MEMORY = None if SIMULATED else binding.CUresult.CUDA_ERROR_OUT_OF_MEMORY
 
 
@@ -56,6 +58,26 @@ def overloads(target: Callable, **options: Any) -> Callable:
     return overload(target, target="cuda", **options)
 
 
+def by_name(make: Callable[[str], Callable]) -> Callable:
+    """A function for kernels, called with a name and what the function ``make(name)`` takes.
+
+    Kernels have captured the name, a string: those that hold nothing else can be kept on disk.
+    """
+    made = cache(lambda name: device_function(make(name)))
+
+    def call(name, *arguments):
+        return made(name)(*arguments)
+
+    def choose(name, *arguments):  # Numba wants signatures alike, without types
+        if not hasattr(name, "literal_value"):
+            return None
+        function = made(name.literal_value)
+        return lambda name, *arguments: function(*arguments)
+
+    overloads(call, prefer_literal=True)(choose)
+    return call
+
+
 class Kernel:
     """A kernel: compiled at its first launch for the types of its arguments, and kept on disk.
 
@@ -69,19 +91,23 @@ class Kernel:
     def __init__(self, function: Callable, **options: Any) -> None:
         self.function, self.options = function, options
         self._configured: dict[tuple[Any, ...], Any] = {}
-        self._allowed: dict[tuple[int, str], int] = {}
+        self._allowed: set[tuple[int, str]] = set()
 
     @cached_property
     def dispatcher(self) -> Any:
         """What compiles it."""
         if SIMULATED:
             return cuda.jit(self.function)
-        kept = config.CACHE_DIR
-        config.CACHE_DIR = str(kernel_cache())  # read once, when a dispatcher is made
-        try:
-            return cuda.jit(cache=True, **self.options)(self.function)
-        finally:
-            config.CACHE_DIR = kept
+        with _lock:
+            if "dispatcher" in self.__dict__:  # made by another thread meanwhile
+                return self.__dict__["dispatcher"]
+            kept = config.CACHE_DIR
+            config.CACHE_DIR = str(kernel_cache())  # read once, when a dispatcher is made
+            try:
+                made = self.__dict__["dispatcher"] = cuda.jit(cache=True, **self.options)(self.function)
+            finally:
+                config.CACHE_DIR = kept
+            return made
 
     def launch(self, blocks: Any, threads: Any, *arguments: Any, shared: int = 0) -> None:
         """Run it, after what was launched before; returns at once.
@@ -92,32 +118,36 @@ class Kernel:
             self.dispatcher[blocks, threads, 0, shared](*arguments)
             return
         if shared > SHARED:
-            self._allow(shared, arguments)
-        key = blocks, threads, shared
-        if key not in self._configured:
-            if len(self._configured) >= CONFIGURATIONS_KEPT:
-                self._configured.clear()
-            with warnings.catch_warnings():  # that few blocks are few
-                warnings.simplefilter("ignore")
-                self._configured[key] = self.dispatcher[blocks, threads, 0, shared]
-        self._configured[key](*arguments)
+            self._allow(arguments)
+        configured = self._configured.get((blocks, threads, shared)) or self._configure(blocks, threads, shared)
+        configured(*arguments)
+
+    def _configure(self, blocks: Any, threads: Any, shared: int) -> Any:
+        """What launches it on so many blocks and threads."""
+        if len(self._configured) >= CONFIGURATIONS_KEPT:
+            self._configured.clear()
+        with _lock, warnings.catch_warnings():  # that few blocks are few
+            warnings.simplefilter("ignore")
+            configured = self._configured[blocks, threads, shared] = self.dispatcher[blocks, threads, 0, shared]
+        return configured
 
     def for_all(self, count: int, *arguments: Any) -> None:
         """Run it on enough threads for `count` items; each takes every so many of them."""
         blocks = max(1, min(-(-count // THREADS), 2 if SIMULATED else 2048))
         self.launch(blocks, THREADS, *arguments)
 
-    def _allow(self, shared: int, arguments: tuple[Any, ...]) -> None:
-        """Let blocks have more shared memory than every device grants without being asked."""
-        device = cuda.get_current_device().id
-        key = device, str(arguments[0].dtype)
-        if self._allowed.get(key, 0) >= shared:
+    def _allow(self, arguments: tuple[Any, ...]) -> None:
+        """Let blocks have all the shared memory there is, not only what every device grants without being asked."""
+        device = cuda.get_current_device()
+        key = device.id, str(arguments[0].dtype)
+        if key in self._allowed:
             return
         kernel = self.dispatcher.compile(tuple(map(self.dispatcher.typeof_pyval, arguments)))
         function = kernel.library.get_cufunc()
         attribute = binding.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-        driver.cuKernelSetAttribute(attribute, shared, function.handle, device)
-        self._allowed[key] = shared
+        most = device.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN - function.attrs.shared
+        driver.cuKernelSetAttribute(attribute, most, function.handle, device.id)
+        self._allowed.add(key)
 
 
 def kernel(function: Callable) -> Kernel:
@@ -158,6 +188,8 @@ class Device:
                 f"device{'s' * (count != 1)} here, numbered from 0"
             )
         self.index = index
+        if not SIMULATED:
+            atexit.register(cuda.gpus[index].__enter__)  # Numba gives memory back then, which takes a current device
         self._free: defaultdict[tuple[str, int], list[Any]] = defaultdict(list)
         self._lock = threading.RLock()
 
@@ -227,7 +259,7 @@ class Device:
         except MemoryError:
             self._free.clear()
             if not SIMULATED:
-                cuda.current_context().deallocations.clear()
+                cuda.current_context().memory_manager.deallocations.clear()
             return self._device_array(size, dtype)
 
     def _device_array(self, size: int, dtype: str) -> Any:

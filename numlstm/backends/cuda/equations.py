@@ -1,7 +1,6 @@
 """The equations of a cell for one unit of one row at one step: written out from its description, then compiled.
 
-Kernels name a cell by its fingerprint, a string that they have captured, and a phase by its number. A function that
-takes such a string is compiled for it, and machine code that holds nothing but strings can be kept on disk.
+Kernels name a cell by its fingerprint, a string that they have captured, and a phase by its number.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from ...cells import Phase
 from ...cells.cell import NORM, PREVIOUS
 from .. import plain
 from . import elementary
-from .device import SIMULATED, device_function, overloads
+from .device import SIMULATED, by_name, device_function
 from .layout import Layout, Place, layout_of, normalised
 from .masks import is_dropped
 
@@ -352,48 +351,9 @@ def begin_code(digest: str) -> Callable:
     return _written(BEGINNING, [(list(_begin(layout, size)), {}) for size in ("hidden", "projected")])
 
 
-# What kernels call. Plain bodies are what the simulator runs.
-
-
-def advance(digest, *arguments):
-    """Compute the equations of a phase for a unit."""
-    forward_code(digest)(*arguments)
-
-
-def complete(digest, *arguments):
-    """Write the pre-activations of a phase for a unit."""
-    complete_code(digest)(*arguments)
-
-
-def retreat(digest, *arguments):
-    """Compute the gradients of a phase for a unit."""
-    backward_code(digest)(*arguments)
-
-
-def normalise_back(digest, *arguments):
-    """Write the gradients of the pre-activations of a phase that are normalised, for a unit."""
-    normalise_back_code(digest)(*arguments)
-
-
-def begin(digest, *arguments):
-    """Begin a step back, for a unit; its phases are sizes."""
-    begin_code(digest)(*arguments)
-
-
-def _compiled_as(code: Callable[[str], Callable]) -> Callable:
-    """Compile a call with a fingerprint as the function that is written for it."""
-
-    def choose(digest, *arguments):
-        if not hasattr(digest, "literal_value"):
-            return None
-        written = device_function(code(digest.literal_value))
-        return lambda digest, *arguments: written(*arguments)
-
-    return choose
-
-
-for _function, _code in (
-    (advance, forward_code), (complete, complete_code), (retreat, backward_code),
-    (normalise_back, normalise_back_code), (begin, begin_code),
-):  # fmt: skip
-    overloads(_function, prefer_literal=True)(_compiled_as(_code))
+# What kernels call, with the fingerprint of a cell that they have captured; the others take (phase, arrays, given,
+# place, u). They compute the equations of a phase for a unit; write its pre-activations, to be normalised; compute its
+# gradients; write those of its pre-activations that were normalised; and begin a step back, where a phase is a size.
+advance, complete, retreat, normalise_back, begin = map(
+    by_name, (forward_code, complete_code, backward_code, normalise_back_code, begin_code)
+)

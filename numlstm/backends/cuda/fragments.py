@@ -51,7 +51,7 @@ def load_for(kind: str, weight_at: Any) -> Callable:
     per_word, deep = 1 + HALVES[kind], DEPTH[kind]
     place_of, word = device_function(weight_place), word_of(kind)
 
-    def load(kind_, ints, at, reals, flat, first, forward):
+    def load(ints, at, reals, flat, first, forward):
         """See `load_for`."""
         across = ints[at + COLUMNS] >> 4
         words = quotient(ints[at + LENGTH] + deep - 1, deep) * across * (4 * WARP)
@@ -116,7 +116,7 @@ def multiply_for(kind: str) -> Callable:
 
     bring, add = device_function(bring), device_function(add)
 
-    def multiply(kind_, ints, at, reals, source, start, step, rows, tile, chunk, sources, sums, row_sums, target):
+    def multiply(ints, at, reals, source, start, step, rows, tile, chunk, sources, sums, row_sums, target):
         """See `multiply_for`."""
         length, across, parts = ints[at + LENGTH], ints[at + COLUMNS] >> 4, ints[at + PARTS]
         down, warps, lane = tile >> 3, cuda.blockDim.x >> 5, cuda.threadIdx.x & (WARP - 1)

@@ -53,6 +53,9 @@ if SIMULATED:
         if counters[index] != wanted:
             raise RuntimeError("the simulator runs blocks one after another: they cannot wait for one another")
 
+    def launch_together() -> None:
+        """Launch a kernel only if all its blocks can run at once, as those must that wait for one another."""
+
     def prefetch(array: Any, index: int) -> None:
         """Ask for what is at `index` to be brought nearer, to the second-level cache."""
 
@@ -91,7 +94,8 @@ else:
         """Code of PTX; unless it is pure, no memory access is moved across."""
         kind = ir.FunctionType(result, [each.type for each in arguments])
         constraints = constraints if pure else f"{constraints},~{{memory}}"
-        return builder.call(ir.InlineAsm(kind, code, constraints, side_effect=True), arguments)
+        assembly = ir.InlineAsm(kind, code, constraints, side_effect=True)
+        return builder.call(assembly, arguments, attrs=("convergent",))
 
     @intrinsic
     def _arrive(typing_context, counters, index):
@@ -121,6 +125,16 @@ else:
         _arrive(counters, index)
         while _arrivals(counters, index) < wanted:
             pass
+
+    @intrinsic
+    def launch_together(typing_context):
+        """Launch a kernel only if all its blocks can run at once, as those must that wait for one another."""
+
+        def generate(context, builder, signature, arguments):
+            context.active_code_library.use_cooperative = True
+            return context.get_dummy_value()
+
+        return types.void(), generate
 
     @intrinsic
     def prefetch(typing_context, array, index):

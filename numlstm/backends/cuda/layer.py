@@ -101,11 +101,12 @@ class LayerWeights:
         """The order of computing of a batch; those without lengths are kept."""
         if lengths is not None:
             return Schedule.of(self.device, rows, steps, lengths)
-        if (rows, steps) not in self._schedules:
+        found = self._schedules.get((rows, steps))
+        if found is None:
             if len(self._schedules) >= SCHEDULES_KEPT:
                 self._schedules.clear()
-            self._schedules[rows, steps] = Schedule.of(self.device, rows, steps, None)
-        return self._schedules[rows, steps]
+            found = self._schedules[rows, steps] = Schedule.of(self.device, rows, steps, None)
+        return found
 
     def plan(self, rows: int, *, forward: bool) -> tuple[Plan, DeviceArray]:
         """How so many rows are computed, and the table of that plan on the device."""

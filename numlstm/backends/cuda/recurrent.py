@@ -15,9 +15,9 @@ import math
 from collections.abc import Callable
 from functools import cache
 
-from .device import Kernel, cuda, device_function
+from .device import Kernel, by_name, cuda, device_function
 from .equations import advance, begin, complete, normalise_back, retreat
-from .intrinsics import ALIGNMENT, arrive_and_wait, prefetch, quotient
+from .intrinsics import ALIGNMENT, arrive_and_wait, launch_together, prefetch, quotient
 from .tables import (
     CHUNK,
     DOUTPUT_ROW,
@@ -106,7 +106,7 @@ def total_of(reals, place, lane, lanes):
     cuda.syncthreads()
     if lane == 0:
         total = reals[place]
-        for k in range(1, lanes):
+        for k in range(1, min(lanes, cuda.blockDim.x - cuda.threadIdx.x)):  # the last threads may be fewer
             total += reals[place + k]
         reals[place] = total
     cuda.syncthreads()
@@ -208,10 +208,9 @@ def in_batch(launch, order, lengths, s, r):
     return t, n
 
 
-def _forward_kernel(digest: str, kind: str) -> Callable:
-    """The forward kernel of a cell: stages 2 p and 2 p + 1 are a phase, and what comes after its normalisation."""
+def _multiply_forward(kind: str) -> Callable:
+    """The function that makes the sums of a phase for a tile of rows, with products of a kind."""
 
-    @device_function
     def multiply(ints, at, reals, records, start, rows, launch):
         """The recurrent products of a phase for a tile of rows, whose records begin at `start`: sums of all gates."""
         products, tile, row_sums = launch[PHASES] * PHASE_FIELDS, launch[TILE], ints[at + SLICE] * ints[at + GATES]
@@ -226,6 +225,68 @@ def _forward_kernel(digest: str, kind: str) -> Callable:
                 launch[SOURCES], launch[SUMS], row_sums, ints[one + TARGET] * ints[at + SLICE],
             )  # fmt: skip
         join_parts(reals, launch[SUMS], tile * row_sums, parts)
+
+    return multiply
+
+
+def _start_step(digest: str) -> Callable:
+    """The function that begins a step back of a cell for a tile of rows."""
+
+    def start_step(records, grads, doutputs, given, launch, part, first, m, rows, now, before, last):
+        """Stage 0 for a tile of rows: m is the first of them in `doutputs`, `last` its record of the step before."""
+        arrays = records, grads, doutputs
+        for size in range(2):
+            length = launch[HIDDEN] if size == 0 else launch[PROJECTED]
+            wide = (quotient(length + launch[SLICES] - 1, launch[SLICES]) + 3) >> 2 << 2
+            for q in range(cuda.threadIdx.x, rows * wide, cuda.blockDim.x):
+                row = quotient(q, wide)
+                u = part * wide + q - row * wide
+                if u < length:
+                    place = (first + row) * launch[GRADIENT_ROW], now, before, (m + row) * launch[DOUTPUT_ROW]
+                    begin(digest, size, arrays, given, place, u)
+                    if size == 0:  # what the next step back begins with
+                        prefetch_row(records, (last + row) * launch[RECORD], u, length, launch[RECORD])
+
+    return start_step
+
+
+def _multiply_back(kind: str) -> Callable:
+    """The function that takes gradients back through the products of a phase, of a kind, for a tile of rows."""
+
+    def multiply(ints, at, reals, pre, start, rows, grads, first, launch, part, now, before):
+        """Gradients of what a phase's recurrent products multiply, from those of its pre-activations."""
+        products, tile = launch[PHASES] * PHASE_FIELDS, launch[TILE]
+        for p in range(ints[at + FIRST_PRODUCT], ints[at + LAST_PRODUCT]):
+            one = products + p * PRODUCT_FIELDS
+            columns, parts = ints[one + USED], ints[one + PARTS]
+            clear(reals, launch[SUMS], parts * tile * columns)
+            multiply_tile(
+                kind, ints, one, reals, pre, start + ints[one + SOURCE], launch[PRE_ROW], rows, tile, launch[CHUNK],
+                launch[SOURCES], launch[SUMS], columns, 0,
+            )  # fmt: skip
+            join_parts(reals, launch[SUMS], tile * columns, parts)
+            region = 0
+            if ints[one + REGION] == 0:
+                region = before
+            elif ints[one + REGION] == 1:
+                region = now
+            for q in range(cuda.threadIdx.x, rows * columns, cuda.blockDim.x):
+                row = quotient(q, columns)
+                column = q - row * columns
+                u = part * ints[one + P_SLICE] + column
+                if u < ints[one + WIDTH]:
+                    target = (first + row) * launch[GRADIENT_ROW] + region + ints[one + TARGET] + u
+                    grads[target] += reals[launch[SUMS] + row * columns + column]
+            cuda.syncthreads()
+
+    return multiply
+
+
+multiply_forward, multiply_back, start_step = by_name(_multiply_forward), by_name(_multiply_back), by_name(_start_step)
+
+
+def _forward_kernel(digest: str, kind: str) -> Callable:
+    """The forward kernel of a cell: stages 2 p and 2 p + 1 are a phase, and what comes after its normalisation."""
 
     def forward(
         records, pre, scales, flat, steps, order, lengths, table, offsets, constants, noise, launch, counters
@@ -245,7 +306,7 @@ def _forward_kernel(digest: str, kind: str) -> Callable:
         constants, noise, launch : see `equations` and `LAUNCH`
         counters : (groups,), zeros
         """
-        cuda.cg.this_grid()  # launch all blocks together, as they wait for one another
+        launch_together()  # blocks wait for one another
         ints = cuda.shared.array(0, table.dtype, alignment=ALIGNMENT)
         reals = cuda.shared.array(0, records.dtype, alignment=ALIGNMENT)
         arrays = records, pre, flat, reals
@@ -276,7 +337,7 @@ def _forward_kernel(digest: str, kind: str) -> Callable:
                 for first in range(group * tile, active, launch[GROUPS] * tile):
                     rows, m = min(tile, active - first), start + first
                     if not second and ints[at + FIRST_PRODUCT] < ints[at + LAST_PRODUCT]:
-                        multiply(ints, at, reals, records, m * launch[RECORD], rows, launch)
+                        multiply_forward(kind, ints, at, reals, records, m * launch[RECORD], rows, launch)
                     if second:
                         standardise(
                             ints, at, reals, pre, m * launch[PRE_ROW], launch[PRE_ROW], rows, factors, scales,
@@ -298,7 +359,7 @@ def _forward_kernel(digest: str, kind: str) -> Callable:
                                 advance(digest, phase, arrays, given, place, u)
                             else:
                                 complete(digest, phase, arrays, given, place, u)
-                            if not second and r < next_active:  # what the next step begins with
+                            if not second and s + 1 < launch[LAST_STEP] and r < next_active:  # what the next step reads
                                 after = (next_start + r) * launch[PRE_ROW] + ints[at + ROW]
                                 prefetch_row(pre, after, u, units, gates * units)
                     cuda.syncthreads()
@@ -312,49 +373,6 @@ def _backward_kernel(digest: str, kind: str) -> Callable:
     Stages are 0, which clears gradients, then from the last phase to the first three each: equations, the way back
     through a normalisation, products.
     """
-
-    @device_function
-    def start_step(records, grads, doutputs, given, launch, part, first, m, rows, now, before, last):
-        """Stage 0 for a tile of rows: m is the first of them in `doutputs`, `last` its record of the step before."""
-        arrays = records, grads, doutputs
-        for size in range(2):
-            length = launch[HIDDEN] if size == 0 else launch[PROJECTED]
-            wide = (quotient(length + launch[SLICES] - 1, launch[SLICES]) + 3) >> 2 << 2
-            for q in range(cuda.threadIdx.x, rows * wide, cuda.blockDim.x):
-                row = quotient(q, wide)
-                u = part * wide + q - row * wide
-                if u < length:
-                    place = (first + row) * launch[GRADIENT_ROW], now, before, (m + row) * launch[DOUTPUT_ROW]
-                    begin(digest, size, arrays, given, place, u)
-                    if size == 0:  # what the next step back begins with
-                        prefetch_row(records, (last + row) * launch[RECORD], u, length, launch[RECORD])
-
-    @device_function
-    def multiply(ints, at, reals, pre, start, rows, grads, first, launch, part, now, before):
-        """Gradients of what a phase's recurrent products multiply, from those of its pre-activations."""
-        products, tile = launch[PHASES] * PHASE_FIELDS, launch[TILE]
-        for p in range(ints[at + FIRST_PRODUCT], ints[at + LAST_PRODUCT]):
-            one = products + p * PRODUCT_FIELDS
-            columns, parts = ints[one + USED], ints[one + PARTS]
-            clear(reals, launch[SUMS], parts * tile * columns)
-            multiply_tile(
-                kind, ints, one, reals, pre, start + ints[one + SOURCE], launch[PRE_ROW], rows, tile, launch[CHUNK],
-                launch[SOURCES], launch[SUMS], columns, 0,
-            )  # fmt: skip
-            join_parts(reals, launch[SUMS], tile * columns, parts)
-            region = 0
-            if ints[one + REGION] == 0:
-                region = before
-            elif ints[one + REGION] == 1:
-                region = now
-            for q in range(cuda.threadIdx.x, rows * columns, cuda.blockDim.x):
-                row = quotient(q, columns)
-                column = q - row * columns
-                u = part * ints[one + P_SLICE] + column
-                if u < ints[one + WIDTH]:
-                    target = (first + row) * launch[GRADIENT_ROW] + region + ints[one + TARGET] + u
-                    grads[target] += reals[launch[SUMS] + row * columns + column]
-            cuda.syncthreads()
 
     def backward(
         records, pre, scales, flat, steps, order, lengths, table, offsets, constants, noise, launch, counters,
@@ -372,7 +390,7 @@ def _backward_kernel(digest: str, kind: str) -> Callable:
         doutputs, outside : (M, doutput row), gradients of states at every step, and the place of each state, or -1
         flat, offsets, steps, order, lengths, table, constants, noise, launch, counters : as in `forward`
         """
-        cuda.cg.this_grid()  # launch all blocks together, as they wait for one another
+        launch_together()  # blocks wait for one another
         ints = cuda.shared.array(0, table.dtype, alignment=ALIGNMENT)
         reals = cuda.shared.array(0, records.dtype, alignment=ALIGNMENT)
         arrays = records, pre, flat, reals, grads, units
@@ -414,12 +432,13 @@ def _backward_kernel(digest: str, kind: str) -> Callable:
                     rows, m = min(tile, active - first), start + first
                     if part_of == -1:
                         start_step(
-                            records, grads, doutputs, from_outside, launch, part, first, m, rows, now, before,
+                            digest, records, grads, doutputs, from_outside, launch, part, first, m, rows, now, before,
                             last_start + first,
                         )  # fmt: skip
                     elif part_of == 2:
-                        multiply(
-                            ints, at, reals, pre, m * launch[PRE_ROW], rows, grads, first, launch, part, now, before
+                        multiply_back(
+                            kind, ints, at, reals, pre, m * launch[PRE_ROW], rows, grads, first, launch, part, now,
+                            before,
                         )  # fmt: skip
                     else:
                         if part_of == 1:

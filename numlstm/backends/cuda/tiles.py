@@ -8,10 +8,9 @@ precision, warps multiply fragments on tensor cores instead: see `fragments`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from . import fragments
-from .device import cuda, device_function, overloads
+from .device import SIMULATED, by_name, cuda, device_function
 from .intrinsics import load4, quotient, rounded, store4
 from .tables import (
     COLUMN,
@@ -51,20 +50,6 @@ def weight_at(ints, at, flat, first, k, column, forward):
         row = ints[at + WEIGHT_ROWS + gate] * units + unit
         value = flat[ints[at + OFFSET] + ints[at + COLUMN] + row * ints[at + STEP] + other]
     return value
-
-
-@device_function
-def _plain_load(kind, ints, at, reals, flat, first, forward):
-    """Weights (length, columns), each rounded as `kind` says."""
-    length, columns, place = ints[at + LENGTH], ints[at + COLUMNS], ints[at + WEIGHTS]
-    for q in range(cuda.threadIdx.x, length * columns, cuda.blockDim.x):
-        if forward:  # neighbours in memory are for neighbouring threads
-            column = quotient(q, length)
-            k = q - column * length
-        else:
-            k = quotient(q, columns)
-            column = q - k * columns
-        reals[place + k * columns + column] = rounded(kind, weight_at(ints, at, flat, first, k, column, forward))
 
 
 @device_function
@@ -117,42 +102,6 @@ def put(kind, reals, sources, tile, count, items, q, four):
 
 
 @device_function
-def _plain_multiply(kind, ints, at, reals, source, start, step, rows, tile, chunk, sources, sums, row_sums, column):
-    """Products of numbers, each rounded as `kind` says."""
-    length, columns, parts = ints[at + LENGTH], ints[at + COLUMNS], ints[at + PARTS]
-    wide, high, weights = columns >> 2, tile >> 2, ints[at + WEIGHTS]
-    for first in range(0, length, chunk):
-        count = min(chunk, length - first)
-        bring(kind, reals, source, start + first, step, rows, tile, count, sources)
-        cuda.syncthreads()
-        for q in range(cuda.threadIdx.x, wide * high * parts, cuda.blockDim.x):
-            down = quotient(q, wide)
-            across, part = (q - down * wide) * 4, quotient(down, high)
-            down = (down - part * high) * 4
-            zero = reals.dtype.type(0)
-            s00, s01, s02, s03 = zero, zero, zero, zero
-            s10, s11, s12, s13 = zero, zero, zero, zero
-            s20, s21, s22, s23 = zero, zero, zero, zero
-            s30, s31, s32, s33 = zero, zero, zero, zero
-            w, x = weights + (first + part) * columns + across, sources + part * tile + down
-            end = sources + count * tile
-            while x < end:
-                w0, w1, w2, w3 = load4(reals, w)
-                x0, x1, x2, x3 = load4(reals, x)
-                s00, s01, s02, s03 = s00 + x0 * w0, s01 + x0 * w1, s02 + x0 * w2, s03 + x0 * w3
-                s10, s11, s12, s13 = s10 + x1 * w0, s11 + x1 * w1, s12 + x1 * w2, s13 + x1 * w3
-                s20, s21, s22, s23 = s20 + x2 * w0, s21 + x2 * w1, s22 + x2 * w2, s23 + x2 * w3
-                s30, s31, s32, s33 = s30 + x3 * w0, s31 + x3 * w1, s32 + x3 * w2, s33 + x3 * w3
-                w, x = w + parts * columns, x + parts * tile
-            place = sums + (part * tile + down) * row_sums + column + across
-            add4(reals, place, s00, s01, s02, s03)
-            add4(reals, place + row_sums, s10, s11, s12, s13)
-            add4(reals, place + 2 * row_sums, s20, s21, s22, s23)
-            add4(reals, place + 3 * row_sums, s30, s31, s32, s33)
-        cuda.syncthreads()
-
-
-@device_function
 def add4(reals, place, a, b, c, d):
     """Add to four numbers."""
     e, f, g, h = load4(reals, place)
@@ -178,39 +127,74 @@ def join_parts(reals, place, count, parts):
     cuda.syncthreads()
 
 
-# What kernels call, with a kind of precision that they have captured: "" for plain products. Plain bodies are what the
-# simulator runs; it has no tensor cores, and rounds what would go into them.
+def _load_for(kind: str) -> Callable:
+    """The function that brings a block's slice of a product's weights into shared memory.
 
-
-def load_weights(kind, *arguments):
-    """Bring a block's slice of a product's weights into shared memory.
-
-    Arguments: ints, at, reals, flat, first, forward; `first` is the first unit of the slice.
+    It takes (ints, at, reals, flat, first, forward); `first` is the first unit of the slice.
     """
-    _plain_load(kind, *arguments)
+    if kind and not SIMULATED:
+        return fragments.load_for(kind, weight_at)
+
+    def load(ints, at, reals, flat, first, forward):
+        length, columns, place = ints[at + LENGTH], ints[at + COLUMNS], ints[at + WEIGHTS]
+        for q in range(cuda.threadIdx.x, length * columns, cuda.blockDim.x):
+            if forward:  # neighbours in memory are for neighbouring threads
+                column = quotient(q, length)
+                k = q - column * length
+            else:
+                k = quotient(q, columns)
+                column = q - k * columns
+            reals[place + k * columns + column] = rounded(kind, weight_at(ints, at, flat, first, k, column, forward))
+
+    return load
 
 
-def multiply_tile(kind, *arguments):
-    """Add products of a tile of rows with a product's weights to sums in shared memory.
+def _multiply_for(kind: str) -> Callable:
+    """The function that adds products of a tile of rows with a product's weights to sums in shared memory.
 
-    Arguments: ints, at, reals, source, start, step, rows, tile, chunk, sources, sums, row_sums, column. The rows of
+    It takes (ints, at, reals, source, start, step, rows, tile, chunk, sources, sums, row_sums, column). The rows of
     `source` begin at `start` and every `step` numbers; of the tile's rows the first `rows` are there. Sums are (parts,
     tile, row_sums); those of the product begin at `column`.
     """
-    _plain_multiply(kind, *arguments)
+    if kind and not SIMULATED:
+        return fragments.multiply_for(kind)
+
+    def multiply(ints, at, reals, source, start, step, rows, tile, chunk, sources, sums, row_sums, column):
+        length, columns, parts = ints[at + LENGTH], ints[at + COLUMNS], ints[at + PARTS]
+        wide, high, weights = columns >> 2, tile >> 2, ints[at + WEIGHTS]
+        for first in range(0, length, chunk):
+            count = min(chunk, length - first)
+            bring(kind, reals, source, start + first, step, rows, tile, count, sources)
+            cuda.syncthreads()
+            for q in range(cuda.threadIdx.x, wide * high * parts, cuda.blockDim.x):
+                down = quotient(q, wide)
+                across, part = (q - down * wide) * 4, quotient(down, high)
+                down = (down - part * high) * 4
+                zero = reals.dtype.type(0)
+                s00, s01, s02, s03 = zero, zero, zero, zero
+                s10, s11, s12, s13 = zero, zero, zero, zero
+                s20, s21, s22, s23 = zero, zero, zero, zero
+                s30, s31, s32, s33 = zero, zero, zero, zero
+                w, x = weights + (first + part) * columns + across, sources + part * tile + down
+                end = sources + count * tile
+                while x < end:
+                    w0, w1, w2, w3 = load4(reals, w)
+                    x0, x1, x2, x3 = load4(reals, x)
+                    s00, s01, s02, s03 = s00 + x0 * w0, s01 + x0 * w1, s02 + x0 * w2, s03 + x0 * w3
+                    s10, s11, s12, s13 = s10 + x1 * w0, s11 + x1 * w1, s12 + x1 * w2, s13 + x1 * w3
+                    s20, s21, s22, s23 = s20 + x2 * w0, s21 + x2 * w1, s22 + x2 * w2, s23 + x2 * w3
+                    s30, s31, s32, s33 = s30 + x3 * w0, s31 + x3 * w1, s32 + x3 * w2, s33 + x3 * w3
+                    w, x = w + parts * columns, x + parts * tile
+                place = sums + (part * tile + down) * row_sums + column + across
+                add4(reals, place, s00, s01, s02, s03)
+                add4(reals, place + row_sums, s10, s11, s12, s13)
+                add4(reals, place + 2 * row_sums, s20, s21, s22, s23)
+                add4(reals, place + 3 * row_sums, s30, s31, s32, s33)
+            cuda.syncthreads()
+
+    return multiply
 
 
-def _chosen(plain: Any, by_fragments: Callable[[str], Callable]) -> Callable:
-    """Compile a call as one function or the other, by its kind."""
-
-    def choose(kind, *arguments):
-        if not hasattr(kind, "literal_value"):
-            return None
-        function = device_function(by_fragments(kind.literal_value)) if kind.literal_value else plain
-        return lambda kind, *arguments: function(kind, *arguments)
-
-    return choose
-
-
-overloads(load_weights, prefer_literal=True)(_chosen(_plain_load, lambda kind: fragments.load_for(kind, weight_at)))
-overloads(multiply_tile, prefer_literal=True)(_chosen(_plain_multiply, fragments.multiply_for))
+# What kernels call, with a kind of precision that they have captured: "" for plain products. The simulator has no
+# tensor cores, and rounds what would go into them.
+load_weights, multiply_tile = by_name(_load_for), by_name(_multiply_for)

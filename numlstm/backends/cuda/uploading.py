@@ -28,7 +28,7 @@ class Slot:
     """
 
     def __init__(self, size: int) -> None:
-        self.buffer, self.copied = cuda.pinned_array(size, np.uint8), cuda.event(timing=False)
+        self.buffer, self.copied = cuda.pinned_array(max(1, size), np.uint8), cuda.event(timing=False)
 
     def copy(self, array: np.ndarray, target: Any, stream: Any) -> None:
         """Copy `array`, which may change afterwards, to numbers on a device, in the turn of a stream."""
@@ -96,3 +96,34 @@ class Uploader:
         batch.slot.copy(array, batch.memory.base[: array.size], self.stream)
         batch.slot.copied.wait(cuda.default_stream())
         return batch.memory
+
+
+class Loan:
+    """A thread's uploader, given back when the thread has ended."""
+
+    def __init__(self, free: list[Uploader], device: Device) -> None:
+        self.uploader = free.pop() if free else Uploader(device)
+        self._free = free
+
+    def __del__(self) -> None:
+        self._free.append(self.uploader)
+
+
+class Uploaders:
+    """An uploader for each thread that wants one.
+
+    Parameters
+    ----------
+    device : Device
+    """
+
+    def __init__(self, device: Device) -> None:
+        self._device, self._here = device, threading.local()
+        self._free: list[Uploader] = []
+
+    @property
+    def own(self) -> Uploader:
+        """The calling thread's."""
+        if not hasattr(self._here, "loan"):
+            self._here.loan = Loan(self._free, self._device)
+        return self._here.loan.uploader

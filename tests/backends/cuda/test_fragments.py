@@ -175,10 +175,9 @@ def test_functions_of_kernels(machine, length, used, rows, tile, chunk, parts):
     def weight_at(ints, at, flat, first, k, column, forward):
         return weights[k, column] if k < length and column < used else 0.0
 
-    machine.run(fragments.load_for(kind, weight_at), kind, ints, 0, reals, None, 0, True)
+    machine.run(fragments.load_for(kind, weight_at), ints, 0, reals, None, 0, True)
     machine.run(
         fragments.multiply_for(kind),
-        kind,
         ints,
         0,
         reals,
