@@ -11,6 +11,7 @@ from conformance_checks import (
     PoolCase,
     check_adam,
     check_affine,
+    check_clip,
     check_layer,
     check_loss,
     check_nan_in_loss,
@@ -42,6 +43,8 @@ SOFTMAX, BINARY, SQUARED, ABSOLUTE, HUBER, PINBALL = (
 NAN_SCORE = partial(check_nan_in_loss, spec=LossSpec("pinball", 0.2), dtype="float32")
 NORM = partial(check_norm, size=1023, dtype="float32")
 LARGE_NORM = partial(check_norm, size=1023, dtype="float32", scale=1e30)
+CLIP = partial(check_clip, dtype="float32", limit=0.5)
+NAN_CLIP = partial(check_clip, dtype="float32", limit=0.5, spoilt=True)
 ADAM = partial(check_adam, dtype="float32")
 ADAM_WITH_DECAY = partial(check_adam, dtype="float32", decay=0.5)
 ADAMW = partial(check_adam, dtype="float32", decay=0.5, decoupled=True)
@@ -423,6 +426,21 @@ class NormInFloat32(CpuBackend):
             return float(np.linalg.norm(vector))
 
 
+class NotClipped(CpuBackend):
+    def clip_scale(self, vector, limit):
+        return 1.0
+
+
+class ClippedToTheSquare(CpuBackend):
+    def clip_scale(self, vector, limit):
+        return super().clip_scale(vector, limit) ** 2
+
+
+class NanClipped(CpuBackend):
+    def clip_scale(self, vector, limit):
+        return min(limit / max(self.global_norm(vector), 1e-30), 1.0)
+
+
 def step_with(method, **fixed):
     """A backend one of whose optimizers takes no notice of some options."""
 
@@ -497,6 +515,9 @@ DEFECTS = {
     "NaN hidden from a loss": (NanTakenAsZero, NAN_SCORE),
     "norm not square-rooted": (NormNotRooted, NORM),
     "norm overflows": (NormInFloat32, LARGE_NORM),
+    "gradient not clipped": (NotClipped, CLIP),
+    "gradient clipped too far": (ClippedToTheSquare, CLIP),
+    "NaN spread by clipping": (NanClipped, NAN_CLIP),
     "Adam without epsilon": (step_with("adam_step", epsilon=1e-8), ADAM),
     "Adam without beta1": (step_with("adam_step", betas=(0.9, 0.95)), ADAM),
     "Adam without beta2": (step_with("adam_step", betas=(0.8, 0.999)), ADAM),
@@ -537,6 +558,8 @@ CHECKS = {
     "NaN in a loss": NAN_SCORE,
     "norm": NORM,
     "large norm": LARGE_NORM,
+    "clipping": CLIP,
+    "clipping NaN": NAN_CLIP,
     "Adam": ADAM,
     "Adam with decay": ADAM_WITH_DECAY,
     "AdamW": ADAMW,

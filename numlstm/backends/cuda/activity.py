@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from .arrays import DeviceArray, axes_of, empty
-from .device import THREADS, cuda, kernel
+from .device import THREADS, cuda
+from .launching import kernel
 from .losses import DeviceScalar
 from .pooling import ends_on
 from .reductions import block_sum, new_parts, row_grid, total_of

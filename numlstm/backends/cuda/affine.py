@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..contract import AffineSpec
 from .arrays import DeviceArray, empty
-from .device import cuda, kernel
+from .device import cuda
+from .launching import kernel
 from .products import column_sums, multiply
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from .device import SIMULATED, Device, Memory, kernel, size_of
+from .device import SIMULATED, Device, Memory, size_of
+from .launching import kernel
 
 MOST_AXES = 3
 
@@ -88,6 +89,9 @@ class DeviceArray:
         return to_numpy(self).astype(dtype or self.dtype, copy=False)
 
     def __getitem__(self, index: Any) -> DeviceArray:
+        parts = index if isinstance(index, tuple) else (index,)
+        if len(parts) <= self.ndim and all(type(part) is slice and part.step is None for part in parts):
+            return self._block(parts)
         shadow = self._shadow()
         part = shadow[index]
         if not isinstance(part, np.ndarray):
@@ -115,6 +119,15 @@ class DeviceArray:
                 copy(part, to_device(self.device, np.asarray(value, self.dtype)))
             else:
                 fill(part, value)
+
+    def _block(self, parts: tuple[slice, ...]) -> DeviceArray:
+        """What plain slices of some axes leave: what computing needs most, and NumPy would take long for."""
+        offset, shape = self.offset, list(self.shape)
+        for axis, part in enumerate(parts):
+            start, stop, _ = part.indices(shape[axis])
+            shape[axis] = max(0, stop - start)
+            offset += start * self.steps[axis]
+        return DeviceArray(self.device, self.memory, tuple(shape), self.steps, offset)
 
     def _shadow(self) -> np.ndarray:
         """An array of this shape and strides without its numbers: NumPy knows how to make views."""

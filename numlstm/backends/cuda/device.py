@@ -1,35 +1,31 @@
-"""The one module that imports CUDA: devices, memory, copies, and kernels to launch.
+"""The one module that imports CUDA: devices, their memory, and which of them is current.
 
-It stands on the package numba-cuda; with ``NUMBA_ENABLE_CUDASIM=1`` on its simulator, where every thread is one of
-Python's, blocks run one after another, and arrays lie in the host's memory.
+What compiles and launches kernels is in `launching`. All stands on the package numba-cuda; with
+``NUMBA_ENABLE_CUDASIM=1`` on its simulator, where every thread is one of Python's, blocks run one after another, and
+arrays lie in the host's memory.
 """
 
 from __future__ import annotations
 
 import atexit
 import threading
-import warnings
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache, cached_property, wraps
+from functools import cached_property, wraps
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import cuda
 from numba.cuda.core import config
 
-from ..caching import cache_directory
 from ..contract import BackendUnavailableError
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 THREADS = 4 if SIMULATED else 256  # of a block, where a kernel does not choose
 LEAST = 256  # numbers that are allocated at once
-CONFIGURATIONS_KEPT = 256  # of a kernel
-SHARED = 48 << 10  # bytes of shared memory that a block has without asking
 
 if SIMULATED:
 
@@ -42,123 +38,14 @@ else:
 
     intrinsic, overload = extending.intrinsic, extending.overload
 
-_lock = threading.RLock()  # of what is made once for all threads
+_here = threading.local()  # the number of the device that is current in this thread, if it is one of ours
 OUT_OF_MEMORY = None if SIMULATED else binding.CUresult.CUDA_ERROR_OUT_OF_MEMORY
 
 
-def device_function(function: Callable) -> Any:
-    """A function that kernels call."""
-    return cuda.jit(device=True)(function)
-
-
-def overloads(target: Callable, **options: Any) -> Callable:
-    """Compile calls of a plain function as the decorated one says; the simulator runs the plain one."""
-    if SIMULATED:
-        return lambda chooser: chooser
-    return overload(target, target="cuda", **options)
-
-
-def by_name(make: Callable[[str], Callable]) -> Callable:
-    """A function for kernels, called with a name and what the function ``make(name)`` takes.
-
-    Kernels have captured the name, a string: those that hold nothing else can be kept on disk.
-    """
-    made = cache(lambda name: device_function(make(name)))
-
-    def call(name, *arguments):
-        return made(name)(*arguments)
-
-    def choose(name, *arguments):  # Numba wants signatures alike, without types
-        if not hasattr(name, "literal_value"):
-            return None
-        function = made(name.literal_value)
-        return lambda name, *arguments: function(*arguments)
-
-    overloads(call, prefer_literal=True)(choose)
-    return call
-
-
-class Kernel:
-    """A kernel: compiled at its first launch for the types of its arguments, and kept on disk.
-
-    Parameters
-    ----------
-    function : callable
-    **options
-        Of the compiler.
-    """
-
-    def __init__(self, function: Callable, **options: Any) -> None:
-        self.function, self.options = function, options
-        self._configured: dict[tuple[Any, ...], Any] = {}
-        self._allowed: set[tuple[int, str]] = set()
-
-    @cached_property
-    def dispatcher(self) -> Any:
-        """What compiles it."""
-        if SIMULATED:
-            return cuda.jit(self.function)
-        with _lock:
-            if "dispatcher" in self.__dict__:  # made by another thread meanwhile
-                return self.__dict__["dispatcher"]
-            kept = config.CACHE_DIR
-            config.CACHE_DIR = str(kernel_cache())  # read once, when a dispatcher is made
-            try:
-                made = self.__dict__["dispatcher"] = cuda.jit(cache=True, **self.options)(self.function)
-            finally:
-                config.CACHE_DIR = kept
-            return made
-
-    def launch(self, blocks: Any, threads: Any, *arguments: Any, shared: int = 0) -> None:
-        """Run it, after what was launched before; returns at once.
-
-        `shared` is the bytes of shared memory that a block needs.
-        """
-        if SIMULATED:
-            self.dispatcher[blocks, threads, 0, shared](*arguments)
-            return
-        if shared > SHARED:
-            self._allow(arguments)
-        configured = self._configured.get((blocks, threads, shared)) or self._configure(blocks, threads, shared)
-        configured(*arguments)
-
-    def _configure(self, blocks: Any, threads: Any, shared: int) -> Any:
-        """What launches it on so many blocks and threads."""
-        if len(self._configured) >= CONFIGURATIONS_KEPT:
-            self._configured.clear()
-        with _lock, warnings.catch_warnings():  # that few blocks are few
-            warnings.simplefilter("ignore")
-            configured = self._configured[blocks, threads, shared] = self.dispatcher[blocks, threads, 0, shared]
-        return configured
-
-    def for_all(self, count: int, *arguments: Any) -> None:
-        """Run it on enough threads for `count` items; each takes every so many of them."""
-        blocks = max(1, min(-(-count // THREADS), 2 if SIMULATED else 2048))
-        self.launch(blocks, THREADS, *arguments)
-
-    def _allow(self, arguments: tuple[Any, ...]) -> None:
-        """Let blocks have all the shared memory there is, not only what every device grants without being asked."""
-        device = cuda.get_current_device()
-        key = device.id, str(arguments[0].dtype)
-        if key in self._allowed:
-            return
-        kernel = self.dispatcher.compile(tuple(map(self.dispatcher.typeof_pyval, arguments)))
-        function = kernel.library.get_cufunc()
-        attribute = binding.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-        most = device.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN - function.attrs.shared
-        driver.cuKernelSetAttribute(attribute, most, function.handle, device.id)
-        self._allowed.add(key)
-
-
-def kernel(function: Callable) -> Kernel:
-    """Compile a function as a kernel."""
-    return Kernel(function)
-
-
-@cache
-def kernel_cache() -> Path:
-    """Where compiled kernels are kept."""
-    return cache_directory(Path(__file__).parent)
+def current_index() -> int:
+    """The number of the device that is current in this thread."""
+    index = getattr(_here, "index", None)
+    return cuda.get_current_device().id if index is None else index
 
 
 def non_blocking_stream() -> Any:
@@ -206,8 +93,13 @@ class Device:
         if SIMULATED:
             yield
             return
+        before = getattr(_here, "index", None)
         with cuda.gpus[self.index]:
-            yield
+            _here.index = self.index
+            try:
+                yield
+            finally:
+                _here.index = before
 
     @cached_property
     def multiprocessors(self) -> int:

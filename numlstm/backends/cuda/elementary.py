@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...cells import elementary
-from .device import overloads
+from .launching import overloads
 
 FUNCTIONS = (elementary.exp, elementary.log1p, elementary.sigmoid, elementary.tanh, elementary.where_negative)
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from ..contract import Noise
 from .arrays import DeviceArray, axes_of, copy, empty, place, sizes_of
-from .device import cuda, kernel
+from .device import cuda
+from .launching import kernel
 from .masks import is_below, row_key, stream_key, threshold
 from .reductions import row_grid
 

@@ -14,7 +14,8 @@ from ...cells import Phase
 from ...cells.cell import NORM, PREVIOUS
 from .. import plain
 from . import elementary
-from .device import SIMULATED, by_name, device_function
+from .device import SIMULATED
+from .launching import by_name, device_function
 from .layout import Layout, Place, layout_of, normalised
 from .masks import is_dropped
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .device import SIMULATED, cuda, device_function
+from .device import SIMULATED, cuda
 from .intrinsics import KINDS, load4, quotient
+from .launching import device_function
 from .tables import COLUMNS, LENGTH, PARTS, USED, WEIGHTS
 
 if not SIMULATED:  # it has no warps: `tiles` rounds instead

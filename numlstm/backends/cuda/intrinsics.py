@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .device import SIMULATED, device_function, intrinsic
+from .device import SIMULATED, intrinsic
+from .launching import device_function
 
 ALIGNMENT = None if SIMULATED else 16  # of shared memory, in bytes: `load4` and `store4` take four numbers at once
 

@@ -16,8 +16,9 @@ from ...cells.cell import NORM
 from ..contract import LayerSpec, Noise, States
 from . import recurrent
 from .arrays import DeviceArray, copied, copy, empty, fill, to_device
-from .device import Device, Kernel
+from .device import Device
 from .elementwise import add
+from .launching import Kernel
 from .layout import known, layout_of
 from .masks import stream_key, threshold
 from .moving import gather, scatter, sort, unsort

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..contract import LOSSES, LossSpec
 from .arrays import DeviceArray, empty, to_device, to_numpy
-from .device import THREADS, cuda, device_function, kernel
+from .device import THREADS, cuda
+from .launching import device_function, kernel
 from .reductions import block_sum, new_parts, row_grid, row_maximum, row_sum, total_of
 
 BINARY, SQUARED, ABSOLUTE, HUBER, PINBALL = map(LOSSES.index, ("binary", "squared", "absolute", "huber", "pinball"))

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..contract import STREAMS, Noise
-from .device import SIMULATED, device_function
+from .device import SIMULATED
+from .launching import device_function
 
 GOLDEN = 0x9E3779B97F4A7C15
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .arrays import DeviceArray, axes_of
-from .device import SIMULATED, cuda, kernel
+from .device import SIMULATED, cuda
 from .intrinsics import quotient
+from .launching import kernel
 from .schedule import Schedule
 
 THREADS = (2, 2) if SIMULATED else (32, 8)  # of a block: features of a pair, and pairs

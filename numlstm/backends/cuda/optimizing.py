@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from .arrays import DeviceArray, empty, to_numpy
-from .device import THREADS, cuda, kernel
+from .device import THREADS, cuda
+from .launching import kernel
 from .reductions import block_sum, new_parts, row_grid, sum_of_parts
 
 

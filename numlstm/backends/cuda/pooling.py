@@ -9,7 +9,8 @@ import numpy as np
 
 from ..contract import PoolSpec
 from .arrays import DeviceArray, axes_of, empty, fill, to_device
-from .device import SIMULATED, THREADS, cuda, device_function, kernel
+from .device import SIMULATED, THREADS, cuda
+from .launching import device_function, kernel
 from .products import column_sums
 from .reductions import row_grid, row_sum
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .arrays import DeviceArray, empty
 from .cublas import cublas, suitable
-from .device import SIMULATED, cuda, device_function, kernel
+from .device import SIMULATED, cuda
+from .launching import device_function, kernel
 
 SIDE = 2 if SIMULATED else 16  # threads of a block, down and across
 EACH = 2 if SIMULATED else 4  # numbers of `out` for each thread, down and across

@@ -15,9 +15,10 @@ import math
 from collections.abc import Callable
 from functools import cache
 
-from .device import Kernel, by_name, cuda, device_function
+from .device import cuda
 from .equations import advance, begin, complete, normalise_back, retreat
 from .intrinsics import ALIGNMENT, arrive_and_wait, launch_together, prefetch, quotient
+from .launching import Kernel, by_name, device_function
 from .tables import (
     CHUNK,
     DOUTPUT_ROW,

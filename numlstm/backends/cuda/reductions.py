@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from .arrays import DeviceArray, empty
-from .device import SIMULATED, THREADS, Device, cuda, device_function, kernel
+from .device import SIMULATED, THREADS, Device, cuda
+from .launching import device_function, kernel
 
 LANES = 2 if SIMULATED else 32
 PARTS = 2 if SIMULATED else 1024  # blocks at most, each of which leaves one part of a sum

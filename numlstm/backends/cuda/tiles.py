@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from . import fragments
-from .device import SIMULATED, by_name, cuda, device_function
+from .device import SIMULATED, cuda
 from .intrinsics import load4, quotient, rounded, store4
+from .launching import by_name, device_function
 from .tables import (
     COLUMN,
     COLUMNS,

@@ -8,7 +8,13 @@ from pathlib import Path
 
 from numba import config
 
-WITHOUT_SIMULATOR = {"test_compiled.py", "test_cublas.py", "test_fragments.py", "test_kernel_cache.py"}
+WITHOUT_SIMULATOR = {
+    "test_compiled.py",
+    "test_cublas.py",
+    "test_fragments.py",
+    "test_kernel_cache.py",
+    "test_launching.py",
+}
 
 files = {path.name for path in Path(__file__).parent.glob("test_*.py")}
 collect_ignore = sorted(WITHOUT_SIMULATOR if config.ENABLE_CUDASIM else files - WITHOUT_SIMULATOR)

@@ -28,8 +28,9 @@ from numlstm.backends.cuda import (
     reductions,
     tables,
 )
-from numlstm.backends.cuda.device import Kernel, cuda, kernel
+from numlstm.backends.cuda.device import cuda
 from numlstm.backends.cuda.intrinsics import KINDS
+from numlstm.backends.cuda.launching import Kernel, kernel
 
 pytestmark = pytest.mark.skipif(ptxas() is None, reason="ptxas is not here (package nvidia-cuda-nvcc)")
 

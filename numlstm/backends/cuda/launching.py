@@ -1,0 +1,187 @@
+"""Kernels: compiled at their first launch, kept on disk, and launched without detours that take longer than they."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from ..caching import cache_directory
+from .arguments import alike, kind_of, packed
+from .device import SIMULATED, THREADS, config, cuda, current_index
+
+if not SIMULATED:
+    from numba.cuda.cudadrv.driver import _to_core_stream
+    from numba.cuda.dispatcher import CUDA_CORE_GE_1_0, LaunchConfig, launch
+
+    from .device import binding, driver, overload
+
+CONFIGURATIONS_KEPT = 256  # of a kernel
+SHARED = 48 << 10  # bytes of shared memory that a block has without asking
+
+_lock = threading.RLock()  # of what is made once for all threads
+
+
+def device_function(function: Callable) -> Any:
+    """A function that kernels call."""
+    return cuda.jit(device=True)(function)
+
+
+def overloads(target: Callable, **options: Any) -> Callable:
+    """Compile calls of a plain function as the decorated one says; the simulator runs the plain one."""
+    if SIMULATED:
+        return lambda chooser: chooser
+    return overload(target, target="cuda", **options)
+
+
+def by_name(make: Callable[[str], Callable]) -> Callable:
+    """A function for kernels, called with a name and what the function ``make(name)`` takes.
+
+    Kernels have captured the name, a string: those that hold nothing else can be kept on disk.
+    """
+    made = cache(lambda name: device_function(make(name)))
+
+    def call(name, *arguments):
+        return made(name)(*arguments)
+
+    def choose(name, *arguments):  # Numba wants signatures alike, without types
+        if not hasattr(name, "literal_value"):
+            return None
+        function = made(name.literal_value)
+        return lambda name, *arguments: function(*arguments)
+
+    overloads(call, prefer_literal=True)(choose)
+    return call
+
+
+class Kernel:
+    """A kernel.
+
+    Parameters
+    ----------
+    function : callable
+    **options
+        Of the compiler.
+    """
+
+    def __init__(self, function: Callable, **options: Any) -> None:
+        self.function, self.options = function, options
+        self._entries: dict[tuple[Any, ...], Entry] = {}
+
+    @cached_property
+    def dispatcher(self) -> Any:
+        """What compiles it."""
+        if SIMULATED:
+            return cuda.jit(self.function)
+        kept = config.CACHE_DIR
+        config.CACHE_DIR = str(kernel_cache())  # read once, when a dispatcher is made
+        try:
+            return cuda.jit(cache=True, **self.options)(self.function)
+        finally:
+            config.CACHE_DIR = kept
+
+    def launch(self, blocks: Any, threads: Any, *arguments: Any, shared: int = 0) -> None:
+        """Run it, after what was launched before; returns at once.
+
+        Parameters
+        ----------
+        blocks, threads : int or tuple of int
+        *arguments
+            Contiguous arrays of Numba of one axis, numbers, and tuples of numbers.
+        shared : int
+            Bytes of shared memory that a block needs.
+        """
+        if SIMULATED:
+            self.dispatcher[blocks, threads, 0, shared](*arguments)
+            return
+        key = current_index(), *map(kind_of, arguments)
+        entry = self._entries.get(key)
+        if entry is None:
+            with _lock:
+                entry = self._entries[key] = self._entries.get(key) or Entry(self._compiled(arguments), arguments)
+        entry.launch(blocks, threads, shared, arguments)
+
+    def _compiled(self, arguments: tuple[Any, ...]) -> Any:
+        """The machine code for arguments of these types."""
+        kernel = self.dispatcher.compile(tuple(map(self.dispatcher.typeof_pyval, arguments)))
+        kernel.bind()  # it may have been compiled for another device
+        return kernel
+
+    def for_all(self, count: int, *arguments: Any) -> None:
+        """Run it on enough threads for `count` items; each takes every so many of them."""
+        blocks = max(1, min(-(-count // THREADS), 2 if SIMULATED else 2048))
+        self.launch(blocks, THREADS, *arguments)
+
+
+class Entry:
+    """The machine code of a kernel for one device and arguments of certain types.
+
+    Parameters
+    ----------
+    kernel
+        Numba's.
+    arguments : tuple
+        Those of the first launch: whether they are packed here as by numba-cuda decides who packs all others.
+    """
+
+    def __init__(self, kernel: Any, arguments: tuple[Any, ...]) -> None:
+        self.kernel, self.code, self.stream = kernel, kernel.library.get_cufunc(), _to_core_stream(0)
+        self.direct = is_direct(kernel, arguments, self.stream)
+        self._configurations: dict[tuple[Any, ...], Any] = {}
+        self._has_all_shared = False
+
+    def launch(self, blocks: Any, threads: Any, shared: int, arguments: tuple[Any, ...]) -> None:
+        """See `Kernel.launch`."""
+        if shared > SHARED and not self._has_all_shared:
+            self._take_all_shared()
+        if not self.direct:
+            self.kernel.launch(arguments, _three(blocks), _three(threads), self.stream, shared)
+            return
+        key = blocks, threads, shared
+        configuration = self._configurations.get(key) or self._configure(*key)
+        launch(self.stream, configuration, self.code.kernel, *packed(arguments))
+
+    def _configure(self, blocks: Any, threads: Any, shared: int) -> Any:
+        if len(self._configurations) >= CONFIGURATIONS_KEPT:
+            self._configurations.clear()
+        together = {"is_cooperative" if CUDA_CORE_GE_1_0 else "cooperative_launch": self.kernel.cooperative}
+        made = LaunchConfig(grid=_three(blocks), block=_three(threads), shmem_size=shared, **together)
+        self._configurations[blocks, threads, shared] = made
+        return made
+
+    def _take_all_shared(self) -> None:
+        """Let blocks have all the shared memory there is, not only what every device grants without being asked."""
+        device = cuda.get_current_device()
+        attribute = binding.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+        most = device.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN - self.code.attrs.shared
+        driver.cuKernelSetAttribute(attribute, most, self.code.handle, device.id)
+        self._has_all_shared = True
+
+
+def is_direct(kernel: Any, arguments: tuple[Any, ...], stream: Any) -> bool:
+    """Whether arguments are packed here as numba-cuda packs them."""
+    theirs: list[Any] = []
+    for kind, argument in zip(kernel.argument_types, arguments, strict=True):
+        kernel._prepare_args(kind, argument, stream, [], theirs)
+    try:
+        return alike(packed(arguments), theirs)
+    except KeyError:  # there is no packing for some type
+        return False
+
+
+def _three(sizes: Any) -> tuple[int, ...]:
+    """Sizes of a grid or a block."""
+    return (*(sizes if isinstance(sizes, tuple) else (sizes,)), 1, 1)[:3]
+
+
+def kernel(function: Callable) -> Kernel:
+    """Compile a function as a kernel."""
+    return Kernel(function)
+
+
+@cache
+def kernel_cache() -> Path:
+    """Where compiled kernels are kept."""
+    return cache_directory(Path(__file__).parent)
