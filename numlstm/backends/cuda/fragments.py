@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from . import tables as of
 from .device import SIMULATED, cuda
 from .intrinsics import KINDS, load4, quotient
 from .launching import device_function
-from .tables import COLUMNS, LENGTH, PARTS, USED, WEIGHTS
 
 if not SIMULATED:  # it has no warps: `tiles` rounds instead
     from .intrinsics import multiply_fragments, word_of
@@ -54,8 +54,8 @@ def load_for(kind: str, weight_at: Any) -> Callable:
 
     def load(ints, at, reals, flat, first, forward):
         """See `load_for`."""
-        across = ints[at + COLUMNS] >> 4
-        words = quotient(ints[at + LENGTH] + deep - 1, deep) * across * (4 * WARP)
+        across = ints[at + of.COLUMNS] >> 4
+        words = quotient(ints[at + of.LENGTH] + deep - 1, deep) * across * (4 * WARP)
         for q in range(cuda.threadIdx.x, words, cuda.blockDim.x):
             fragment = q >> 7
             column, term = place_of(q & 127)
@@ -64,7 +64,7 @@ def load_for(kind: str, weight_at: Any) -> Callable:
             k = block * deep + term * per_word
             a = weight_at(ints, at, flat, first, k, column, forward)
             b = weight_at(ints, at, flat, first, k + per_word - 1, column, forward)
-            reals[ints[at + WEIGHTS] + q] = word(a, b)
+            reals[ints[at + of.WEIGHTS] + q] = word(a, b)
 
     return load
 
@@ -119,7 +119,7 @@ def multiply_for(kind: str) -> Callable:
 
     def multiply(ints, at, reals, source, start, step, rows, tile, chunk, sources, sums, row_sums, target):
         """See `multiply_for`."""
-        length, across, parts = ints[at + LENGTH], ints[at + COLUMNS] >> 4, ints[at + PARTS]
+        length, across, parts = ints[at + of.LENGTH], ints[at + of.COLUMNS] >> 4, ints[at + of.PARTS]
         down, warps, lane = tile >> 3, cuda.blockDim.x >> 5, cuda.threadIdx.x & (WARP - 1)
         groups = (down + BLOCKS - 1) >> 2
         zero = reals.dtype.type(0)
@@ -135,7 +135,7 @@ def multiply_for(kind: str) -> Callable:
                 s0, s1, s2, s3 = (zero, zero, zero, zero), (zero, zero, zero, zero), (zero, zero, zero, zero), (
                     zero, zero, zero, zero
                 )  # fmt: skip
-                w = ints[at + WEIGHTS] + ((quotient(first, deep) + part) * across + column) * (4 * WARP) + 4 * lane
+                w = ints[at + of.WEIGHTS] + ((quotient(first, deep) + part) * across + column) * (4 * WARP) + 4 * lane
                 x = sources + (part * down + group) * (2 * WARP) + 2 * lane
                 for _ in range(part, blocks, parts):
                     a = load4(reals, w)
@@ -148,13 +148,13 @@ def multiply_for(kind: str) -> Callable:
                         s3 = product(a, (reals[x + 192], reals[x + 193]), s3)
                     w, x = w + parts * across * (4 * WARP), x + parts * down * (2 * WARP)
                 place, row = sums + part * tile * row_sums + target, group * DOWN
-                add(reals, place, row_sums, ints[at + USED], column * ACROSS, row, s0)
+                add(reals, place, row_sums, ints[at + of.USED], column * ACROSS, row, s0)
                 if group + 1 < down:
-                    add(reals, place, row_sums, ints[at + USED], column * ACROSS, row + DOWN, s1)
+                    add(reals, place, row_sums, ints[at + of.USED], column * ACROSS, row + DOWN, s1)
                 if group + 2 < down:
-                    add(reals, place, row_sums, ints[at + USED], column * ACROSS, row + 2 * DOWN, s2)
+                    add(reals, place, row_sums, ints[at + of.USED], column * ACROSS, row + 2 * DOWN, s2)
                 if group + 3 < down:
-                    add(reals, place, row_sums, ints[at + USED], column * ACROSS, row + 3 * DOWN, s3)
+                    add(reals, place, row_sums, ints[at + of.USED], column * ACROSS, row + 3 * DOWN, s3)
             cuda.syncthreads()
 
     return multiply

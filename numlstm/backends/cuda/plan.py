@@ -10,7 +10,7 @@ import numpy as np
 
 from ...cells import Product
 from ...cells.cell import NORM
-from ..contract import LayerSpec
+from ..contract import LayerSpec, UnsupportedError
 from . import fragments, tables
 from .device import SIMULATED, Device
 from .layout import Layout, normalised
@@ -147,6 +147,11 @@ class Planner:
     def __init__(self, spec: LayerSpec, layout: Layout, offsets: dict[str, int], device: Device) -> None:
         self.spec, self.layout, self.offsets, self.device = spec, layout, offsets, device
         self.cell = layout.cell
+        if any(len(phase.gates) > tables.MOST_GATES for phase in self.cell.phases):
+            raise UnsupportedError(
+                f"cell={self.cell.name!r} is not supported by backend 'cuda': a phase has more than "
+                f"{tables.MOST_GATES} gates"
+            )
         self.sizes = spec.size("hidden"), spec.size("projected") if dict(spec.options).get("proj_size") else 0
         self.itemsize = np.dtype(spec.dtype).itemsize
         self.unit = unit_of(spec.compute_dtype or "")
@@ -162,19 +167,19 @@ class Planner:
                 made.append(Matrix(index, product, rows, width, len(rows) * self.spec.size(phase.size)))
         return made
 
-    def stepwise(self) -> Plan:
+    def stepwise(self, rows: int) -> Plan:
         """The plan whose products are made outside."""
-        return self._plan(self._slices_without_products(), 1, TILES[0], LEAST_CHUNK, forward=True, fused=False)
-
-    def _slices_without_products(self) -> int:
-        return min(-(-self.sizes[0] // 64), self.device.multiprocessors)
+        most, tile = self.device.multiprocessors, TILES[0]
+        slices = min(-(-self.sizes[0] // THREADS), most)
+        groups = min(-(-rows // tile), most // slices)
+        return self._plan(slices, groups, tile, LEAST_CHUNK, forward=True, fused=False)
 
     def best(self, rows: int, *, forward: bool) -> Plan:
         """The plan that should take least time for so many rows."""
         plans = list(self._candidates(rows, forward))
         chosen = min(plans, key=lambda plan: self._cost(plan, rows, forward), default=None)
         if chosen is None or self._cost(chosen, rows, forward) > self._stepwise_cost(rows):
-            return self.stepwise()
+            return self.stepwise(rows)
         return chosen
 
     def _stepwise_cost(self, rows: int) -> float:
@@ -263,8 +268,7 @@ class Planner:
             row[tables.UNITS], row[tables.SLICE] = units, rounded(-(-units // slices))
             row[tables.GATES], row[tables.NORM] = len(gates), bool(phase.norm)
             row[tables.ROW] = self.layout.rows[index].number(hidden, projected)
-            row[tables.IS_PROJECTED], row[tables.WAITS] = phase.size == "projected", waits[index]
-            row[tables.FIRST_SCALE] = scales
+            row[tables.WAITS], row[tables.FIRST_SCALE] = waits[index], scales
             first_unit = self.layout.unit_rows[index].number(hidden, projected)
             row[tables.NORM_UNITS] = first_unit + len(phase.parameters) * units
             if phase.norm:
@@ -312,7 +316,7 @@ class Planner:
         row[tables.COLUMNS] = rounded(row[tables.USED], self.unit.columns)
         row[tables.P_UNITS], row[tables.P_SLICE], row[tables.WIDTH] = units, part, matrix.length
         row[tables.OFFSET], row[tables.STEP] = self.offsets[product.weight or ""], shape[1]
-        row[tables.COLUMN], row[tables.P_GATES] = product.column * matrix.length, len(matrix.rows)
+        row[tables.COLUMN] = product.column * matrix.length
         if forward:
             row[tables.TARGET] = first
             row[tables.SOURCE] = self.layout.source(product.source).number(hidden, projected)

@@ -15,62 +15,11 @@ import math
 from collections.abc import Callable
 from functools import cache
 
+from . import tables as of
 from .device import cuda
 from .equations import advance, begin, complete, normalise_back, retreat
 from .intrinsics import ALIGNMENT, arrive_and_wait, launch_together, prefetch, quotient
 from .launching import Kernel, by_name, device_function
-from .tables import (
-    CHUNK,
-    DOUTPUT_ROW,
-    FACTORS,
-    FINAL,
-    FIRST_PRODUCT,
-    FIRST_SCALE,
-    FIRST_STAGE,
-    FIRST_STEP,
-    FUSED,
-    GATES,
-    GRADIENT_ROW,
-    GROUPS,
-    HIDDEN,
-    KEEP,
-    LAST_PRODUCT,
-    LAST_STAGE,
-    LAST_STEP,
-    NOISY,
-    NORM,
-    NORM_BLOCKS,
-    NORM_UNITS,
-    NORM_WEIGHT,
-    NORMALISED,
-    ORIGIN,
-    P_SLICE,
-    PARTS,
-    PHASE_FIELDS,
-    PHASES,
-    PRE_ROW,
-    PRODUCT_FIELDS,
-    PRODUCTS,
-    PROJECTED,
-    RECORD,
-    REGION,
-    REVERSE,
-    ROW,
-    SCALES,
-    SLICE,
-    SLICES,
-    SOURCE,
-    SOURCES,
-    STATE_ROW,
-    SUMS,
-    TARGET,
-    TILE,
-    UNIT_ROW,
-    UNITS,
-    USED,
-    WAITS,
-    WIDTH,
-)  # fmt: skip
 from .tiles import clear, join_parts, load_weights, multiply_tile
 
 EPSILON = 1e-5  # added to the variance, in layer normalisation
@@ -127,12 +76,12 @@ def standardise(ints, at, reals, pre, row, step, rows, factors, scales, scale, s
     Factors are (rows, gates, 2) in shared memory, behind a number for each thread.
     """
     threads, thread = cuda.blockDim.x, cuda.threadIdx.x
-    units, pairs = ints[at + UNITS], rows * ints[at + GATES]
+    units, pairs = ints[at + of.UNITS], rows * ints[at + of.GATES]
     lanes = lanes_for(pairs, threads)
     count, lane, mine = reals.dtype.type(units), thread % lanes, factors + thread - thread % lanes
     for first in range(0, pairs, threads // lanes):
         pair = min(first + thread // lanes, pairs - 1)
-        start = row + pair // ints[at + GATES] * step + ints[at + ROW] + pair % ints[at + GATES] * units
+        start = row + pair // ints[at + of.GATES] * step + ints[at + of.ROW] + pair % ints[at + of.GATES] * units
         total = reals.dtype.type(0)
         for u in range(lane, units, lanes):
             total += pre[start + u]
@@ -149,8 +98,8 @@ def standardise(ints, at, reals, pre, row, step, rows, factors, scales, scale, s
             reals[factors + threads + 2 * pair] = mean
             reals[factors + threads + 2 * pair + 1] = scaled
             if keep:
-                place = scale + pair // ints[at + GATES] * scale_step
-                scales[place + ints[at + FIRST_SCALE] + pair % ints[at + GATES]] = scaled
+                place = scale + pair // ints[at + of.GATES] * scale_step
+                scales[place + ints[at + of.FIRST_SCALE] + pair % ints[at + of.GATES]] = scaled
         cuda.syncthreads()
 
 
@@ -170,15 +119,15 @@ def gradient_means(ints, at, reals, flat, records, record, record_step, units, u
     normalised gate, and the factor.
     """
     threads, thread = cuda.blockDim.x, cuda.threadIdx.x
-    size, pairs = ints[at + UNITS], rows * ints[at + GATES]
+    size, pairs = ints[at + of.UNITS], rows * ints[at + of.GATES]
     lanes = lanes_for(pairs, threads)
     count, lane, mine = reals.dtype.type(size), thread % lanes, factors + thread - thread % lanes
     for first in range(0, pairs, threads // lanes):
         pair = min(first + thread // lanes, pairs - 1)
-        row, gate = pair // ints[at + GATES], pair % ints[at + GATES]
-        delta = unit + row * unit_step + ints[at + NORM_UNITS] + (2 * gate + 1) * size
-        value = record + row * record_step + ints[at + NORMALISED] + gate * size
-        weight = ints[at + NORM_WEIGHT] + ints[at + NORM_BLOCKS + gate] * size
+        row, gate = pair // ints[at + of.GATES], pair % ints[at + of.GATES]
+        delta = unit + row * unit_step + ints[at + of.NORM_UNITS] + (2 * gate + 1) * size
+        value = record + row * record_step + ints[at + of.NORMALISED] + gate * size
+        weight = ints[at + of.NORM_WEIGHT] + ints[at + of.NORM_BLOCKS + gate] * size
         total = reals.dtype.type(0)
         for u in range(lane, size, lanes):
             total += units[delta + u] * flat[weight + u]
@@ -194,7 +143,7 @@ def gradient_means(ints, at, reals, flat, records, record, record_step, units, u
             place = factors + threads + 3 * pair
             reals[place] = mean
             reals[place + 1] = other
-            reals[place + 2] = scales[scale + row * scale_step + ints[at + FIRST_SCALE] + gate]
+            reals[place + 2] = scales[scale + row * scale_step + ints[at + of.FIRST_SCALE] + gate]
         cuda.syncthreads()
 
 
@@ -202,9 +151,9 @@ def gradient_means(ints, at, reals, flat, records, record, record_step, units, u
 def in_batch(launch, order, lengths, s, r):
     """The step of x and the row of the batch that row r has at step s; needed where there is noise."""
     t, n = 0, 0
-    if launch[NOISY]:
-        n, t = order[r], launch[ORIGIN] + s
-        if launch[REVERSE]:
+    if launch[of.NOISY]:
+        n, t = order[r], launch[of.ORIGIN] + s
+        if launch[of.REVERSE]:
             t = lengths[r] - 1 - t
     return t, n
 
@@ -214,18 +163,20 @@ def _multiply_forward(kind: str) -> Callable:
 
     def multiply(ints, at, reals, records, start, rows, launch):
         """The recurrent products of a phase for a tile of rows, whose records begin at `start`: sums of all gates."""
-        products, tile, row_sums = launch[PHASES] * PHASE_FIELDS, launch[TILE], ints[at + SLICE] * ints[at + GATES]
+        products, tile = launch[of.PHASES] * of.PHASE_FIELDS, launch[of.TILE]
+        row_sums = ints[at + of.SLICE] * ints[at + of.GATES]
         parts = 1
-        for p in range(ints[at + FIRST_PRODUCT], ints[at + LAST_PRODUCT]):
-            parts = max(parts, ints[products + p * PRODUCT_FIELDS + PARTS])
-        clear(reals, launch[SUMS], parts * tile * row_sums)
-        for p in range(ints[at + FIRST_PRODUCT], ints[at + LAST_PRODUCT]):
-            one = products + p * PRODUCT_FIELDS
+        for p in range(ints[at + of.FIRST_PRODUCT], ints[at + of.LAST_PRODUCT]):
+            parts = max(parts, ints[products + p * of.PRODUCT_FIELDS + of.PARTS])
+        clear(reals, launch[of.SUMS], parts * tile * row_sums)
+        for p in range(ints[at + of.FIRST_PRODUCT], ints[at + of.LAST_PRODUCT]):
+            one = products + p * of.PRODUCT_FIELDS
             multiply_tile(
-                kind, ints, one, reals, records, start + ints[one + SOURCE], launch[RECORD], rows, tile, launch[CHUNK],
-                launch[SOURCES], launch[SUMS], row_sums, ints[one + TARGET] * ints[at + SLICE],
+                kind, ints, one, reals, records, start + ints[one + of.SOURCE], launch[of.RECORD], rows, tile,
+                launch[of.CHUNK], launch[of.SOURCES], launch[of.SUMS], row_sums,
+                ints[one + of.TARGET] * ints[at + of.SLICE],
             )  # fmt: skip
-        join_parts(reals, launch[SUMS], tile * row_sums, parts)
+        join_parts(reals, launch[of.SUMS], tile * row_sums, parts)
 
     return multiply
 
@@ -237,16 +188,16 @@ def _start_step(digest: str) -> Callable:
         """Stage 0 for a tile of rows: m is the first of them in `doutputs`, `last` its record of the step before."""
         arrays = records, grads, doutputs
         for size in range(2):
-            length = launch[HIDDEN] if size == 0 else launch[PROJECTED]
-            wide = (quotient(length + launch[SLICES] - 1, launch[SLICES]) + 3) >> 2 << 2
+            length = launch[of.HIDDEN] if size == 0 else launch[of.PROJECTED]
+            wide = (quotient(length + launch[of.SLICES] - 1, launch[of.SLICES]) + 3) >> 2 << 2
             for q in range(cuda.threadIdx.x, rows * wide, cuda.blockDim.x):
                 row = quotient(q, wide)
                 u = part * wide + q - row * wide
                 if u < length:
-                    place = (first + row) * launch[GRADIENT_ROW], now, before, (m + row) * launch[DOUTPUT_ROW]
+                    place = (first + row) * launch[of.GRADIENT_ROW], now, before, (m + row) * launch[of.DOUTPUT_ROW]
                     begin(digest, size, arrays, given, place, u)
                     if size == 0:  # what the next step back begins with
-                        prefetch_row(records, (last + row) * launch[RECORD], u, length, launch[RECORD])
+                        prefetch_row(records, (last + row) * launch[of.RECORD], u, length, launch[of.RECORD])
 
     return start_step
 
@@ -256,28 +207,28 @@ def _multiply_back(kind: str) -> Callable:
 
     def multiply(ints, at, reals, pre, start, rows, grads, first, launch, part, now, before):
         """Gradients of what a phase's recurrent products multiply, from those of its pre-activations."""
-        products, tile = launch[PHASES] * PHASE_FIELDS, launch[TILE]
-        for p in range(ints[at + FIRST_PRODUCT], ints[at + LAST_PRODUCT]):
-            one = products + p * PRODUCT_FIELDS
-            columns, parts = ints[one + USED], ints[one + PARTS]
-            clear(reals, launch[SUMS], parts * tile * columns)
+        products, tile = launch[of.PHASES] * of.PHASE_FIELDS, launch[of.TILE]
+        for p in range(ints[at + of.FIRST_PRODUCT], ints[at + of.LAST_PRODUCT]):
+            one = products + p * of.PRODUCT_FIELDS
+            columns, parts = ints[one + of.USED], ints[one + of.PARTS]
+            clear(reals, launch[of.SUMS], parts * tile * columns)
             multiply_tile(
-                kind, ints, one, reals, pre, start + ints[one + SOURCE], launch[PRE_ROW], rows, tile, launch[CHUNK],
-                launch[SOURCES], launch[SUMS], columns, 0,
+                kind, ints, one, reals, pre, start + ints[one + of.SOURCE], launch[of.PRE_ROW], rows, tile,
+                launch[of.CHUNK], launch[of.SOURCES], launch[of.SUMS], columns, 0,
             )  # fmt: skip
-            join_parts(reals, launch[SUMS], tile * columns, parts)
+            join_parts(reals, launch[of.SUMS], tile * columns, parts)
             region = 0
-            if ints[one + REGION] == 0:
+            if ints[one + of.REGION] == 0:
                 region = before
-            elif ints[one + REGION] == 1:
+            elif ints[one + of.REGION] == 1:
                 region = now
             for q in range(cuda.threadIdx.x, rows * columns, cuda.blockDim.x):
                 row = quotient(q, columns)
                 column = q - row * columns
-                u = part * ints[one + P_SLICE] + column
-                if u < ints[one + WIDTH]:
-                    target = (first + row) * launch[GRADIENT_ROW] + region + ints[one + TARGET] + u
-                    grads[target] += reals[launch[SUMS] + row * columns + column]
+                u = part * ints[one + of.P_SLICE] + column
+                if u < ints[one + of.WIDTH]:
+                    target = (first + row) * launch[of.GRADIENT_ROW] + region + ints[one + of.TARGET] + u
+                    grads[target] += reals[launch[of.SUMS] + row * columns + column]
             cuda.syncthreads()
 
     return multiply
@@ -311,57 +262,58 @@ def _forward_kernel(digest: str, kind: str) -> Callable:
         ints = cuda.shared.array(0, table.dtype, alignment=ALIGNMENT)
         reals = cuda.shared.array(0, records.dtype, alignment=ALIGNMENT)
         arrays = records, pre, flat, reals
-        given = offsets, constants, noise, launch[HIDDEN], launch[PROJECTED], launch[KEEP], launch[FUSED]
-        group = quotient(cuda.blockIdx.x, launch[SLICES])
-        part = cuda.blockIdx.x - group * launch[SLICES]
-        threads, tile, factors = cuda.blockDim.x, launch[TILE], launch[FACTORS]
-        products = launch[PHASES] * PHASE_FIELDS
-        copy_table(table, ints, products + launch[PRODUCTS] * PRODUCT_FIELDS)
-        for p in range(launch[PRODUCTS]):
-            at = products + p * PRODUCT_FIELDS
-            load_weights(kind, ints, at, reals, flat, part * ints[at + P_SLICE], True)
+        given = offsets, constants, noise, launch[of.HIDDEN], launch[of.PROJECTED], launch[of.KEEP], launch[of.FUSED]
+        group = quotient(cuda.blockIdx.x, launch[of.SLICES])
+        part = cuda.blockIdx.x - group * launch[of.SLICES]
+        threads, tile, factors = cuda.blockDim.x, launch[of.TILE], launch[of.FACTORS]
+        record_step, pre_step = launch[of.RECORD], launch[of.PRE_ROW]
+        products = launch[of.PHASES] * of.PHASE_FIELDS
+        copy_table(table, ints, products + launch[of.PRODUCTS] * of.PRODUCT_FIELDS)
+        for p in range(launch[of.PRODUCTS]):
+            at = products + p * of.PRODUCT_FIELDS
+            load_weights(kind, ints, at, reals, flat, part * ints[at + of.P_SLICE], True)
         began, waits = False, 0
-        next_start, next_active = steps[2 * launch[FIRST_STEP]], steps[2 * launch[FIRST_STEP] + 1]
-        for s in range(launch[FIRST_STEP], launch[LAST_STEP]):
+        next_start, next_active = steps[2 * launch[of.FIRST_STEP]], steps[2 * launch[of.FIRST_STEP] + 1]
+        for s in range(launch[of.FIRST_STEP], launch[of.LAST_STEP]):
             start, active = next_start, next_active
             next_start, next_active = steps[2 * s + 2], steps[2 * s + 3]
-            for stage in range(launch[FIRST_STAGE], launch[LAST_STAGE]):
+            for stage in range(launch[of.FIRST_STAGE], launch[of.LAST_STAGE]):
                 phase, second = stage >> 1, stage & 1 == 1
-                at = phase * PHASE_FIELDS
-                if second and not ints[at + NORM]:
+                at = phase * of.PHASE_FIELDS
+                if second and not ints[at + of.NORM]:
                     continue
-                if began and (second or ints[at + WAITS]) and launch[SLICES] > 1:
+                if began and (second or ints[at + of.WAITS]) and launch[of.SLICES] > 1:
                     waits += 1
-                    wait_for_others(counters, group, waits * launch[SLICES])
+                    wait_for_others(counters, group, waits * launch[of.SLICES])
                 began = True
-                width, gates, units = ints[at + SLICE], ints[at + GATES], ints[at + UNITS]
-                for first in range(group * tile, active, launch[GROUPS] * tile):
+                width, gates, units = ints[at + of.SLICE], ints[at + of.GATES], ints[at + of.UNITS]
+                for first in range(group * tile, active, launch[of.GROUPS] * tile):
                     rows, m = min(tile, active - first), start + first
-                    if not second and ints[at + FIRST_PRODUCT] < ints[at + LAST_PRODUCT]:
-                        multiply_forward(kind, ints, at, reals, records, m * launch[RECORD], rows, launch)
+                    if not second and ints[at + of.FIRST_PRODUCT] < ints[at + of.LAST_PRODUCT]:
+                        multiply_forward(kind, ints, at, reals, records, m * record_step, rows, launch)
                     if second:
                         standardise(
-                            ints, at, reals, pre, m * launch[PRE_ROW], launch[PRE_ROW], rows, factors, scales,
-                            m * launch[SCALES], launch[SCALES], launch[KEEP] and part == 0,
+                            ints, at, reals, pre, m * pre_step, pre_step, rows, factors, scales,
+                            m * launch[of.SCALES], launch[of.SCALES], launch[of.KEEP] and part == 0,
                         )  # fmt: skip
                     for q in range(cuda.threadIdx.x, rows * width, threads):
                         row = quotient(q, width)
                         column, r = q - row * width, first + row
                         u = part * width + column
                         if u < units:
-                            following = next_start + r if r < next_active else launch[FINAL] + r
+                            following = next_start + r if r < next_active else launch[of.FINAL] + r
                             t, n = in_batch(launch, order, lengths, s, r)
                             place = (
-                                (m + row) * launch[RECORD], following * launch[RECORD], (m + row) * launch[PRE_ROW],
-                                launch[SUMS] + row * width * gates + column, width, factors + threads + 2 * row * gates,
-                                t, n,
+                                (m + row) * record_step, following * record_step, (m + row) * pre_step,
+                                launch[of.SUMS] + row * width * gates + column, width,
+                                factors + threads + 2 * row * gates, t, n,
                             )  # fmt: skip
-                            if second or not ints[at + NORM]:
+                            if second or not ints[at + of.NORM]:
                                 advance(digest, phase, arrays, given, place, u)
                             else:
                                 complete(digest, phase, arrays, given, place, u)
-                            if not second and s + 1 < launch[LAST_STEP] and r < next_active:  # what the next step reads
-                                after = (next_start + r) * launch[PRE_ROW] + ints[at + ROW]
+                            if not second and r < next_active and s + 1 < launch[of.LAST_STEP]:
+                                after = (next_start + r) * pre_step + ints[at + of.ROW]  # what the next step reads
                                 prefetch_row(pre, after, u, units, gates * units)
                     cuda.syncthreads()
 
@@ -395,41 +347,42 @@ def _backward_kernel(digest: str, kind: str) -> Callable:
         ints = cuda.shared.array(0, table.dtype, alignment=ALIGNMENT)
         reals = cuda.shared.array(0, records.dtype, alignment=ALIGNMENT)
         arrays = records, pre, flat, reals, grads, units
-        given = offsets, constants, noise, launch[HIDDEN], launch[PROJECTED]
-        from_outside = outside, launch[HIDDEN], launch[PROJECTED]
-        group = quotient(cuda.blockIdx.x, launch[SLICES])
-        part = cuda.blockIdx.x - group * launch[SLICES]
-        threads, tile, factors = cuda.blockDim.x, launch[TILE], launch[FACTORS]
-        products = launch[PHASES] * PHASE_FIELDS
-        copy_table(table, ints, products + launch[PRODUCTS] * PRODUCT_FIELDS)
-        for p in range(launch[PRODUCTS]):
-            at = products + p * PRODUCT_FIELDS
-            load_weights(kind, ints, at, reals, flat, part * ints[at + P_SLICE], False)
+        given = offsets, constants, noise, launch[of.HIDDEN], launch[of.PROJECTED]
+        from_outside = outside, launch[of.HIDDEN], launch[of.PROJECTED]
+        group = quotient(cuda.blockIdx.x, launch[of.SLICES])
+        part = cuda.blockIdx.x - group * launch[of.SLICES]
+        threads, tile, factors = cuda.blockDim.x, launch[of.TILE], launch[of.FACTORS]
+        record_step, pre_step = launch[of.RECORD], launch[of.PRE_ROW]
+        products = launch[of.PHASES] * of.PHASE_FIELDS
+        copy_table(table, ints, products + launch[of.PRODUCTS] * of.PRODUCT_FIELDS)
+        for p in range(launch[of.PRODUCTS]):
+            at = products + p * of.PRODUCT_FIELDS
+            load_weights(kind, ints, at, reals, flat, part * ints[at + of.P_SLICE], False)
         began, waits = False, 0
-        start, active = steps[2 * launch[LAST_STEP]], steps[2 * launch[LAST_STEP] + 1]
-        last_start, last_active = steps[2 * launch[LAST_STEP] - 2], steps[2 * launch[LAST_STEP] - 1]
-        for back in range(launch[LAST_STEP] - launch[FIRST_STEP]):
-            s = launch[LAST_STEP] - 1 - back
+        start, active = steps[2 * launch[of.LAST_STEP]], steps[2 * launch[of.LAST_STEP] + 1]
+        last_start, last_active = steps[2 * launch[of.LAST_STEP] - 2], steps[2 * launch[of.LAST_STEP] - 1]
+        for back in range(launch[of.LAST_STEP] - launch[of.FIRST_STEP]):
+            s = launch[of.LAST_STEP] - 1 - back
             next_start, next_active, start, active = start, active, last_start, last_active
             last_start, last_active = steps[2 * max(0, s - 1)], steps[2 * max(0, s - 1) + 1]
-            now = ((launch[ORIGIN] + s) & 1) * launch[STATE_ROW]
-            before = launch[STATE_ROW] - now
-            for stage in range(launch[FIRST_STAGE], launch[LAST_STAGE]):
+            now = ((launch[of.ORIGIN] + s) & 1) * launch[of.STATE_ROW]
+            before = launch[of.STATE_ROW] - now
+            for stage in range(launch[of.FIRST_STAGE], launch[of.LAST_STAGE]):
                 turn = quotient(stage + 2, 3) - 1
-                phase, part_of = max(0, launch[PHASES] - 1 - turn), stage - 1 - 3 * turn
+                phase, part_of = max(0, launch[of.PHASES] - 1 - turn), stage - 1 - 3 * turn
                 if stage == 0:
                     phase, part_of = 0, -1
-                at = phase * PHASE_FIELDS
-                if part_of == 1 and not ints[at + NORM]:
+                at = phase * of.PHASE_FIELDS
+                if part_of == 1 and not ints[at + of.NORM]:
                     continue
-                if part_of == 2 and ints[at + FIRST_PRODUCT] == ints[at + LAST_PRODUCT]:
+                if part_of == 2 and ints[at + of.FIRST_PRODUCT] == ints[at + of.LAST_PRODUCT]:
                     continue
-                if began and part_of > 0 and launch[SLICES] > 1:
+                if began and part_of > 0 and launch[of.SLICES] > 1:
                     waits += 1
-                    wait_for_others(counters, group, waits * launch[SLICES])
+                    wait_for_others(counters, group, waits * launch[of.SLICES])
                 began = True
-                width, gates = ints[at + SLICE], ints[at + GATES]
-                for first in range(group * tile, active, launch[GROUPS] * tile):
+                width, gates = ints[at + of.SLICE], ints[at + of.GATES]
+                for first in range(group * tile, active, launch[of.GROUPS] * tile):
                     rows, m = min(tile, active - first), start + first
                     if part_of == -1:
                         start_step(
@@ -438,25 +391,25 @@ def _backward_kernel(digest: str, kind: str) -> Callable:
                         )  # fmt: skip
                     elif part_of == 2:
                         multiply_back(
-                            kind, ints, at, reals, pre, m * launch[PRE_ROW], rows, grads, first, launch, part, now,
+                            kind, ints, at, reals, pre, m * pre_step, rows, grads, first, launch, part, now,
                             before,
                         )  # fmt: skip
                     else:
                         if part_of == 1:
                             gradient_means(
-                                ints, at, reals, flat, records, m * launch[RECORD], launch[RECORD], units,
-                                m * launch[UNIT_ROW], launch[UNIT_ROW], rows, factors, scales, m * launch[SCALES],
-                                launch[SCALES],
+                                ints, at, reals, flat, records, m * record_step, record_step, units,
+                                m * launch[of.UNIT_ROW], launch[of.UNIT_ROW], rows, factors, scales,
+                                m * launch[of.SCALES], launch[of.SCALES],
                             )  # fmt: skip
                         for q in range(cuda.threadIdx.x, rows * width, threads):
                             row = quotient(q, width)
                             u, r = part * width + q - row * width, first + row
-                            if u < ints[at + UNITS]:
-                                following = next_start + r if r < next_active else launch[FINAL] + r
+                            if u < ints[at + of.UNITS]:
+                                following = next_start + r if r < next_active else launch[of.FINAL] + r
                                 t, n = in_batch(launch, order, lengths, s, r)
                                 place = (
-                                    (m + row) * launch[RECORD], following * launch[RECORD], (m + row) * launch[PRE_ROW],
-                                    r * launch[GRADIENT_ROW], now, before, (m + row) * launch[UNIT_ROW],
+                                    (m + row) * record_step, following * record_step, (m + row) * pre_step,
+                                    r * launch[of.GRADIENT_ROW], now, before, (m + row) * launch[of.UNIT_ROW],
                                     factors + threads + 3 * row * gates, t, n,
                                 )  # fmt: skip
                                 if part_of == 0:

@@ -10,23 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from . import fragments
+from . import tables as of
 from .device import SIMULATED, cuda
 from .intrinsics import load4, quotient, rounded, store4
 from .launching import by_name, device_function
-from .tables import (
-    COLUMN,
-    COLUMNS,
-    LENGTH,
-    OFFSET,
-    P_SLICE,
-    P_UNITS,
-    PARTS,
-    STEP,
-    USED,
-    WEIGHT_ROWS,
-    WEIGHTS,
-    WIDTH,
-)  # fmt: skip
 
 
 @device_function
@@ -35,8 +22,8 @@ def weight_at(ints, at, flat, first, k, column, forward):
 
     `first` is the first unit of the slice: of the phase's units forward, of the source's back.
     """
-    units, part = ints[at + P_UNITS], ints[at + P_SLICE]
-    inside = column < ints[at + USED] and k < ints[at + LENGTH]
+    units, part = ints[at + of.P_UNITS], ints[at + of.P_SLICE]
+    inside = column < ints[at + of.USED] and k < ints[at + of.LENGTH]
     gate, unit, other = 0, 0, 0
     if inside and forward:
         gate = quotient(column, part)
@@ -45,11 +32,11 @@ def weight_at(ints, at, flat, first, k, column, forward):
     elif inside:
         gate = quotient(k, units)
         unit, other = k - gate * units, first + column
-        inside = other < ints[at + WIDTH]
+        inside = other < ints[at + of.WIDTH]
     value = flat.dtype.type(0)
     if inside:
-        row = ints[at + WEIGHT_ROWS + gate] * units + unit
-        value = flat[ints[at + OFFSET] + ints[at + COLUMN] + row * ints[at + STEP] + other]
+        row = ints[at + of.WEIGHT_ROWS + gate] * units + unit
+        value = flat[ints[at + of.OFFSET] + ints[at + of.COLUMN] + row * ints[at + of.STEP] + other]
     return value
 
 
@@ -137,7 +124,7 @@ def _load_for(kind: str) -> Callable:
         return fragments.load_for(kind, weight_at)
 
     def load(ints, at, reals, flat, first, forward):
-        length, columns, place = ints[at + LENGTH], ints[at + COLUMNS], ints[at + WEIGHTS]
+        length, columns, place = ints[at + of.LENGTH], ints[at + of.COLUMNS], ints[at + of.WEIGHTS]
         for q in range(cuda.threadIdx.x, length * columns, cuda.blockDim.x):
             if forward:  # neighbours in memory are for neighbouring threads
                 column = quotient(q, length)
@@ -161,8 +148,8 @@ def _multiply_for(kind: str) -> Callable:
         return fragments.multiply_for(kind)
 
     def multiply(ints, at, reals, source, start, step, rows, tile, chunk, sources, sums, row_sums, column):
-        length, columns, parts = ints[at + LENGTH], ints[at + COLUMNS], ints[at + PARTS]
-        wide, high, weights = columns >> 2, tile >> 2, ints[at + WEIGHTS]
+        length, columns, parts = ints[at + of.LENGTH], ints[at + of.COLUMNS], ints[at + of.PARTS]
+        wide, high, weights = columns >> 2, tile >> 2, ints[at + of.WEIGHTS]
         for first in range(0, length, chunk):
             count = min(chunk, length - first)
             bring(kind, reals, source, start + first, step, rows, tile, count, sources)

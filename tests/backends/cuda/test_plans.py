@@ -45,7 +45,7 @@ def many_blocks(monkeypatch):
 @pytest.fixture
 def products_outside(monkeypatch):
     """Products made step by step, as where the weights do not fit into shared memory."""
-    monkeypatch.setattr(Planner, "best", lambda planner, rows, *, forward: planner.stepwise())
+    monkeypatch.setattr(Planner, "best", lambda planner, rows, *, forward: planner.stepwise(rows))
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
