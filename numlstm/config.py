@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "scikit-learn", "tqdm", "numba-cuda", "torch", "onnxruntime")
@@ -14,6 +15,14 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
+
+
+def _chosen(get_backend: Callable[[], str]) -> str:
+    """The backend in force, or what is wrong with its name: whoever asks may be looking for that."""
+    try:
+        return get_backend()
+    except ValueError as error:
+        return str(error)
 
 
 def configuration() -> dict[str, str]:
@@ -31,7 +40,7 @@ def configuration() -> dict[str, str]:
         "numlstm": __version__,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         **{package: _version(package) for package in PACKAGES},
-        "backend": f"{get_backend()} ({VARIABLE}={os.environ.get(VARIABLE, '')})",
+        "backend": f"{_chosen(get_backend)} ({VARIABLE}={os.environ.get(VARIABLE, '')})",
         "cpu": f"{unit.cpu}, {unit.instructions}{'' if unit.fma else ', no FMA'}",
         "lanes": lanes,
         "tile": f"{unit.tile_rows(TILE_VECTORS)[0]} rows of {TILE_VECTORS} vectors",

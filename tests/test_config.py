@@ -23,3 +23,8 @@ def test_without_a_gpu_it_says_why_and_soon(monkeypatch):
     line = configuration()["gpu"]
     assert time.perf_counter() - start < 1.0
     assert re.match("none used: (no NVIDIA driver or GPU was found|the package numba-cuda is not installed)", line)
+
+
+def test_a_wrong_variable_is_shown(monkeypatch):
+    monkeypatch.setenv("NUMLSTM_BACKEND", "CUDA")
+    assert "NUMLSTM_BACKEND must be 'auto'" in configuration()["backend"]

@@ -386,7 +386,10 @@ def test_layer_for_an_absent_backend_can_be_made_and_read():
     )
 
 
-@pytest.mark.parametrize("name", ["gpu", "CPU", " cpu", "cuda:", "cuda:-1", "cuda:1.5", "cuda1", "cpu:0", "cuda:1\n"])
+@pytest.mark.parametrize(
+    "name",
+    ["gpu", "CPU", " cpu", "cuda:", "cuda:-1", "cuda:1.5", "cuda1", "cpu:0", "cuda:1\n", "cuda:\u0660", "cuda:99999"],
+)
 @pytest.mark.parametrize(
     ("door", "source"),
     [(layer_call, "backend"), (context, "name"), (set_backend, "name"), (environment, dispatch.VARIABLE)],

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from .contract import Backend, BackendUnavailableError
+from .dispatch import FORKED
 
 LEAST_CAPABILITY = 7, 0
 INSTALL = 'pip install "numlstm[cuda13]" (or, with a driver for CUDA 12, "numlstm[cuda12]")'
@@ -184,6 +185,8 @@ def _explanation(error: Exception, shim: Any) -> str:
     code = found[1] if found else ""
     if code == "NO_DEVICE":
         return _no_gpu()
+    if code == "NOT_INITIALIZED":  # the driver was, in the process that this one was forked from
+        return FORKED
     if "Unsupported .version" in text or code == "UNSUPPORTED_PTX_VERSION" or (code in REFUSED and _too_new(shim)):
         return _driver_too_old(shim)
     if "CCSupportError" in kinds or "arch-specific" in text or "less than the minimum supported" in text:

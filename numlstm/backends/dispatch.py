@@ -49,7 +49,7 @@ def check_name(name: str, parameter: str = "backend") -> str:
     """
     if not isinstance(name, str):
         raise TypeError(f"{parameter} must be a string, got {type(name).__name__}")
-    if name not in NAMES and not re.fullmatch(r"cuda:\d+", name):
+    if name not in NAMES and not re.fullmatch(r"cuda:[0-9]{1,4}", name):
         raise ValueError(f"{parameter} must be 'auto', 'cpu', 'cuda', 'cuda:N' or 'reference', got {name!r}")
     return name
 
@@ -164,6 +164,8 @@ def _weighed(array: Any) -> str:
     """The backend for an array on a GPU, or for work that is large enough for one."""
     if array is None:
         return "cuda" if _has_gpu() else "cpu"
+    if _forked:  # which that says
+        return "cuda"
     from .availability import device_of
 
     return f"cuda:{device_of(array)}"

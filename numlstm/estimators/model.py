@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..backends.contract import Backend
 from ..backends.dispatch import backend_for
 from ..layers import LAYERS
-from ..layers.layer import layer_of
+from ..layers.layer import layer_of, on_backend
 from ..layers.options import DEFAULTS, not_defaults
 from ..layers.trace import Trace
 from ..training.batches import Sequences, sorted_batches
@@ -95,7 +95,7 @@ class SequenceModel(BaseEstimator, ABC):
         parameters, stack = network.unpack(backend, model.flat), network.stack
         weights = {name: parameters[name] for name in stack.shapes}
         shown = not_defaults(self._layer_options())
-        layer = layer_of(LAYERS[stack.cell.cell], stack, weights, shown, self.backend)
+        layer = layer_of(LAYERS[stack.cell.cell], stack, weights, shown, None)
         return {
             "_model": Fitted(network, parameters, codec),
             "_prepared": {},
@@ -234,7 +234,7 @@ class SequenceModel(BaseEstimator, ABC):
         """
         _, sequences = self._ready(X, lengths)
         x, own = sequences.take(np.arange(len(sequences)))
-        return self.layers_[0].trace(x, lengths=own)
+        return self._layer().trace(x, lengths=own)
 
     def stream(self, batch_size: int = 1) -> PredictionStream:
         """Predict while a sequence arrives: one step at a time, with the state kept.
@@ -260,7 +260,11 @@ class SequenceModel(BaseEstimator, ABC):
         check_is_fitted(self)
         if self.layers_[0].bidirectional:
             raise ValueError("stream() needs bidirectional=False: the last step of a stream is not known")
-        return PredictionStream(self._model, self.layers_[0].stream(batch_size), partial(self._say, self._model.codec))
+        return PredictionStream(self._model, self._layer().stream(batch_size), partial(self._say, self._model.codec))
+
+    def _layer(self) -> Any:
+        """The trained layer, on the backend that this estimator has now: models move between them."""
+        return on_backend(self.layers_[0], self.backend)
 
     @staticmethod
     @abstractmethod

@@ -262,10 +262,10 @@ class Layer:
 
     def _read(self, x: Any, state: Any, lengths: Any, passes: int = 1) -> tuple[Batch, Backend]:
         """Checked sequences, and what computes `passes` times as much as a forward pass over them."""
-        array = gpu_array_in(x)
-        array = gpu_array_in(state) if array is None else array
-        if array is not None:
-            backend = backend_for(self.backend, array=array)
+        parts = state if isinstance(state, list | tuple) else (state,)
+        arrays = [array for array in map(gpu_array_in, (x, *parts)) if array is not None]
+        if arrays:
+            backend = backend_for(self.backend, array=arrays[0])
             return as_batch(x, lengths, self.input_size, self.dtype, backend), backend
         batch = as_batch(x, lengths, self.input_size, self.dtype)
         work = passes * self._stack.operations(*batch.x.shape[:2])
@@ -506,3 +506,11 @@ def layer_of(kind: type[Layer], stack: Stack, parameters: Mapping[str, Any], sho
     layer._stack, layer.backend, layer._shown = stack, backend, dict(shown)
     layer.set_parameters(parameters)
     return layer
+
+
+def on_backend(layer: Layer, backend: str | None) -> Layer:
+    """The same layer, with the same weights, for another backend."""
+    other = object.__new__(type(layer))
+    other.__dict__.update(layer.__dict__)
+    other.backend = backend
+    return other

@@ -19,10 +19,12 @@ def as_numbers(value: Any, name: str, dtype: str | None = None) -> np.ndarray:
     Raises
     ------
     TypeError
-        If it holds anything but real numbers.
+        If it holds anything but real numbers, or is in a GPU's memory.
     ValueError
         If it is ragged.
     """
+    if gpu_array_in(value) is not None:
+        raise TypeError(f"{name} must be in the host's memory, got a {type(value).__name__} in a GPU's")
     try:
         array = np.asarray(value)
     except ValueError:
@@ -264,7 +266,7 @@ def pad(sequences: Sequence[Any], dtype: str, name: str = "x") -> tuple[np.ndarr
 def _padded_on(backend: Backend, sequences: Sequence[Any], dtype: str) -> tuple[Array, np.ndarray, Any]:
     """As `pad`, for arrays in a GPU's memory; and what gives results back in the kind of the first."""
     for i, sequence in enumerate(sequences):
-        if gpu_array_in(sequence) is None:
+        if gpu_array_in(sequence) is not sequence:
             raise TypeError(f"x[{i}] must be in a GPU's memory, as x[0] is, got {type(sequence).__name__}")
     taken = [backend.adopt(sequence, f"x[{i}]", dtype) for i, sequence in enumerate(sequences)]
     arrays = [array for array, _ in taken]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
 
-from numlstm import LSTMClassifier, LSTMRegressor
+from numlstm import BackendUnavailableError, LSTMClassifier, LSTMRegressor
 
 SMALL = {"hidden_size": 5, "max_iter": 3, "random_state": 0, "num_layers": 2}
 POOLINGS = ("last", "mean", "max", "attention")
@@ -89,3 +89,20 @@ def test_attention_weights_say_what_the_mean_is_made_of(data, pooling):
         score = model.coef_ @ (shares @ outputs) + model.intercept_
         wanted = score * model.target_scale_ + model.target_mean_
         np.testing.assert_allclose(model.predict([x]), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("door", ["predict", "stream", "trace"])
+def test_every_door_goes_where_the_estimator_is_told_to(data, door):
+    """Models move: one that was trained on another backend computes on the one that is set now."""
+    X, y = data
+    model = LSTMRegressor(**SMALL, backend="reference").fit(X, y).set_params(backend="cuda:99")
+    doors = {"predict": lambda: model.predict(X), "stream": model.stream, "trace": lambda: model.trace(X)}
+    with pytest.raises(BackendUnavailableError, match="cuda:99"):
+        doors[door]()
+    model.set_params(backend="cpu")
+    doors[door]()
+
+
+def test_trained_layers_have_no_backend_of_their_own(data):
+    X, y = data
+    assert LSTMRegressor(**SMALL, backend="reference").fit(X, y).layers_[0].backend is None

@@ -317,3 +317,41 @@ def test_estimators_copy_to_the_host(kind):
     expected = model.predict_proba(x)
     np.testing.assert_array_equal(model.predict_proba(put(x)), expected)
     np.testing.assert_array_equal(model.predict_proba([put(each) for each in x]), expected)
+
+
+# Where arrays of the host and of a device meet ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_sequences_are_all_here_or_all_there(kind, order):
+    put = (np.asarray, kind[0])
+    x = [put[k](X[0]) for k in order]
+    where = "a GPU's memory, as" if order[0] else "the host's memory, got"
+    with pytest.raises(TypeError, match=re.escape(f"x[1] must be in {where}")):
+        LSTM(3, 4, backend="cuda")(x)
+
+
+def test_lists_of_lists_are_an_error_that_names_the_first(kind):
+    with pytest.raises(TypeError, match=re.escape("x[0] must be in a GPU's memory")):
+        LSTM(3, 4, backend="cuda")([[kind[0](X[0])], [kind[0](X[1])]])
+
+
+@pytest.mark.parametrize("there", [0, 1])
+def test_auto_computes_where_any_part_of_a_state_is(kind, there):
+    layer = LSTM(3, 4, random_state=0)
+    state = [kind[0](part) if k == there else part for k, part in enumerate(STATE)]
+    assert_same(layer(X, tuple(state))[0], LSTM(3, 4, random_state=0, backend="cuda")(X, STATE)[0])
+
+
+@pytest.mark.parametrize("name", ["lengths", "x_t", "weight_ih_l0"])
+def test_what_the_host_reads_is_named(kind, name):
+    layer, there = LSTM(3, 4, backend="cuda", random_state=0), kind[0]
+    calls = {
+        "lengths": lambda: layer(X, lengths=there(np.array([3, 2]))),
+        "x_t": lambda: layer.stream().step(there(X[0, 0])),
+        "weight_ih_l0": lambda: layer.set_parameters(
+            dict(layer.parameters) | {"weight_ih_l0": there(np.asarray(layer.parameters["weight_ih_l0"]))}
+        ),
+    }
+    with pytest.raises(TypeError, match=f"^{name} must be in the host's memory"):
+        calls[name]()

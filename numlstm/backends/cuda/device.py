@@ -8,6 +8,7 @@ arrays lie in the host's memory.
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import weakref
 from collections import defaultdict
@@ -78,7 +79,7 @@ class Device:
         if not SIMULATED:
             atexit.register(cuda.gpus[index].__enter__)  # Numba gives memory back then, which takes a current device
         self._free: defaultdict[tuple[str, int], list[Any]] = defaultdict(list)
-        self._lock = threading.RLock()
+        self._lock, self._process = threading.RLock(), os.getpid()
 
     @cached_property
     def staging(self) -> Any:
@@ -142,8 +143,9 @@ class Device:
         return memory
 
     def _take_back(self, base: Any, dtype: str, size: int) -> None:
-        with self._lock:
-            self._free[dtype, size].append(base)
+        if os.getpid() == self._process:  # in a forked child somebody may hold the lock for ever
+            with self._lock:
+                self._free[dtype, size].append(base)
 
     def _new(self, size: int, dtype: str) -> Any:
         try:
