@@ -7,7 +7,8 @@ axes may have any stride.
 - Gradients are of the scalar loss that is returned; they overwrite, callers accumulate.
 - Outputs never alias inputs, but a tape refers to the ``x`` it was made from until `sequence_backward`.
 - Results of a sequence depend on nothing but that sequence: not on its place in the batch, nor on the
-  number of threads. Sums over the batch are taken in the batch's order.
+  number of threads. Sums over the batch are taken in the batch's order. Where products come from a library, as on GPUs,
+  the last bits may depend on the shape of the batch; the same call gives the same bits.
 - Callers have checked shapes and values; a backend raises only the two errors below.
 
 Randomness
