@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .estimators import LSTMClassifier, LSTMRegressor
     from .estimators.scaler import SequenceScaler
     from .estimators.windows import pad_sequences, sliding_windows
+    from .io import load
     from .layers import GRU, LSTM, RNN
 
 _homes = {
@@ -32,6 +33,7 @@ _homes = {
     "BackendUnavailableError": ".backends.contract",
     "UnsupportedError": ".backends.contract",
     "get_backend": ".backends.dispatch",
+    "load": ".io.native",
     "set_backend": ".backends.dispatch",
     "use_backend": ".backends.dispatch",
     "show_config": ".config",
@@ -48,6 +50,7 @@ __all__ = [
     "SequenceScaler",
     "UnsupportedError",
     "get_backend",
+    "load",
     "pad_sequences",
     "set_backend",
     "show_config",

@@ -7,7 +7,9 @@ import platform
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
-PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "scikit-learn", "tqdm", "numba-cuda", "torch", "onnxruntime")
+PACKAGES = (
+    "numpy", "scipy", "numba", "llvmlite", "scikit-learn", "safetensors", "tqdm", "numba-cuda", "torch", "onnxruntime",
+)  # fmt: skip
 
 
 def _version(package: str) -> str:

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..backends.contract import Backend
 from ..backends.dispatch import backend_for
+from ..io.saving import Savable
 from ..layers import LAYERS
 from ..layers.layer import layer_of, on_backend
 from ..layers.options import DEFAULTS, not_defaults
@@ -69,7 +70,7 @@ class Session:
     state: list[dict[str, np.ndarray]]
 
 
-class SequenceModel(BaseEstimator, ABC):
+class SequenceModel(Savable, BaseEstimator, ABC):
     """What estimators are once they are fitted."""
 
     pooling: str
@@ -91,19 +92,23 @@ class SequenceModel(BaseEstimator, ABC):
     def _finish(self, trainer: Trainer, codec: Codec) -> dict[str, Any]:
         """The attributes that a trained network makes."""
         model = trainer.model
-        network, backend = model.network, model.backend
-        parameters, stack = network.unpack(backend, model.flat), network.stack
-        weights = {name: parameters[name] for name in stack.shapes}
+        parameters = model.network.unpack(model.backend, model.flat)
         shown = not_defaults(self._layer_options())
+        return self._trained(Fitted(model.network, parameters, codec), shown, model.backend.name)
+
+    def _trained(self, fitted: Fitted, shown: dict[str, Any], backend: str) -> dict[str, Any]:
+        """The same, of a network that a backend has trained; `shown` are the options of its layers."""
+        parameters, stack = fitted.parameters, fitted.network.stack
+        weights = {name: parameters[name] for name in stack.shapes}
         layer = layer_of(LAYERS[stack.cell.cell], stack, weights, shown, None)
         return {
-            "_model": Fitted(network, parameters, codec),
+            "_model": fitted,
             "_prepared": {},
             "layers_": [layer],
             "coef_": _read_only(parameters["weight" + HEAD]),
             "intercept_": _read_only(parameters["bias" + HEAD]),
-            "backend_": backend.name,
-        } | self._describe(codec)
+            "backend_": backend,
+        } | self._describe(fitted.codec)
 
     def _layer_options(self) -> dict[str, Any]:
         """The parameters that describe layers."""

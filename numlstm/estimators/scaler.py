@@ -9,13 +9,14 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
+from ..io.saving import Savable
 from ..training.batches import Sequences
 from .inputs import array_or_list, is_list_of_sequences, sequences_of
 from .parameters import documented
 
 
 @documented
-class SequenceScaler(TransformerMixin, BaseEstimator):
+class SequenceScaler(Savable, TransformerMixin, BaseEstimator):
     """Give every channel mean 0 and standard deviation 1, over all steps of all sequences.
 
     What `sklearn.preprocessing.StandardScaler` does with columns, for what it refuses: arrays of three axes and lists

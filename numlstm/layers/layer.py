@@ -12,6 +12,7 @@ import numpy as np
 
 from ..backends.contract import COMPUTE_DTYPES, Array, Backend
 from ..backends.dispatch import backend_for, check_name, gpu_array_in
+from ..io.saving import Savable
 from .options import DEFAULTS, check_init, not_defaults, stack_of
 from .runner import Runner
 from .sequences import (
@@ -92,7 +93,7 @@ def documented(cls: type) -> type:
     return cls
 
 
-class Layer:
+class Layer(Savable):
     """Recurrent layers, one or several, in one direction or two; batch first."""
 
     cell: ClassVar[str]

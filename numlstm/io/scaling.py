@@ -1,0 +1,79 @@
+"""Scalers as fields and tensors; and what estimators remember of X, which they have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..estimators.scaler import SequenceScaler
+from ..layers.sequences import check_flag, check_integer
+from . import labels
+from .files import Tensors
+from .values import fields_of, inside
+
+MOST = 2**63 - 1  # of what is counted
+
+# Of X ------------------------------------------------------------------------------------------------------
+
+
+def features_described(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What an estimator has kept of X: its columns, where it was (n, T), and their names, where it was a table."""
+    columns = estimator._columns
+    names = getattr(estimator, "feature_names_in_", None)
+    content = {"columns": None if columns is None else int(columns), "named": names is not None}
+    return content, {} if names is None else {"feature_names_in_": labels.packed(names, "feature_names_in_")[1]}
+
+
+def read_features(content: Any, channels: int, tensors: Tensors) -> dict[str, Any]:
+    """The attributes that `sequences_of` makes, for X with so many channels."""
+    content = fields_of(content, "features", ["columns", "named"])
+    columns = content["columns"]
+    with inside("features"):
+        if columns is not None and (channels != 1 or check_integer(columns, "columns", 1) > MOST):
+            raise ValueError(f"columns must be null, or a number of steps with one channel, got {columns!r:.80}")
+        named = check_flag(content["named"], "named")
+    found = {"n_channels_": channels, "n_features_in_": columns or channels, "_columns": columns}
+    if named:
+        found["feature_names_in_"] = _read_names(found["n_features_in_"], tensors)
+    return found
+
+
+def _read_names(count: int, tensors: Tensors) -> np.ndarray:
+    names = labels.unpacked("object", tensors.take("feature_names_in_"), "tensor 'feature_names_in_'")
+    if len(names) != count:
+        raise ValueError(f"tensor 'feature_names_in_' must hold {count} names, got {len(names)}")
+    return names
+
+
+# Scalers --------------------------------------------------------------------------------------------------
+
+
+def described(scaler: SequenceScaler) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The fields and tensors of a scaler."""
+    if not hasattr(scaler, "mean_"):
+        return {"fitted": None}, {}
+    features, tensors = features_described(scaler)
+    content = {"features": features, "steps": int(scaler.n_steps_seen_)}
+    return {"fitted": content}, tensors | {"mean_": scaler.mean_, "scale_": scaler.scale_}
+
+
+def made(kind: type[SequenceScaler], content: Any, tensors: Tensors) -> SequenceScaler:
+    """The scaler that has these fields and tensors."""
+    scaler = kind()
+    fitted = fields_of(content, "model", ["fitted"])["fitted"]
+    if fitted is None:
+        return scaler
+    fitted = fields_of(fitted, "fitted", ["features", "steps"])
+    with inside("fitted"):
+        mean = tensors.numbers("mean_", "float64", None)
+        scale = tensors.numbers("scale_", "float64", mean.shape, positive)
+        found = read_features(fitted["features"], check_integer(len(mean), "channels", 1), tensors)
+        steps = check_integer(fitted["steps"], "steps", 1)
+    scaler.__dict__.update(found, mean_=mean.copy(), scale_=scale.copy(), n_steps_seen_=steps)
+    return scaler
+
+
+def positive(array: np.ndarray) -> np.ndarray:
+    """Where an array is a finite number above 0."""
+    return np.isfinite(array) & (array > 0)

@@ -1,0 +1,854 @@
+"""Numlstm's own files: what is written comes back, whole or not at all; and nothing in a file is trusted."""
+
+import errno
+import json
+import os
+import pickle
+import subprocess
+import sys
+import time
+import tracemalloc
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.exceptions import NotFittedError
+
+import numlstm
+from numlstm import GRU, LSTM, RNN, LSTMClassifier, LSTMRegressor, SequenceScaler
+from numlstm.io import files, native
+from numlstm.io.files import unpacked
+
+DATA = Path(__file__).parents[1] / "data"
+SMALL = {"hidden_size": 4, "max_iter": 2, "random_state": 0, "backend": "reference"}
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(12, 5, 2))
+RAGGED = [RNG.normal(size=(2 + k % 4, 2)) for k in range(12)]
+LABELS = list("abcd") * 3
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+def there_and_back(model, path):
+    model.save(path)
+    return numlstm.load(path)
+
+
+def assert_same_estimator(loaded, model):
+    assert type(loaded) is type(model)
+    assert repr(loaded) == repr(model)
+    assert list(map(type, loaded.get_params().values())) == list(map(type, model.get_params().values()))
+    assert str(loaded.get_params()) == str(model.get_params())
+    assert vars(loaded).keys() == vars(model).keys()
+    for name in vars(model):
+        ours, theirs = getattr(loaded, name), getattr(model, name)
+        if isinstance(theirs, np.ndarray):
+            assert ours.dtype == theirs.dtype, name
+            assert ours.tolist() == theirs.tolist(), name
+            assert ours.flags.writeable == theirs.flags.writeable, name
+        elif name.endswith("_") and name != "layers_":
+            assert type(ours) is type(theirs), name
+            np.testing.assert_equal(ours, theirs, err_msg=name)
+    if hasattr(model, "_model"):
+        assert loaded._model.network == model._model.network
+        assert repr(loaded.layers_) == repr(model.layers_)
+        assert_same_arrays(loaded.layers_[0].parameters, model.layers_[0].parameters)
+
+
+def assert_same_arrays(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for name in theirs:
+        assert ours[name].dtype == theirs[name].dtype
+        assert ours[name].tobytes() == theirs[name].tobytes()
+
+
+# Layers ---------------------------------------------------------------------------------------------------
+
+LAYERS = [
+    (LSTM, {}), (GRU, {}), (RNN, {}),
+    (LSTM, {"num_layers": 3, "bidirectional": True, "dropout": 0.2, "merge": "mean"}),
+    (LSTM, {"proj_size": 2, "layer_norm": True, "peepholes": True}),
+    (LSTM, {"bias": False, "coupled_gates": True, "zoneout": [0.1, 0.2], "cell_clip": np.float32(1.5)}),
+    (LSTM, {"zoneout": (0.1, np.float64(0.2)), "init": ("chrono", 9), "recurrent_dropout": 0.1,
+            "recurrent_dropout_mode": "candidate"}),
+    (LSTM, {"recurrent_activation": ("hard_sigmoid", 0.3, 0.4), "input_activation": ["elu", 0.8],
+            "preactivation_clip": 2, "forget_bias": -1.5, "full_gate_recurrence": True, "output_gate": False}),
+    (LSTM, {"forget_gate": False, "weight_dropout": 0.3, "input_dropout": 0.1, "recompute": True}),
+    (GRU, {"reset_after": False, "num_layers": 2, "residual": True, "init": "torch"}),
+    (GRU, {"dtype": "float64", "backend": "reference", "layer_norm": True}),
+    (RNN, {"nonlinearity": "relu", "bidirectional": True, "zoneout": 0.5}),
+    (LSTM, {"compute_dtype": "bfloat16", "backend": "cuda:1"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "options"), LAYERS)
+def test_layers_come_back(kind, options, path):
+    layer = kind(3, 5, **options, random_state=0)
+    loaded = there_and_back(layer, path)
+    assert type(loaded) is kind
+    assert repr(loaded) == repr(layer)
+    assert loaded._stack == layer._stack
+    assert vars(loaded).keys() == vars(layer).keys()
+    assert loaded.backend == layer.backend
+    assert loaded._shown == layer._shown
+    assert_same_arrays(loaded.parameters, layer.parameters)
+    assert not any(array.flags.writeable for array in loaded.parameters.values())
+    if not options.get("compute_dtype"):
+        loaded.backend = layer.backend = "reference"
+        assert loaded(np.ones((2, 4, 3)))[0].tobytes() == layer(np.ones((2, 4, 3)))[0].tobytes()
+
+
+def test_layers_of_several_sizes(path):
+    layer = LSTM(3, [5, 4], random_state=0)
+    assert repr(there_and_back(layer, path)) == "LSTM(3, [5, 4])"
+
+
+def test_a_layer_needs_no_sklearn(path):
+    LSTM(3, 5, random_state=0).save(path)
+    code = f"import sys, numlstm; numlstm.load({str(path)!r}).save({str(path)!r}); print('sklearn' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+# Estimators -----------------------------------------------------------------------------------------------
+
+CLASSIFIERS = [
+    {},
+    {"cell": "gru", "reset_after": False, "pooling": "attention"},
+    {"cell": "rnn", "bidirectional": True, "merge": "sum", "pooling": "mean", "dtype": "float64"},
+    {"hidden_size": [4, 3], "init": "chrono", "layer_norm": True, "class_weight": {"a": 2, "b": np.float64(0.5)}},
+    {"hidden_size": (4, 4), "num_layers": 2, "dropout": np.float32(0.25), "class_weight": "balanced"},
+    {"peepholes": True, "proj_size": 2, "zoneout": (0.1, 0.2), "activity_regularization": 0.1, "alpha": 1e-3},
+    {"early_stopping": True, "validation_fraction": 0.5, "n_iter_no_change": None, "tol": 0, "solver": "sgd"},
+    {"forget_bias": np.float64(1.5), "verbose": 0, "random_state": np.int64(3), "warm_start": np.True_},
+]
+
+
+@pytest.mark.parametrize("options", CLASSIFIERS)
+def test_classifiers_come_back(options, path):
+    model = LSTMClassifier(**SMALL | options).fit(RAGGED, LABELS)
+    loaded = there_and_back(model, path)
+    assert_same_estimator(loaded, model)
+    assert loaded.predict_proba(RAGGED).tobytes() == model.predict_proba(RAGGED).tobytes()
+    assert loaded.score(RAGGED, LABELS) == model.score(RAGGED, LABELS)
+    np.testing.assert_equal(loaded.trace(RAGGED).hidden_state, model.trace(RAGGED).hidden_state)
+    assert pickle.loads(pickle.dumps(loaded)).predict(RAGGED).tolist() == model.predict(RAGGED).tolist()
+    if model.pooling == "attention":
+        for ours, theirs in zip(loaded.attention_weights(X), model.attention_weights(X), strict=True):
+            assert ours.tobytes() == theirs.tobytes()
+    if not model.bidirectional:
+        assert loaded.stream().step(X[0, 0]).tobytes() == model.stream().step(X[0, 0]).tobytes()
+
+
+def test_compiled_predictions_are_the_same(path):
+    model = LSTMClassifier(**SMALL | {"backend": "cpu"}).fit(X, LABELS)
+    loaded = there_and_back(model, path)
+    assert loaded.backend_ == "cpu"
+    assert loaded.predict_proba(X).tobytes() == model.predict_proba(X).tobytes()
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([True, False] * 6), np.array([1, 5, -3] * 4), np.array([1, 2] * 6, np.uint8),
+        np.array([1.0, 2.0] * 6, np.float16), np.array([1, 300] * 6, ">i4"), np.array(["ä", "long \U0001f600"] * 6),
+        np.array(["x", ""] * 6, "U9"), np.array(["a", "b\0c", "ü"] * 4, object), np.array(["\ud800", "a"] * 6, object),
+    ],
+)  # fmt: skip
+def test_classes_of_any_type(labels, path):
+    model = LSTMClassifier(**SMALL).fit(X, labels)
+    loaded = there_and_back(model, path)
+    assert loaded.classes_.dtype == model.classes_.dtype.newbyteorder("=")
+    assert loaded.classes_.tolist() == model.classes_.tolist()
+    assert loaded.predict(X).tolist() == model.predict(X).tolist()
+
+
+def test_several_labels_at_once(path):
+    y = RNG.integers(0, 2, size=(12, 3))
+    y[:2] = [[0, 1, 0], [1, 0, 1]]
+    model = LSTMClassifier(**SMALL, class_weight=[{0: 1, 1: 2.0}] * 3).fit(X, y)
+    loaded = there_and_back(model, path)
+    assert_same_estimator(loaded, model)
+    assert loaded.predict_proba(X).tobytes() == model.predict_proba(X).tobytes()
+    partly = LSTMClassifier(**SMALL).partial_fit(X, y, classes=["p", "q", "r"])
+    assert there_and_back(partly, path).classes_.tolist() == ["p", "q", "r"]
+
+
+REGRESSORS = [
+    ({}, "one"), ({"scale_targets": False, "loss": "huber", "delta": 2}, "several"),
+    ({"loss": "pinball", "quantile": 0.1, "cell": "gru"}, "steps"), ({"loss": "absolute_error"}, "list"),
+    ({"dtype": "float64", "solver": "rmsprop"}, "list of one"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "form"), REGRESSORS)
+def test_regressors_come_back(options, form, path):
+    given = RAGGED if form.startswith("list") else X
+    y = {
+        "one": 1e6 + 3 * X[:, 0, 0], "several": X.sum(axis=1), "steps": X.cumsum(axis=1),
+        "list": [x.cumsum(axis=0) for x in RAGGED], "list of one": [x[:, 0] for x in RAGGED],
+    }[form]  # fmt: skip
+    model = LSTMRegressor(**SMALL | options).fit(given, y, X_val=given, y_val=y)
+    loaded = there_and_back(model, path)
+    assert loaded._model.codec.form == form
+    assert_same_estimator(loaded, model)
+    assert loaded._model.codec.loss == model._model.codec.loss
+    for ours, theirs in zip(loaded.predict(given), model.predict(given), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert loaded.score(given, y) == model.score(given, y)
+
+
+def test_names_of_columns(path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(RNG.normal(size=(12, 4)), columns=["t0", "t1", "t₂", 'a"b'])
+    for model in (LSTMClassifier(**SMALL).fit(frame, LABELS), SequenceScaler().fit(frame)):
+        loaded = there_and_back(model, path)
+        assert_same_estimator(loaded, model)
+        assert loaded.feature_names_in_.tolist() == [*frame.columns]
+        with pytest.raises(ValueError, match="feature names"):
+            (loaded.predict if hasattr(loaded, "predict") else loaded.transform)(frame[["t1", "t0", "t₂", 'a"b']])
+
+
+def test_a_network_other_than_the_parameters_now_say(path):
+    model = LSTMClassifier(**SMALL).fit(X, LABELS).set_params(hidden_size=7, cell="gru", dtype="float64")
+    loaded = there_and_back(model, path)
+    assert_same_estimator(loaded, model)
+    assert repr(loaded.layers_) == "[LSTM(2, 4)]"
+    assert loaded.predict_proba(X).tobytes() == model.predict_proba(X).tobytes()
+
+
+@pytest.mark.parametrize("kind", [LSTMClassifier, LSTMRegressor, SequenceScaler])
+def test_unfitted(kind, path):
+    loaded = there_and_back(kind(), path)
+    assert_same_estimator(loaded, kind())
+    with pytest.raises(NotFittedError):
+        (loaded.predict if hasattr(loaded, "predict") else loaded.transform)(X)
+
+
+@pytest.mark.parametrize("given", [X, RAGGED, X[:, :, 0], X.astype("float32")])
+def test_scalers_come_back(given, path):
+    model = SequenceScaler().fit(given)
+    loaded = there_and_back(model, path)
+    assert_same_estimator(loaded, model)
+    for ours, theirs in zip(loaded.transform(given), model.transform(given), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_scores_that_are_not_numbers(path):
+    model = LSTMRegressor(**SMALL).fit(X, X[:, 0, 0], X_val=X[:1], y_val=X[:1, 0, 0])  # R² of one row is NaN
+    assert np.isnan(model.validation_scores_).all()
+    loaded = there_and_back(model, path)
+    np.testing.assert_equal(loaded.validation_scores_, model.validation_scores_)
+
+
+# Going on -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["adam", "adamw", "sgd", "rmsprop"])
+def test_partial_fit_goes_on_to_the_bit(solver, path):
+    options = SMALL | {"solver": solver, "num_layers": 2, "dropout": 0.3, "learning_rate_init": 0.01}
+    model = LSTMClassifier(**options | {"random_state": None})
+    for _ in range(2):
+        model.partial_fit(X, LABELS, classes=list("abcd"))
+    loaded = there_and_back(model, path)
+    for _ in range(3):
+        model.partial_fit(X, LABELS)
+        loaded = there_and_back(loaded.partial_fit(X, LABELS), path)
+    assert_same_estimator(loaded, model)
+    assert_same_arrays(loaded._model.parameters, model._model.parameters)
+    assert loaded._session.rng.bit_generator.state == model._session.rng.bit_generator.state
+    assert loaded._session.steps == model._session.steps
+    for ours, theirs in zip(loaded._session.state, model._session.state, strict=True):
+        assert_same_arrays(ours, theirs)
+
+
+def test_a_generator_keeps_its_half_number(path):
+    model = LSTMClassifier(**SMALL).partial_fit(X, LABELS, classes=list("abcd"))
+    model._session.rng.integers(2**31, dtype=np.uint32)
+    loaded = there_and_back(model, path)
+    assert loaded._session.rng.bit_generator.state == model._session.rng.bit_generator.state
+
+
+def test_warm_start_goes_on(path):
+    model = LSTMRegressor(**SMALL, warm_start=True).fit(X, X[:, 0, 0])
+    loaded = there_and_back(model, path)
+    for each in (model, loaded):
+        each.fit(X, X[:, 0, 0])
+    assert_same_estimator(loaded, model)
+    assert loaded.n_iter_ == 4
+
+
+# What is not written --------------------------------------------------------------------------------------
+
+
+def test_a_callback_is_left_out(path):
+    model = LSTMClassifier(**SMALL, callback=print.__class__).set_params(callback=lambda progress: None)
+    with pytest.warns(UserWarning, match="callback of LSTMClassifier is not saved") as caught:
+        loaded = there_and_back(model, path)
+    assert caught[0].filename == __file__
+    assert loaded.callback is None
+    assert model.callback is not None
+
+
+def test_foreign_attributes_are_left_out(path):
+    model = LSTMClassifier(**SMALL).fit(X, LABELS)
+    model.note_ = "mine"
+    with pytest.warns(UserWarning, match="attribute 'note_' of LSTMClassifier is not saved"):
+        assert not hasattr(there_and_back(model, path), "note_")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"random_state": np.random.RandomState(0)}, "random_state must be an int or None"),
+        ({"class_weight": {("a", "b"): 1.0}}, "class_weight must have simple keys"),
+        ({"class_weight": {frozenset(): 1.0}}, "class_weight: key .* cannot be written"),
+        ({"class_weight": {"a": object()}}, "class_weight cannot be written"),
+        ({"hidden_size": -1}, "hidden_size must be at least 1"),
+        ({"hidden_size": np.array([1, 2])}, "hidden_size cannot be written"),
+        ({"hidden_size": [1] * 600_000}, "at most 1048576 characters"),
+        ({"batch_size": 10**30}, "out of range"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(options, message, path):
+    path.write_bytes(b"old")
+    with pytest.raises(ValueError, match=message):
+        LSTMClassifier(**options).save(path)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_weights_that_are_not_finite_are_refused(path):
+    layer = LSTM(3, 5)
+    layer.set_parameters({name: np.full_like(array, np.nan) for name, array in layer.parameters.items()})
+    with pytest.raises(ValueError, match="LSTM cannot be saved: model: tensor 'weight_ih_l0' holds numbers"):
+        layer.save(path)
+    assert not path.exists()
+
+
+def test_what_would_be_read_as_another_model_is_not_written(path, monkeypatch):
+    layer = LSTM(3, 5, random_state=0)
+    layer._stack = LSTM(3, 5, recompute=True)._stack
+    with pytest.raises(ValueError, match="options of the layer do not say all"):
+        layer.save(path)
+    monkeypatch.setattr(
+        files, "unpacked", lambda data, check: unpacked(data.replace(b"recompute", b"residual "), check)
+    )
+    with pytest.raises(ValueError, match="unknown field"):
+        LSTM(3, 5).save(path)
+    other = files.packed(*described(LSTM(3, 5, random_state=1)))
+    monkeypatch.setattr(files, "unpacked", lambda data, check: unpacked(other, check))
+    with pytest.raises(ValueError, match="what would be read from the file is another model"):
+        LSTM(3, 5, random_state=0).save(path)
+    assert not path.exists()
+
+
+def described(model):
+    """The header and the tensors of a model."""
+    content, tensors = native._handler(type(model).__name__).described(model)
+    header = {"format": "numlstm", "format_version": 1, "numlstm_version": "1", "class": type(model).__name__}
+    return header | {"model": content}, tensors
+
+
+def test_subclasses_are_refused(path):
+    class Own(LSTMClassifier):
+        pass
+
+    with pytest.raises(TypeError, match="not of a subclass, got Own"):
+        Own().save(path)
+    Own.__name__ = "LSTMClassifier"
+    with pytest.raises(TypeError, match="not of a subclass"):
+        Own().save(path)
+
+
+# Whole or not at all --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", ["fsync", "replace", "chmod"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "no space"), KeyboardInterrupt()])
+def test_a_write_that_fails_leaves_the_old_file(function, error, path, monkeypatch):
+    LSTM(3, 5, random_state=0).save(path)
+    before = path.read_bytes()
+
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(os, function, fail)
+    with pytest.raises(type(error)):
+        LSTM(3, 6, random_state=0).save(path)
+    monkeypatch.undo()
+    assert os.listdir(path.parent) == [path.name]
+    assert path.read_bytes() == before
+
+
+def test_a_write_that_fails_half_way(path, monkeypatch):
+    path.write_bytes(b"old")
+
+    class Full:
+        """A file on a disk that is full soon."""
+
+        def __init__(self, file):
+            self.file = file
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *args):
+            self.file.close()
+
+        def write(self, data):
+            self.file.write(data[:100])
+            self.file.flush()
+            raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(files, "open", lambda *args: Full(open(*args)), raising=False)  # noqa: SIM115
+    with pytest.raises(OSError, match="no space"):
+        LSTM(3, 5).save(path)
+    assert os.listdir(path.parent) == [path.name]
+    assert path.read_bytes() == b"old"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions and links of POSIX")
+def test_permissions_and_links_stay(path, tmp_path):
+    LSTM(3, 5).save(path)
+    mask = os.umask(0)
+    os.umask(mask)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~mask
+    path.chmod(0o640)
+    link = tmp_path / "link"
+    link.symlink_to(path.name)
+    LSTM(3, 6).save(link)
+    assert link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert numlstm.load(path).hidden_size == numlstm.load(link).hidden_size == 6
+
+
+def test_the_same_model_gives_the_same_file(path, tmp_path):
+    model = LSTMClassifier(**SMALL).fit(X, LABELS)
+    there_and_back(model, path).save(tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == path.read_bytes()
+
+
+# Paths ----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_no_file(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        numlstm.load(tmp_path / "none")
+    with pytest.raises(IsADirectoryError):
+        numlstm.load(tmp_path)
+    with pytest.raises(IsADirectoryError):
+        LSTM(3, 5).save(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        LSTM(3, 5).save(tmp_path / "none" / "file")
+    with pytest.raises(IsADirectoryError):
+        LSTM(3, 5).save(f"{tmp_path}/new/")
+    with pytest.raises(TypeError):
+        numlstm.load(0)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="no regular file"):
+        numlstm.load(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="no regular file"):
+        LSTM(3, 5).save(tmp_path / "pipe")
+
+
+def test_paths_of_any_kind(tmp_path):
+    layer = LSTM(3, 5, random_state=0)
+    for name in (str(tmp_path / "a"), os.fsencode(tmp_path / "b"), tmp_path / ("n" * 250)):
+        assert repr(there_and_back(layer, name)) == "LSTM(3, 5)"
+
+
+# Files that lie -------------------------------------------------------------------------------------------
+
+
+def parts(data):
+    """The header, our text in it, and the tensors' bytes of a file."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    return header, json.loads(header["__metadata__"]["numlstm"]), data[8 + length :]
+
+
+def joined(header, content, tensors, text=None, outer=None):
+    """A file of them; `text` and `outer` are what stands for `content` and for the header."""
+    header = header | {"__metadata__": {"numlstm": json.dumps(content) if text is None else text}}
+    raw = json.dumps(header).encode() if outer is None else outer
+    return len(raw).to_bytes(8, "little") + raw + tensors
+
+
+def edited(data, where, value):
+    """A file with one field of our text replaced, added, or with `...` removed."""
+    header, content, tensors = parts(data)
+    place = content
+    for name in where[:-1]:
+        place = place[name]
+    if value is ...:
+        del place[where[-1]]
+    else:
+        place[where[-1]] = value
+    return joined(header, content, tensors)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Files of several models, as bytes."""
+    folder = tmp_path_factory.mktemp("written")
+    frame = pytest.importorskip("pandas").DataFrame(X[:, :4, 0], columns=list("wxyz"))
+    models = {
+        "layer": LSTM(2, [4, 3], peepholes=True, layer_norm=True, zoneout=(0.1, 0.2), random_state=0),
+        "classifier": LSTMClassifier(**SMALL).partial_fit(frame, LABELS, classes=list("abcd")),
+        "regressor": LSTMRegressor(**SMALL, loss="huber").fit(X, X.sum(axis=1), X_val=X, y_val=X.sum(axis=1)),
+        "scaler": SequenceScaler().fit(frame),
+    }
+    for name, model in models.items():
+        model.save(folder / name)
+    return {name: (folder / name).read_bytes() for name in models}
+
+
+FITTED = ("model", "fitted")
+LIES = [
+    ("layer", ("format",), "other", "format must be 'numlstm'"),
+    ("layer", ("format",), ..., "format must be 'numlstm'"),
+    ("layer", ("format_version",), 2, "format_version must be at most 1, got 2: numlstm 0.* wrote it"),
+    ("layer", ("format_version",), True, "format_version must be an integer"),
+    ("layer", ("format_version",), 0, "format_version must be an integer"),
+    ("layer", ("numlstm_version",), "1\x1b[2J", "numlstm_version"),
+    ("layer", ("class",), "os.system", "class must be one of"),
+    ("layer", ("class",), ["LSTM"], "class must be one of"),
+    ("layer", ("class",), "GRU", "cell must be 'gru'"),
+    ("layer", ("class",), "LSTMClassifier", "model lacks the field 'parameters'"),
+    ("layer", ("more",), 1, "header has an unknown field 'more'"),
+    ("layer", ("model", "input_size"), 3, "tensor 'weight_ih_l0' must be float32 of shape"),
+    ("layer", ("model", "input_size"), 10**18, "tensor 'weight_ih_l0' must be float32 of shape"),
+    ("layer", ("model", "input_size"), 2.0, "input_size must be an integer"),
+    ("layer", ("model", "input_size"), "2", "input_size must be an integer"),
+    ("layer", ("model", "hidden_size"), [10**19, 10**19], "tensor 'weight_ih_l0' must be float32 of shape"),
+    ("layer", ("model", "hidden_size"), [4] * 1000, "hidden_size must be a list with a number for each layer"),
+    ("layer", ("model", "hidden_size"), [], "hidden_size must be a list"),
+    ("layer", ("model", "hidden_size"), [4], "tensor 'bias_hh_l1' is unknown"),
+    ("layer", ("model", "options", "num_layers"), 10**15, "num_layers must be 2"),
+    ("layer", ("model", "options", "peepholes"), False, "tensor 'peephole_l0' is unknown"),
+    ("layer", ("model", "options", "bidirectional"), True, "tensor 'weight_ih_l0_reverse' is missing"),
+    ("layer", ("model", "options", "dropout"), {"float": "nan"}, r"dropout must be in \[0.0, 1.0\)"),
+    ("layer", ("model", "options", "zoneout"), {"tuple": [0.1]}, "zoneout must be"),
+    ("layer", ("model", "options", "zoneout"), {"pickle": "gASV"}, "zoneout must be a number, a text, a list or one"),
+    ("layer", ("model", "options", "reset_after"), True, "options has an unknown field 'reset_after'"),
+    ("layer", ("model", "options", "merge"), {"numpy": ["object", "x"]}, "merge must be a scalar of NumPy's"),
+    ("layer", ("model", "options", "cell_clip"), {"numpy": ["float16", 1e300]}, "must be a number of type float16"),
+    ("layer", ("model", "options", "cell_clip"), {"numpy": ["int8", 300]}, "cell_clip"),
+    ("layer", ("model", "dtype"), "float64", "must be float64 of shape"),
+    ("layer", ("model", "compute_dtype"), "int8", "compute_dtype must be one of"),
+    ("layer", ("model", "backend"), "tpu", "backend must be"),
+    ("layer", ("model",), None, "layer must be an object"),
+    ("classifier", ("model", "parameters", "hidden_size"), -1, "parameters: hidden_size must be at least 1"),
+    ("classifier", ("model", "parameters", "callback"), "print", "parameters: callback must be callable"),
+    ("classifier", ("model", "parameters", "random_state"), "x", "parameters: random_state must be"),
+    ("classifier", ("model", "parameters", "class_weight"), "other", "class_weight must be a dict"),
+    ("classifier", ("model", "parameters", "class_weight"), {"dict": [["a", "b"]]}, "class_weight must be a number"),
+    ("classifier", ("model", "parameters", "class_weight"), {"dict": [["a", 1], ["a", 2]]}, "each of them once"),
+    ("classifier", ("model", "parameters", "class_weight"), {"dict": [[[], 1]]}, "simple keys"),
+    ("classifier", ("model", "parameters", "__class__"), 1, "parameters has an unknown field '__class__'"),
+    ("classifier", (*FITTED, "pooling"), "none", "pooling must be one of"),
+    ("classifier", (*FITTED, "pooling"), "attention", "_attention' is missing"),
+    ("classifier", (*FITTED, "activity"), [1, -1], "activity must be in"),
+    ("classifier", (*FITTED, "activity"), [1], "activity must be null or a list of two"),
+    ("classifier", (*FITTED, "backend"), "auto", "backend must be"),
+    ("classifier", (*FITTED, "backend"), {"a": 1}, "backend must be"),
+    ("classifier", (*FITTED, "targets", "classes"), "int64", "tensor 'classes_' must be int64"),
+    ("classifier", (*FITTED, "targets", "classes"), "bool", "tensor 'classes_' must be bool"),
+    ("classifier", (*FITTED, "targets", "classes"), [], "one of the kinds"),
+    ("classifier", (*FITTED, "targets", "multilabel"), 1, "multilabel must be True or False"),
+    ("classifier", (*FITTED, "features", "columns"), 5, "must hold 5 names, got 4"),
+    ("classifier", (*FITTED, "features", "columns"), 0, "columns must be at least 1"),
+    ("classifier", (*FITTED, "features", "named"), False, "tensor 'feature_names_in_' is unknown"),
+    ("classifier", (*FITTED, "history", "curves"), ["loss_curve_"], "curves must be some of"),
+    ("classifier", (*FITTED, "history", "curves"), ["validation_scores_"], "tensor 'validation_scores_' is missing"),
+    ("classifier", (*FITTED, "history", "best_loss"), {"float": "nan"}, "best_loss must be a number"),
+    ("classifier", (*FITTED, "session"), None, "tensor 'optimizer.0.* is unknown"),
+    ("classifier", (*FITTED, "session", "solver"), "sgd", "tensor 'optimizer.1.* is unknown"),
+    ("classifier", (*FITTED, "session", "steps"), 0, "steps must be at least 1"),
+    ("classifier", (*FITTED, "session", "steps"), 2**63, "steps must be at most"),
+    ("classifier", (*FITTED, "session", "generator", "kind"), "MT19937", "kind must be one of"),
+    ("classifier", (*FITTED, "session", "generator", "state"), "1" * 33, "state must be a hexadecimal number"),
+    ("classifier", (*FITTED, "session", "generator", "state"), "-1", "state must be a hexadecimal number"),
+    ("classifier", (*FITTED, "session", "generator", "increment"), "2", "increment must be odd"),
+    ("classifier", (*FITTED, "session", "generator", "half"), 2**32, "half must be below"),
+    ("regressor", (*FITTED, "targets", "form"), "one", "'target_mean_' must hold a number for each target"),
+    ("regressor", (*FITTED, "targets", "form"), "steps", "pooling must be one of"),
+    ("regressor", (*FITTED, "targets", "loss"), "softmax", "loss must be one of"),
+    ("regressor", (*FITTED, "targets", "parameter"), 0.0, "parameter of 'huber' must be in"),
+    ("regressor", (*FITTED, "targets", "parameter"), None, "parameter of 'huber' must be a number"),
+    ("scaler", (*FITTED, "steps"), 0, "steps must be at least 1"),
+    ("scaler", ("model", "fitted"), None, "is unknown"),
+    ("scaler", ("model",), [], "model must be an object"),
+]
+
+
+@pytest.mark.parametrize(("model", "where", "value", "message"), LIES)
+def test_a_field_that_lies_is_named(model, where, value, message, written, path):
+    path.write_bytes(edited(written[model], where, value))
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match=message) as caught:
+        numlstm.load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert time.perf_counter() - start < 2.0
+
+
+def with_numbers(data, name, function):
+    """A file with the numbers of one tensor changed in place."""
+    header, content, tensors = parts(data)
+    start, stop = header[name]["data_offsets"]
+    kind = {"F32": np.float32, "F64": np.float64, "U32": np.uint32, "U8": np.uint8}[header[name]["dtype"]]
+    array = np.frombuffer(tensors[start:stop], kind).copy()
+    function(array)
+    return joined(header, content, tensors[:start] + array.tobytes() + tensors[stop:])
+
+
+def put(*values):
+    def function(array):
+        array[: len(values)] = values
+
+    return function
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "function"),
+    [
+        ("layer", "weight_hh_l1", put(np.nan)), ("layer", "bias_ih_l0", put(np.inf)),
+        ("classifier", "weight_output", put(-np.inf)), ("classifier", "loss_curve_", put(np.nan)),
+        ("classifier", "classes_", lambda array: put(0x110000)(array[-1:])), ("classifier", "classes_", put(98)),
+        ("classifier", "feature_names_in_", put(0xFF)), ("classifier", "feature_names_in_", put(*b"[[[[")),
+        ("classifier", "optimizer.1.bias_output", put(np.nan)),
+        ("regressor", "target_scale_", put(0.0)), ("regressor", "target_scale_", put(-1.0)),
+        ("regressor", "target_mean_", put(np.nan)), ("scaler", "scale_", put(0.0)), ("scaler", "mean_", put(np.inf)),
+    ],
+)  # fmt: skip
+def test_numbers_out_of_range_are_refused(model, name, function, written, path):
+    path.write_bytes(with_numbers(written[model], name, function))
+    with pytest.raises(ValueError, match=f"{path}: .*tensor '{name}'"):
+        numlstm.load(path)
+
+
+def headers(data):
+    """Files whose header of tensors lies, each with what the error says."""
+    header, content, tensors = parts(data)
+    text = json.dumps(content)
+    entry = header["bias_ih_l0"]
+
+    def with_entry(**changes):
+        return joined(header | {"bias_ih_l0": entry | changes}, content, tensors)
+
+    first, *_ = header.keys() - {"__metadata__"}
+    yield "is missing", joined({name: header[name] for name in header if name != first} | {"x": header[first]}, content,
+                               tensors)  # fmt: skip
+    yield "go together", with_entry(shape=[2**62, 4])
+    yield "go together", with_entry(shape=[10**18] * 4)
+    yield "go together", with_entry(dtype="F64")
+    yield "must be float32", with_entry(dtype="I32")
+    yield "must be float32", with_entry(shape=[4, 4])
+    yield "one of the types", with_entry(dtype="BF16")
+    yield "one of the types", with_entry(dtype=["F32"])
+    yield "at least 0", with_entry(shape=[-16])
+    yield "at least 0", with_entry(shape=[True] * 2)
+    yield "at least 0", with_entry(data_offsets=[0.0, 64.0])
+    yield "must be a list", with_entry(shape="16")
+    yield "4 axes", with_entry(shape=[1, 1, 1, 1, 16])
+    yield "4 axes", with_entry(data_offsets=[0, 64, 64])
+    yield "overlap|gaps", with_entry(data_offsets=[offset + 64 for offset in entry["data_offsets"]])
+    yield "unknown field", with_entry(more=1)
+    yield "lacks the field", joined(header | {"bias_ih_l0": {}}, content, tensors)
+    yield "bytes in all", joined(header, content, tensors + b"\0")
+    yield "bytes in all", joined(header, content, tensors[:-1])
+    yield "is there twice", joined(header, content, tensors, text='{"format":"numlstm",' + text[1:])
+    yield "is there twice", joined(header, content, tensors,
+                                   text=text.replace('"dtype":', '"dtype": "float32", "dtype":'))  # fmt: skip
+    whole = json.dumps(header | {"__metadata__": {"numlstm": text}})
+    yield "is there twice", joined(header, content, tensors,
+                                   outer=('{"bias_ih_l0":' + json.dumps(entry) + "," + whole[1:]).encode())  # fmt: skip
+    for deep in ("[" * 100_000, "[" * 100_000 + "]" * 100_000, '{"a":' * 50_000 + "1" + "}" * 50_000):
+        yield "nested too deep|Expecting|delimiter", joined(header, content, tensors, text=deep)
+        yield "nested too deep|Expecting|delimiter", joined(header, content, tensors, outer=deep.encode())
+    yield "nested too deep", edited(data, ("model", "options", "zoneout"), [[[[[[[[[[0.0]]]]]]]]]])
+    yield "out of range", joined(header, content, tensors, text=text.replace("0.1", "1e999"))
+    yield "out of range", joined(header, content, tensors, text=text.replace("0.1", "1" * 5000))
+    yield "is no JSON", joined(header, content, tensors, text=text.replace("0.1", "NaN"))
+    yield "at most 1048576 characters", joined(header, content, tensors, text=text + " " * 2**20)
+    yield f"at most {files.HEADER_LIMIT}", joined(header, content, tensors, outer=whole.encode() + b" " * 2**23)
+    yield "not written by numlstm", joined(header, content, tensors, outer=b"{}")
+    yield "JSON object", joined(header, content, tensors, outer=b"[]")
+    yield "UTF-8", joined(header, content, tensors, outer=b'{"\xff": 1}')
+    yield (
+        "unknown field 'pt'",
+        joined(
+            header, content, tensors, outer=json.dumps(header | {"__metadata__": {"numlstm": text, "pt": ""}}).encode()
+        ),
+    )
+    yield (
+        "not written by numlstm",
+        joined(header, content, tensors, outer=whole.replace("numlstm", "other", 1).encode()),
+    )
+    for length in (0, 1, 2**20, 2**31, 2**63, 2**64 - 1):
+        yield ".", length.to_bytes(8, "little") + data[8:]
+    for size in (0, 1, 7, 8, 9, 100):
+        yield ".", data[:size]
+    yield ".", b"\x80\x04\x95" + pickle.dumps(header) * 10
+
+
+def test_headers_that_lie_are_refused_in_little_memory(written, path):
+    tracemalloc.start()
+    try:
+        for message, data in headers(written["layer"]):
+            path.write_bytes(data)
+            tracemalloc.reset_peak()
+            before = tracemalloc.get_traced_memory()[0]
+            with pytest.raises(ValueError, match=message) as caught:
+                numlstm.load(path)
+            assert str(caught.value).startswith(f"{path}: ")
+            assert tracemalloc.get_traced_memory()[1] - before < 20 * len(data) + 2**20, message
+    finally:
+        tracemalloc.stop()
+
+
+def mutants(data, rng, count):
+    """Files that differ from one by a few bits or bytes, that are cut, or that have parts twice or not at all."""
+    header = 8 + int.from_bytes(data[:8], "little")
+    for _ in range(count):
+        changed = bytearray(data)
+        end = header if rng.random() < 0.8 else len(data)
+        for _ in range(rng.integers(1, 4)):
+            at = int(rng.integers(end))
+            kind = rng.integers(6)
+            if kind == 0:
+                changed[at % len(changed)] ^= 1 << rng.integers(8)
+            elif kind == 1:
+                changed[at % len(changed)] = int(rng.integers(256))
+            elif kind == 2:
+                del changed[at : at + int(rng.integers(1, 40))]
+            elif kind == 3:
+                changed[at:at] = changed[at : at + int(rng.integers(1, 40))]
+            elif kind == 4:
+                changed[at % len(changed)] = rng.choice(list(b'0123456789-e."[]{}:,nulltrue'))
+            else:
+                del changed[at:]
+                changed = changed or bytearray(1)
+        if rng.random() < 0.5 and len(changed) > 8:  # so that the length of the header still is right
+            changed[:8] = max(0, header - 8 + len(changed) - len(data)).to_bytes(8, "little")
+        yield bytes(changed)
+
+
+def test_mutants_are_refused_or_loaded_in_little_memory(written, tmp_path, monkeypatch):
+    rng = np.random.default_rng(1)
+    path, start = tmp_path / "mutant", time.perf_counter()
+    monkeypatch.chdir(tmp_path)
+    loaded = total = 0
+    tracemalloc.start()
+    try:
+        for data in written.values():
+            for mutant in mutants(data, rng, 750):
+                path.write_bytes(mutant)
+                total += 1
+                try:
+                    repr(numlstm.load(path))
+                    loaded += 1
+                except (ValueError, OSError) as error:
+                    assert str(path) in str(error)  # noqa: PT017
+                assert path.read_bytes() == mutant
+        assert tracemalloc.get_traced_memory()[1] < 2**25
+    finally:
+        tracemalloc.stop()
+    assert os.listdir(tmp_path) == ["mutant"]
+    assert total == 3000
+    assert 10 < loaded < total / 2
+    assert time.perf_counter() - start < 60
+
+
+def edits(content, rng):
+    """Our text with one value replaced by another that is odd."""
+    odd = [None, True, 0, -1, 10**18, 1e300, "", "x", [], [[]], {}, {"tuple": []}, {"dict": [[1, 2]]}, {"float": "inf"},
+           {"numpy": ["float32", 0.5]}, {"numpy": ["str", "lstm"]}, [1] * 50]  # fmt: skip
+    places = []
+
+    def walk(value):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            places.append((value, key))
+            if isinstance(value[key], dict | list):
+                walk(value[key])
+
+    walk(content)
+    place, key = places[rng.integers(len(places))]
+    place[key] = odd[rng.integers(len(odd))]
+
+
+def test_odd_values_anywhere_are_refused_or_loaded(written, path):
+    rng = np.random.default_rng(2)
+    for data in written.values():
+        for _ in range(400):
+            header, content, tensors = parts(data)
+            edits(content, rng)
+            path.write_bytes(joined(header, content, tensors))
+            try:
+                loaded = numlstm.load(path)
+            except ValueError as error:
+                assert str(path) in str(error)  # noqa: PT017
+            else:
+                there_and_back(loaded, path)  # what loads can be saved
+
+
+# Files of earlier versions, and the command ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["layer", "classifier", "regressor", "scaler"])
+def test_files_of_format_version_1_go_on_loading(name):
+    expected = np.load(DATA / "native_v1.npz")
+    given = expected["X"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = numlstm.load(DATA / f"native_v1_{name}.safetensors")
+    model.backend = "reference"
+    run = {
+        "layer": lambda: model(given)[0], "classifier": lambda: model.predict_proba(given),
+        "regressor": lambda: model.predict(given), "scaler": lambda: model.transform(given),
+    }[name]  # fmt: skip
+    np.testing.assert_allclose(run(), expected[name], atol=1e-5)
+    if name == "classifier":
+        assert model.classes_.tolist() == list("abcd")
+        model.partial_fit(given, list("abcd") * 3)
+        np.testing.assert_allclose(run(), expected["later"], atol=1e-4)
+
+
+def test_parameters_that_a_file_lacks_are_at_their_defaults(written, path):
+    path.write_bytes(edited(written["classifier"], ("model", "parameters", "recompute"), ...))
+    assert numlstm.load(path).recompute is False
+    path.write_bytes(edited(written["layer"], ("model", "options", "recompute"), ...))
+    assert repr(numlstm.load(path)).startswith("LSTM(2, [4, 3], ")
+
+
+def test_the_command_says_what_is_in_a_file(written, path, capsys):
+    from numlstm.__main__ import main
+
+    for name, wanted in [
+        (
+            "layer",
+            ["kind LSTM", "layers LSTM(2, [4, 3],", "sizes input 2, hidden [4, 3], output 3", "peephole_l1 (9,)"],
+        ),
+        ("classifier", ["kind LSTMClassifier", "sizes input 1, hidden 4, output 4", "weight_output (4, 4)"]),
+        ("scaler", ["kind SequenceScaler", "sizes 1 channels", "mean_ (1,)"]),
+    ]:
+        path.write_bytes(written[name])
+        assert main(["info", str(path)]) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        for part in [*wanted, f"version numlstm {numlstm.__version__}, format 1"]:
+            assert part in said
+    path.write_bytes(b"nothing")
+    assert main(["info", str(path)]) == 1
+    assert "no safetensors file" in capsys.readouterr().err
+    assert main(["info", str(path.parent / "none")]) == 1
+    assert main([]) == 0
