@@ -464,11 +464,16 @@ def compare(problem, names, report, rounds):
     return faults
 
 
+def has_torch():
+    """Whether there is a peer."""
+    return importlib.util.find_spec("torch") is not None
+
+
 def main(arguments=None):
     """Returns the exit code."""
     options = options_of(arguments)
     reason = no_gpu()
-    if reason is None and importlib.util.find_spec("torch") is None:
+    if reason is None and not has_torch():
         reason = "PyTorch is not installed"
     if reason:
         print(NO_GPU.format(reason=reason), file=sys.stderr)

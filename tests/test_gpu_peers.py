@@ -282,6 +282,7 @@ def test_precisions_that_are_not_offered_are_no_fault(fakes):
 @pytest.fixture
 def options(fakes, monkeypatch, tmp_path):
     monkeypatch.setattr(gpu_peers, "no_gpu", lambda: None)
+    monkeypatch.setattr(gpu_peers, "has_torch", lambda: True)
     monkeypatch.setattr(gpu_peers, "measured", lambda: FACTS)
     monkeypatch.setattr(gpu_peers, "SMALL", [small()])
     monkeypatch.setattr(gpu_peers, "QUICK", [small(), small(ragged=True)])
