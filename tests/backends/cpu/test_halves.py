@@ -11,7 +11,7 @@ from numlstm.backends.cpu.target import target
 LAYERS = {
     "lstm": lambda **more: LSTM(5, 37, random_state=0, **more),
     "deep": lambda **more: LSTM(3, 16, 2, bidirectional=True, peepholes=True, random_state=0, **more),
-    "variants": lambda **more: LSTM(4, 9, layer_norm=True, proj_size=3, full_gate_recurrence=False, **more),
+    "variants": lambda **more: LSTM(4, 9, layer_norm=True, proj_size=3, random_state=0, **more),
     "gru": lambda **more: GRU(7, 33, random_state=0, **more),
     "rnn": lambda **more: RNN(1, 8, random_state=0, **more),
 }
