@@ -42,7 +42,7 @@ def cache_directory(backend: Path) -> Path:
     directory: slower to start, never an error.
     """
     digest = hashlib.sha256()
-    for source in sorted([*(PACKAGE / "cells").glob("*.py"), *backend.glob("*.py")]):
+    for source in sorted([*(PACKAGE / "cells").glob("*.py"), *backend.parent.glob("*.py"), *backend.glob("*.py")]):
         digest.update(source.read_bytes())
     part = Path("numlstm") / digest.hexdigest()[:16]
     chosen = [Path(config.CACHE_DIR)] if config.CACHE_DIR else []

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ..contract import Noise
+from ..streams import stream_key, threshold
 from . import threads
 from .arguments import aligned
 from .compiling import free_sums, inner, kernel
-from .masks import next_key, stream_key, threshold
+from .masks import next_key
 
 U32 = np.uint32
 FLOP_PER_NUMBER = 16.0  # of dropout, for the choice of the number of threads

@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from llvmlite import ir
 
 from ...cells import Mask
-from ..contract import STREAMS, Noise
+from ..contract import Noise
+from ..streams import GOLDEN, stream_key, threshold
 from .compiling import inner
 from .memory import store_address
 from .simd import I64, Layout
 
 I32 = ir.IntType(32)
 U64 = np.uint64
-GOLDEN = 0x9E3779B97F4A7C15
 MASK_FIELDS = 5  # of a mask in the table that kernels take: integers, in this order:
 # the threshold (negative: nothing is dropped), the address of the rows' keys, that of three vectors (dropped, kept,
 # expected), the key of seed and stream, whether each step has a mask of its own.
-
-
-def _mixed(z: int) -> int:
-    """The mixing function of SplitMix64."""
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
-    return z ^ (z >> 31)
-
-
-def stream_key(noise: Noise, kind: str, index: int = 0) -> int:
-    """The key of a seed and a stream, as a signed integer."""
-    stream = 8 * noise.layer + STREAMS[kind] + index
-    key = _mixed((_mixed(noise.seed) + GOLDEN * (stream + 1)) % 2**64)
-    return key - 2**64 if key >= 2**63 else key
-
-
-def threshold(probability: float) -> int:
-    """Hashes below it are dropped."""
-    return math.floor(2**32 * probability)
 
 
 def mask_table(

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..contract import Noise
+from ..streams import stream_key, threshold
 from .arrays import DeviceArray, axes_of, copy, empty, place, sizes_of
 from .device import cuda
 from .launching import kernel
-from .masks import is_below, row_key, stream_key, threshold
+from .masks import is_below, row_key
 from .reductions import row_grid
 
 

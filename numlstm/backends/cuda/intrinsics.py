@@ -41,10 +41,6 @@ if SIMULATED:
         """``a // b`` of integers from 0 to 2**31 - 1: the compiler's own takes 64 bits, and much longer."""
         return a // b
 
-    def remainder(a: int, b: int) -> int:
-        """``a % b`` of integers from 0 to 2**31 - 1."""
-        return a % b
-
     def arrive_and_wait(counters: Any, index: int, wanted: int) -> None:
         """Count a block's arrival at a barrier, and wait until `wanted` arrivals were counted; for one thread of it.
 
@@ -161,11 +157,6 @@ else:
     def quotient(typing_context, a, b):
         """``a // b`` of integers from 0 to 2**31 - 1."""
         return types.int64(types.int64, types.int64), _of_words("udiv")
-
-    @intrinsic
-    def remainder(typing_context, a, b):
-        """``a % b`` of integers from 0 to 2**31 - 1."""
-        return types.int64(types.int64, types.int64), _of_words("urem")
 
     def _converted(kind: str, builder: Any, numbers: list[Any]) -> Any:
         """A word of one number rounded to tf32, or of two rounded to halves, the first in the low bits."""

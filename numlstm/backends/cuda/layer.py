@@ -14,13 +14,13 @@ import numpy as np
 from ...cells import Product
 from ...cells.cell import NORM
 from ..contract import LayerSpec, Noise, States
+from ..streams import stream_key, threshold
 from . import recurrent
 from .arrays import DeviceArray, copied, copy, empty, fill, to_device
 from .device import Device
 from .elementwise import add
 from .launching import Kernel
 from .layout import known, layout_of
-from .masks import stream_key, threshold
 from .moving import gather, scatter, sort, unsort
 from .plan import THREADS, Plan, Planner
 from .products import column_sums, multiply
