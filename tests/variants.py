@@ -6,7 +6,7 @@ from pairwise import pairwise
 from numlstm import cells
 
 LSTM_FACTORS = {
-    "gates": ("all", "coupled", "no input", "no forget", "no output", "only output"),
+    "gates": ("all", "coupled", "coupled to the input gate", "no input", "no forget", "no output", "only output"),
     "peepholes": (False, True),
     "full_gate_recurrence": (False, True),
     "proj_size": (0, 2),
@@ -23,6 +23,7 @@ LSTM_FACTORS = {
 GATES = {
     "all": {},
     "coupled": {"coupled_gates": True},
+    "coupled to the input gate": {"coupled_gates": "input"},
     "no input": {"input_gate": False},
     "no forget": {"forget_gate": False},
     "no output": {"output_gate": False},
@@ -54,13 +55,25 @@ ONE_BY_ONE = [
 OTHERS = [
     variant(cell, **options, **added)
     for cell, options in [
-        ("gru", {}), ("gru", {"reset_after": False}), ("rnn", {}), ("rnn", {"nonlinearity": "relu"}), ("mgu", {}),
+        ("gru", {}), ("gru", {"reset_after": False}), ("rnn", {}), ("rnn", {"nonlinearity": ("relu",)}), ("mgu", {}),
     ]
     for added in [
         {}, {"layer_norm": True}, {"zoneout": (0.3,)}, {"recurrent_dropout": 0.4}, {"candidate_dropout": 0.3},
         {"layer_norm": True, "zoneout": (0.2,), "recurrent_dropout": 0.3},
     ]
     if cell == "gru" or "candidate_dropout" not in added
+]  # fmt: skip
+OTHERS += [
+    variant(cell, **options, **added)
+    for cell, options in [
+        ("gru", {"recurrent_activation": ("hard_sigmoid", 0.3, 0.4), "input_activation": ("softsign",)}),
+        ("gru", {"reset_after": False, "recurrent_activation": ("affine", 0.2, 0.5), "preactivation_clip": 0.9}),
+        ("gru", {"input_activation": ("elu", 0.8), "preactivation_clip": 1.1}),
+        ("gru", {"reset_after": False, "input_activation": ("scaled_tanh", 1.2, 0.7)}),
+        ("rnn", {"nonlinearity": ("scaled_tanh", 1.2, 0.7)}), ("rnn", {"nonlinearity": ("leaky_relu", 0.1)}),
+        ("rnn", {"preactivation_clip": 0.7}),
+    ]
+    for added in [{}, {"layer_norm": True, "zoneout": (0.2,), "recurrent_dropout": 0.3}]
 ]  # fmt: skip
 
 

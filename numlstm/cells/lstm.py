@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from .activations import ACTIVATIONS
+from . import squashing
 from .cell import NORM, Cell, Parameter, Phase, Product
-from .elementary import where_negative
+from .squashing import clipped, unless_clipped
 
 GATES = ("input_gate", "forget_gate", "cell_input", "output_gate")  # in the order of their rows
 SIGMOIDAL = {"input_gate": "i", "forget_gate": "f", "output_gate": "o"}
@@ -31,15 +31,12 @@ ROLES = ("recurrent", "input", "output")  # of activations
 
 def lstm(options: dict[str, Any], *, layer_norm: bool, candidate_dropout: bool) -> Cell:
     """The LSTM with these options; all of them are given."""
-    gates = {gate: value for gate, value in SIGMOIDAL.items() if options[gate]}
-    if options["coupled_gates"]:
-        del gates["input_gate"]
-    chosen = [options[f"{role}_activation"] for role in ROLES]
+    follower = {False: None, True: "input_gate", "input": "forget_gate"}[options["coupled_gates"]]
+    gates = {gate: value for gate, value in SIGMOIDAL.items() if options[gate] and gate != follower}
+    roles = {role: options[f"{role}_activation"] for role in ROLES}
     clips = tuple(name for name in ("preactivation_clip", "cell_clip") if options[name] < math.inf)
-    slopes = "preactivation_clip" in clips or [name for name, *_ in chosen] != ["sigmoid", "tanh", "tanh"]
-    scales = {f"{role}_{name}": 0.0 for role in ROLES for name in ("alpha", "beta") if slopes}
-    for role, (_, *given) in zip(ROLES, chosen, strict=True):
-        scales |= {f"{role}_{name}": value for name, value in zip(("alpha", "beta"), given, strict=False)}
+    slopes = "preactivation_clip" in clips or [name for name, *_ in roles.values()] != ["sigmoid", "tanh", "tanh"]
+    scales = squashing.constants_of(roles, math.inf) if slopes else {}
     peepholes = tuple(
         (f"p_{value}", "peephole", "ifo".index(value)) for value in gates.values() if options["peepholes"]
     )
@@ -49,7 +46,7 @@ def lstm(options: dict[str, Any], *, layer_norm: bool, candidate_dropout: bool) 
     present = tuple(gate for gate in GATES if gate in gates or gate == "cell_input")
     rows = tuple(GATES.index(gate) for gate in present)
     forward, backward, output, normed_output, normed_output_backward = _equations(
-        [ACTIVATIONS[name][0] for name, *_ in chosen], gates, clips, coupled=options["coupled_gates"],
+        [squashing.function_of(chosen) for chosen in roles.values()], gates, clips, follower=follower,
         peepholes=bool(peepholes), slopes=slopes, candidate_dropout=candidate_dropout, carried=bool(carried),
         split=layer_norm, projected=projected,
     )  # fmt: skip
@@ -149,19 +146,6 @@ def _parameters(options: dict[str, Any], layer_norm: bool) -> tuple[Parameter, .
     return tuple(parameters)
 
 
-def clipped(x, limit):
-    """``min(max(x, -limit), limit)``."""
-    low = limit - limit - limit
-    x = where_negative(x + limit, low, x)
-    return where_negative(limit - x, limit, x)
-
-
-def unless_clipped(x, limit, slope):
-    """`slope` where ``|x| < limit``, else 0."""
-    zero = limit - limit
-    return where_negative(x - limit, where_negative(zero - limit - x, slope, zero), zero)
-
-
 def project(one, v):
     """The projected output."""
     return (v.projection,)
@@ -173,43 +157,23 @@ def project_backward(one, d, v):
 
 
 def _equations(
-    activations: list[Callable], gates: dict[str, str], clips: tuple[str, ...], *, coupled: bool, peepholes: bool,
-    slopes: bool, candidate_dropout: bool, carried: bool, split: bool, projected: bool,
+    activations: list[Callable], gates: dict[str, str], clips: tuple[str, ...], *, follower: str | None,
+    peepholes: bool, slopes: bool, candidate_dropout: bool, carried: bool, split: bool, projected: bool,
 ) -> tuple[Callable, ...]:  # fmt: skip
     """Forward, backward and output; and what makes the output of a normalised cell state, forward and backward."""
-    recurrent, squash_input, squash_output = activations
+    recurrent, of_input, of_output = activations
     has_i, has_f, has_o = (gate in gates for gate in SIGMOIDAL)
+    i_follows, f_follows = (follower == gate for gate in ("input_gate", "forget_gate"))
     clip_sums, clip_cell = "preactivation_clip" in clips, "cell_clip" in clips
+    gate_of = squashing.recurrent(recurrent, slopes=slopes, clip=clip_sums)
+    input_of = squashing.of_input(of_input, slopes=slopes, clip=clip_sums)
+    output_of = squashing.of_output(of_output, slopes=slopes)
 
-    def of_output(d):
+    def given_out(d):
         """The gradient of what the output gate gives."""
         if projected:
             return d.m
         return d.h
-
-    def gate_of(one, z, v):
-        """A gate and its slope."""
-        if clip_sums:
-            y, slope = recurrent(one, clipped(z, v.preactivation_clip), v.recurrent_alpha, v.recurrent_beta)
-            return y, unless_clipped(z, v.preactivation_clip, slope)
-        if slopes:
-            return recurrent(one, z, v.recurrent_alpha, v.recurrent_beta)
-        return recurrent(one, z, one, one)
-
-    def input_of(one, z, v):
-        """The cell input and its slope."""
-        if clip_sums:
-            y, slope = squash_input(one, clipped(z, v.preactivation_clip), v.input_alpha, v.input_beta)
-            return y, unless_clipped(z, v.preactivation_clip, slope)
-        if slopes:
-            return squash_input(one, z, v.input_alpha, v.input_beta)
-        return squash_input(one, z, one, one)
-
-    def output_of(one, c, v):
-        """What the output gate is multiplied with, and its slope."""
-        if slopes:
-            return squash_output(one, c, v.output_alpha, v.output_beta)
-        return squash_output(one, c, one, one)
 
     def forward(one, v):
         """``c = f * c_prev + i * g``."""
@@ -225,8 +189,10 @@ def _equations(
             if peepholes:
                 z = z + v.p_i * v.c_prev
             i, i_slope = gate_of(one, z, v)
-        if coupled:
+        if i_follows:
             i = one - f
+        if f_follows:
+            f = one - i
         g, g_slope = input_of(one, v.cell_input, v)
         added = i * g
         if candidate_dropout:
@@ -253,7 +219,7 @@ def _equations(
             do = d.o
         else:
             t, t_slope = output_of(one, v.c, v)
-            dh = of_output(d)
+            dh = given_out(d)
             do = dh * t
             dc = dc + dh * v.o * t_slope
             if carried and has_o:
@@ -278,6 +244,8 @@ def _equations(
         before = dc * v.f
         if has_i:
             di = dadded * v.g
+            if f_follows:
+                di = di - dc * v.c_prev
             if carried:
                 di = di + d.i
             di = di * i_slope
@@ -286,7 +254,7 @@ def _equations(
                 before = before + di * v.p_i
         if has_f:
             df = dc * v.c_prev
-            if coupled:
+            if i_follows:
                 df = df - dadded * v.g
             if carried:
                 df = df + d.f
@@ -303,7 +271,7 @@ def _equations(
 
     def normed_output_backward(one, d, v):
         """Gradients of the normalised cell state and of the output gate."""
-        dh = of_output(d)
+        dh = given_out(d)
         return dh * v.o * v.t_slope, dh * v.t
 
     return forward, backward, output, normed_output, normed_output_backward

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
+from . import squashing
 from .cell import Cell, Parameter, Phase, Product
 from .elementary import tanh, where_negative
 
-OPTIONS: dict[str, Any] = {"nonlinearity": "tanh"}
+OPTIONS: dict[str, Any] = {"nonlinearity": ("tanh",), "preactivation_clip": math.inf}
 
 
 def rnn(options: dict[str, Any], *, layer_norm: bool, candidate_dropout: bool) -> Cell:
-    """The plain recurrent network, with tanh or relu."""
+    """The plain recurrent network, with any activation."""
     if candidate_dropout:
         raise ValueError("cell 'rnn' has no candidate for candidate_dropout")
-    forward, backward = {"tanh": (tanh_forward, tanh_backward), "relu": (relu_forward, relu_backward)}[
-        options["nonlinearity"]
-    ]
+    chosen, clip = options["nonlinearity"], options["preactivation_clip"]
+    slopes = clip < math.inf or chosen not in EQUATIONS
+    constants = squashing.constants_of({"input": chosen}, clip) if slopes else {}
+    squash = squashing.of_input(squashing.function_of(chosen), slopes=True, clip=clip < math.inf)
+    forward, backward = _equations(squash) if slopes else EQUATIONS[chosen]
+    kept = ("slope",) if slopes else ()
     return Cell(
         name="rnn",
         states=("h",),
@@ -29,10 +35,11 @@ def rnn(options: dict[str, Any], *, layer_norm: bool, candidate_dropout: bool) -
                 ),
                 reads=(),
                 gives=("h",),
-                keeps=(),
-                uses=("h",),
+                keeps=kept,
+                uses=kept or ("h",),
                 forward=forward,
                 backward=backward,
+                constants=(*constants,),
             ),
         ),
         parameters=(
@@ -41,7 +48,22 @@ def rnn(options: dict[str, Any], *, layer_norm: bool, candidate_dropout: bool) -
             Parameter("bias_ih", 1, optional=True),
             Parameter("bias_hh", 1, optional=True),
         ),
+        constants=(*constants.items(),),
     )
+
+
+def _equations(squash: Callable) -> tuple[Callable, Callable]:
+    """Of an activation whose slope does not follow from its value."""
+
+    def forward(one, v):
+        """``h = φ(W x + R h_prev + b)``."""
+        return squash(one, v.hidden_state, v)
+
+    def backward(one, d, v):
+        """Gradient of the pre-activation."""
+        return (d.h * v.slope,)
+
+    return forward, backward
 
 
 def tanh_forward(one, v):
@@ -63,3 +85,6 @@ def relu_backward(one, d, v):
     """Gradient of the pre-activation; 0 where it is not positive."""
     zero = one - one
     return (where_negative(zero - v.h, d.h, zero),)
+
+
+EQUATIONS = {("tanh",): (tanh_forward, tanh_backward), ("relu",): (relu_forward, relu_backward)}

@@ -35,18 +35,20 @@ SHARED = """
         Whether pre-activations are normalised at each step, as in `LSTM`.
     proj_size : int, at least 0 and below `hidden_size`, default 0
         Of the LSTM, as all that follow: length of a projection of the hidden state.
-    peepholes, coupled_gates, full_gate_recurrence : bool, default False
+    peepholes, full_gate_recurrence : bool, default False
         Variants of `LSTM`.
+    coupled_gates : bool or "input", default False
+        Likewise.
     input_gate, forget_gate, output_gate : bool, default True
         Whether the gate exists, as in `LSTM`.
     recurrent_activation, input_activation, output_activation : str or tuple, default "sigmoid", "tanh" and "tanh"
-        Of gates, cell input and output, as in `LSTM`.
+        Of gates, cell input and output, as in `LSTM`; the first two of the GRU, too.
     preactivation_clip, cell_clip : float, positive, or None, default None
-        Bounds of what goes into activations, and of the cell state.
+        Bounds of what goes into activations, of any cell, and of the cell state.
     reset_after : bool, default True
         Of the GRU, as in `GRU`.
-    nonlinearity : {"tanh", "relu"}, default "tanh"
-        Of the plain RNN.
+    nonlinearity : str or tuple, default "tanh"
+        Of the plain RNN, as in `RNN`.
     dropout : float in [0, 1), default 0.0
         Share of the outputs between layers that is zeroed in training.
     input_dropout, recurrent_dropout, weight_dropout : float in [0, 1), default 0.0

@@ -24,7 +24,8 @@ BLOCKS = {"lstm": 4, "gru": 3, "rnn": 1}  # rows of the weights for each hidden 
 A_MODULE = {"lstm": "an LSTM", "gru": "a GRU", "rnn": "an RNN"}
 PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")  # in the order of PyTorch's state dicts
 OPTIONS = ("hidden_size", "num_layers", "nonlinearity", "bias", "dropout", "bidirectional", "proj_size")  # to be shown
-SHARED_OPTIONS = ("proj_size", "nonlinearity")  # options of cells that PyTorch's modules have, too
+SHARED_OPTIONS = ("proj_size",)  # options of cells that PyTorch's modules have, too
+NONLINEARITIES = ("tanh", "relu")  # of PyTorch's RNN
 DTYPES = {"float32": "float32", "float64": "float64", "float16": "float32", "bfloat16": "float32"}  # what becomes what
 STORED = {"F32": ("<f4", "float32"), "F64": ("<f8", "float64"), "F16": ("<f2", "float16"), "BF16": ("<u2", "bfloat16")}
 LISTED = 10  # names in a message
@@ -123,6 +124,7 @@ def from_torch(
         raise TypeError(f"prefix must be a string, got {type(prefix).__name__}")
     if kind is not None:
         check_option(kind, "kind", [*BLOCKS])
+    check_option(nonlinearity, "nonlinearity", NONLINEARITIES)
     if dtype is not None:
         check_option(dtype, "dtype", [*dict.fromkeys(DTYPES.values())])
     backend = None if backend is None else check_name(backend)
@@ -159,8 +161,8 @@ def to_torch(layer: Layer) -> dict[str, np.ndarray]:
     ------
     ValueError
         If PyTorch's module has no place for an option, which the message names: `layer_norm`, `merge`, `residual`,
-        `zoneout` (which changes predictions, too), hidden sizes that differ between layers, ``reset_after=False`` of a
-        GRU, and peepholes, gates, activations and clipping of an LSTM.
+        `zoneout` (which changes predictions, too), hidden sizes that differ between layers, activations and clipping,
+        ``reset_after=False`` of a GRU, and peepholes and gates of an LSTM.
     TypeError
         If it is no layer.
 
@@ -193,13 +195,18 @@ def to_torch(layer: Layer) -> dict[str, np.ndarray]:
 def _foreign_options(stack: Stack) -> dict[str, Any]:
     """Options that PyTorch's modules do not have, and that change what is computed."""
     cell = stack.cell
-    foreign = {name: value for name, value in cell.options if name not in SHARED_OPTIONS}
+    foreign = {name: value for name, value in cell.options if not _shared(name, value)}
     if len({*stack.hidden_sizes}) > 1:
         foreign["hidden_size"] = [*stack.hidden_sizes]
     if stack.merges:
         foreign["merge"] = stack.merge
     others = {"residual": stack.residual, "layer_norm": cell.layer_norm, "zoneout": cell.zoneout}
     return foreign | {name: value for name, value in others.items() if value}
+
+
+def _shared(name: str, value: Any) -> bool:
+    """Whether PyTorch's modules have an option of a cell, with this value."""
+    return value[0] in NONLINEARITIES if name == "nonlinearity" else name in SHARED_OPTIONS
 
 
 # What is given ------------------------------------------------------------------------------------------------

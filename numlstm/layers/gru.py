@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .layer import Layer, documented
@@ -25,6 +27,10 @@ class GRU(Layer):
     reset_after : bool, default True
         Whether the reset gate is applied after the recurrent product, as in PyTorch, cuDNN and Keras, or before it
         (Cho et al. 2014; ONNX's ``linear_before_reset=0``).
+    recurrent_activation, input_activation : str or tuple, default "sigmoid" and "tanh"
+        Of the gates, and of the candidate: any that `LSTM` takes.
+    preactivation_clip : float, positive, or None, default None
+        Bound of what goes into these activations.
     init : {"keras", "torch"} or ("chrono", steps), default "keras"
         ``"keras"``: Glorot-uniform input weights, orthogonal recurrent weights. ``"torch"``: everything uniform in
         ±1/√H. ``("chrono", steps)``: as "keras", with update gates biased for dependencies of up to so many steps
@@ -88,6 +94,9 @@ class GRU(Layer):
         weight_dropout: float = 0.0,
         recompute: bool = False,
         reset_after: bool = True,
+        recurrent_activation: Any = "sigmoid",
+        input_activation: Any = "tanh",
+        preactivation_clip: float | None = None,
         init: str | tuple[str, int] = "keras",
         backend: str | None = None,
         dtype: str = "float32",

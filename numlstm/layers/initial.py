@@ -28,22 +28,28 @@ def initialised(
     """
     name = init if isinstance(init, str) else init[0]
     parameters = INITIALISERS["torch" if name == "torch" else "keras"](spec, rng)
-    gates = FORGETTING.get(spec.cell)
+    keeps, lets_in = FORGETTING.get(spec.cell), REMEMBERING.get(spec.cell)
+    coupled = dict(spec.options).get("coupled_gates", False)
+    if coupled == "input":  # the other one follows from it
+        keeps = None
+    elif coupled:
+        lets_in = None
     if name == "keras" and forget_bias is None and spec.cell == "lstm":
         forget_bias = 1.0
-    if forget_bias is not None and gates is not None:
-        _set_bias(spec, parameters, gates, forget_bias)
+    if forget_bias is not None:
+        gate, bias = (lets_in, -forget_bias) if coupled == "input" else (keeps, forget_bias)
+        _set_bias(spec, parameters, gate, bias)
     if not isinstance(init, str):
-        bias = np.log(rng.uniform(1.0, init[1] - 1.0, spec.hidden_size))
-        if gates is not None:
-            _set_bias(spec, parameters, gates, bias)
-        if (letting_in := REMEMBERING.get(spec.cell)) is not None and not dict(spec.options).get("coupled_gates"):
-            _set_bias(spec, parameters, letting_in, -bias)
+        biases = np.log(rng.uniform(1.0, init[1] - 1.0, spec.hidden_size))
+        _set_bias(spec, parameters, keeps, biases)
+        _set_bias(spec, parameters, lets_in, -biases)
     return parameters
 
 
-def _set_bias(spec: LayerSpec, parameters: dict[str, np.ndarray], block: int, value: Any) -> None:
-    """Set what is added to a gate's pre-activation, if there is anything."""
+def _set_bias(spec: LayerSpec, parameters: dict[str, np.ndarray], block: int | None, value: Any) -> None:
+    """Set what is added to a gate's pre-activation, if there is anything, and a gate."""
+    if block is None:
+        return
     rows = slice(block * spec.hidden_size, (block + 1) * spec.hidden_size)
     name = "layer_norm_bias" if spec.layer_norm else "bias_ih"  # normalisation would take a bias away before it
     if name in parameters:

@@ -29,8 +29,9 @@ class LSTM(Layer):
         read. 0 for none.
     peepholes : bool, default False
         Whether the gates see the cell state (Gers & Schmidhuber 2000), through parameters ``peephole_l0`` (3H).
-    coupled_gates : bool, default False
-        Whether the input gate is one minus the forget gate (CIFG in [3]_).
+    coupled_gates : bool or "input", default False
+        Whether the input gate is one minus the forget gate (CIFG in [3]_); with ``"input"`` the forget gate is one
+        minus the input gate (ONNX's ``input_forget``). The rows of the gate that follows stay in the weights, unused.
     input_gate, forget_gate, output_gate : bool, default True
         Whether the gate exists; without it everything passes (NIG, NFG and NOG in [3]_). Its rows stay in the weights,
         unused.
@@ -119,7 +120,7 @@ class LSTM(Layer):
         weight_dropout: float = 0.0,
         recompute: bool = False,
         peepholes: bool = False,
-        coupled_gates: bool = False,
+        coupled_gates: bool | str = False,
         input_gate: bool = True,
         forget_gate: bool = True,
         output_gate: bool = True,

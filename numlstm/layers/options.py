@@ -51,8 +51,14 @@ OWN: dict[str, dict[str, Any]] = {
         "forget_bias": None,
         "recurrent_dropout_mode": "variational",
     },
-    "gru": {"reset_after": True, "recurrent_dropout_mode": "variational"},
-    "rnn": {"nonlinearity": "tanh"},
+    "gru": {
+        "reset_after": True,
+        "recurrent_activation": "sigmoid",
+        "input_activation": "tanh",
+        "preactivation_clip": None,
+        "recurrent_dropout_mode": "variational",
+    },
+    "rnn": {"nonlinearity": "tanh", "preactivation_clip": None},
 }
 DEFAULTS: dict[str, Any] = COMMON | {name: value for own in OWN.values() for name, value in own.items()}
 
@@ -83,6 +89,13 @@ def check_activation(value: Any, name: str) -> tuple[Any, ...]:
         raise ValueError(f"{name}: {kind!r} has {len(defaults)} parameters, got {len(given)}")
     numbers = [check_real(number, f"{name}: {kind!r}", -math.inf, math.inf) for number in given]
     return (kind, *numbers, *defaults[len(given) :])
+
+
+def check_coupling(value: Any, name: str) -> bool | str:
+    """A flag, or the gate that the other one follows from."""
+    if isinstance(value, str) and value != "input":
+        raise ValueError(f"{name} must be True, False or 'input', got {value!r}")
+    return value if isinstance(value, str) else check_flag(value, name)
 
 
 def check_zoneout(value: Any, name: str) -> float | tuple[float, ...]:
@@ -135,11 +148,12 @@ CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "cell_clip": check_clip,
     "forget_bias": check_forget_bias,
     "recurrent_dropout_mode": lambda value, name: check_option(value, name, ("variational", "candidate")),
-    "nonlinearity": lambda value, name: check_option(value, name, ("tanh", "relu")),
+    "nonlinearity": check_activation,
+    "coupled_gates": check_coupling,
 } | dict.fromkeys(
     (
-        "bias", "bidirectional", "residual", "recompute", "layer_norm", "peepholes", "coupled_gates", "input_gate",
-        "forget_gate", "output_gate", "full_gate_recurrence", "reset_after",
+        "bias", "bidirectional", "residual", "recompute", "layer_norm", "peepholes", "input_gate", "forget_gate",
+        "output_gate", "full_gate_recurrence", "reset_after",
     ),
     check_flag,
 )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .layer import Layer, documented
@@ -19,8 +21,10 @@ class RNN(Layer):
     zoneout : float in [0, 1), default 0.0
         Share of the units that keep their old value at a step of training (Krueger et al. 2017); elsewhere old and new
         are mixed in that proportion.
-    nonlinearity : {"tanh", "relu"}, default "tanh"
-        What is done to the sum of products.
+    nonlinearity : str or tuple, default "tanh"
+        What is done to the sum of products: "tanh" and "relu" as in PyTorch, or any activation that `LSTM` takes.
+    preactivation_clip : float, positive, or None, default None
+        Bound of that sum.
     init : {"keras", "torch"}, default "keras"
         ``"keras"``: Glorot-uniform input weights, orthogonal recurrent weights. ``"torch"``: everything uniform in
         ±1/√H.
@@ -66,7 +70,7 @@ class RNN(Layer):
         hidden_size: int | list[int],
         num_layers: int = 1,
         *,
-        nonlinearity: str = "tanh",
+        nonlinearity: Any = "tanh",
         bias: bool = True,
         dropout: float = 0.0,
         bidirectional: bool = False,
@@ -78,6 +82,7 @@ class RNN(Layer):
         zoneout: float = 0.0,
         weight_dropout: float = 0.0,
         recompute: bool = False,
+        preactivation_clip: float | None = None,
         init: str = "keras",
         backend: str | None = None,
         dtype: str = "float32",

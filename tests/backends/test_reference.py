@@ -511,7 +511,7 @@ def test_slopes_at_kinks(activation, x, slope):
         ("LSTM", "lstm", (("proj_size", 2),), {"proj_size": 2}),
         ("GRU", "gru", (), {}),
         ("RNN", "rnn", (), {}),
-        ("RNN", "rnn", (("nonlinearity", "relu"),), {"nonlinearity": "relu"}),
+        ("RNN", "rnn", (("nonlinearity", ("relu",)),), {"nonlinearity": "relu"}),
     ],
     ids=["lstm", "lstm with projection", "gru", "rnn", "rnn of relu"],
 )
@@ -551,11 +551,11 @@ def test_torch(name, cell, options, theirs, reverse):
 def run_onnx(problem, operator, order, attributes):
     """What ONNX Runtime makes of a problem, in float32: Y, and the final states.
 
-    Where gates are coupled, its forget gate is 1 - i; with σ(-a) = 1 - σ(a) that comes to the same.
+    Where gates are coupled, its forget gate is 1 - i; with σ(-a) = 1 - σ(a) ours that is 1 - f comes to the same.
     """
     onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     parameters = BACKEND.unpack(problem.spec, problem.flat)
-    if "input_forget" in attributes:
+    if dict(problem.spec.options).get("coupled_gates") is True:
         for value in parameters.values():
             value[:4] = -value[4:8]
 
@@ -586,12 +586,12 @@ ONNX_NAMES = {"identity": "Affine", "scaled_tanh": "ScaledTanh", "leaky_relu": "
 LSTM_DEFAULTS = {"recurrent": ("sigmoid",), "input": ("tanh",), "output": ("tanh",)}
 
 
-def onnx_activations(chosen):
-    """Attributes for activations of the gates, the input and the output, and our options."""
-    three = [chosen.get(place, default) for place, default in LSTM_DEFAULTS.items()]
-    parameters = [(1.0, 0.0) if each[0] == "identity" else each[1:] for each in three]
+def onnx_activations(chosen, places=(*LSTM_DEFAULTS,)):
+    """Attributes for activations of the gates, the input and the output, or some of them, and our options."""
+    those = [chosen.get(place, LSTM_DEFAULTS[place]) for place in places]
+    parameters = [(1.0, 0.0) if each[0] == "identity" else each[1:] for each in those]
     attributes = {
-        "activations": [ONNX_NAMES.get(name, name.capitalize()) for name, *_ in three],
+        "activations": [ONNX_NAMES.get(name, name.capitalize()) for name, *_ in those],
         "activation_alpha": [each[0] for each in parameters if each],
         "activation_beta": [each[1] for each in parameters if each[1:]],
     }
@@ -605,6 +605,10 @@ def onnx_activations(chosen):
         ((("peepholes", True),), {}),
         ((("coupled_gates", True),), {"input_forget": 1}),
         ((("coupled_gates", True), ("peepholes", True)), {"input_forget": 1}),
+        *(((("coupled_gates", "input"), *options), {"input_forget": 1} | more) for options, more in [
+            ((), {}), ((("peepholes", True),), {}), onnx_activations({"recurrent": ("hard_sigmoid", 0.3, 0.4)}),
+            onnx_activations({"recurrent": ("tanh",)}),
+        ]),
         ((("preactivation_clip", 0.7),), {"clip": 0.7}),
         ((("peepholes", True), ("preactivation_clip", 0.9)), {"clip": 0.9}),
         *(onnx_activations({place: (name, *OF_ACTIVATION[name])}) for name in activations.VALUES
@@ -623,9 +627,39 @@ def test_lstm_of_onnx(options, attributes):
 
 
 @pytest.mark.parametrize("reset_after", [False, True])
-def test_gru_of_onnx(reset_after):
-    problem = make_problem(cell="gru", options=() if reset_after else (("reset_after", False),))
-    expected, expected_final = run_onnx(problem, "GRU", (1, 0, 2), {"linear_before_reset": int(reset_after)})
+@pytest.mark.parametrize("clip", [None, 0.6])
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {},
+        {"recurrent": ("hard_sigmoid", 0.3, 0.4)},
+        {"input": ("elu", 0.7)},
+        {"recurrent": ("affine", 0.3, 0.4), "input": ("scaled_tanh", 1.7, 0.6)},
+    ],
+)
+def test_gru_of_onnx(reset_after, clip, chosen):
+    options, attributes = onnx_activations(chosen, ("recurrent", "input"))
+    options += () if reset_after else (("reset_after", False),)
+    if clip:
+        options, attributes = (*options, ("preactivation_clip", clip)), attributes | {"clip": clip}
+    problem = make_problem(cell="gru", options=tuple(sorted(options)))
+    attributes |= {"linear_before_reset": int(reset_after)}
+    expected, expected_final = run_onnx(problem, "GRU", (1, 0, 2), attributes)
+    outputs, final, _ = problem.forward()
+    np.testing.assert_allclose(outputs[0], expected, rtol=2e-5, atol=1e-5)
+    np.testing.assert_allclose(final, expected_final, rtol=2e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("clip", [None, 0.6])
+@pytest.mark.parametrize("name", activations.VALUES)
+def test_rnn_of_onnx(name, clip):
+    chosen = (name, *OF_ACTIVATION[name])
+    _, attributes = onnx_activations({"input": chosen}, ("input",))
+    options = (("nonlinearity", chosen),)
+    if clip:
+        options, attributes = (*options, ("preactivation_clip", clip)), attributes | {"clip": clip}
+    problem = make_problem(cell="rnn", options=options)
+    expected, expected_final = run_onnx(problem, "RNN", (0,), attributes)
     outputs, final, _ = problem.forward()
     np.testing.assert_allclose(outputs[0], expected, rtol=2e-5, atol=1e-5)
     np.testing.assert_allclose(final, expected_final, rtol=2e-5, atol=1e-5)

@@ -18,6 +18,9 @@ LAYERS = {
     "lstm, clipped": (LSTM, {"cell_clip": 0.5, "preactivation_clip": 1.0, "input_activation": ("elu", 0.7)}),
     "gru": (GRU, {"num_layers": 2, "bidirectional": True}),
     "gru, residual": (GRU, {"num_layers": 3, "residual": True, "recurrent_dropout": 0.3, "dropout": 0.2}),
+    "lstm, led by its input gate": (LSTM, {"coupled_gates": "input", "peepholes": True, "proj_size": 2}),
+    "gru, squashed otherwise": (GRU, {"recurrent_activation": "hard_sigmoid", "input_activation": ("elu", 0.7)}),
+    "rnn, clipped": (RNN, {"nonlinearity": "softsign", "preactivation_clip": 0.8, "num_layers": 2}),
     "gru, reset before": (GRU, {"reset_after": False, "layer_norm": True, "zoneout": 0.3}),
     "rnn": (RNN, {"num_layers": 2, "bidirectional": True, "merge": "sum", "input_dropout": 0.3}),
     "rnn, rectified": (RNN, {"nonlinearity": "relu", "weight_dropout": 0.3, "hidden_size": [5, 2]}),
@@ -216,6 +219,18 @@ def test_gates_that_are_off_let_everything_pass():
     np.testing.assert_allclose(coupled.input_gate, 1 - coupled.forget_gate, rtol=1e-14)
 
 
+def test_gates_coupled_either_way():
+    """With weights of the one gate for those of the other with their signs changed both are the same."""
+    by_forget, by_input = (make(LSTM, {"coupled_gates": value, "peepholes": True}) for value in (True, "input"))
+    parameters = {name: value.copy() for name, value in by_forget.parameters.items()}
+    for value in parameters.values():
+        value[:5] = -value[5:10]
+    by_input.set_parameters(parameters)
+    trace = by_input.trace(X)
+    np.testing.assert_allclose(trace.forget_gate, 1 - trace.input_gate, rtol=1e-14)
+    np.testing.assert_allclose(trace.hidden_state, by_forget.trace(X).hidden_state, rtol=1e-12, atol=1e-14)
+
+
 # Initial parameters -----------------------------------------------------------------------------------------
 
 
@@ -226,9 +241,21 @@ def test_chrono_biases_the_gates_for_long_memory():
     assert bias[1].max() <= np.log(99)
     np.testing.assert_array_equal(bias[0], -bias[1])
     np.testing.assert_allclose(np.exp(bias[1]).mean(), 50, rtol=0.1)  # uniform in 1..99
+    coupled = LSTM(3, 500, init=("chrono", 100), coupled_gates="input", random_state=0).parameters["bias_ih_l0"]
+    np.testing.assert_array_equal(coupled[:500], bias[0])
+    assert not coupled[500:].any()
     gru = GRU(3, 500, init=("chrono", 100), random_state=0).parameters["bias_ih_l0"].reshape(3, 500)
     assert (gru[1] >= 0).all()
     assert not gru[[0, 2]].any()
+
+
+@pytest.mark.parametrize("init", ["keras", "torch"])
+@pytest.mark.parametrize(("layer_norm", "name"), [(False, "bias_ih_l0"), (True, "layer_norm_bias_l0")])
+def test_forget_bias_where_the_gate_follows_from_the_other(init, layer_norm, name):
+    options = {"init": init, "layer_norm": layer_norm, "coupled_gates": "input", "random_state": 0}
+    np.testing.assert_array_equal(LSTM(3, 5, forget_bias=2.5, **options).parameters[name][:5], -2.5)
+    if init == "keras":
+        np.testing.assert_array_equal(LSTM(3, 5, **options).parameters[name][:5], -1.0)
 
 
 @pytest.mark.parametrize("init", ["keras", "torch"])
@@ -275,7 +302,10 @@ REFUSED = [
     (LSTM, {"input_activation": ("relu", 1.0)}, "input_activation: 'relu' has 0 parameters, got 1"),
     (LSTM, {"hidden_size": []}, "hidden_size must be an integer or a list with one for each layer, got an empty one"),
     (LSTM, {"hidden_size": [5, 0]}, "hidden_size[1] must be at least 1, got 0"),
-    (RNN, {"nonlinearity": "sigmoid"}, "nonlinearity must be one of ['tanh', 'relu'], got 'sigmoid'"),
+    (LSTM, {"coupled_gates": "forget"}, "coupled_gates must be True, False or 'input', got 'forget'"),
+    (LSTM, {"coupled_gates": "input", "forget_gate": False}, "coupled_gates='input' and forget_gate=False do not go"),
+    (GRU, {"preactivation_clip": -1.0}, "preactivation_clip must be in [5e-324, inf), got -1.0"),
+    (RNN, {"nonlinearity": "sine"}, "nonlinearity must be one of ['identity', "),
 ]  # fmt: skip
 
 

@@ -32,6 +32,16 @@ def slope(activation: Activation, x: np.ndarray) -> np.ndarray:
     return SLOPES[name](x, *parameters)
 
 
+def clip(x: np.ndarray, bound: float) -> np.ndarray:
+    """x within ±bound."""
+    return np.clip(x, -bound, bound)
+
+
+def clip_slope(clipped: np.ndarray, bound: float) -> np.ndarray:
+    """0 where a value lies at its bounds, 1 elsewhere."""
+    return np.where((np.abs(clipped) >= bound) & (bound < np.inf), 0.0, 1.0)
+
+
 def sigmoid_slope(x: np.ndarray) -> np.ndarray:
     """σ'(x) = σ(x) σ(-x), which keeps its relative accuracy where 1 - σ(x) cancels."""
     return expit(x) * expit(-x)

@@ -10,7 +10,8 @@ step before, ⊙ the product by elements::
     n = tanh(u + r ⊙ v),  u = W_n x + b_in,  v = R_n h⁻ + b_hn:  ``reset_after=True``
 
 The last is what cuDNN and PyTorch compute; it came with version 1 of the paper. Layer normalisation is of the sums of
-r, of z, and of n, or of u and v each.
+r, of z, and of n, or of u and v each. As in ONNX, options put other functions in the places of σ and tanh, and bounds
+on what goes into them; a bar marks what does.
 
 References
 ----------
@@ -23,16 +24,31 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit
 
 from ..contract import LayerSpec
-from . import affine, norm
-from .activations import sigmoid_slope, tanh_slope
+from . import activations, affine, norm
+from .activations import Activation
 from .masks import Masks
 from .twin import Gates, States, Twin, Weights, register
 
 R, Z, N = 0, 1, 2  # blocks of rows
 NORM_U, NORM_V = 2, 3
+
+
+class Squash(NamedTuple):
+    """An activation behind its bounds."""
+
+    activation: Activation
+    bound: float
+
+    def value(self, bar: np.ndarray) -> np.ndarray:
+        """Of a pre-activation."""
+        return activations.apply(self.activation, activations.clip(bar, self.bound))
+
+    def slope(self, bar: np.ndarray) -> np.ndarray:
+        """Likewise; 0 at the bounds and beyond them."""
+        clipped = activations.clip(bar, self.bound)
+        return activations.slope(self.activation, clipped) * activations.clip_slope(clipped, self.bound)
 
 
 class Saved(NamedTuple):
@@ -61,9 +77,10 @@ def step(
     (h_prev,) = states
     h_in = masks.recurrent * h_prev
     a_r, a_z = (affine.forward(weights, "ih", k, x) + affine.forward(weights, "hh", k, h_in) for k in (R, Z))
-    r, z = expit(norm.forward(weights, R, a_r)), expit(norm.forward(weights, Z, a_z))
+    of_gates, of_candidate = _squash(spec)
+    r, z = (of_gates.value(norm.forward(weights, k, a)) for k, a in ((R, a_r), (Z, a_z)))
     candidate = (_candidate_after if _reset_after(spec) else _candidate_before)(weights, x, h_prev, r, masks)
-    n = np.tanh(candidate.n_bar)
+    n = of_candidate.value(candidate.n_bar)
     h = (1.0 - z) * (masks.candidate * n) + z * h_prev
     gates = {"reset_gate": r, "update_gate": z, "candidate": n}
     return (h,), Saved(x, h_prev, a_r, a_z, candidate), gates
@@ -75,18 +92,29 @@ def step_backward(
     """One step back."""
     (dh,) = dstates
     r_bar, z_bar = norm.forward(weights, R, saved.a_r), norm.forward(weights, Z, saved.a_z)
-    n = np.tanh(saved.candidate.n_bar)
-    delta_z = dh * (saved.h_prev - masks.candidate * n) * sigmoid_slope(z_bar)
-    delta_n = dh * expit(-z_bar) * masks.candidate * tanh_slope(saved.candidate.n_bar)
+    of_gates, of_candidate = _squash(spec)
+    r, z, n = of_gates.value(r_bar), of_gates.value(z_bar), of_candidate.value(saved.candidate.n_bar)
+    delta_z = dh * (saved.h_prev - masks.candidate * n) * of_gates.slope(z_bar)
+    delta_n = dh * (1.0 - z) * masks.candidate * of_candidate.slope(saved.candidate.n_bar)
     candidate_backward = _candidate_after_backward if _reset_after(spec) else _candidate_before_backward
-    dx, dh_prev, dr = candidate_backward(weights, saved, expit(r_bar), delta_n, masks, gradient)
-    dh_prev = dh_prev + dh * expit(z_bar)
+    dx, dh_prev, dr = candidate_backward(weights, saved, r, delta_n, masks, gradient)
+    dh_prev = dh_prev + dh * z
     h_in = masks.recurrent * saved.h_prev
-    for k, a, delta in ((R, saved.a_r, dr * sigmoid_slope(r_bar)), (Z, saved.a_z, delta_z)):
+    for k, a, delta in ((R, saved.a_r, dr * of_gates.slope(r_bar)), (Z, saved.a_z, delta_z)):
         delta_a = norm.backward(weights, k, a, delta, gradient)
         dx = dx + affine.backward(weights, "ih", k, saved.x, delta_a, gradient)
         dh_prev = dh_prev + masks.recurrent * affine.backward(weights, "hh", k, h_in, delta_a, gradient)
     return dx, (dh_prev,)
+
+
+def _squash(spec: LayerSpec) -> tuple[Squash, Squash]:
+    """What becomes of the gates' pre-activations, and of the candidate's."""
+    options = dict(spec.options)
+    bound = options.get("preactivation_clip", np.inf)
+    return (
+        Squash(options.get("recurrent_activation", ("sigmoid",)), bound),
+        Squash(options.get("input_activation", ("tanh",)), bound),
+    )
 
 
 def _reset_after(spec: LayerSpec) -> bool:

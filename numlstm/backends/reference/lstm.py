@@ -24,8 +24,8 @@ logistic functions and truncate the gradient; tanh and the whole gradient are Gr
 III-B) are gates that are 1 (NIG, NFG, NOG), ``i = 1 - f`` (CIFG), no peepholes (NP), and full gate recurrence (FGR):
 each gate's sum has three more terms, weights times what each gate was at the step before.
 
-What is not Greff's: y is a projection (Sak et al.), sums and what φ_c takes are normalised (Ba et al.), what R and
-(4) take is dropped (Gal & Ghahramani; Semeniuta et al.), pre-activations and c are clipped.
+What is not Greff's: ``f = 1 - i`` (ONNX), y is a projection (Sak et al.), sums and what φ_c takes are normalised (Ba et
+al.), what R and (4) take is dropped (Gal & Ghahramani; Semeniuta et al.), pre-activations and c are clipped.
 
 References
 ----------
@@ -47,11 +47,12 @@ import numpy as np
 
 from ..contract import LayerSpec
 from . import activations, affine, norm
-from .lstm_gates import Gate, Variant, clip_slope
+from .lstm_gates import Gate, Variant
 from .masks import Masks
 from .twin import Gates, States, Twin, Weights, register
 
 NORM_C = 4  # block of layer normalisation, after those of i, f, z, o
+LEADERS = {"i": "f", "f": "i"}  # of two coupled gates, the one that the other is 1 minus
 
 
 class Saved(NamedTuple):
@@ -84,8 +85,8 @@ def step(
     bars = {}
     for g in variant.before_cell:
         bars[g], values[g] = variant.computed[g].forward(weights, sums[g], c_prev)
-    if variant.coupled:
-        values["i"] = 1.0 - values["f"]
+    if variant.follower:
+        values[variant.follower] = 1.0 - values[LEADERS[variant.follower]]
     c = variant.clip_cell(masks.candidate * values["z"] * values["i"] + c_prev * values["f"])
     if "o" in variant.computed:
         bars["o"], values["o"] = variant.computed["o"].forward(weights, sums["o"], c)
@@ -112,13 +113,14 @@ def step_backward(
     back = _Back(variant, weights, saved, gradient)
     if "o" in variant.computed:
         dc = dc + back.gate("o", dvalues["o"], saved.c)
-    dc = dc * clip_slope(saved.c, variant.cell_clip)
+    dc = dc * activations.clip_slope(saved.c, variant.cell_clip)
 
     dvalues["i"] = dvalues["i"] + dc * masks.candidate * values["z"]
     dvalues["f"] = dvalues["f"] + dc * saved.c_prev
     dvalues["z"] = dc * masks.candidate * values["i"]
-    if variant.coupled:
-        dvalues["f"] = dvalues["f"] - dvalues["i"]
+    if variant.follower:
+        leader = LEADERS[variant.follower]
+        dvalues[leader] = dvalues[leader] - dvalues[variant.follower]
     dc_prev = dc * values["f"]
     for g in variant.before_cell:
         dc_prev = dc_prev + back.gate(g, dvalues[g], saved.c_prev)

@@ -17,6 +17,7 @@ Weights = Mapping[str, np.ndarray]
 BLOCKS = {"i": 0, "f": 1, "z": 2, "o": 3}  # of rows, in PyTorch's order
 NUMBERS = {"i": 0, "f": 1, "o": 2}  # among the gates proper: blocks of peepholes, and of weights between gates
 OPTIONS = {"i": "input_gate", "f": "forget_gate", "o": "output_gate"}
+FOLLOWERS = {False: None, True: "i", "input": "f"}  # by the option coupled_gates
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,14 @@ class Gate:
         bar = norm.forward(weights, self.block, a)
         if self.number is not None and "peephole" in weights:
             bar = bar + weights["peephole"][self.number] * c
-        bar = np.clip(bar, -self.clip, self.clip)
+        bar = activations.clip(bar, self.clip)
         return bar, activations.apply(self.activation, bar)
 
     def backward(
         self, weights: Weights, bar: np.ndarray, c: np.ndarray, dvalue: np.ndarray, gradient: Weights
     ) -> tuple[np.ndarray, np.ndarray]:
         """Gradients of the pre-activation before the peephole and the clip, and of the cell: (8), (10) to (12)."""
-        dbar = dvalue * activations.slope(self.activation, bar) * clip_slope(bar, self.clip)
+        dbar = dvalue * activations.slope(self.activation, bar) * activations.clip_slope(bar, self.clip)
         if self.number is None or "peephole" not in weights:
             return dbar, np.zeros_like(c)
         gradient["peephole"][self.number] += (dbar * c).sum(axis=0)
@@ -75,8 +76,8 @@ class Variant:
         The block input, and the gates that come from sums: the others are 1, or coupled.
     carried : tuple of str
         Gates that are states too, for full gate recurrence.
-    coupled : bool
-        Whether ``i = 1 - f``.
+    follower : str or None
+        Which of the gates i and f is 1 minus the other.
     output : tuple
         The activation of the cell on its way out.
     cell_clip : float
@@ -85,7 +86,7 @@ class Variant:
 
     computed: dict[str, Gate]
     carried: tuple[str, ...]
-    coupled: bool
+    follower: str | None
     output: Activation
     cell_clip: float
 
@@ -94,15 +95,15 @@ class Variant:
     def of(spec: LayerSpec) -> Variant:
         """What the options of `spec` ask for."""
         options = dict(spec.options)
-        coupled = bool(options.get("coupled_gates", False))
-        gates = [g for g, option in OPTIONS.items() if options.get(option, True) and not (g == "i" and coupled)]
+        follower = FOLLOWERS[options.get("coupled_gates", False)]
+        gates = [g for g, option in OPTIONS.items() if options.get(option, True) and g != follower]
         clip = float(options.get("preactivation_clip") or np.inf)
         squash = {g: options.get("recurrent_activation", ("sigmoid",)) for g in gates}
         squash["z"] = options.get("input_activation", ("tanh",))
         return Variant(
             computed={g: Gate(BLOCKS[g], NUMBERS.get(g), activation, clip) for g, activation in squash.items()},
             carried=tuple(gates) if options.get("full_gate_recurrence", False) else (),
-            coupled=coupled,
+            follower=follower,
             output=options.get("output_activation", ("tanh",)),
             cell_clip=float(options.get("cell_clip") or np.inf),
         )
@@ -114,9 +115,4 @@ class Variant:
 
     def clip_cell(self, c: np.ndarray) -> np.ndarray:
         """The cell within its bounds."""
-        return np.clip(c, -self.cell_clip, self.cell_clip)
-
-
-def clip_slope(clipped: np.ndarray, bound: float) -> np.ndarray:
-    """0 where a value lies at its bounds, 1 elsewhere."""
-    return np.where((np.abs(clipped) >= bound) & (bound < np.inf), 0.0, 1.0)
+        return activations.clip(c, self.cell_clip)

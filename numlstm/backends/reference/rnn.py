@@ -1,6 +1,7 @@
 """The simple recurrent network of Elman (1990), as PyTorch writes it.
 
-``h = φ(W x + b_ih + R h⁻ + b_hh)``, φ being tanh or max(0, ·).
+``h = φ(W x + b_ih + R h⁻ + b_hh)``, φ being tanh, or any other activation. What goes into it may be clipped, as in
+ONNX.
 
 References
 ----------
@@ -20,7 +21,7 @@ from .twin import Gates, States, Twin, Weights, register
 
 
 class Saved(NamedTuple):
-    """What one step leaves for its way back: what it multiplied, the sum, and the pre-activation."""
+    """What one step leaves for its way back: what it multiplied, the sum, and the pre-activation within its bounds."""
 
     x: np.ndarray
     h_in: np.ndarray
@@ -34,7 +35,7 @@ def step(
     """One step forward."""
     h_in = masks.recurrent * states[0]
     a = affine.forward(weights, "ih", 0, x) + affine.forward(weights, "hh", 0, h_in)
-    h_bar = norm.forward(weights, 0, a)
+    h_bar = activations.clip(norm.forward(weights, 0, a), _clip(spec))
     return (activations.apply(_nonlinearity(spec), h_bar),), Saved(x, h_in, a, h_bar), {}
 
 
@@ -43,6 +44,7 @@ def step_backward(
 ) -> tuple[np.ndarray, States]:
     """One step back."""
     delta = dstates[0] * activations.slope(_nonlinearity(spec), saved.h_bar)
+    delta = delta * activations.clip_slope(saved.h_bar, _clip(spec))
     delta = norm.backward(weights, 0, saved.a, delta, gradient)
     dh = masks.recurrent * affine.backward(weights, "hh", 0, saved.h_in, delta, gradient)
     return affine.backward(weights, "ih", 0, saved.x, delta, gradient), (dh,)
@@ -50,7 +52,12 @@ def step_backward(
 
 def _nonlinearity(spec: LayerSpec) -> tuple[Any, ...]:
     """The activation, as `activations` takes it."""
-    return (dict(spec.options).get("nonlinearity", "tanh"),)
+    return dict(spec.options).get("nonlinearity", ("tanh",))
+
+
+def _clip(spec: LayerSpec) -> float:
+    """The bound of the pre-activation."""
+    return dict(spec.options).get("preactivation_clip", np.inf)
 
 
 register("rnn", Twin(step, step_backward))
