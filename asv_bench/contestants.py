@@ -204,18 +204,21 @@ class Onnx:
         self.session = onnxruntime.InferenceSession(
             self.model(problem).SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
+        self.feeds = self.feeds_of(problem)
+
+    @staticmethod
+    def feeds_of(problem):
         x, _, lengths = problem.data()
-        self.feeds = {"x": np.ascontiguousarray(x.transpose(1, 0, 2))}
-        if lengths is not None:
-            self.feeds["lengths"] = lengths.astype(np.int32)
+        feeds = {"x": np.ascontiguousarray(x.transpose(1, 0, 2))}
+        return feeds if lengths is None else feeds | {"lengths": lengths.astype(np.int32)}
 
     @staticmethod
     def model(problem):
         from onnx import TensorProto, helper, numpy_helper
 
-        H, weights = problem.H, problem.weights()
+        H, weights, alone = problem.H, problem.weights(), problem.layers == problem.directions == 1
         blocks = np.repeat(np.array([0, 3, 1, 2]), H) * H + np.tile(np.arange(H), 4)  # i, o, f, c
-        arrays, nodes, previous = {"shape": np.array([0, 0, -1])}, [], "x"
+        arrays, nodes, previous = {} if alone else {"shape": np.array([0, 0, -1])}, [], "x"
         for layer in range(problem.layers):
             suffixes = [suffix for suffix, _ in problem.names if suffix.startswith(f"_l{layer}")]
             for name, parts in {"W": ["weight_ih"], "R": ["weight_hh"], "B": ["bias_ih", "bias_hh"]}.items():
@@ -224,22 +227,43 @@ class Onnx:
             given = [previous, *(f"{name}{layer}" for name in "WRB"), *(["lengths"] if problem.ragged else [])]
             direction = "bidirectional" if problem.bidirectional else "forward"
             nodes.append(helper.make_node("LSTM", given, [f"Y{layer}"], hidden_size=H, direction=direction))
-            nodes.append(helper.make_node("Transpose", [f"Y{layer}"], [f"Z{layer}"], perm=[0, 2, 1, 3]))
-            nodes.append(helper.make_node("Reshape", [f"Z{layer}", "shape"], [f"y{layer}"]))
-            previous = f"y{layer}"
+            previous = f"Y{layer}"
+            if not alone:
+                nodes.append(helper.make_node("Transpose", [previous], [f"Z{layer}"], perm=[0, 2, 1, 3]))
+                nodes.append(helper.make_node("Reshape", [f"Z{layer}", "shape"], [f"y{layer}"]))
+                previous = f"y{layer}"
         real = TensorProto.FLOAT
         inputs = [helper.make_tensor_value_info("x", real, [problem.T, problem.N, problem.D])]
         if problem.ragged:
             inputs.append(helper.make_tensor_value_info("lengths", TensorProto.INT32, [problem.N]))
         graph = helper.make_graph(
             nodes, "lstm", inputs,
-            [helper.make_tensor_value_info(previous, real, [problem.T, problem.N, problem.outputs])],
+            [helper.make_tensor_value_info(previous, real, None)],
             [numpy_helper.from_array(value, name) for name, value in arrays.items()],
         )  # fmt: skip
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
 
     def forward(self):
-        return (self.session.run(None, self.feeds)[0].transpose(1, 0, 2),)
+        return (self.batch_first(self.session.run(None, self.feeds)[0]),)
+
+    @staticmethod
+    def batch_first(y):
+        """Outputs as the others give them; a lone node has its directions as an axis."""
+        return (y[:, 0] if y.ndim == 4 else y).transpose(1, 0, 2)
+
+    training = None
+
+
+class FromOnnx:
+    """This library, given the model that ONNX Runtime is given."""
+
+    def __init__(self, problem, threads):
+        from numlstm.io import from_onnx
+
+        self.graph, self.feeds = from_onnx(Onnx.model(problem), backend="cpu"), Onnx.feeds_of(problem)
+
+    def forward(self):
+        return (Onnx.batch_first(self.graph.run(self.feeds)[0]),)
 
     training = None
 
@@ -301,7 +325,7 @@ class Peak:
         return (np.array(self.measure()),)
 
 
-CONTESTANTS = {"numlstm": Ours, "torch": Torch, "onnxruntime": Onnx, "keras": Keras}
+CONTESTANTS = {"numlstm": Ours, "from_onnx": FromOnnx, "torch": Torch, "onnxruntime": Onnx, "keras": Keras}
 SHAPES = [
     Problem(1, 1, 16, 64),
     Problem(50, 1, 16, 64),

@@ -1,7 +1,8 @@
-"""This library next to its peers on one machine: `python asv_bench/peers.py [--threads 1 2] [--cell gru]`.
+"""This library next to its peers on one machine: `python asv_bench/peers.py [--threads 1 2] [--cell gru] [--onnx]`.
 
 PyTorch, ONNX Runtime (inference) and Keras on JAX, whichever are installed. Peepholes and layer normalisation PyTorch
-does not have: there it is what its users write, a loop over the steps.
+does not have: there it is what its users write, a loop over the steps. With `--onnx` the model is an ONNX file, here
+and in ONNX Runtime, with what is around its LSTMs.
 
 Every contestant lives in a process of its own and waits, asleep, for its turn; rounds alternate. Results are compared
 with float64 before anything is timed (with those of PyTorch where the reference would take minutes). Prints a Markdown
@@ -129,7 +130,7 @@ def table(cell, threads, names, chosen):
     peak = peak_of(threads)
     lines = [
         f"{threads} thread{'s' * (threads > 1)}; FMA peak {peak / 1e9:.0f} GFLOP/s; milliseconds, minimum (median)\n",
-        f"| (T, N, I, H) | | {' | '.join(names)} | best peer / numlstm | of peak |",
+        f"| (T, N, I, H) | | {' | '.join(names)} | best peer / {names[0]} | of peak |",
         "|---|---|" + "---|" * (len(names) + 2),
     ]
     print("\n".join(lines), flush=True)
@@ -138,10 +139,12 @@ def table(cell, threads, names, chosen):
         for task, times in compare(problem, threads, names).items():
             cells = [milliseconds(times[name]) if name in times else "-" for name in names]
             best = {name: min(values) for name, values in times.items()}
-            share = problem.flop(task == TRAINING) / best["numlstm"] / peak
-            peers = [value for name, value in best.items() if name != "numlstm"]
+            if not best:
+                continue
+            ours, *peers = best.values()
+            share = problem.flop(task == TRAINING) / ours / peak
             if peers:
-                ratios[task][str(problem)] = min(peers) / best["numlstm"]
+                ratios[task][str(problem)] = min(peers) / ours
             ratio = f"{ratios[task][str(problem)]:.2f}" if peers else ""
             lines.append(f"| {problem} | {task} | {' | '.join(cells)} | {ratio} | {share:.0%} |")
             print(lines[-1], flush=True)
@@ -183,12 +186,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, nargs="+", default=[2])
     parser.add_argument("--cell", choices=BLOCKS, default="lstm")
-    parser.add_argument("--only", nargs="*", choices=CONTESTANTS, default=[*CONTESTANTS], help="numlstm must be there")
+    parser.add_argument("--only", nargs="*", choices=MODULES, default=[*MODULES], help="peers")
+    parser.add_argument("--onnx", action="store_true", help="ONNX models, by from_onnx and by ONNX Runtime")
     parser.add_argument("--shapes", nargs="*", type=int, help="indices into the table of shapes")
     parser.add_argument("--output", type=Path, help="write OUTPUT.md and OUTPUT.png")
     options = parser.parse_args()
     peers = ["torch"] if options.cell != "lstm" else [*MODULES]
     names = ["numlstm", *(name for name in peers if name in options.only and installed(name))]
+    if options.onnx:
+        names = ["from_onnx", "onnxruntime"]
     lines, results = [], {}
     for threads in options.threads:
         made, results[threads] = table(options.cell, threads, names, options.shapes)

@@ -6,12 +6,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .keras import from_keras, to_keras_weights
     from .native import load
+    from .onnx import from_onnx
+    from .onnx_writing import to_onnx
     from .torch import from_torch, to_torch
 
-_homes = {"from_torch": ".torch", "load": ".native", "to_torch": ".torch"}
+_homes = {
+    "from_keras": ".keras",
+    "from_onnx": ".onnx",
+    "from_torch": ".torch",
+    "load": ".native",
+    "to_keras_weights": ".keras",
+    "to_onnx": ".onnx_writing",
+    "to_torch": ".torch",
+}
 
-__all__ = ["from_torch", "load", "to_torch"]
+__all__ = ["from_keras", "from_onnx", "from_torch", "load", "to_keras_weights", "to_onnx", "to_torch"]
 
 
 def __getattr__(name: str) -> Any:

@@ -106,6 +106,25 @@ def read(path: str, check: Callable[[Any], None]) -> tuple[Any, dict[str, np.nda
         return parsed(file, os.fstat(file.fileno()).st_size, check)
 
 
+def is_ours(path: str) -> bool:
+    """Whether a file of safetensors has our text; what is none of that format has not.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, or it cannot be read.
+    """
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(LENGTH), "little")
+        header = file.read(length) if length <= HEADER_LIMIT else b""
+    try:
+        entries = from_json(header.decode("utf-8"), "header")
+    except (UnicodeDecodeError, ValueError):
+        return False
+    metadata = entries.get("__metadata__") if isinstance(entries, dict) else None
+    return isinstance(metadata, dict) and KEY in metadata
+
+
 def parsed(file: BinaryIO, size: int, check: Callable[[Any], None]) -> tuple[Any, dict[str, np.ndarray]]:
     """As `read`, from what is open, and `size` bytes long."""
     from safetensors import SafetensorError

@@ -4,7 +4,7 @@ A file is in the format safetensors. Its metadata have one key, "numlstm", with 
 
 - ``format``: "numlstm"; ``format_version``: 1; ``numlstm_version``: of the package that wrote it;
 - ``class``: one of `CLASSES`;
-- ``model``: of a layer what `.recurrent` says, of an estimator what `.models` says, of a scaler what `.scaling` says.
+- ``model``: what `.recurrent` says of a layer, `.models` of an estimator, `.scaling` of a scaler, `.graphs` of a graph.
 
 Parameters are tensors of their own names. Other arrays are named as the attributes that hold them, but for
 ``optimizer.0.weight_ih_l0`` and the like: what an optimizer remembers of each parameter.
@@ -40,6 +40,7 @@ CLASSES = {
     "LSTMClassifier": ("numlstm.estimators", ".models"),
     "LSTMRegressor": ("numlstm.estimators", ".models"),
     "SequenceScaler": ("numlstm.estimators.scaler", ".scaling"),
+    "Graph": ("numlstm.io.graph", ".graphs"),
 }
 
 
@@ -69,11 +70,11 @@ def load(path: str | os.PathLike[str]) -> Any:
     Parameters
     ----------
     path : str or path-like
-        A file that `save` of a layer, an estimator or a scaler wrote.
+        A file that `save` of a layer, an estimator, a scaler or a graph wrote.
 
     Returns
     -------
-    LSTM, GRU, RNN, LSTMClassifier, LSTMRegressor or SequenceScaler
+    LSTM, GRU, RNN, LSTMClassifier, LSTMRegressor, SequenceScaler or Graph
         As it was saved: with the same parameters and predictions, to the bit where the same backend computes them.
 
     Raises

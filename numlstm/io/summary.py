@@ -3,36 +3,70 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..layers.layer import Layer
+from .converting import format_of, layers_of, read
+from .graph import Graph, Value
 from .native import opened
 
 
-def summary(path: str | os.PathLike[str]) -> str:
-    """The kind of a saved model, its layers, sizes, parameters and version, a line for each.
+def summary(path: str | os.PathLike[str], **options: Any) -> str:
+    """The kind of a model in a file, its layers, sizes and parameters, a line for each.
+
+    `options` are those of `numlstm.io.converting.read`.
 
     Raises
     ------
-    OSError, ValueError
-        As `numlstm.load` does.
+    OSError, ImportError, ValueError
+        As `read` does.
     """
-    header, model, tensors = opened(path)
-    layers = [model] if isinstance(model, Layer) else getattr(model, "layers_", [])
+    kind = format_of(path)
+    if kind == "native":
+        header, model, _ = opened(path)
+        written = f"numlstm {header['numlstm_version']}, format {header['format_version']}"
+    else:
+        model, written = read(path, **options), {"onnx": "ONNX", "keras": "Keras", "torch": "PyTorch"}[kind]
+    layers = layers_of(model)
     lines = {
-        "kind": header["class"],
-        "version": f"numlstm {header['numlstm_version']}, format {header['format_version']}",
+        "kind": type(model).__name__,
+        "written by": written,
         "model": " ".join(repr(model).split()),
         "layers": ", ".join(map(repr, layers)) or "none",
-        "sizes": _sizes(model, layers),
     }
+    lines |= _of_graph(model) if isinstance(model, Graph) else {"sizes": _sizes(model, layers)}
     parameters = _parameters(model, layers)
     count = sum(array.size for array in parameters.values())
-    lines["parameters"] = f"{count:,} in {len(parameters)} arrays" + (f" of {layers[0].dtype}" if layers else "")
-    lines["file"] = f"{os.stat(path).st_size:,} bytes, {len(tensors)} tensors"
+    types = sorted({str(array.dtype) for array in parameters.values()})
+    lines["parameters"] = f"{count:,} in {len(parameters)} arrays" + (f" of {', '.join(types)}" if types else "")
+    lines["file"] = f"{os.stat(path).st_size:,} bytes"
     rows = [*lines.items(), *((f"  {name}", f"{array.shape}") for name, array in parameters.items())]
     width = max(16, *(len(name) for name, _ in rows))
     return "\n".join(f"{name:<{width}} {value}" for name, value in rows)
+
+
+def _of_graph(graph: Graph) -> dict[str, str]:
+    """What goes in, what comes out, and what is between."""
+    counts = Counter(node.op for node in graph.nodes)
+    return {
+        "inputs": _values(graph.inputs),
+        "outputs": _values(graph.outputs),
+        "nodes": ", ".join(f"{count} {op}" for op, count in sorted(counts.items())) + f"; opset {graph.opset}",
+    }
+
+
+def _values(values: Sequence[Value]) -> str:
+    """Names, types and shapes."""
+    shapes = ["" if value.shape is None else _shape(value.shape) for value in values]
+    return ", ".join(f"{value.name} {value.dtype}{shape}" for value, shape in zip(values, shapes, strict=True))
+
+
+def _shape(shape: Sequence[int | str | None]) -> str:
+    return f"({', '.join('?' if length is None else str(length) for length in shape)})"
 
 
 def _sizes(model: Any, layers: list[Layer]) -> str:
@@ -45,8 +79,10 @@ def _sizes(model: Any, layers: list[Layer]) -> str:
     return f"input {layer.input_size}, hidden {layer.hidden_size}, output {out}"
 
 
-def _parameters(model: Any, layers: list[Layer]) -> dict[str, Any]:
+def _parameters(model: Any, layers: list[Layer]) -> Mapping[str, np.ndarray]:
     """What has been learnt, by name."""
+    if isinstance(model, Graph):
+        return model.constants
     if not layers:
         return {name: getattr(model, name) for name in ("mean_", "scale_") if hasattr(model, name)}
     return dict(layers[0].parameters if layers[0] is model else model._model.parameters)

@@ -274,24 +274,36 @@ class Layer(Savable):
 
     def _small_call(self, x: np.ndarray, backend: Backend) -> tuple[np.ndarray, Any] | None:
         """A call that is over sooner if its arrays are there already; None if it is none."""
-        free = self._weights[2].get((backend.name, x.shape))
+        free = self.runners(x.shape, backend)
         if free is None:
-            free = self._small_calls(x.shape, backend)
-            if free is None:
-                return None
-        try:
-            runner = free.pop()  # nobody else's until it is put back
-        except IndexError:
-            shape = (1, *x.shape)[-3:-1]
-            runner = Runner(self._stack, backend, self._prepared(backend), *shape, resume=False)
+            return None
+        runner = self.taken(free, x.shape, backend)
         single = x.ndim == 2
         runner.x[...] = x[None] if single else x
         runner()
         y = backend.to_numpy(runner.y)
         result = (y[0] if single else y).copy(), runner.copies(0 if single else None)
+        self.put_back(free, runner)
+        return result
+
+    def runners(self, shape: tuple[int, ...], backend: Backend) -> list[Runner] | None:
+        """Those kept for inputs of a shape, (N, T, D) or (T, D), that nobody uses; None if its calls are not small."""
+        free = self._weights[2].get((backend.name, shape))
+        return self._small_calls(shape, backend) if free is None else free
+
+    def taken(self, free: list[Runner], shape: tuple[int, ...], backend: Backend) -> Runner:
+        """One of those, or a new one: nobody else's until it is put back to them."""
+        try:
+            return free.pop()
+        except IndexError:
+            rows, steps = (1, *shape)[-3:-1]
+            return Runner(self._stack, backend, self._prepared(backend), rows, steps, resume=False)
+
+    @staticmethod
+    def put_back(free: list[Runner], runner: Runner) -> None:
+        """Keep it for the next call, unless there are many."""
         if len(free) < EACH_KEPT:
             free.append(runner)
-        return result
 
     def _small_calls(self, shape: tuple[int, ...], backend: Backend) -> list[Runner] | None:
         """Where runners for inputs of a shape are kept, if it is right and small."""

@@ -845,10 +845,11 @@ def test_the_command_says_what_is_in_a_file(written, path, capsys):
         path.write_bytes(written[name])
         assert main(["info", str(path)]) == 0
         said = " ".join(capsys.readouterr().out.split())
-        for part in [*wanted, f"version numlstm {numlstm.__version__}, format 1"]:
+        for part in [*wanted, f"written by numlstm {numlstm.__version__}, format 1"]:
             assert part in said
     path.write_bytes(b"nothing")
     assert main(["info", str(path)]) == 1
-    assert "no safetensors file" in capsys.readouterr().err
-    assert main(["info", str(path.parent / "none")]) == 1
+    assert "must be a file of safetensors" in capsys.readouterr().err
+    assert main(["info", str(path.parent / "none.safetensors")]) == 1
+    assert "No such file" in capsys.readouterr().err
     assert main([]) == 0

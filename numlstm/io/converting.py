@@ -1,0 +1,196 @@
+"""Models from files of any format into files of any other: what ``python -m numlstm convert`` does."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ..layers.layer import Layer
+from ..layers.sequences import check_integer
+from . import files
+from .native import load
+from .saving import Savable
+
+# By the end of a file's name: what is in it. A .safetensors file may hold either of two.
+FORMATS = {
+    ".safetensors": "native",
+    ".onnx": "onnx",
+    ".keras": "keras",
+    ".weights.h5": "keras",
+    ".pt": "torch",
+    ".pth": "torch",
+}
+
+
+def convert(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    prefix: str = "",
+    nonlinearity: str = "tanh",
+    config: str | None = None,
+    layer: int | None = None,
+    to: str | None = None,
+) -> Any:
+    """Read a model from one file and write it to another; the formats follow from the names.
+
+    Parameters
+    ----------
+    source, target : str or path-like
+        ``.safetensors`` (numlstm's own, and in `source` a state dict of PyTorch's, too), ``.onnx``, ``.keras``,
+        ``.weights.h5``, ``.pt`` or ``.pth``.
+    prefix, nonlinearity : str
+        Of `from_torch`, for a state dict.
+    config : str, optional
+        Of `from_keras`, for a ``.weights.h5`` file.
+    layer : int, optional
+        Convert this one of the recurrent layers alone, counted from 0.
+    to : {"torch"}, optional
+        Write a ``.safetensors`` file with a state dict of PyTorch's instead of one of numlstm's.
+
+    Returns
+    -------
+    LSTM, GRU, RNN, LSTMClassifier, LSTMRegressor, SequenceScaler or Graph
+        What was converted.
+
+    Raises
+    ------
+    ValueError
+        If a format is unknown, the file is none of its format, or the other format has no place for the model.
+    OSError, ImportError
+        If a file cannot be read or written, or a package that it takes is not installed.
+    """
+    ending = _ending(target, "target")
+    if to is not None and (to != "torch" or ending != ".safetensors"):
+        raise ValueError(f"to must be 'torch', for a .safetensors file, got {to!r} for {os.fspath(target)!r}")
+    model = read(source, prefix=prefix, nonlinearity=nonlinearity, config=config)
+    if layer is not None:
+        model = _one_layer(model, layer)
+    kind = "state dict" if to == "torch" else FORMATS[ending]
+    _writers[kind](model, os.fspath(target))
+    return model
+
+
+def read(
+    path: str | os.PathLike[str], *, prefix: str = "", nonlinearity: str = "tanh", config: str | None = None
+) -> Any:
+    """The model of a file; see `convert`."""
+    kind, ending = format_of(path), _ending(path, "source")
+    for name, given, of in (
+        ("config", config is not None, ".weights.h5"),
+        ("prefix", bool(prefix), "torch"),
+        ("nonlinearity", nonlinearity != "tanh", "torch"),
+    ):
+        if given and of not in (ending, kind):
+            raise ValueError(f"{name} is of no use for {os.fspath(path)!r}")
+    if kind == "native":
+        return load(path)
+    if kind == "onnx":
+        from .onnx import from_onnx
+
+        return from_onnx(path)
+    if kind == "keras":
+        from .keras import from_keras
+
+        return from_keras(path) if config is None else from_keras(path, config=config)
+    from .torch import from_torch
+
+    return from_torch(path, prefix, nonlinearity=nonlinearity)
+
+
+def format_of(path: str | os.PathLike[str]) -> str:
+    """ "native", "onnx", "keras" or "torch"; of a .safetensors file what is in it tells."""
+    kind = FORMATS[_ending(path, "source")]
+    return "torch" if kind == "native" and not files.is_ours(os.fspath(path)) else kind
+
+
+def _ending(path: str | os.PathLike[str], name: str) -> str:
+    """How a file's name ends, if that tells its format."""
+    base = Path(path).name.lower()
+    for ending in FORMATS:
+        if base.endswith(ending):
+            return ending
+    raise ValueError(f"{name} must end in one of {[*FORMATS]}, got {os.fspath(path)!r}")
+
+
+def _one_layer(model: Any, index: int) -> Layer:
+    """One of the recurrent layers of a model."""
+    layers = layers_of(model)
+    if check_integer(index, "layer", 0) >= len(layers):
+        raise ValueError(f"layer must be below {len(layers)}, the number of recurrent layers there, got {index}")
+    return layers[index]
+
+
+def layers_of(model: Any) -> list[Layer]:
+    """The recurrent layers of a model."""
+    if isinstance(model, Layer):
+        return [model]
+    return list(getattr(model, "layers", None) or getattr(model, "layers_", []))
+
+
+# Writing ------------------------------------------------------------------------------------------------------
+
+
+def _write_native(model: Savable, path: str) -> None:
+    model.save(path)
+
+
+def _write_onnx(model: Any, path: str) -> None:
+    from .onnx_writing import to_onnx
+
+    to_onnx(model, path)
+
+
+def _layer_alone(model: Any, format_name: str) -> Layer:
+    """A model that is a layer."""
+    if isinstance(model, Layer):
+        return model
+    layers = layers_of(model)
+    raise ValueError(
+        f"{format_name} holds the parameters of recurrent layers alone, and the model is a {type(model).__name__}: "
+        f"choose one of its {len(layers)} with layer="
+    )
+
+
+def _write_state_dict(model: Any, path: str) -> None:
+    from safetensors.numpy import save
+
+    from .torch import to_torch
+
+    files.write(path, save(to_torch(_layer_alone(model, "a state dict"))))
+
+
+def _write_torch(model: Any, path: str) -> None:
+    """A state dict, pickled by PyTorch."""
+    from .torch import to_torch
+
+    state_dict = to_torch(_layer_alone(model, "a state dict"))
+    try:
+        torch: Any = import_module("torch")
+    except ImportError as error:
+        raise ImportError(
+            f"{os.path.basename(path)!r} is written by PyTorch: install torch, or use --to torch"
+        ) from error
+    buffer = io.BytesIO()
+    torch.save({name: torch.from_numpy(array) for name, array in state_dict.items()}, buffer)
+    files.write(path, buffer.getvalue())
+
+
+def _write_keras(model: Any, path: str) -> None:
+    from .keras_writing import model_file, weights_file
+
+    make = model_file if path.lower().endswith(".keras") else weights_file
+    files.write(path, make(_layer_alone(model, "a file of Keras's")))
+
+
+_writers: dict[str, Callable[[Any, str], None]] = {
+    "native": _write_native,
+    "onnx": _write_onnx,
+    "keras": _write_keras,
+    "torch": _write_torch,
+    "state dict": _write_state_dict,
+}

@@ -1,0 +1,363 @@
+"""Layers and estimators as graphs of ONNX's operators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..layers import LAYERS
+from ..layers.layer import Layer, layer_of
+from ..layers.options import DEFAULTS, not_defaults, stack_of
+from .graph import Graph, Node, Value
+from .rnn_nodes import node_of
+
+OPSET = 17  # old enough for the runtimes in use, new enough for all that is used here
+OPEN = 50.0  # σ(50) is 1, in float64 too: of a gate that is not there
+LENGTHS = "sequence_lens"
+GATES = {"input_gate": 0, "forget_gate": 1, "output_gate": 3}  # blocks of rows
+INPUT, FORGET = 0, 1
+OF_PEEPHOLES = {"input_gate": 0, "forget_gate": 1, "output_gate": 2}
+
+
+def graph_of(model: Any, *, shape: Sequence[int | str] = ("N", "T"), state: bool = False) -> Graph:
+    """The graph that computes what a model does.
+
+    Parameters
+    ----------
+    model : Layer, estimator, scaler, or Pipeline of scalers and an estimator
+    shape : (N, T)
+        Lengths of the axes of batch and steps, or their names.
+    state : bool
+        Whether initial states are inputs; of layers.
+
+    Raises
+    ------
+    TypeError
+        If it is of another kind.
+    ValueError
+        If it is not fitted, or has an option that ONNX has no place for.
+    """
+    if isinstance(model, Graph):
+        return model
+    if isinstance(model, Layer):
+        return _of_layer(model, shape, state)
+    if state:
+        raise ValueError(
+            f"state must be False for {type(model).__name__}: estimators start from zeros, layers need not"
+        )
+    return _of_estimator(model, shape)
+
+
+# Layers -------------------------------------------------------------------------------------------------------
+
+
+class Outputs(NamedTuple):
+    """What a stack gives: y (T, N, F), zero past each length, and each layer's final states, (directions, N, H)."""
+
+    y: str
+    final: list[list[str]]
+
+
+class _Builder:
+    """Nodes and constants that come to be."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.constants: dict[str, np.ndarray] = {}
+
+    def constant(self, name: str, array: Any) -> str:
+        """A new constant."""
+        self.constants[name] = np.asarray(array)
+        return name
+
+    def integers(self, *values: int) -> str:
+        """A vector of integers, made once."""
+        return self.constant("integers_" + "_".join(map(str, values)), np.array(values, np.int64))
+
+    def add(self, op: str, *inputs: str, out: str = "", outputs: Sequence[str] = (), **attributes: Any) -> str:
+        """A new node; its output, or the first of them."""
+        outputs = tuple(outputs) or (out or f"{op}_{len(self.nodes)}",)
+        self.nodes.append(Node(op, inputs, outputs, attributes, f"{op}_{len(self.nodes)}"))
+        return outputs[0]
+
+
+def _of_layer(layer: Layer, shape: Sequence[int | str], state: bool) -> Graph:
+    """x and lengths, and initial states if asked for, to y and final states."""
+    build, stack = _Builder(), layer._stack
+    rows, steps = shape
+    names = [f"{name}_n" for name in stack.state_names]
+    inputs = [Value("x", stack.dtype, (rows, steps, stack.input_size)), Value(LENGTHS, "int32", (rows,))]
+    initial = None
+    sizes = [size for size in stack.hidden_sizes for _ in range(stack.directions)]
+    if state:
+        if len({*sizes}) > 1:
+            raise ValueError(f"state must be False where layers differ in size, got hidden_size={layer.hidden_size}")
+        states = [Value(f"{name}_0", stack.dtype, (len(sizes), rows, sizes[0])) for name in stack.state_names]
+        inputs += states
+        initial = [_apart(build, value.name, stack.num_layers, stack.directions) for value in states]
+    made = _stack(build, layer, build.add("Transpose", "x", perm=(1, 0, 2)), initial)
+    build.add("Transpose", made.y, out="y", perm=(1, 0, 2))
+    outputs = [Value("y", stack.dtype, (rows, steps, stack.output_size))]
+    for name, states_of in zip(names, zip(*made.final, strict=True), strict=True):
+        if len({*sizes}) == 1:
+            build.add("Concat", *states_of, out=name, axis=0)
+            outputs.append(Value(name, stack.dtype, (len(sizes), rows, sizes[0])))
+            continue
+        for index, each in enumerate(states_of):  # layers that differ in size have outputs of their own
+            build.add("Identity", each, out=f"{name}_l{index}")
+            size = stack.hidden_sizes[index]
+            outputs.append(Value(f"{name}_l{index}", stack.dtype, (stack.directions, rows, size)))
+    return Graph(build.nodes, inputs, outputs, build.constants, OPSET)
+
+
+def _apart(build: _Builder, name: str, layers: int, directions: int) -> list[str]:
+    """The parts of a state that belong to each layer."""
+    if layers == 1:
+        return [name]
+    parts = [f"{name}_l{layer}" for layer in range(layers)]
+    build.add("Split", name, build.integers(*[directions] * layers), outputs=parts, axis=0)
+    return parts
+
+
+def _stack(build: _Builder, layer: Layer, x: str, initial: list[list[str]] | None = None) -> Outputs:
+    """Nodes for layers on top of one another; x is (T, N, D)."""
+    stack, final, layer = layer._stack, [], _carried(layer)
+    names = stack.state_names
+    for index in range(stack.num_layers):
+        op, attributes, weights = node_of(layer, index)
+        given = [
+            "" if array is None else build.constant(f"{name}_l{index}", array)
+            for name, array in weights._asdict().items()
+        ]
+        w, r, b, p = given
+        states = [part[index] for part in initial] if initial else []
+        inputs = [x, w, r, b, LENGTHS, *states]
+        if p:
+            inputs = [*inputs, *[""] * (7 - len(inputs)), p]
+        ends = [f"{name}_n_of_l{index}" for name in names]
+        y = build.add(op, *inputs, outputs=(f"Y_l{index}", *ends), **attributes)
+        y = _merged(build, stack, y, axis=1, order=(0, 2, 1, 3), shape=(0, 0, stack.output_sizes[index]))
+        x = build.add("Add", y, x) if stack.residual and index else y
+        final.append(ends)
+    return Outputs(x, final)
+
+
+def _merged(build: _Builder, stack: Any, value: str, axis: int, order: Sequence[int], shape: Sequence[int]) -> str:
+    """The directions of a value, which are an axis of it, as features; `order` has that axis before the last."""
+    if not stack.bidirectional:
+        return build.add("Squeeze", value, build.integers(axis))
+    if stack.merge == "concat":
+        return build.add("Reshape", build.add("Transpose", value, perm=tuple(order)), build.integers(*shape))
+    if stack.merge == "sum":
+        return build.add("ReduceSum", value, build.integers(axis), keepdims=0)
+    return build.add("ReduceMean", value, axes=(axis,), keepdims=0)
+
+
+def _carried(layer: Layer) -> Layer:
+    """A layer that computes the same with options that ONNX has, where there is one.
+
+    ONNX couples the gates the other way round: with the logistic function, whose σ(-z) is 1 - σ(z), that comes to the
+    same with signs changed. A gate that is not there is one that is always open.
+    """
+    stack, options = layer._stack, dict(layer._stack.cell.options)
+    missing = [gate for gate in GATES if not options.get(gate, True)]
+    negated = options.get("coupled_gates") is True
+    usual = options.get("recurrent_activation", ("sigmoid",)) == ("sigmoid",)
+    roomy = options.get("preactivation_clip", OPEN) >= OPEN
+    if not (negated or missing) or not usual or (missing and not roomy):
+        return layer
+    given = {name: layer._shown.get(name, DEFAULTS[name]) for name in DEFAULTS if name in layer._shown}
+    given |= {"hidden_size": [*stack.hidden_sizes], **dict.fromkeys(missing, True)}
+    if negated:
+        given["coupled_gates"] = "input"
+    if missing:
+        given["bias"] = True
+    if isinstance(given.get("init"), str) and given["init"] == "chrono":
+        del given["init"]
+    carried = stack_of("lstm", stack.input_size, stack.dtype, given)
+    parameters = {name: np.zeros(shape, stack.dtype) for name, shape in carried.shapes.items()}
+    parameters |= {name: array.copy() for name, array in layer.parameters.items()}
+    for name, array in parameters.items():
+        _carry(name, array, missing, negated)
+    return layer_of(LAYERS["lstm"], carried, parameters, not_defaults(given), layer.backend)
+
+
+def _carry(name: str, array: np.ndarray, missing: Sequence[str], negated: bool) -> None:
+    """Change one parameter of such a layer in place."""
+    peephole = name.startswith("peephole")
+    blocks = array.reshape(3 if peephole else 4, -1, *array.shape[1:])
+    if name.startswith("weight_hr"):
+        return
+    for gate in missing:
+        block = (OF_PEEPHOLES if peephole else GATES)[gate]
+        blocks[block] = OPEN if name.startswith("bias_ih") else 0.0
+    if negated:
+        blocks[INPUT] = -blocks[FORGET]
+
+
+# Estimators ---------------------------------------------------------------------------------------------------
+
+
+def _of_estimator(model: Any, shape: Sequence[int | str]) -> Graph:
+    """x and lengths to labels and probabilities, to targets, or to scaled sequences."""
+    from ..estimators.model import SequenceModel
+    from ..estimators.scaler import SequenceScaler
+
+    *before, last = _steps(model)
+    kinds = SequenceScaler, SequenceModel
+    for each in before:
+        if not isinstance(each, SequenceScaler):
+            raise TypeError(
+                f"model: before its last step a Pipeline must have SequenceScalers, got {type(each).__name__}"
+            )
+    if not isinstance(last, kinds):
+        raise TypeError(
+            "model must be an LSTM, a GRU or an RNN, an estimator, a SequenceScaler, a Pipeline of these, or a Graph, "
+            f"got {type(last).__name__}"
+        )
+    from sklearn.utils.validation import check_is_fitted
+
+    for each in (*before, last):
+        check_is_fitted(each)
+    build, scalers = _Builder(), [each for each in (*before, last) if isinstance(each, SequenceScaler)]
+    fitted = None if isinstance(last, SequenceScaler) else last._model
+    dtype = "float32" if fitted is None else fitted.network.stack.dtype
+    channels = scalers[0].n_channels_ if fitted is None else fitted.network.stack.input_size
+    inputs = [Value("x", dtype, (*shape, channels)), Value(LENGTHS, "int32", (shape[0],))]
+    x = _scaled(build, scalers, dtype)
+    if fitted is None:
+        kept = build.add("Unsqueeze", _mask(build), build.integers(2))
+        build.add("Where", kept, x, build.constant("zero", np.zeros((), dtype)), out="scaled")
+        return Graph(build.nodes, inputs, [Value("scaled", dtype, (*shape, channels))], build.constants, OPSET)
+    scores = _scores(build, fitted, last.layers_[0], x)
+    outputs = _answers(build, fitted, scores, shape)
+    return Graph(build.nodes, inputs, outputs, build.constants, OPSET)
+
+
+def _steps(model: Any) -> list[Any]:
+    """The steps of a Pipeline; what is none is one."""
+    from sklearn.pipeline import Pipeline
+
+    if not isinstance(model, Pipeline):
+        return [model]
+    return [step for _, each in model.steps if each not in (None, "passthrough") for step in _steps(each)]
+
+
+def _scaled(build: _Builder, scalers: Sequence[Any], dtype: str) -> str:
+    """Scaled x: computed in float64, as there, and rounded after each."""
+    x = "x"
+    for index, scaler in enumerate(scalers):
+        double = build.add("Cast", x, to=_type("float64"))
+        moved = build.add("Sub", double, build.constant(f"mean_{index}", scaler.mean_))
+        x = build.add("Cast", build.add("Div", moved, build.constant(f"scale_{index}", scaler.scale_)), to=_type(dtype))
+    return x
+
+
+def _type(dtype: str) -> int:
+    """ONNX's number of a type."""
+    return {"float32": 1, "int64": 7, "float64": 11}[dtype]
+
+
+def _mask(build: _Builder) -> str:
+    """Which steps are within each length, (N, T)."""
+    zero, one = (build.constant(f"number_{value}", np.array(value, np.int64)) for value in (0, 1))
+    count = build.add("Gather", build.add("Shape", "x"), one, axis=0)
+    steps = build.add("Unsqueeze", build.add("Range", zero, count, one), build.integers(0))
+    lengths = build.add("Unsqueeze", build.add("Cast", LENGTHS, to=_type("int64")), build.integers(1))
+    return build.add("Less", steps, lengths)
+
+
+def _scores(build: _Builder, fitted: Any, layer: Layer, x: str) -> str:
+    """Scores (N, K), or (N, T, K) if every step has its own."""
+    network = fitted.network
+    made = _stack(build, layer, build.add("Transpose", x, perm=(1, 0, 2)))
+    if network.pooling == "last":
+        features = _last(build, network.stack, made.final)
+    else:
+        y = build.add("Transpose", made.y, perm=(1, 0, 2))
+        features = _pooled(build, network, fitted.parameters, y) if network.pool else y
+    weight = build.constant("weight_output", fitted.parameters["weight_output"].T)
+    bias = build.constant("bias_output", fitted.parameters["bias_output"])
+    return build.add("Add", build.add("MatMul", features, weight), bias)
+
+
+def _last(build: _Builder, stack: Any, final: list[list[str]]) -> str:
+    """The output after each sequence's last step (backward: its first)."""
+    first = 0 if stack.residual else stack.num_layers - 1
+    values = [
+        _merged(build, stack, final[index][0], axis=0, order=(1, 0, 2), shape=(0, stack.output_sizes[index]))
+        for index in range(first, stack.num_layers)
+    ]
+    return values[0] if len(values) == 1 else build.add("Sum", *values)
+
+
+def _pooled(build: _Builder, network: Any, parameters: Mapping[str, np.ndarray], y: str) -> str:
+    """A vector (N, F) for all outputs y (N, T, F)."""
+    dtype = network.stack.dtype
+    inside = build.add("Unsqueeze", _mask(build), build.integers(2))
+    steps = build.integers(1)
+    if network.pooling == "max":
+        lowest = build.constant("lowest", np.array(-np.inf, dtype))
+        return build.add("ReduceMax", build.add("Where", inside, y, lowest), axes=(1,), keepdims=0)
+    shares = build.add("Cast", inside, to=_type(dtype))
+    if network.pooling == "attention":
+        weight = build.constant("weight_attention", parameters["weight_attention"].reshape(-1, 1))
+        bias = build.constant("bias_attention", parameters["bias_attention"])
+        energy = build.add("Tanh", build.add("Add", build.add("MatMul", y, weight), bias))
+        shares = build.add("Mul", build.add("Exp", energy), shares)
+    total = build.add("ReduceSum", build.add("Mul", y, shares), steps, keepdims=0)
+    return build.add("Div", total, build.add("ReduceSum", shares, steps, keepdims=0))
+
+
+def _answers(build: _Builder, fitted: Any, scores: str, shape: Sequence[int | str]) -> list[Value]:
+    """What users are given for scores."""
+    from ..estimators.classes import Classes
+
+    codec, dtype = fitted.codec, fitted.network.stack.dtype
+    if isinstance(codec, Classes):
+        return _labels(build, codec, scores, dtype, shape[0])
+    double = build.add("Cast", scores, to=_type("float64"))
+    scaled = build.add("Mul", double, build.constant("target_scale", codec.scale))
+    targets = build.add("Add", scaled, build.constant("target_mean", codec.mean))
+    if codec.by_step:
+        inside = build.add("Unsqueeze", _mask(build), build.integers(2))
+        build.add("Where", inside, targets, build.constant("zero", np.zeros(())), out="predictions")
+        return [Value("predictions", "float64", (*shape, codec.outputs))]
+    if codec.form == "one":
+        build.add("Squeeze", targets, build.integers(1), out="predictions")
+        return [Value("predictions", "float64", (shape[0],))]
+    build.add("Identity", targets, out="predictions")
+    return [Value("predictions", "float64", (shape[0], codec.outputs))]
+
+
+def _labels(build: _Builder, codec: Any, scores: str, dtype: str, rows: int | str) -> list[Value]:
+    """Labels and probabilities."""
+    count = codec.outputs
+    probabilities = Value("probabilities", dtype, (rows, count))
+    if codec.multilabel:
+        build.add("Sigmoid", scores, out="probabilities")
+        likely = build.add("Greater", scores, build.constant("zero", np.zeros((), dtype)))
+        build.add("Cast", likely, out="label", to=_type("int64"))
+        return [Value("label", "int64", (rows, count)), probabilities]
+    build.add("Softmax", scores, out="probabilities", axis=1)
+    classes = _plain(codec.classes)
+    largest = build.add("ArgMax", scores, axis=1, keepdims=0)
+    build.add("Gather", build.constant("classes", classes), largest, out="label", axis=0)
+    return [Value("label", "str" if classes.dtype == object else classes.dtype.name, (rows,)), probabilities]
+
+
+def _plain(classes: np.ndarray) -> np.ndarray:
+    """Classes as ONNX has them: numbers, or texts.
+
+    Raises
+    ------
+    ValueError
+        If they are neither.
+    """
+    if classes.dtype.kind in "biuf":
+        return classes
+    if all(isinstance(each, str) for each in classes.tolist()):
+        return classes.astype(object)
+    raise ValueError(f"classes_ must be numbers or texts to be in ONNX, got dtype {classes.dtype}")

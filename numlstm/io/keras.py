@@ -1,0 +1,372 @@
+"""Weights and models of Keras 3, as layers and graphs, and layers as weights; Keras itself is not needed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from ..backends.dispatch import check_name
+from ..layers import GRU, LAYERS, LSTM, RNN
+from ..layers.layer import Layer, layer_of
+from ..layers.options import not_defaults, stack_of
+from ..layers.sequences import check_flag, check_integer, check_option
+from ..layers.stack import Stack
+from .graph import Graph
+from .keras_activations import OF_CELLS
+from .keras_files import KerasFile
+from .keras_models import graph_of
+
+BLOCKS = {"lstm": 4, "gru": 3, "rnn": 1}  # columns of the kernels for each unit: what tells layers apart
+ORDERS = {"lstm": (0, 1, 2, 3), "gru": (1, 0, 2), "rnn": (0,)}  # Keras's i f c o and z r h, as ours and from ours
+MERGES = {"concat": "concat", "sum": "sum", "ave": "mean"}  # ours, by Keras's names
+SUFFIXES = (".keras", ".weights.h5")
+DTYPES = {"float32": "float32", "float64": "float64", "float16": "float32", "bfloat16": "float32"}  # what becomes what
+ROLES: dict[str, dict[str, tuple[str, ...]]] = {
+    "lstm": {
+        "recurrent_activation": ("recurrent_activation",),
+        "activation": ("input_activation", "output_activation"),
+    },
+    "gru": {"recurrent_activation": ("recurrent_activation",), "activation": ("input_activation",)},
+    "rnn": {"activation": ("nonlinearity",)},
+}  # what an activation of Keras's is among our options
+EXPRESSED = ("reset_after", "recurrent_activation", "input_activation", "output_activation", "nonlinearity")
+
+
+def from_keras(
+    source: Sequence[Any] | str | os.PathLike[str],
+    config: Any = None,
+    *,
+    kind: str | None = None,
+    num_layers: int = 1,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
+    reset_after: bool | None = None,
+    merge_mode: str = "concat",
+    backend: str | None = None,
+    dtype: str | None = None,
+) -> LSTM | GRU | RNN | Graph:
+    """A model of Keras 3 from a file, as a graph; or a recurrent layer of Keras's from its weights, as a layer.
+
+    Parameters
+    ----------
+    source : path, or list of array
+        A ``.keras`` file, as ``model.save(path)`` writes it, or a ``.weights.h5`` file, as ``model.save_weights(path)``
+        does; both are read by h5py (``pip install "numlstm[keras]"``). Or what ``layer.get_weights()`` gives of an
+        LSTM, a GRU, a SimpleRNN or a `Bidirectional` of one. Sizes, directions and biases follow from the shapes.
+    config : str, mapping or path, optional
+        What a ``.weights.h5`` file does not hold: ``model.to_json()``, what is in that text, or a ``.json`` file.
+    kind : {"lstm", "gru", "rnn"} or None, default None
+        What weights must be of; None takes what the shapes tell.
+    num_layers : int, at least 1, default 1
+        Of how many layers on top of one another the weights are, as ``get_weights()`` of a `Sequential` lists them.
+    activation, recurrent_activation : str, default "tanh" and "sigmoid"
+        Options of the layer that weights come from, which they do not hold: "linear", "relu", "leaky_relu", "elu",
+        "sigmoid", "hard_sigmoid", "tanh", "softplus" or "softsign".
+    reset_after : bool or None, default None
+        Of a GRU; None takes what its bias tells, and Keras's default if there is none.
+    merge_mode : {"concat", "sum", "ave"}, default "concat"
+        Of a `Bidirectional`.
+    backend : {"auto", "cpu", "cuda", "cuda:N", "reference"}, optional
+        Of the layer, or of those in the graph.
+    dtype : {"float32", "float64"} or None, default None
+        Of the layer; None takes that of the weights.
+
+    Returns
+    -------
+    Graph, or LSTM, GRU or RNN
+        Of a file a graph that computes what ``model.predict`` does: its ``run({name: array})`` takes an array for each
+        input of the model, batches first and of the input's dtype, and returns a list. Of weights a layer with copies
+        of them: what Keras adds as one bias is in ``bias_ih``, and ``bias_hh`` is 0.
+
+    Raises
+    ------
+    ValueError
+        If shapes of weights do not fit one another; if a file is none of its kind, was written by an older Keras or is
+        damaged; if a layer or one of its options is not supported, or custom. The message names it. No code in a file
+        is run: a `Lambda` is refused.
+    TypeError
+        If it is neither a path nor a list of arrays, or these hold other than real numbers.
+    OSError
+        If the file cannot be read.
+    ImportError
+        If a file is given and h5py is not installed.
+
+    See Also
+    --------
+    to_keras_weights : The way back, for a layer.
+
+    Notes
+    -----
+    Of recurrent layers there are LSTM, GRU, SimpleRNN, RNN with their cells and StackedRNNCells, and Bidirectional; of
+    others InputLayer, Masking, Embedding, Dense, TimeDistributed, activations and the layers of that name, Dropout and
+    its kin, normalisations of batches and layers, Flatten, Reshape, Permute, RepeatVector, ZeroPadding1D, Cropping1D,
+    global pooling over steps, Rescaling, and those that merge several inputs. They may be in Sequential and functional
+    models, and these in one another; between layers there may be ``x + 1``, ``x[:, -1]`` and other simple operations.
+    Masks are as in Keras: a step that is masked is skipped wherever it is. Where layers that merge several inputs
+    have masks, earlier Keras than 3.10 did something else.
+
+    ``stateful=True``, and policies of types other than float32 and float64, are refused.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numlstm.io import from_keras
+    >>> rng = np.random.default_rng(0)
+    >>> weights = [rng.normal(size=shape) for shape in [(3, 20), (5, 20), (20,)]]  # layer.get_weights()
+    >>> from_keras(weights)
+    LSTM(3, 5, dtype='float64')
+    """
+    backend = None if backend is None else check_name(backend)
+    if isinstance(source, str | os.PathLike):
+        of_weights = {
+            "kind": kind, "num_layers": num_layers, "activation": activation, "dtype": dtype, "merge_mode": merge_mode,
+            "recurrent_activation": recurrent_activation, "reset_after": reset_after,
+        }  # fmt: skip
+        _check_defaults(of_weights)
+        return _graph(Path(source), config, backend)
+    if config is not None:
+        raise ValueError("config must be None with weights, whose options are given one by one")
+    if not isinstance(source, list | tuple):
+        hint = "; its get_weights() is one" if hasattr(source, "get_weights") else ""
+        raise TypeError(f"source must be a path or a list of arrays, got {type(source).__name__}{hint}")
+    if dtype is not None:
+        check_option(dtype, "dtype", ["float32", "float64"])
+    weights = _Weights(source, check_integer(num_layers, "num_layers", 1), kind, reset_after)
+    given = weights.options | _own_options(weights.kind, activation, recurrent_activation, merge_mode)
+    stack = stack_of(weights.kind, weights.input_size, weights.dtype if dtype is None else dtype, given)
+    layer = layer_of(LAYERS[weights.kind], stack, weights.parameters(stack), not_defaults(given), backend)
+    return cast("LSTM | GRU | RNN", layer)
+
+
+def to_keras_weights(layer: Layer) -> list[np.ndarray]:
+    """What ``set_weights`` takes of the layer of Keras's that computes what a layer does.
+
+    Parameters
+    ----------
+    layer : LSTM, GRU or RNN
+        With options that Keras's LSTM, GRU or SimpleRNN have, too. Those that matter in training alone may be any, and
+        are left out: all kinds of dropout and `recompute`; so are `backend` and `compute_dtype`.
+
+    Returns
+    -------
+    list of array
+        Kernel, recurrent kernel and, if there is one, bias of each layer; with ``bidirectional=True`` those of the
+        forward layer and then those of the backward layer, as ``Bidirectional(...)`` takes them. Several layers are one
+        after another, as a `Sequential` of them takes them. The dtype is the layer's.
+
+    Raises
+    ------
+    ValueError
+        If Keras's layer has no place for an option, which the message names: `layer_norm`, `residual`, `zoneout` (which
+        changes predictions, too), `preactivation_clip`; and of an LSTM `proj_size`, `peepholes`, `coupled_gates`,
+        `cell_clip`, `full_gate_recurrence`, missing gates, and `input_activation` and `output_activation` that differ.
+    TypeError
+        If it is no layer.
+
+    See Also
+    --------
+    from_keras : The way back.
+
+    Notes
+    -----
+    The two biases of an LSTM or an RNN are added. Keras's layer must be given what its weights do not hold:
+
+    - ``units=hidden_size``, ``use_bias=bias``, and ``return_sequences=True`` to give all outputs;
+    - ``activation``: `input_activation` of an LSTM or a GRU, `nonlinearity` of an RNN ("identity" is "linear" there);
+    - ``recurrent_activation``, whose "hard_sigmoid" is ``("hard_sigmoid", 1 / 6, 0.5)`` here;
+    - ``reset_after`` of a GRU;
+    - ``merge_mode`` of `Bidirectional`: `merge`, where "mean" is "ave".
+
+    Activations that Keras has no name for are given to it as functions.
+
+    Examples
+    --------
+    >>> from numlstm import GRU
+    >>> from numlstm.io import from_keras, to_keras_weights
+    >>> weights = to_keras_weights(GRU(3, 5, bidirectional=True, random_state=0))
+    >>> [array.shape for array in weights]
+    [(3, 15), (5, 15), (2, 15), (3, 15), (5, 15), (2, 15)]
+    >>> from_keras(weights)
+    GRU(3, 5, bidirectional=True)
+    """
+    if not isinstance(layer, Layer):
+        raise TypeError(f"layer must be an LSTM, a GRU or an RNN, got {type(layer).__name__}")
+    stack = layer._stack
+    if stack.cell.cell not in BLOCKS:
+        raise ValueError(f"layer must be an LSTM, a GRU or an RNN for Keras, got cell={stack.cell.cell!r}")
+    if foreign := _foreign_options(stack):
+        shown = ", ".join(f"{name}={value!r}" for name, value in foreign.items())
+        raise ValueError(f"layer must be one that Keras's layers can be, got {shown}")
+    apart = stack.cell.cell == "gru" and bool(dict(stack.cell.options).get("reset_after", True))
+    made = []
+    for suffix in stack.specs:
+        kernels = (layer.parameters[name + suffix] for name in ("weight_ih", "weight_hh"))
+        made += [_blocks(kernel.T, stack.cell.cell) for kernel in kernels]
+        if stack.cell.bias:
+            biases = np.stack([layer.parameters[name + suffix] for name in ("bias_ih", "bias_hh")])
+            made.append(_blocks(biases if apart else biases.sum(0), stack.cell.cell))
+    return made
+
+
+def _foreign_options(stack: Stack) -> dict[str, Any]:
+    """Options that Keras's layers do not have, and that change what is computed."""
+    cell, options = stack.cell, dict(stack.cell.options)
+    foreign = {name: value for name, value in options.items() if name not in EXPRESSED}
+    if cell.cell == "lstm":
+        both = {name: options.get(name, ("tanh",)) for name in ("input_activation", "output_activation")}
+        foreign |= both if len({*both.values()}) > 1 else {}
+    others = {"residual": stack.residual, "layer_norm": cell.layer_norm, "zoneout": cell.zoneout}
+    return foreign | {name: value for name, value in others.items() if value}
+
+
+def _blocks(array: np.ndarray, kind: str) -> np.ndarray:
+    """Blocks of columns in Keras's order as in ours, or the other way round."""
+    blocks = np.split(array, BLOCKS[kind], axis=-1)
+    return np.concatenate([blocks[k] for k in ORDERS[kind]], axis=-1)
+
+
+# What is given ------------------------------------------------------------------------------------------------
+
+
+def _check_defaults(given: dict[str, Any]) -> None:
+    """Refuse options of weights where a file is given, which holds them."""
+    usual = {"num_layers": 1, "activation": "tanh", "recurrent_activation": "sigmoid", "merge_mode": "concat"}
+    for name, value in given.items():
+        if value != usual.get(name):
+            raise ValueError(f"{name} must be left out with a file, whose configuration holds it, got {value!r}")
+
+
+def _graph(path: Path, config: Any, backend: str | None) -> Graph:
+    """The model in a file."""
+    if not path.name.lower().endswith(SUFFIXES):
+        raise ValueError(f"source must be a file of one of the kinds {[*SUFFIXES]}, got {path.name!r}")
+    try:
+        with KerasFile(path, config) as file:
+            return graph_of(file, backend)
+    except RecursionError:
+        raise ValueError(f"the configuration of {path.name!r} is nested too deep") from None
+
+
+def _own_options(kind: str, activation: str, recurrent_activation: str, merge_mode: str) -> dict[str, Any]:
+    """Options of Keras's that weights do not hold, as ours."""
+    check_option(merge_mode, "merge_mode", [*MERGES])
+    made: dict[str, Any] = {"merge": MERGES[merge_mode]}
+    for name, value in {"recurrent_activation": recurrent_activation, "activation": activation}.items():
+        _, own, parameters = OF_CELLS[check_option(value, name, [*OF_CELLS])]
+        chosen = own if own == "identity" or not parameters else (own, *parameters)
+        made |= dict.fromkeys(ROLES[kind].get(name, ()), chosen)
+    return made
+
+
+class _Weights:
+    """Arrays of recurrent layers, and what they tell.
+
+    Parameters
+    ----------
+    arrays : sequence of array
+        Of each layer and direction the kernel, the recurrent kernel and the bias, if there is one.
+    num_layers : int
+    kind : str or None
+        What they must be of.
+    reset_after : bool or None
+        Likewise.
+    """
+
+    def __init__(self, arrays: Sequence[Any], num_layers: int, kind: str | None, reset_after: bool | None) -> None:
+        if kind is not None:
+            check_option(kind, "kind", [*BLOCKS])
+        if reset_after is not None:
+            check_flag(reset_after, "reset_after")
+        self._arrays = [_numbers(array, f"source[{k}]") for k, array in enumerate(arrays)]
+        each, left = divmod(len(arrays), num_layers)
+        if left or each not in (2, 3, 4, 6):
+            raise ValueError(
+                "source must have a kernel, a recurrent kernel and a bias or none for each direction of "
+                f"{num_layers} {'layers' if num_layers > 1 else 'layer'}, got {len(arrays)} arrays"
+            )
+        self._step = 3 if each % 3 == 0 else 2
+        self.bidirectional = each // self._step == 2
+        self.kind = self._kind(kind)
+        self.input_size = self._arrays[0].shape[0]
+        self.dtype = self._dtype()
+        self.options = self._options(reset_after)
+
+    def _kind(self, kind: str | None) -> str:
+        """The cell, from the shape of the first recurrent kernel."""
+        for k, array in enumerate(self._arrays):
+            if k % self._step < 2 and (array.ndim != 2 or not array.size):
+                raise ValueError(f"source[{k}], a kernel, must have two axes and some numbers, got shape {array.shape}")
+        units, columns = self._arrays[1].shape
+        fitting = [each for each in BLOCKS if kind in (None, each) and columns == BLOCKS[each] * units]
+        if not fitting:
+            kinds = [each for each in BLOCKS if kind in (None, each)]
+            expected = " or ".join(f"{BLOCKS[each] * units} columns of {LAYERS[each].__name__}" for each in kinds)
+            raise ValueError(f"source[1], the recurrent kernel, must have {expected}, as it has {units} rows, got "
+                             f"shape {self._arrays[1].shape}")  # fmt: skip
+        return fitting[0]
+
+    def _dtype(self) -> str:
+        """The dtype of all arrays."""
+        for k, array in enumerate(self._arrays):
+            if array.dtype != self._arrays[0].dtype:
+                raise ValueError(f"source[{k}] must be {self._arrays[0].dtype}, as source[0] is, got {array.dtype}")
+        return self._arrays[0].dtype.name
+
+    def _options(self, reset_after: bool | None) -> dict[str, Any]:
+        """Options of a layer."""
+        per_layer = self._step * (1 + self.bidirectional)
+        sizes = [array.shape[0] for array in self._arrays[1::per_layer]]
+        bias = self._step == 3
+        options = {
+            "hidden_size": sizes[0] if len({*sizes}) == 1 else sizes,
+            "num_layers": len(sizes),
+            "bias": bias,
+            "bidirectional": self.bidirectional,
+        }
+        if self.kind != "gru":
+            if reset_after is not None:
+                raise ValueError(f"reset_after must be None with weights of kind {self.kind!r}, got {reset_after!r}")
+            return options
+        told = self._arrays[2].ndim == 2 if bias else None
+        if told is not None and reset_after not in (None, told):
+            raise ValueError(f"reset_after must be {told}, as the bias tells by its shape, got {reset_after!r}")
+        return options | {"reset_after": next(each for each in (told, reset_after, True) if each is not None)}
+
+    def parameters(self, stack: Stack) -> dict[str, np.ndarray]:
+        """Parameters of a layer."""
+        return dict(self._named(stack))
+
+    def _named(self, stack: Stack) -> Iterator[tuple[str, np.ndarray]]:
+        """Parameters by name, each of the shape that it must have."""
+        columns = BLOCKS[self.kind]
+        for number, (suffix, spec) in enumerate(stack.specs.items()):
+            first, units = number * self._step, spec.hidden_size
+            shapes: list[tuple[int, ...]] = [(spec.input_size, columns * units), (units, columns * units)]
+            if self._step == 3:
+                shapes.append((2, columns * units) if self.options.get("reset_after") else (columns * units,))
+            for k, shape in enumerate(shapes, first):
+                if self._arrays[k].shape != shape:
+                    raise ValueError(f"source[{k}] must have shape {shape}, as those before it tell, got "
+                                     f"{self._arrays[k].shape}")  # fmt: skip
+            arrays = [_blocks(array, self.kind) for array in self._arrays[first : first + self._step]]
+            yield f"weight_ih{suffix}", np.ascontiguousarray(arrays[0].T, stack.dtype)
+            yield f"weight_hh{suffix}", np.ascontiguousarray(arrays[1].T, stack.dtype)
+            if self._step == 3:
+                both = arrays[2] if arrays[2].ndim == 2 else [arrays[2], np.zeros_like(arrays[2])]
+                for name, bias in zip(("bias_ih", "bias_hh"), both, strict=True):
+                    yield name + suffix, np.ascontiguousarray(bias, stack.dtype)
+
+
+def _numbers(value: Any, label: str) -> np.ndarray:
+    """An array of float32 or float64."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{label} must be an array, got {type(value).__name__}: {error}") from None
+    if array.dtype.name not in DTYPES:
+        raise TypeError(f"{label} must hold real numbers, {', '.join(DTYPES)}, got {array.dtype.name}")
+    return array.astype(DTYPES[array.dtype.name], copy=False)

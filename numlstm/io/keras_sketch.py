@@ -1,0 +1,248 @@
+"""A graph in the making: values with the shapes, types and masks that Keras knows of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .graph import Graph, Node, Value
+
+MOST = 50_000  # operations; models in models, each used twice, are many in few words
+OPSET = 17  # of ONNX's operators
+TYPES = {"bool": 9, "uint8": 2, "int8": 3, "int16": 5, "int32": 6, "int64": 7, "uint16": 4, "uint32": 12, "uint64": 13,
+         "float16": 10, "float32": 1, "float64": 11}  # fmt: skip # ONNX's numbers of NumPy's types
+OWN = "numlstm"  # the domain of operators that ONNX does not have
+START = -(1 << 63)  # where a slice ends that goes backwards to the first element
+
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A value in a graph.
+
+    Attributes
+    ----------
+    name : str
+    shape : tuple of int or None
+        None for lengths that are not known.
+    dtype : str
+    mask : Tensor or None
+        Which steps count, of shape (N, T) and bool, as Keras attaches it.
+    """
+
+    name: str
+    shape: Shape
+    dtype: str
+    mask: Tensor | None = None
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def floating(self) -> bool:
+        """Whether it holds floating-point numbers."""
+        return self.dtype.startswith("float")
+
+    def under(self, mask: Tensor | None) -> Tensor:
+        """The same with another mask."""
+        return replace(self, mask=mask)
+
+
+class Sketch:
+    """Nodes, constants and inputs, to which others are added."""
+
+    def __init__(self) -> None:
+        self._nodes: list[Node] = []
+        self._constants: dict[str, np.ndarray] = {}
+        self._inputs: list[Value] = []
+        self._names: Counter[str] = Counter()
+        self._where: list[str] = []
+
+    @contextmanager
+    def within(self, name: str) -> Iterator[None]:
+        """Nodes get names that begin so."""
+        self._where.append(name)
+        try:
+            yield
+        finally:
+            self._where.pop()
+
+    def _new(self, name: str) -> str:
+        """A name that nothing else has."""
+        whole = made = "/".join([*self._where, name])
+        while made in self._names:
+            self._names[whole] += 1
+            made = f"{whole}:{self._names[whole]}"
+        self._names[made] += 1
+        return made
+
+    def input(self, name: str, dtype: str, shape: Shape) -> Tensor:
+        """What is given to the graph."""
+        name = self._new(name)
+        self._inputs.append(Value(name, dtype, shape))
+        return Tensor(name, shape, dtype)
+
+    def constant(self, array: Any, dtype: str | None = None, name: str = "constant") -> Tensor:
+        """An array that does not depend on inputs."""
+        try:
+            array = np.array(array, dtype, order="C")
+        except OverflowError:
+            raise ValueError(
+                f"a number in {'/'.join(self._where)!r} must be of type {dtype}, got a larger one"
+            ) from None
+        name = self._new(name)
+        self._constants[name] = array
+        return Tensor(name, array.shape, array.dtype.name)
+
+    def nodes(
+        self,
+        op: str,
+        inputs: Sequence[Tensor | None],
+        outputs: Sequence[tuple[Shape, str]],
+        domain: str = "",
+        **attributes: Any,
+    ) -> tuple[Tensor, ...]:
+        """The results of an operation, of given shapes and types."""
+        if len(self._nodes) == MOST:
+            raise ValueError(f"the model must have at most {MOST} operations")
+        name = self._new(op)
+        single = len(outputs) == 1
+        made = tuple(
+            Tensor(name if single else f"{name}.{k}", shape, dtype) for k, (shape, dtype) in enumerate(outputs)
+        )
+        names = tuple("" if each is None else each.name for each in inputs)
+        self._nodes.append(Node(op, names, tuple(each.name for each in made), attributes, name, domain))
+        return made
+
+    def node(
+        self, op: str, inputs: Sequence[Tensor | None], shape: Shape, dtype: str | None = None, **attributes: Any
+    ) -> Tensor:
+        """The one result of an operation of ONNX's; of the type of the first input, if no other is given."""
+        if dtype is None:
+            assert inputs[0] is not None
+            dtype = inputs[0].dtype
+        return self.nodes(op, inputs, [(shape, dtype)], **attributes)[0]
+
+    def graph(self, outputs: Sequence[tuple[str, Tensor]], backend: str | None = None) -> Graph:
+        """What computes the outputs, under the names that are wanted, and nothing else."""
+        named = []
+        for name, tensor in outputs:
+            result = self.node("Identity", [tensor], tensor.shape)
+            self._nodes[-1] = replace(self._nodes[-1], outputs=(self._new(name),))
+            named.append(Value(self._nodes[-1].outputs[0], result.dtype, result.shape))
+        needed, kept = {value.name for value in named}, []
+        for node in reversed(self._nodes):
+            if needed & {*node.outputs}:
+                kept.append(node)
+                needed |= {*node.inputs}
+        constants = {name: array for name, array in self._constants.items() if name in needed}
+        return Graph(kept[::-1], self._inputs, named, constants, OPSET, backend)
+
+
+# Pieces that many layers need -----------------------------------------------------------------------------------
+
+
+def cast(sketch: Sketch, x: Tensor, dtype: str) -> Tensor:
+    """In another type; the mask stays."""
+    if x.dtype == dtype:
+        return x
+    return sketch.node("Cast", [x], x.shape, dtype, to=TYPES[dtype]).under(x.mask)
+
+
+def number(sketch: Sketch, value: Any, like: Tensor) -> Tensor:
+    """A number in another tensor's type."""
+    return sketch.constant(np.asarray(value), like.dtype)
+
+
+def unary(sketch: Sketch, op: str, x: Tensor, **attributes: Any) -> Tensor:
+    """What is done to each element."""
+    return sketch.node(op, [x], x.shape, **attributes)
+
+
+def broadcast(*shapes: Shape) -> Shape:
+    """The shape of arrays that are combined element by element."""
+    ndim = max(map(len, shapes))
+    made: list[int | None] = []
+    for sizes in zip(*[(1,) * (ndim - len(shape)) + shape for shape in shapes], strict=True):
+        known = {size for size in sizes if size not in (1, None)}
+        if len(known) > 1:
+            raise ValueError(f"shapes {', '.join(map(str, shapes))} do not go together")
+        made.append(known.pop() if known else None if None in sizes else 1)
+    return tuple(made)
+
+
+def binary(sketch: Sketch, op: str, x: Tensor, y: Tensor, dtype: str | None = None) -> Tensor:
+    """What is done to each pair of elements."""
+    return sketch.node(op, [x, y], broadcast(x.shape, y.shape), dtype)
+
+
+def transpose(sketch: Sketch, x: Tensor, axes: Sequence[int]) -> Tensor:
+    """With axes in another order."""
+    return sketch.node("Transpose", [x], tuple(x.shape[axis] for axis in axes), perm=tuple(axes))
+
+
+def unsqueeze(sketch: Sketch, x: Tensor, axis: int) -> Tensor:
+    """With one more axis, of length 1, at that place of the result."""
+    axis %= x.ndim + 1
+    shape = (*x.shape[:axis], 1, *x.shape[axis:])
+    return sketch.node("Unsqueeze", [x, sketch.constant([axis], "int64")], shape)
+
+
+def squeeze(sketch: Sketch, x: Tensor, axis: int) -> Tensor:
+    """Without an axis, of length 1."""
+    axis %= x.ndim
+    shape = (*x.shape[:axis], *x.shape[axis + 1 :])
+    return sketch.node("Squeeze", [x, sketch.constant([axis], "int64")], shape)
+
+
+def reshape(sketch: Sketch, x: Tensor, shape: Shape) -> Tensor:
+    """In a new shape with the same first axis; at most one other length may be unknown."""
+    sizes = [0, *(-1 if size is None else size for size in shape[1:])]
+    return sketch.node("Reshape", [x, sketch.constant(sizes, "int64")], shape)
+
+
+def take(sketch: Sketch, x: Tensor, index: int, axis: int) -> Tensor:
+    """What is at one place of an axis, which goes."""
+    shape = (*x.shape[:axis], *x.shape[axis + 1 :])
+    return sketch.node("Gather", [x, sketch.constant(index, "int64")], shape, axis=axis)
+
+
+def sliced(sketch: Sketch, x: Tensor, start: int, stop: int, axis: int, size: int | None, step: int = 1) -> Tensor:
+    """A slice of one axis, of length `size`."""
+    bounds = [sketch.constant([value], "int64") for value in (start, stop, axis, step)]
+    return sketch.node("Slice", [x, *bounds], (*x.shape[:axis], size, *x.shape[axis + 1 :]))
+
+
+def flip(sketch: Sketch, x: Tensor, axis: int) -> Tensor:
+    """From last to first."""
+    return sliced(sketch, x, -1, START, axis, x.shape[axis], -1)
+
+
+def concat(sketch: Sketch, tensors: Sequence[Tensor], axis: int) -> Tensor:
+    """One after another along an axis."""
+    axis %= tensors[0].ndim
+    sizes = [each.shape[axis] for each in tensors]
+    size = None if None in sizes else sum(size for size in sizes if size is not None)
+    rest = broadcast(*[(*each.shape[:axis], 1, *each.shape[axis + 1 :]) for each in tensors])
+    return sketch.node("Concat", tensors, (*rest[:axis], size, *rest[axis + 1 :]), axis=axis)
+
+
+def any_of(sketch: Sketch, x: Tensor, axis: int, keepdims: bool = False) -> Tensor:
+    """Whether any of the bools along an axis is true."""
+    axis %= x.ndim
+    shape = (*x.shape[:axis], *((1,) if keepdims else ()), *x.shape[axis + 1 :])
+    largest = sketch.node("ReduceMax", [cast(sketch, x, "int32")], shape, axes=(axis,), keepdims=int(keepdims))
+    return cast(sketch, largest, "bool")
+
+
+def different(sketch: Sketch, x: Tensor, value: Any) -> Tensor:
+    """Where elements are not a number."""
+    return unary(sketch, "Not", binary(sketch, "Equal", x, number(sketch, value, x), "bool"))

@@ -1,0 +1,126 @@
+"""Layers as files of Keras 3: a `Sequential` of recurrent layers, which Keras loads."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from ..layers.layer import Layer
+from .keras import MERGES, to_keras_weights
+from .keras_activations import OF_CELLS
+from .values import to_json
+
+CLASSES = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
+NAMES = {"lstm": "lstm", "gru": "gru", "rnn": "simple_rnn"}  # that Keras gives to layers
+WRITTEN = (1980, 1, 1, 0, 0, 0)  # the same each time, so that files of the same layer are the same
+
+
+def model_file(layer: Layer) -> bytes:
+    """A ``.keras`` file, which ``keras.saving.load_model`` reads.
+
+    Raises
+    ------
+    ValueError
+        If Keras's layers have no place for an option.
+    ImportError
+        If h5py is not installed.
+    """
+    weights = weights_file(layer)
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name, data in {
+            "metadata.json": to_json({"keras_version": "3.0.0"}).encode(),
+            "config.json": to_json(_model(layer)).encode(),
+            "model.weights.h5": weights,
+        }.items():
+            archive.writestr(zipfile.ZipInfo(name, WRITTEN), data)
+    return made.getvalue()
+
+
+def weights_file(layer: Layer) -> bytes:
+    """A ``.weights.h5`` file, for ``load_weights`` of such a model.
+
+    Raises
+    ------
+    ValueError, ImportError
+        As `model_file` does.
+    """
+    weights, stack = to_keras_weights(layer), layer._stack
+    each = len(weights) // (stack.num_layers * stack.directions)
+    made = io.BytesIO()
+    with _h5py().File(made, "w") as file:
+        for number, name in enumerate(_names(layer)):
+            directions = ("forward_layer/", "backward_layer/") if stack.bidirectional else ("",)
+            for direction, part in enumerate(directions):
+                first = each * (number * stack.directions + direction)
+                for k, array in enumerate(weights[first : first + each]):
+                    file[f"layers/{name}/{part}cell/vars/{k}"] = array
+    return made.getvalue()
+
+
+def _h5py() -> Any:
+    try:
+        return import_module("h5py")
+    except ImportError as error:
+        raise ImportError('files of Keras are written by h5py: pip install "numlstm[keras]"') from error
+
+
+def _names(layer: Layer) -> list[str]:
+    """What Keras calls the layers by default."""
+    stack = layer._stack
+    name = "bidirectional" if stack.bidirectional else NAMES[stack.cell.cell]
+    return [f"{name}_{number}" if number else name for number in range(stack.num_layers)]
+
+
+def _model(layer: Layer) -> dict[str, Any]:
+    """The configuration of a model."""
+    stack = layer._stack
+    shape = {"batch_shape": [None, None, stack.input_size], "dtype": stack.dtype, "name": "input_layer"}
+    inputs = {"module": "keras.layers", "class_name": "InputLayer", "config": shape}
+    layers = [_layer(layer, number, name) for number, name in enumerate(_names(layer))]
+    config = {"name": "sequential", "dtype": stack.dtype, "layers": [inputs, *layers]}
+    return {"module": "keras", "class_name": "Sequential", "config": config}
+
+
+def _layer(layer: Layer, number: int, name: str) -> dict[str, Any]:
+    """That of one of its layers."""
+    stack, options = layer._stack, dict(layer._stack.cell.options)
+    cell = stack.cell.cell
+    role = "nonlinearity" if cell == "rnn" else "input_activation"
+    config: dict[str, Any] = {
+        "name": f"forward_{NAMES[cell]}" if stack.bidirectional else name,
+        "dtype": stack.dtype,
+        "units": stack.hidden_sizes[number],
+        "activation": _activation(options.get(role, ("tanh",))),
+        "use_bias": stack.cell.bias,
+        "return_sequences": True,
+    }
+    if cell != "rnn":
+        config["recurrent_activation"] = _activation(options.get("recurrent_activation", ("sigmoid",)))
+    if cell == "gru":
+        config["reset_after"] = bool(options.get("reset_after", True))
+    inner = {"module": "keras.layers", "class_name": CLASSES[cell], "config": config}
+    if not stack.bidirectional:
+        return inner
+    merge = {own: name for name, own in MERGES.items()}[stack.merge]
+    outer = {"name": name, "dtype": stack.dtype, "merge_mode": merge, "layer": inner}
+    return {"module": "keras.layers", "class_name": "Bidirectional", "config": outer}
+
+
+def _activation(chosen: tuple[Any, ...]) -> str:
+    """Keras's name for an activation with its parameters.
+
+    Raises
+    ------
+    ValueError
+        If Keras has none that computes the same.
+    """
+    own, *given = chosen
+    for name, (_, ours, parameters) in OF_CELLS.items():
+        if ours == own and (own == "identity" or np.allclose(given, parameters, rtol=1e-12, atol=0.0)):
+            return name
+    raise ValueError(f"layer must have activations that Keras has by name, got {chosen!r}")

@@ -1,0 +1,170 @@
+"""Models as ONNX files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..layers.sequences import check_flag, check_integer
+from . import files
+from .exporting import graph_of
+from .graph import Graph, Node, Value
+
+IR_VERSION = 8  # of the format, which goes with the operators used
+OF_ML = 3  # the version of ai.onnx.ml
+LARGEST = 2**31 - 1  # bytes that a protobuf message can have
+
+
+def to_onnx(
+    model: Any,
+    path: str | os.PathLike[str] | None = None,
+    dynamic: bool = True,
+    *,
+    shape: tuple[int, int] | None = None,
+    state: bool = False,
+) -> Any:
+    """A layer or an estimator as an ONNX model, which other runtimes run.
+
+    Parameters
+    ----------
+    model : LSTM, GRU, RNN, LSTMClassifier, LSTMRegressor, SequenceScaler, Pipeline or Graph
+        A Pipeline may have `SequenceScaler` before an estimator; a `Graph` is what `from_onnx` and `from_keras` give.
+    path : str or path-like, optional
+        Where to write it, too; what is there is replaced, all at once.
+    dynamic : bool, default True
+        Whether the number of sequences N and that of steps T are free; else they are fixed by `shape`.
+    shape : (N, T), each at least 1, optional
+        With ``dynamic=False``.
+    state : bool, default False
+        Whether initial states are inputs, ``h_0`` and of an LSTM ``c_0``, each (layers · directions, N, H); of a layer.
+
+    Returns
+    -------
+    onnx.ModelProto
+        Opset 17, checked by `onnx.checker`. Inputs are ``x`` (N, T, D), in the dtype of the model, and
+        ``sequence_lens`` (N,), int32 in 1..T, the steps of each sequence. Outputs:
+
+        - of a layer ``y`` (N, T, H · directions), zeros past each length, and the final states ``h_n`` and, of an
+          LSTM, ``c_n``, (layers · directions, N, H); where layers differ in size ``h_n_l0`` (directions, N, H), ...
+        - of a classifier ``label`` (N,), of the type of its classes, and ``probabilities`` (N, K)
+        - of a regressor ``predictions`` (N,), (N, K) or (N, T, K), float64, as of `predict`
+        - of a scaler ``scaled`` (N, T, C)
+
+    Raises
+    ------
+    ValueError
+        If ONNX has no place for an option, which the message names: `layer_norm`, `proj_size`, `cell_clip`, `zoneout`,
+        `full_gate_recurrence`; of the LSTM gates that are coupled (but for ``"input"``) or left out, where the
+        activation of gates is not the logistic function; the operators with which `from_keras` follows masks; classes
+        that are neither numbers nor texts.
+    NotFittedError
+        If an estimator is not fitted.
+    TypeError
+        If it is of another kind.
+    ImportError
+        If the package onnx is not installed.
+    OSError
+        If the file cannot be written; what is there is left as it was.
+
+    See Also
+    --------
+    from_onnx : The way back.
+
+    Notes
+    -----
+    What matters in training alone, all kinds of dropout and `recompute`, is left out; so are `backend` and
+    `compute_dtype`. ONNX Runtime computes no recurrent layers in float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numlstm import LSTM
+    >>> from numlstm.io import from_onnx, to_onnx
+    >>> layer = LSTM(3, 5, bidirectional=True, random_state=0)
+    >>> graph = from_onnx(to_onnx(layer))
+    >>> x = np.ones((2, 7, 3), "float32")
+    >>> y, h_n, c_n = graph.run({"x": x, "sequence_lens": np.array([7, 4], "int32")})
+    >>> y.shape, h_n.shape
+    ((2, 7, 10), (2, 2, 5))
+    >>> bool((y == layer(x, lengths=[7, 4])[0]).all())
+    True
+    """
+    onnx = _package()
+    path = None if path is None else os.fsdecode(os.fspath(path))
+    check_flag(state, "state")
+    graph = graph_of(model, shape=_axes(check_flag(dynamic, "dynamic"), shape), state=state)
+    made = _proto(onnx, graph)
+    if made.ByteSize() > LARGEST:
+        raise ValueError(f"model must have at most {LARGEST} bytes for ONNX, got {made.ByteSize()}")
+    onnx.checker.check_model(made, full_check=True)
+    if path is not None:
+        files.write(path, made.SerializeToString())
+    return made
+
+
+def _package() -> Any:
+    try:
+        import onnx
+        import onnx.checker
+    except ImportError as error:
+        raise ImportError('ONNX models need the package onnx: pip install "numlstm[onnx]"') from error
+    return onnx
+
+
+def _axes(dynamic: bool, shape: Any) -> tuple[int | str, int | str]:
+    """Lengths of the axes of batch and steps, or their names."""
+    if dynamic:
+        if shape is not None:
+            raise ValueError(f"shape must be None with dynamic=True, got {shape!r}")
+        return "N", "T"
+    if not isinstance(shape, list | tuple) or len(shape) != 2:
+        raise ValueError(f"shape must be (N, T) with dynamic=False, got {shape!r}")
+    rows, steps = (check_integer(each, f"shape[{k}]", 1) for k, each in enumerate(shape))
+    return rows, steps
+
+
+def _proto(onnx: Any, graph: Graph) -> Any:
+    """A graph in ONNX's own form."""
+    if own := [node for node in graph.nodes if node.domain == "numlstm"]:
+        raise ValueError(f"{own[0]}: there is no such operator in ONNX; masks as Keras has them cannot be written")
+    made = onnx.helper.make_graph(
+        [_node(onnx, node) for node in graph.nodes],
+        "numlstm",
+        [_value(onnx, value) for value in graph.inputs],
+        [_value(onnx, value) for value in graph.outputs],
+        [_tensor(onnx, name, array) for name, array in graph.constants.items()],
+    )
+    domains = {"": graph.opset} | {node.domain: OF_ML for node in graph.nodes if node.domain}
+    return onnx.helper.make_model(
+        made,
+        opset_imports=[onnx.helper.make_opsetid(domain, version) for domain, version in domains.items()],
+        ir_version=max(IR_VERSION, onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", graph.opset)])),
+        producer_name="numlstm",
+    )
+
+
+def _node(onnx: Any, node: Node) -> Any:
+    attributes = {name: value for name, value in node.attributes.items() if value is not None and not _empty(value)}
+    tensors = {name: _tensor(onnx, name, value) for name, value in attributes.items() if isinstance(value, np.ndarray)}
+    given: Mapping[str, Any] = attributes | tensors
+    return onnx.helper.make_node(node.op, node.inputs, node.outputs, node.name or None, domain=node.domain, **given)
+
+
+def _empty(value: Any) -> bool:
+    """Whether a value has nothing in it; ONNX cannot tell what kind of nothing, and takes it for the default."""
+    return isinstance(value, tuple) and not value
+
+
+def _value(onnx: Any, value: Value) -> Any:
+    return onnx.helper.make_tensor_value_info(value.name, _type(onnx, value.dtype), value.shape)
+
+
+def _type(onnx: Any, dtype: str) -> int:
+    return onnx.TensorProto.STRING if dtype == "str" else onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+
+
+def _tensor(onnx: Any, name: str, array: np.ndarray) -> Any:
+    return onnx.numpy_helper.from_array(np.ascontiguousarray(array) if array.ndim else array, name)

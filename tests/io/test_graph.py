@@ -1,0 +1,274 @@
+"""Graphs of operators: how they are checked, and how they run."""
+
+import threading
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from numlstm import UnsupportedError
+from numlstm.io import operators as registry
+from numlstm.io.graph import Graph, Node, Value
+
+X = np.array([[1.0, -2.0, 3.0]], "float32")
+W = np.arange(6, dtype="float32").reshape(3, 2)
+IN, OUT = Value("x", "float32", ("N", 3)), Value("y", "float32", ("N", 2))
+PRODUCT = Node("MatMul", ("x", "W"), ("z",), name="product")
+RECTIFIED = Node("Relu", ("z",), ("y",))
+
+
+def graph(nodes=(PRODUCT, RECTIFIED), inputs=(IN,), outputs=(OUT,), constants=None, opset=22, **options):
+    return Graph(nodes, inputs, outputs, {"W": W} if constants is None else constants, opset, **options)
+
+
+def recurrent(backend="reference", **attributes):
+    """A graph of one LSTM."""
+    rng = np.random.default_rng(0)
+    weights = {"V": rng.normal(size=(1, 8, 3)).astype("float32"), "R": rng.normal(size=(1, 8, 2)).astype("float32")}
+    node = Node("LSTM", ("x", "V", "R"), ("y", "h", "c"), {"hidden_size": 2, **attributes}, "recurrent")
+    outputs = [Value(name, "float32") for name in "yhc"]
+    return Graph([node], [Value("x", "float32", (None, None, 3))], outputs, weights, 22, backend)
+
+
+# Running ------------------------------------------------------------------------------------------------------
+
+
+def test_outputs_are_in_order():
+    made = graph(outputs=(OUT, Value("z", "float32")))
+    y, z = made.run({"x": X})
+    assert np.array_equal(z, X @ W)
+    assert np.array_equal(y, np.maximum(z, 0))
+    for found, expected in zip(made.run({"x": X}, ["z", "x", "W", "y"]), (z, X, W, y), strict=True):
+        assert np.array_equal(found, expected)
+    assert made.run({"x": X}, []) == []
+    assert repr(made) == "<Graph of 2 nodes: x -> y, z>"
+
+
+def test_results_are_the_callers():
+    """What is done to them changes neither inputs nor constants nor other results."""
+    nodes = [Node("Identity", ("x",), ("i",)), Node("Transpose", ("W",), ("t",)), Node("Relu", ("i",), ("r",)),
+             Node("Squeeze", ("r",), ("s",)), Node("Expand", ("r", "shape"), ("e",))]  # fmt: skip
+    names = ["i", "t", "W", "x", "r", "s", "e"]
+    constants = {"W": W.copy(), "shape": np.array([2, 3])}
+    made = graph(nodes, outputs=[Value(name, "float32") for name in names], constants=constants)
+    x = X.copy()
+    first = made.run({"x": x})
+    copies = [array.copy() for array in first]
+    for array in first:
+        array[...] = 99
+    assert np.array_equal(x, X)
+    assert np.array_equal(constants["W"], W)
+    assert all(np.array_equal(array, copy) for array, copy in zip(made.run({"x": x}), copies, strict=True))
+    for k, array in enumerate(made.run({"x": x})):
+        assert not any(np.shares_memory(array, other) for other in made.run({"x": x})[k + 1 :])
+
+
+def test_nodes_that_are_not_needed_are_not_run():
+    fails = Node("Gather", ("x", "far"), ("w",))
+    made = graph([PRODUCT, fails, RECTIFIED], constants={"W": W, "far": np.array(9)})
+    made.run({"x": X})
+    with pytest.raises(ValueError, match=r"^node 'w' \(Gather\): indices must be in \[-1, 0\], got 9 to 9"):
+        made.run({"x": X}, ["w"])
+
+
+def test_what_is_known_is_computed_once(monkeypatch):
+    nodes = [Node("Transpose", ("V",), ("W",)), Node("Neg", ("W",), ("U",)), Node("MatMul", ("x", "U"), ("y",))]
+    made = graph(nodes, constants={"V": np.ascontiguousarray(W.T)})
+    assert [step.node.op for step in made._steps] == ["MatMul"]
+    assert np.array_equal(made.run({"x": X})[0], -X @ W)
+    assert np.array_equal(made.run({"x": X}, ["U"])[0], -W)
+
+
+def test_a_large_result_of_constants_is_left_for_later():
+    node = Node("ConstantOfShape", ("shape",), ("y",))
+    made = graph([node], inputs=(), outputs=(Value("y", "float32"),), constants={"shape": np.array([1 << 22])})
+    assert len(made._steps) == 1
+    assert made.run({})[0].shape == (1 << 22,)
+
+
+def test_inputs_can_have_defaults():
+    made = graph(inputs=(IN, Value("W", "float32", (3, 2))))
+    assert np.array_equal(made.run({"x": X}, ["z"])[0], X @ W)
+    assert np.array_equal(made.run({"x": X, "W": 2 * W}, ["z"])[0], 2 * X @ W)
+    with pytest.raises(ValueError, match=r"input 'W' must have shape \(3, 2\), got \(2, 3\)"):
+        made.run({"x": X, "W": W.T})
+    with pytest.raises(ValueError, match="constant 'W' does not fit: input 'W' must be an array of float64"):
+        graph(inputs=(IN, Value("W", "float64")))
+
+
+def test_results_are_let_go_when_nobody_needs_them():
+    number, size = 50, 1 << 16
+    nodes = [Node("Neg", (f"x{k}",), (f"x{k + 1}",)) for k in range(number)]
+    made = Graph(nodes, [Value("x0", "float32")], [Value(f"x{number}", "float32")], {}, 22)
+    x = np.ones(size, "float32")
+    tracemalloc.start()
+    made.run({"x0": x})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5 * x.nbytes
+
+
+@pytest.mark.parametrize("kind", ["O", "U", "T", "list"])
+def test_texts(kind):
+    texts = ["a", "ß", ""]
+    given = texts if kind == "list" else np.array(texts, np.dtypes.StringDType() if kind == "T" else kind)
+    node = Node("Equal", ("s", "other"), ("y",))
+    values = [Value("s", "str", (3,))], [Value("y", "bool")]
+    made = Graph([node], *values, {"other": np.array("a", object)}, 19)
+    assert made.run({"s": given})[0].tolist() == [True, False, False]
+    assert made.run({"s": given}, ["s"])[0].tolist() == texts
+    for wrong in (np.array([1, 2, 3]), np.array(["a", 1, None], object)):
+        with pytest.raises(TypeError, match="input 's' must"):
+            made.run({"s": wrong})
+
+
+def test_numbers_that_overflow_are_no_concern():
+    nodes = [Node("Exp", ("x",), ("e",)), Node("Div", ("x", "zero"), ("y",))]
+    made = graph(nodes, outputs=[Value("e", "float32"), OUT], constants={"zero": np.zeros(1, "float32")})
+    with np.errstate(all="raise"):
+        e, y = made.run({"x": 1000 * X})
+    assert np.isinf(e[0, 0])
+    assert np.isinf(y).all()
+
+
+def test_threads_may_run_a_graph_at_the_same_time():
+    made = recurrent()
+    inputs = [np.random.default_rng(k).normal(size=(4, 1 + k, 3)).astype("float32") for k in range(3)]
+    expected = [made.run({"x": x}) for x in inputs]
+    found = [[] for _ in inputs]
+    threads = [threading.Thread(target=lambda k=k: found[k].extend(made.run({"x": inputs[k]}))) for k in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for arrays, others in zip(found, expected, strict=True):
+        assert all(np.array_equal(array, other) for array, other in zip(arrays, others, strict=True))
+
+
+def test_layers_are_there():
+    made = recurrent("cpu")
+    (layer,) = made.layers
+    x = np.random.default_rng(0).normal(size=(4, 2, 3)).astype("float32")
+    y, h, c = made.run({"x": x})
+    expected, (h_n, c_n) = layer(x.transpose(1, 0, 2))
+    assert np.array_equal(y[:, 0], expected.transpose(1, 0, 2))
+    assert np.array_equal(h, h_n)
+    assert np.array_equal(c, c_n)
+    assert layer.backend == made.backend == "cpu"
+
+
+def test_what_a_backend_cannot_do_is_said_by_it(monkeypatch):
+    made = recurrent()
+
+    def refuse(*arrays):
+        raise UnsupportedError("not here")
+
+    made._plan = (made._plan[0], [step._replace(compute=refuse) for step in made._plan[1]])
+    with pytest.raises(UnsupportedError, match=r"^not here$"):
+        made.run({"x": np.ones((1, 1, 3), "float32")})
+
+
+@pytest.mark.parametrize(
+    ("inputs", "error", "message"),
+    [
+        ({}, ValueError, r"inputs must have 'x', which is missing; got \[\]"),
+        ({"X": X}, ValueError, r"inputs must have 'x', which is missing; got \['X'\]"),
+        ({"x": X, "W": W}, ValueError, r"inputs must be among \['x'\], got 'W'"),
+        ([X], TypeError, "inputs must be a mapping of names to arrays, got list"),
+        ({"x": X.astype("float64")}, TypeError, "input 'x' must be an array of float32, got float64"),
+        ({"x": X.astype(">f4")}, TypeError, "input 'x' must be an array of float32, got >f4"),
+        ({"x": None}, TypeError, "input 'x' must be an array of float32, got object"),
+        ({"x": X[0]}, ValueError, r"input 'x' must have shape \(N, 3\), got \(3,\)"),
+        ({"x": X[:, :2]}, ValueError, r"input 'x' must have shape \(N, 3\), got \(1, 2\)"),
+    ],
+)
+def test_wrong_inputs_are_named(inputs, error, message):
+    with pytest.raises(error, match=message):
+        graph().run(inputs)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "error", "message"),
+    [
+        (["w"], ValueError, "outputs must be names of values in the graph, got 'w'"),
+        ([""], ValueError, "outputs must be names of values in the graph, got ''"),
+        ("y", TypeError, "outputs must be a list of names, got str"),
+        (3, TypeError, "outputs must be a list of names, got int"),
+    ],
+)
+def test_wrong_outputs_are_named(outputs, error, message):
+    with pytest.raises(error, match=message):
+        graph().run({"x": X}, outputs)
+
+
+# Building -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"opset": 6}, ValueError, "opset must be in 7..28, got 6"),
+        ({"opset": 29}, ValueError, "opset must be in 7..28, got 29"),
+        ({"opset": "22"}, TypeError, "opset must be an integer, got str"),
+        ({"backend": "gpu"}, ValueError, "backend must be"),
+        ({"nodes": [RECTIFIED, PRODUCT]}, ValueError, r"\(Relu\): its input 'z' is not defined, or only"),
+        ({"nodes": [PRODUCT, PRODUCT]}, ValueError, r"^node 'product' \(MatMul\): its output 'z' is defined twice"),
+        ({"nodes": [PRODUCT]}, ValueError, "outputs must be names of values in the graph, got 'y'"),
+        ({"nodes": ["MatMul"]}, TypeError, "nodes must be of type Node, got str"),
+        ({"nodes": [Node("Relu", (3,), ("y",))]}, TypeError, "nodes must have texts as names, got 3"),
+        ({"nodes": [Node("Loop", ("x",), ("y",))]}, ValueError, r"^node 'y' \(Loop\): there is no such operator here"),
+        ({"nodes": [Node("Compact", ("x", "x"), ("y", "n"))]}, ValueError, "there is no such operator here"),
+        ({"nodes": [Node("Relu", ("x",), ("y",), domain="numlstm")]}, ValueError, "here in domain 'numlstm'"),
+        ({"nodes": [Node("Relu", ("x",), ("y",), domain="mine")]}, ValueError, "domain must be one of"),
+        ({"nodes": [Node("Gelu", ("x",), ("y",))], "opset": 19}, ValueError, "in version 19, it came with 20"),
+        ({"nodes": [Node("MatMul", ("x",), ("y",))]}, ValueError, "it must have 2 inputs, got 1"),
+        ({"nodes": [Node("Clip", ("x", "", "", ""), ("y",))]}, ValueError, "it must have 1 to 3 inputs, got 4"),
+        ({"nodes": [Node("MatMul", ("x", ""), ("y",))]}, ValueError, "its first 2 inputs must not be left out"),
+        ({"nodes": [Node("Sum", ("x", ""), ("y",))]}, ValueError, "its first 2 inputs must not be left out"),
+        ({"nodes": [Node("Relu", ("x",), ())]}, ValueError, "it must have 1 outputs, got 0"),
+        ({"nodes": [Node("Softmax", ("x",), ("y",), {"axes": 1})]}, ValueError, r"\['axis'\] in .* 22, got 'axes'"),
+        ({"nodes": [Node("Softmax", ("x",), ("y",), {"axis": 1.0})]}, ValueError, "axis must be an integer, got 1.0"),
+        ({"nodes": [Node("Softmax", ("x",), ("y",), {"axis": (1,)})]}, ValueError, "an integer, got a value of"),
+        ({"nodes": [Node("Transpose", ("x",), ("y",), {"perm": 1})]}, ValueError, "must be a tuple, with an integer"),
+        ({"nodes": [Node("Concat", ("x",), ("y",))]}, ValueError, "attribute 'axis' is missing"),
+        ({"nodes": [Node("Constant", (), ("y",))]}, ValueError, "one of .* must be given, got"),
+        ({"inputs": [IN, IN]}, ValueError, "input 'x' is defined twice"),
+        ({"inputs": [Value("", "float32")]}, ValueError, "input must have a name"),
+        ({"inputs": [Value("x", "bfloat16")]}, ValueError, "'x': dtype must be one of"),
+        ({"inputs": [Value("x", "float32", (-1, 3))]}, ValueError, "shape must have at most 32 lengths, none neg"),
+        ({"constants": {"W": W.tolist()}}, TypeError, "constant 'W' must be an array, got list"),
+        ({"constants": {"W": W.astype(complex)}}, ValueError, "constant 'W' must be of one of .*, got complex128"),
+    ],
+)  # fmt: skip
+def test_wrong_graphs_are_refused(changes, error, message):
+    with pytest.raises(error, match=message):
+        graph(**changes)
+
+
+def test_long_names_are_cut():
+    with pytest.raises(ValueError, match="there is no such operator") as caught:
+        graph(nodes=[Node("a" * 10**6, ("x",), ("y",), name="b" * 10**6)])
+    assert len(str(caught.value)) < 500
+
+
+def test_room_is_for_a_thread():
+    with registry.room(10):
+        with pytest.raises(registry.TooLarge):
+            registry.check_room((11,))
+        registry.check_room((11,), np.empty(11))
+        thread_found = []
+        thread = threading.Thread(target=lambda: thread_found.append(registry.largest_room()))
+        thread.start()
+        thread.join()
+        assert thread_found == [registry.LIMIT]
+    assert registry.largest_room() == registry.LIMIT
+
+
+def test_large_inputs_make_room():
+    node = Node("Expand", ("x", "shape"), ("y",))
+    values = [Value("x", "float32"), Value("shape", "int64")], [Value("y", "float32")]
+    made = Graph([node], *values, {}, 22)
+    with registry.room(10):
+        assert made.run({"x": np.ones(10, "float32"), "shape": np.array([50, 1])})[0].shape == (50, 10)
+        with pytest.raises(ValueError, match="the result would have 300 elements, and must have at most 192"):
+            made.run({"x": np.ones(1, "float32"), "shape": np.array([300, 1])})
