@@ -561,7 +561,7 @@ OPERATIONS = {
                              keras.ops.sum(x, axis=(1, 2)), keras.ops.min(x, axis=2)],
     "shapes": lambda x: [keras.ops.expand_dims(x, 1), keras.ops.squeeze(x[:, :1], 1), keras.ops.transpose(x, (0, 2, 1)),
                          keras.ops.reshape(x, (-1, 3, 6)), keras.ops.concatenate([x, x + 1], -1),
-                         keras.ops.stack([x, x * 2], 1), keras.ops.flip(x, 1)],
+                         keras.ops.stack([x, x * 2], 1), keras.ops.stack([x, x * 2], -1), keras.ops.flip(x, 1)],
     "choices": lambda x: [keras.ops.where(x > 0, x, 0.5 * x), keras.ops.maximum(x, 0.1), keras.ops.minimum(x, x * 2),
                           keras.ops.cast(x < 0, "int32"), keras.ops.cast(x, "float64"),
                           keras.ops.ones_like(x), keras.ops.softmax(x, axis=1)],
