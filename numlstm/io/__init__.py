@@ -6,19 +6,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .keras import from_keras, to_keras_weights
+    from .keras.exchange import from_keras, to_keras_weights
     from .native import load
-    from .onnx import from_onnx
-    from .onnx_writing import to_onnx
+    from .onnx.reading import from_onnx
+    from .onnx.writing import to_onnx
     from .torch import from_torch, to_torch
 
 _homes = {
-    "from_keras": ".keras",
-    "from_onnx": ".onnx",
+    "from_keras": ".keras.exchange",
+    "from_onnx": ".onnx.reading",
     "from_torch": ".torch",
     "load": ".native",
-    "to_keras_weights": ".keras",
-    "to_onnx": ".onnx_writing",
+    "to_keras_weights": ".keras.exchange",
+    "to_onnx": ".onnx.writing",
     "to_torch": ".torch",
 }
 

@@ -90,11 +90,11 @@ def read(
     if kind == "native":
         return load(path)
     if kind == "onnx":
-        from .onnx import from_onnx
+        from .onnx.reading import from_onnx
 
         return from_onnx(path)
     if kind == "keras":
-        from .keras import from_keras
+        from .keras.exchange import from_keras
 
         return from_keras(path) if config is None else from_keras(path, config=config)
     from .torch import from_torch
@@ -140,7 +140,7 @@ def _write_native(model: Savable, path: str) -> None:
 
 
 def _write_onnx(model: Any, path: str) -> None:
-    from .onnx_writing import to_onnx
+    from .onnx.writing import to_onnx
 
     to_onnx(model, path)
 
@@ -181,7 +181,7 @@ def _write_torch(model: Any, path: str) -> None:
 
 
 def _write_keras(model: Any, path: str) -> None:
-    from .keras_writing import model_file, weights_file
+    from .keras.writing import model_file, weights_file
 
     make = model_file if path.lower().endswith(".keras") else weights_file
     files.write(path, make(_layer_alone(model, "a file of Keras's")))

@@ -14,7 +14,7 @@ from numlstm.__main__ import main
 from numlstm.io import to_onnx, to_torch
 from numlstm.io.converting import FORMATS, convert, read
 from numlstm.io.graph import Graph
-from numlstm.io.keras_writing import model_file, weights_file
+from numlstm.io.keras.writing import model_file, weights_file
 
 pytest.importorskip("onnx")
 pytest.importorskip("h5py")

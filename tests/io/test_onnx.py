@@ -12,7 +12,7 @@ from onnx_models import model_of, ort_run
 
 from numlstm.io import from_onnx
 from numlstm.io.graph import Graph
-from numlstm.io.onnx_tensors import External, array_of
+from numlstm.io.onnx.tensors import External, array_of
 
 REFERENCE = {"backend": "reference"}
 X = np.random.default_rng(0).normal(size=(2, 3)).astype("float32")

@@ -11,7 +11,8 @@ from onnx_models import array_of, model_of, node_cases, ort_run
 
 from numlstm import GRU, LSTM, RNN
 from numlstm.io import from_onnx
-from numlstm.io.rnn_nodes import node_of
+from numlstm.io.operators import recurrent
+from numlstm.io.operators.recurrent import node_of
 
 BLOCKS = {"LSTM": 4, "GRU": 3, "RNN": 1}
 ACTIVATIONS = {"LSTM": 3, "GRU": 2, "RNN": 1}  # of a direction
@@ -229,15 +230,14 @@ SABOTAGES = {
 
 @pytest.mark.parametrize("sabotage", SABOTAGES)
 def test_sabotage_is_noticed(sabotage, monkeypatch):
-    from numlstm.io import rnn_nodes
 
     name, value, variant = SABOTAGES[sabotage]
     if name == "_attribute":
-        right = rnn_nodes.parts_of
+        right = recurrent.parts_of
         none = () if value.startswith("activation") else None
-        monkeypatch.setattr(rnn_nodes, "parts_of", lambda cell, given, *rest: right(cell, given | {value: none}, *rest))
+        monkeypatch.setattr(recurrent, "parts_of", lambda cell, given, *rest: right(cell, given | {value: none}, *rest))
     else:
-        monkeypatch.setattr(rnn_nodes, name, value)
+        monkeypatch.setattr(recurrent, name, value)
     with pytest.raises(AssertionError):
         check(PLAIN | VARIANTS[variant], "reference", Counter())
 

@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 
 from numlstm import GRU, LSTM, RNN, LSTMClassifier, LSTMRegressor, SequenceScaler
 from numlstm.io import from_onnx, to_onnx
-from numlstm.io.exporting import graph_of
+from numlstm.io.onnx.exporting import graph_of
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")

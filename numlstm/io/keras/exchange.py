@@ -9,16 +9,16 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..backends.dispatch import check_name
-from ..layers import GRU, LAYERS, LSTM, RNN
-from ..layers.layer import Layer, layer_of
-from ..layers.options import not_defaults, stack_of
-from ..layers.sequences import check_flag, check_integer, check_option
-from ..layers.stack import Stack
-from .graph import Graph
-from .keras_activations import OF_CELLS
-from .keras_files import KerasFile
-from .keras_models import graph_of
+from ...backends.dispatch import check_name
+from ...layers import GRU, LAYERS, LSTM, RNN
+from ...layers.layer import Layer, layer_of
+from ...layers.options import not_defaults, stack_of
+from ...layers.sequences import check_flag, check_integer, check_option
+from ...layers.stack import Stack
+from ..graph import Graph
+from .activations import OF_CELLS
+from .files import KerasFile
+from .models import graph_of
 
 BLOCKS = {"lstm": 4, "gru": 3, "rnn": 1}  # columns of the kernels for each unit: what tells layers apart
 ORDERS = {"lstm": (0, 1, 2, 3), "gru": (1, 0, 2), "rnn": (0,)}  # Keras's i f c o and z r h, as ours and from ours

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..layers.sequences import check_flag, check_integer
-from . import files
+from ...layers.sequences import check_flag, check_integer
+from .. import files
+from ..graph import Graph, Node, Value
 from .exporting import graph_of
-from .graph import Graph, Node, Value
 
 IR_VERSION = 8  # of the format, which goes with the operators used
 OF_ML = 3  # the version of ai.onnx.ml

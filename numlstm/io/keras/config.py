@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .keras_files import KerasFile
-from .keras_sketch import Sketch, Tensor
+from .files import KerasFile
+from .sketch import Sketch, Tensor
 
 DTYPES = ("float32", "float64")
 OPERATIONS = ("keras.src.ops.", "keras.ops")  # modules of operations that are no layers

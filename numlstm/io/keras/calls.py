@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .keras_config import Part
-from .keras_sketch import Tensor
+from .config import Part
+from .sketch import Tensor
 
 BOUNDS = ("start", "stop", "step")
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from .operators import FLOAT, INT, TEXT, axis_of, broadcast, check_floating, check_same, operator
+from . import FLOAT, INT, TEXT, axis_of, broadcast, check_floating, check_same, operator
 
 
 def _activation(name: str, since: int = 7, **attributes: Any) -> Any:

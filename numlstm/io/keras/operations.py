@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .keras_activations import NAMED, SLOPE, gelu_by_tanh
-from .keras_config import Part
-from .keras_sketch import (
+from .activations import NAMED, SLOPE, gelu_by_tanh
+from .config import Part
+from .sketch import (
     START,
     Sketch,
     Tensor,

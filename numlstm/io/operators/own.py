@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .operators import INT, operator
+from . import INT, operator
 
 OWN = "numlstm"
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import io
 import zipfile
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from ..layers.layer import Layer
-from .keras import MERGES, to_keras_weights
-from .keras_activations import OF_CELLS
-from .values import to_json
+from ...layers.layer import Layer
+from ..values import to_json
+from .activations import OF_CELLS
+from .exchange import MERGES, to_keras_weights
+from .files import h5py_for
 
 CLASSES = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
 NAMES = {"lstm": "lstm", "gru": "gru", "rnn": "simple_rnn"}  # that Keras gives to layers
@@ -52,7 +52,7 @@ def weights_file(layer: Layer) -> bytes:
     weights, stack = to_keras_weights(layer), layer._stack
     each = len(weights) // (stack.num_layers * stack.directions)
     made = io.BytesIO()
-    with _h5py().File(made, "w") as file:
+    with h5py_for("files of Keras are written by").File(made, "w") as file:
         for number, name in enumerate(_names(layer)):
             directions = ("forward_layer/", "backward_layer/") if stack.bidirectional else ("",)
             for direction, part in enumerate(directions):
@@ -60,13 +60,6 @@ def weights_file(layer: Layer) -> bytes:
                 for k, array in enumerate(weights[first : first + each]):
                     file[f"layers/{name}/{part}cell/vars/{k}"] = array
     return made.getvalue()
-
-
-def _h5py() -> Any:
-    try:
-        return import_module("h5py")
-    except ImportError as error:
-        raise ImportError('files of Keras are written by h5py: pip install "numlstm[keras]"') from error
 
 
 def _names(layer: Layer) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .operators import INT, TEXT, axis_of, check_room, check_same, integer, operator
+from . import INT, TEXT, axis_of, check_room, check_same, integer, operator
 
 
 def _indices(indices: np.ndarray, length: int) -> np.ndarray:

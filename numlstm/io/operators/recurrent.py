@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import cells
-from ..backends.dispatch import backend_for
-from ..layers import LAYERS
-from ..layers.layer import Layer, layer_of
-from ..layers.options import DEFAULTS, not_defaults, stack_of
-from ..layers.sequences import check_option
-from .operators import FLOAT, FLOATS, INT, TEXT, TEXTS, check_room, operator
-from .operators_gathering import reversed_within
+from ... import cells
+from ...backends.dispatch import backend_for
+from ...layers import LAYERS
+from ...layers.layer import Layer, layer_of
+from ...layers.options import DEFAULTS, not_defaults, stack_of
+from ...layers.sequences import check_option
+from . import FLOAT, FLOATS, INT, TEXT, TEXTS, check_room, operator
+from .gathering import reversed_within
 
 # For each of our blocks of rows, in our order, which one it is in ONNX's: i, f, g, o of i, o, f, c; r, z, n of z, r, h.
 ORDERS = {"lstm": (0, 2, 3, 1), "gru": (1, 0, 2), "rnn": (0,)}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .operators import INT, INTS, axes_of, axis_of, check_floating, integer, integers, operator
+from . import INT, INTS, axes_of, axis_of, check_floating, integer, integers, operator
 
 Reduction = Callable[[np.ndarray, tuple[int, ...], bool], Any]
 

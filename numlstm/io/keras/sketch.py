@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .graph import Graph, Node, Value
+from ..graph import Graph, Node, Value
 
 MOST = 50_000  # operations; models in models, each used twice, are many in few words
 OPSET = 17  # of ONNX's operators

@@ -25,8 +25,7 @@ LIMIT = 1 << 28  # elements of a result that is larger than what it is made of
 ELEMENTS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32",
             "float64")  # fmt: skip
 MODULES = (  # where operators are
-    "operators_math", "operators_shapes", "operators_reductions", "operators_activations", "operators_gathering",
-    "operators_ml", "operators_own", "rnn_nodes",
+    "math", "shapes", "reductions", "activations", "gathering", "ml", "own", "recurrent",
 )  # fmt: skip
 
 HINTS = {("ai.onnx.ml", "ZipMap"): "; export the model with zipmap=False"}
@@ -280,5 +279,5 @@ def find(name: str, domain: str, opset: int) -> Operator:
 def operators() -> Mapping[tuple[str, str], Sequence[Operator]]:
     """All operators, by domain and name."""
     for module in MODULES:
-        import_module(f".{module}", __package__)
+        import_module(f".{module}", __name__)
     return _registry

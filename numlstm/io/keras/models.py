@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .graph import Graph
-from .keras_calls import Calls, filled, found
-from .keras_config import Described, Part, described
-from .keras_files import KerasFile
-from .keras_layers import KINDS
-from .keras_operations import OPERATIONS
-from .keras_recurrent import LAYERS as RECURRENT
-from .keras_recurrent import bidirectional, count_sequences, recurrent
-from .keras_sketch import Sketch, Tensor, cast, concat, sliced
+from ..graph import Graph
+from .calls import Calls, filled, found
+from .config import Described, Part, described
+from .files import KerasFile
+from .layers import KINDS
+from .operations import OPERATIONS
+from .recurrent import LAYERS as RECURRENT
+from .recurrent import bidirectional, count_sequences, recurrent
+from .sketch import Sketch, Tensor, cast, concat, sliced
 
 MODELS = ("Sequential", "Functional")
 HOLDERS = (*MODELS, *RECURRENT, "Bidirectional", "TimeDistributed")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .operators import FLOAT, FLOATS, INT, INTS, TENSOR, TEXT, TEXTS, check_room, operator
+from . import FLOAT, FLOATS, INT, INTS, TENSOR, TEXT, TEXTS, check_room, operator
 
 ML = "ai.onnx.ml"
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from .keras_config import Options, Part, described
-from .keras_sketch import Sketch, Tensor, binary, number, unary
+from .config import Options, Part, described
+from .sketch import Sketch, Tensor, binary, number, unary
 
 Activation = Callable[[Sketch, Tensor], Tensor]
 

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..layers import LAYERS
-from ..layers.layer import Layer, layer_of
-from ..layers.options import DEFAULTS, not_defaults, stack_of
-from .graph import Graph, Node, Value
-from .rnn_nodes import node_of
+from ...layers import LAYERS
+from ...layers.layer import Layer, layer_of
+from ...layers.options import DEFAULTS, not_defaults, stack_of
+from ..graph import Graph, Node, Value
+from ..operators.recurrent import node_of
 
 OPSET = 17  # old enough for the runtimes in use, new enough for all that is used here
 OPEN = 50.0  # σ(50) is 1, in float64 too: of a gate that is not there
@@ -202,8 +202,8 @@ def _carry(name: str, array: np.ndarray, missing: Sequence[str], negated: bool) 
 
 def _of_estimator(model: Any, shape: Sequence[int | str]) -> Graph:
     """x and lengths to labels and probabilities, to targets, or to scaled sequences."""
-    from ..estimators.model import SequenceModel
-    from ..estimators.scaler import SequenceScaler
+    from ...estimators.model import SequenceModel
+    from ...estimators.scaler import SequenceScaler
 
     *before, last = _steps(model)
     kinds = SequenceScaler, SequenceModel
@@ -313,7 +313,7 @@ def _pooled(build: _Builder, network: Any, parameters: Mapping[str, np.ndarray],
 
 def _answers(build: _Builder, fitted: Any, scores: str, shape: Sequence[int | str]) -> list[Value]:
     """What users are given for scores."""
-    from ..estimators.classes import Classes
+    from ...estimators.classes import Classes
 
     codec, dtype = fitted.codec, fitted.network.stack.dtype
     if isinstance(codec, Classes):

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .values import from_json, inside, to_json
+from ..values import from_json, inside, to_json
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"  # members of a .keras file
 LIMITS = {METADATA: 1 << 16, CONFIG: 1 << 24, WEIGHTS: 1 << 32}  # bytes of each, unpacked
@@ -64,7 +64,7 @@ class KerasFile:
         if not isinstance(config, dict):
             raise ValueError(f"the configuration of {path.name!r} must be a JSON object, got {type(config).__name__}")
         self.config: dict[str, Any] = config
-        self._h5py: Any = _h5py(path.name)
+        self._h5py: Any = h5py_for(f"{path.name!r} is read by")
         with self._reading():
             self._file = self._h5py.File(source, "r")
 
@@ -146,12 +146,18 @@ class _Refused(Exception):
     """Something in a file is not read."""
 
 
-def _h5py(name: str) -> Any:
-    """The module that reads HDF5 files."""
+def h5py_for(purpose: str) -> Any:
+    """The package.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed; `purpose` is what its message begins with.
+    """
     try:
         return import_module("h5py")
     except ImportError as error:
-        raise ImportError(f'{name!r} is read by h5py: pip install "numlstm[keras]"') from error
+        raise ImportError(f'{purpose} h5py: pip install "numlstm[keras]"') from error
 
 
 def _check_regular(path: Path) -> None:

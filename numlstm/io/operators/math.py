@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from .operators import FLOAT, INT, MANY, broadcast, check_floating, check_room, check_same, operator
+from . import FLOAT, INT, MANY, broadcast, check_floating, check_room, check_same, operator
 
 # Of one array -------------------------------------------------------------------------------------------------
 

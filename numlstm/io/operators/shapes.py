@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .operators import (
+from . import (
     FLOAT,
     FLOATS,
     INT,

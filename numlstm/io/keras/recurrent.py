@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .keras_activations import of_cell
-from .keras_config import Part
-from .keras_sketch import OWN, Sketch, Tensor, binary, concat, flip, number, squeeze, take, transpose, unsqueeze
+from .activations import of_cell
+from .config import Part
+from .sketch import OWN, Sketch, Tensor, binary, concat, flip, number, squeeze, take, transpose, unsqueeze
 
 # Of cells: ONNX's name; Keras's blocks of columns in ONNX's order; options that are activations, as ONNX orders them.
 CELLS: dict[str, tuple[str, tuple[int, ...], tuple[str, ...]]] = {

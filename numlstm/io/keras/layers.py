@@ -9,9 +9,9 @@ from functools import reduce
 
 import numpy as np
 
-from .keras_activations import OF_LAYERS, activated
-from .keras_config import Part
-from .keras_sketch import (
+from .activations import OF_LAYERS, activated
+from .config import Part
+from .sketch import (
     Sketch,
     Tensor,
     any_of,

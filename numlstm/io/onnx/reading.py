@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from .graph import Graph, Node, Value
-from .onnx_tensors import External, array_of, text_of
-from .operators import LAST
-from .operators_shapes import TYPES
+from ..graph import Graph, Node, Value
+from ..operators import LAST
+from ..operators.shapes import TYPES
+from .tensors import External, array_of, text_of
 
 OLDEST_FORMAT, CONSTANT_INITIALIZERS = 3, 4  # versions of the format: the first known, and the first where weights
 # need not be inputs; before that all of them had to be, and none of them was meant to be given

@@ -1,0 +1,1 @@
+"""Models in ONNX's format, in and out; the package onnx reads and writes their encoding, and nothing else."""
