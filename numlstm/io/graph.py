@@ -279,7 +279,7 @@ class Graph(Savable):
         if not operator.prepares and self._open.isdisjoint(sources) and self._fold(step):
             return
         self._steps.append(step)
-        self._warns = self._warns or not (operator.prepares or operator.shares)
+        self._warns = self._warns or not operator.prepares
         self._open.update(targets)
         self._open.discard(0)
 
