@@ -16,9 +16,9 @@ from numlstm.layers.stream import Stream
 sys.path.insert(0, str(Path(__file__).parents[1] / "asv_bench"))
 
 import benchmarks
-from benchmarks import cold_start, common, fitting, streaming
+from benchmarks import cold_start, common, fitting, models_in_files, streaming
 
-MODULES = ("cold_start", "fitting", "layers", "memory", "options", "streaming")
+MODULES = ("cold_start", "fitting", "layers", "memory", "models_in_files", "options", "streaming")
 LONG = ("track_first_call", "track_first_gradient")  # they compile for as long as a user would wait
 WRONG = common.WrongResultError
 
@@ -47,7 +47,7 @@ BENCHMARKS = [
 @pytest.fixture
 def forgetful():
     """Nothing is kept of what was set up before, nor for what comes after."""
-    kept = common.validated, streaming.steps_of, fitting.fitted
+    kept = common.validated, streaming.steps_of, fitting.fitted, models_in_files.graph_of
     for each in kept:
         each.cache_clear()
     yield
@@ -79,7 +79,7 @@ def test_set_up_compares_with_the_reference(kind, forgetful, monkeypatch):
     def refuse(*arguments, **options):
         raise WRONG
 
-    for module in (common, fitting):
+    for module in (common, fitting, models_in_files):
         monkeypatch.setattr(module, "check_close", refuse)
     with pytest.raises(WRONG):
         kind().setup(*first(kind))
@@ -154,3 +154,17 @@ def test_another_shape_and_nan_are_refused():
             common.check_close("ones", wrong, ones)
         with pytest.raises(WRONG):
             common.check_close("ones", ones, wrong)
+
+
+def test_a_wrong_graph_is_refused(forgetful, monkeypatch):
+    right = models_in_files.from_onnx
+
+    def wrong(model, **options):
+        graph = right(model, **options)
+        run = graph.run
+        graph.run = lambda feeds: [array * 1.001 for array in run(feeds)]
+        return graph
+
+    monkeypatch.setattr(models_in_files, "from_onnx", wrong)
+    with pytest.raises(WRONG, match=r"^graph is off"):
+        models_in_files.graph_of((1, 1, 16, 64))
