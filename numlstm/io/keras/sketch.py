@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..graph import Graph, Node, Value
+from ..operators.shapes import NUMBERS
 
 MOST = 50_000  # operations; models in models, each used twice, are many in few words
 OPSET = 17  # of ONNX's operators
-TYPES = {"bool": 9, "uint8": 2, "int8": 3, "int16": 5, "int32": 6, "int64": 7, "uint16": 4, "uint32": 12, "uint64": 13,
-         "float16": 10, "float32": 1, "float64": 11}  # fmt: skip # ONNX's numbers of NumPy's types
 OWN = "numlstm"  # the domain of operators that ONNX does not have
 START = -(1 << 63)  # where a slice ends that goes backwards to the first element
 
@@ -154,7 +153,7 @@ def cast(sketch: Sketch, x: Tensor, dtype: str) -> Tensor:
     """In another type; the mask stays."""
     if x.dtype == dtype:
         return x
-    return sketch.node("Cast", [x], x.shape, dtype, to=TYPES[dtype]).under(x.mask)
+    return sketch.node("Cast", [x], x.shape, dtype, to=NUMBERS[dtype]).under(x.mask)
 
 
 def number(sketch: Sketch, value: Any, like: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from ...layers.layer import Layer, layer_of
 from ...layers.options import DEFAULTS, not_defaults, stack_of
 from ..graph import Graph, Node, Value
 from ..operators.recurrent import node_of
+from ..operators.shapes import NUMBERS
 
 OPSET = 17  # old enough for the runtimes in use, new enough for all that is used here
 OPEN = 50.0  # σ(50) is 1, in float64 too: of a gate that is not there
@@ -249,15 +250,12 @@ def _scaled(build: _Builder, scalers: Sequence[Any], dtype: str) -> str:
     """Scaled x: computed in float64, as there, and rounded after each."""
     x = "x"
     for index, scaler in enumerate(scalers):
-        double = build.add("Cast", x, to=_type("float64"))
+        double = build.add("Cast", x, to=NUMBERS["float64"])
         moved = build.add("Sub", double, build.constant(f"mean_{index}", scaler.mean_))
-        x = build.add("Cast", build.add("Div", moved, build.constant(f"scale_{index}", scaler.scale_)), to=_type(dtype))
+        x = build.add(
+            "Cast", build.add("Div", moved, build.constant(f"scale_{index}", scaler.scale_)), to=NUMBERS[dtype]
+        )
     return x
-
-
-def _type(dtype: str) -> int:
-    """ONNX's number of a type."""
-    return {"float32": 1, "int64": 7, "float64": 11}[dtype]
 
 
 def _mask(build: _Builder) -> str:
@@ -265,7 +263,7 @@ def _mask(build: _Builder) -> str:
     zero, one = (build.constant(f"number_{value}", np.array(value, np.int64)) for value in (0, 1))
     count = build.add("Gather", build.add("Shape", "x"), one, axis=0)
     steps = build.add("Unsqueeze", build.add("Range", zero, count, one), build.integers(0))
-    lengths = build.add("Unsqueeze", build.add("Cast", LENGTHS, to=_type("int64")), build.integers(1))
+    lengths = build.add("Unsqueeze", build.add("Cast", LENGTHS, to=NUMBERS["int64"]), build.integers(1))
     return build.add("Less", steps, lengths)
 
 
@@ -301,7 +299,7 @@ def _pooled(build: _Builder, network: Any, parameters: Mapping[str, np.ndarray],
     if network.pooling == "max":
         lowest = build.constant("lowest", np.array(-np.inf, dtype))
         return build.add("ReduceMax", build.add("Where", inside, y, lowest), axes=(1,), keepdims=0)
-    shares = build.add("Cast", inside, to=_type(dtype))
+    shares = build.add("Cast", inside, to=NUMBERS[dtype])
     if network.pooling == "attention":
         weight = build.constant("weight_attention", parameters["weight_attention"].reshape(-1, 1))
         bias = build.constant("bias_attention", parameters["bias_attention"])
@@ -318,7 +316,7 @@ def _answers(build: _Builder, fitted: Any, scores: str, shape: Sequence[int | st
     codec, dtype = fitted.codec, fitted.network.stack.dtype
     if isinstance(codec, Classes):
         return _labels(build, codec, scores, dtype, shape[0])
-    double = build.add("Cast", scores, to=_type("float64"))
+    double = build.add("Cast", scores, to=NUMBERS["float64"])
     scaled = build.add("Mul", double, build.constant("target_scale", codec.scale))
     targets = build.add("Add", scaled, build.constant("target_mean", codec.mean))
     if codec.by_step:
@@ -339,7 +337,7 @@ def _labels(build: _Builder, codec: Any, scores: str, dtype: str, rows: int | st
     if codec.multilabel:
         build.add("Sigmoid", scores, out="probabilities")
         likely = build.add("Greater", scores, build.constant("zero", np.zeros((), dtype)))
-        build.add("Cast", likely, out="label", to=_type("int64"))
+        build.add("Cast", likely, out="label", to=NUMBERS["int64"])
         return [Value("label", "int64", (rows, count)), probabilities]
     build.add("Softmax", scores, out="probabilities", axis=1)
     classes = _plain(codec.classes)

@@ -11,6 +11,7 @@ import numpy as np
 from ...layers.sequences import check_flag, check_integer
 from .. import files
 from ..graph import Graph, Node, Value
+from ..operators.shapes import NUMBERS
 from .exporting import graph_of
 
 IR_VERSION = 8  # of the format, which goes with the operators used
@@ -159,11 +160,9 @@ def _empty(value: Any) -> bool:
 
 
 def _value(onnx: Any, value: Value) -> Any:
-    return onnx.helper.make_tensor_value_info(value.name, _type(onnx, value.dtype), value.shape)
-
-
-def _type(onnx: Any, dtype: str) -> int:
-    return onnx.TensorProto.STRING if dtype == "str" else onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    return onnx.helper.make_tensor_value_info(
+        value.name, NUMBERS["object" if value.dtype == "str" else value.dtype], value.shape
+    )
 
 
 def _tensor(onnx: Any, name: str, array: np.ndarray) -> Any:

@@ -29,7 +29,7 @@ from . import (
 # ONNX's numbers of types, as far as they are known here.
 TYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "object", 9: "bool",
          10: "float16", 11: "float64", 12: "uint32", 13: "uint64"}  # fmt: skip
-
+NUMBERS = {dtype: number for number, dtype in TYPES.items()}
 
 BYTES_OF_TEXT = 64  # that one takes, or about as many
 
