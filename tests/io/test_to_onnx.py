@@ -1,6 +1,7 @@
 """Models as ONNX: what ONNX Runtime makes of them, and what is refused."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
 from numlstm import GRU, LSTM, RNN, LSTMClassifier, LSTMRegressor, SequenceScaler
-from numlstm.io import from_onnx, to_onnx
+from numlstm.io import from_keras, from_onnx, to_onnx
+from numlstm.io.graph import Graph, Node, Value
 from numlstm.io.onnx.exporting import graph_of
 
 onnx = pytest.importorskip("onnx")
@@ -350,11 +352,46 @@ def test_graphs_there_and_back():
         assert (got == want).all()
 
 
-def test_operators_that_onnx_does_not_have():
-    from numlstm.io.graph import Graph, Node, Value
+MASK = np.array([[1, 1, 1, 1], [0, 0, 1, 1], [1, 0, 1, 0], [1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]], bool)
 
+
+@pytest.mark.parametrize(
+    ("op", "attributes"),
+    [("Compact", {}), *(("Spread", {"zeros": zeros, "reverse": turned}) for zeros in (0, 1) for turned in (0, 1))],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_masks_in_operators_of_onnx(op, attributes, dtype):
+    inputs = [Value("x", dtype, ("N", "T", 2)), Value("mask", "bool", ("N", "T"))]
+    outputs = [Value("y", dtype, ("N", "T", 2)), Value("lengths", "int32", ("N",))][: 2 - (op == "Spread")]
+    names = tuple(value.name for value in outputs)
+    graph = Graph([Node(op, ("x", "mask"), names, attributes, domain="numlstm")], inputs, outputs, {}, 17)
+    x = np.random.default_rng(0).normal(size=(*MASK.shape, 2)).astype(dtype)
+    x[0, 1] = np.nan  # what counts is kept, whatever it is; the last row has no step that counts
+    x[3, 3] = np.inf
+    feeds = {"x": x, "mask": MASK}
+    made = to_onnx(graph)
+    assert {node.domain for node in made.graph.node} == {""}
+    for got, same, want in zip(run(made, feeds), from_onnx(made).run(feeds), graph.run(feeds), strict=True):
+        assert got.dtype == want.dtype
+        np.testing.assert_array_equal(got, want)
+        np.testing.assert_array_equal(same, want)
+
+
+def test_masks_in_an_opset_that_is_too_old():
     nodes = [Node("Compact", ("x", "mask"), ("y", "lengths"), domain="numlstm")]
     inputs = [Value("x", "float32", ("N", "T", 2)), Value("mask", "bool", ("N", "T"))]
-    graph = Graph(nodes, inputs, [Value("y", "float32", ("N", "T", 2))], {}, 17)
-    with pytest.raises(ValueError, match=r"node 'y, lengths' \(Compact\): there is no such operator in ONNX"):
+    graph = Graph(nodes, inputs, [Value("y", "float32", ("N", "T", 2))], {}, 14)
+    with pytest.raises(ValueError, match=r"node 'y, lengths' \(Compact\): .* takes opset 15 or later, got 14"):
         to_onnx(graph)
+
+
+@pytest.mark.parametrize("name", ["sequential", "functional"])
+def test_models_of_keras(name):
+    """Keras's own results, by ONNX Runtime: masks, directions, several inputs and outputs."""
+    pytest.importorskip("h5py")
+    data = Path(__file__).parents[1] / "data"
+    with np.load(data / f"keras_v3_{name}.npz") as stored:
+        feeds = {key: stored[key] for key in stored if not key.startswith("result")}
+        expected = [stored[key] for key in stored if key.startswith("result")]
+    for got, want in zip(run(to_onnx(from_keras(data / f"keras_v3_{name}.keras")), feeds), expected, strict=True):
+        np.testing.assert_allclose(got, want, **CLOSE)

@@ -13,6 +13,7 @@ from .. import files
 from ..graph import Graph, Node, Value
 from ..operators.shapes import NUMBERS
 from .exporting import graph_of
+from .masks import without_own
 
 IR_VERSION = 8  # of the format, which goes with the operators used
 OF_ML = 3  # the version of ai.onnx.ml
@@ -45,7 +46,7 @@ def to_onnx(
     Returns
     -------
     onnx.ModelProto
-        Opset 17, checked by `onnx.checker`. Inputs are ``x`` (N, T, D), in the dtype of the model, and
+        Opset 17 (of a `Graph`, its own), checked by `onnx.checker`. Inputs are ``x`` (N, T, D), in the dtype of the model, and
         ``sequence_lens`` (N,), int32 in 1..T, the steps of each sequence. Outputs:
 
         - of a layer ``y`` (N, T, H · directions), zeros past each length, and the final states ``h_n`` and, of an
@@ -59,8 +60,8 @@ def to_onnx(
     ValueError
         If ONNX has no place for an option, which the message names: `layer_norm`, `proj_size`, `cell_clip`, `zoneout`,
         `full_gate_recurrence`; of the LSTM gates that are coupled (but for ``"input"``) or left out, where the
-        activation of gates is not the logistic function; the operators with which `from_keras` follows masks; classes
-        that are neither numbers nor texts.
+        activation of gates is not the logistic function; classes that are neither numbers nor texts; masks as
+        `from_keras` makes them in a `Graph`, if its opset is below 15.
     NotFittedError
         If an estimator is not fitted.
     TypeError
@@ -96,7 +97,7 @@ def to_onnx(
     onnx = _package()
     path = None if path is None else os.fsdecode(os.fspath(path))
     check_flag(state, "state")
-    graph = graph_of(model, shape=_axes(check_flag(dynamic, "dynamic"), shape), state=state)
+    graph = without_own(graph_of(model, shape=_axes(check_flag(dynamic, "dynamic"), shape), state=state))
     made = _proto(onnx, graph)
     if made.ByteSize() > LARGEST:
         raise ValueError(f"model must have at most {LARGEST} bytes for ONNX, got {made.ByteSize()}")
@@ -129,8 +130,6 @@ def _axes(dynamic: bool, shape: Any) -> tuple[int | str, int | str]:
 
 def _proto(onnx: Any, graph: Graph) -> Any:
     """A graph in ONNX's own form."""
-    if own := [node for node in graph.nodes if node.domain == "numlstm"]:
-        raise ValueError(f"{own[0]}: there is no such operator in ONNX; masks as Keras has them cannot be written")
     made = onnx.helper.make_graph(
         [_node(onnx, node) for node in graph.nodes],
         "numlstm",
