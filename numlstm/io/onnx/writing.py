@@ -46,8 +46,9 @@ def to_onnx(
     Returns
     -------
     onnx.ModelProto
-        Opset 17 (of a `Graph`, its own), checked by `onnx.checker`. Inputs are ``x`` (N, T, D), in the dtype of the model, and
-        ``sequence_lens`` (N,), int32 in 1..T, the steps of each sequence. Outputs:
+        Opset 17, checked by `onnx.checker`. Inputs are ``x`` (N, T, D), in the dtype of the model, and
+        ``sequence_lens`` (N,), int32 in 1..T, the steps of each sequence. A `Graph` has its own opset, inputs and
+        outputs. Others' outputs:
 
         - of a layer ``y`` (N, T, H · directions), zeros past each length, and the final states ``h_n`` and, of an
           LSTM, ``c_n``, (layers · directions, N, H); where layers differ in size ``h_n_l0`` (directions, N, H), ...
