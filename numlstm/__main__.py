@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from typing import Any
 
@@ -13,6 +14,9 @@ FILES = ".safetensors, .onnx, .keras, .weights.h5, .pt or .pth"
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what a command line says; what the process is to exit with."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be anything
     given = vars(_parser().parse_args(arguments))
     command = given.pop("command")
     if command is None:

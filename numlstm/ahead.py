@@ -19,15 +19,15 @@ def warm_up(*models: Any) -> None:
 
     Parameters
     ----------
-    *models : layer or estimator
-        Each is run on a few random numbers: layers forward, back and as a stream; estimators, which stay as they are,
-        as a clone that is fitted for an epoch and predicts. By default LSTM, GRU and RNN layers, and LSTMClassifier
-        and LSTMRegressor, at their default settings.
+    *models : layer, estimator or Graph
+        Each is run on a few random numbers: layers, those in a graph, too, forward, back and as a stream; estimators,
+        which stay as they are, as a clone that is fitted for an epoch and predicts. By default LSTM, GRU and RNN
+        layers, and LSTMClassifier and LSTMRegressor, at their default settings.
 
     Raises
     ------
     TypeError
-        If a model is neither.
+        If a model is none of them.
     BackendUnavailableError
         If a model's backend cannot run here.
 
@@ -41,13 +41,14 @@ def warm_up(*models: Any) -> None:
 
         models = LSTM(2, 3), GRU(2, 3), RNN(2, 3), LSTMClassifier(), LSTMRegressor()
     for model in models:
-        if not isinstance(model, Layer) and not hasattr(model, "cell"):
-            raise TypeError(f"models must be layers or estimators, got {type(model).__name__}")
+        if not isinstance(model, Layer) and not hasattr(model, "cell") and not hasattr(model, "layers"):
+            raise TypeError(f"models must be layers, estimators or graphs, got {type(model).__name__}")
     for model in models:
-        if isinstance(model, Layer):
-            _run_layer(model)
-        else:
+        if hasattr(model, "cell") and not isinstance(model, Layer):
             _run_estimator(model)
+            continue
+        for layer in [model] if isinstance(model, Layer) else model.layers:
+            _run_layer(layer)
 
 
 def _run_layer(layer: Layer) -> None:

@@ -67,7 +67,7 @@ def test_models_stay_as_they_are(model):
 
 
 def test_a_stranger_is_refused():
-    with pytest.raises(TypeError, match="models must be layers or estimators, got ndarray"):
+    with pytest.raises(TypeError, match="models must be layers, estimators or graphs, got ndarray"):
         numlstm.warm_up(LSTM(2, 3), np.zeros(3))
 
 

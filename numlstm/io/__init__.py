@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .graph import Graph
     from .keras.exchange import from_keras, to_keras_weights
     from .native import load
     from .onnx.reading import from_onnx
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from .torch import from_torch, to_torch
 
 _homes = {
+    "Graph": ".graph",
     "from_keras": ".keras.exchange",
     "from_onnx": ".onnx.reading",
     "from_torch": ".torch",
@@ -22,7 +24,7 @@ _homes = {
     "to_torch": ".torch",
 }
 
-__all__ = ["from_keras", "from_onnx", "from_torch", "load", "to_keras_weights", "to_onnx", "to_torch"]
+__all__ = ["Graph", "from_keras", "from_onnx", "from_torch", "load", "to_keras_weights", "to_onnx", "to_torch"]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 from ..layers.layer import Layer
 from ..layers.sequences import check_integer
 from . import files
+from .graph import Graph
 from .native import load
 from .saving import Savable
 
@@ -79,14 +80,8 @@ def read(
     path: str | os.PathLike[str], *, prefix: str = "", nonlinearity: str = "tanh", config: str | None = None
 ) -> Any:
     """The model of a file; see `convert`."""
-    kind, ending = format_of(path), _ending(path, "source")
-    for name, given, of in (
-        ("config", config is not None, ".weights.h5"),
-        ("prefix", bool(prefix), "torch"),
-        ("nonlinearity", nonlinearity != "tanh", "torch"),
-    ):
-        if given and of not in (ending, kind):
-            raise ValueError(f"{name} is of no use for {os.fspath(path)!r}")
+    kind = format_of(path)
+    check_options(path, kind, prefix=prefix, nonlinearity=nonlinearity, config=config)
     if kind == "native":
         return load(path)
     if kind == "onnx":
@@ -100,6 +95,20 @@ def read(
     from .torch import from_torch
 
     return from_torch(path, prefix, nonlinearity=nonlinearity)
+
+
+def check_options(
+    path: str | os.PathLike[str], kind: str, *, prefix: str = "", nonlinearity: str = "tanh", config: str | None = None
+) -> None:
+    """Refuse options of `read` that are for other formats than that of a file."""
+    ending = _ending(path, "source")
+    for name, given, of in (
+        ("config", config is not None, ".weights.h5"),
+        ("prefix", bool(prefix), "torch"),
+        ("nonlinearity", nonlinearity != "tanh", "torch"),
+    ):
+        if given and of not in (ending, kind):
+            raise ValueError(f"{name} is of no use for {os.fspath(path)!r}")
 
 
 def format_of(path: str | os.PathLike[str]) -> str:
@@ -122,6 +131,8 @@ def _one_layer(model: Any, index: int) -> Layer:
     layers = layers_of(model)
     if check_integer(index, "layer", 0) >= len(layers):
         raise ValueError(f"layer must be below {len(layers)}, the number of recurrent layers there, got {index}")
+    if isinstance(model, Graph) and model.backwards[index]:
+        raise ValueError(f"layer {index} goes from the last step to the first, which its weights alone do not say")
     return layers[index]
 
 
@@ -151,8 +162,8 @@ def _layer_alone(model: Any, format_name: str) -> Layer:
         return model
     layers = layers_of(model)
     raise ValueError(
-        f"{format_name} holds the parameters of recurrent layers alone, and the model is a {type(model).__name__}: "
-        f"choose one of its {len(layers)} with layer="
+        f"{format_name} holds the parameters of recurrent layers alone, and the model has more, got "
+        f"{type(model).__name__}: choose one of its {len(layers)} layers (layer=, or --layer on the command line)"
     )
 
 

@@ -97,13 +97,26 @@ def read(path: str, check: Callable[[Any], None]) -> tuple[Any, dict[str, np.nda
     ValueError
         If it is no regular file, or none in this format.
     """
-    mode = os.stat(path).st_mode  # before it is opened: a pipe would wait for a writer
+    check_regular(path)
+    with open(path, "rb") as file:
+        return parsed(file, os.fstat(file.fileno()).st_size, check)
+
+
+def check_regular(path: str) -> None:
+    """Refuse what is no regular file, before it is opened: a pipe would wait for a writer.
+
+    Raises
+    ------
+    OSError
+        If there is nothing, or a folder.
+    ValueError
+        If it is something else.
+    """
+    mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if not stat.S_ISREG(mode):
         raise ValueError("it is no regular file")
-    with open(path, "rb") as file:
-        return parsed(file, os.fstat(file.fileno()).st_size, check)
 
 
 def is_ours(path: str) -> bool:
@@ -111,9 +124,10 @@ def is_ours(path: str) -> bool:
 
     Raises
     ------
-    OSError
-        If there is no such file, or it cannot be read.
+    OSError, ValueError
+        As `check_regular`, or if it cannot be read.
     """
+    check_regular(path)
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(LENGTH), "little")
         header = file.read(length) if length <= HEADER_LIMIT else b""
@@ -231,7 +245,10 @@ def write(path: str, data: bytes) -> None:
     mode = _mode(path)
     temporary = os.path.join(folder, f".numlstm-{secrets.token_hex(8)}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-    descriptor = os.open(temporary, flags, 0o666)
+    try:
+        descriptor = os.open(temporary, flags, 0o666)
+    except OSError as error:  # of the folder, or what is to be in it
+        raise OSError(error.errno, error.strerror, path) from None
     try:
         with open(descriptor, "wb") as file:
             file.write(data)

@@ -15,12 +15,14 @@ from ..backends.contract import BackendUnavailableError, UnsupportedError
 from ..backends.dispatch import check_name
 from ..layers.layer import Layer
 from .operators import DOMAINS, ELEMENTS, FIRST, LAST, MANY, Operator, TooLarge, find, largest_room, room
+from .operators.recurrent import Made
 from .saving import Savable
 
 GROWTH = 64  # times as many elements as go in, a result may have in any case
 LIVE = 32  # bytes that all results at a time may have, for each element that one may have
-FOLDED = 1 << 20  # elements that are computed once for all, beside those for constants of any size
+FOLDED = 1 << 24  # bytes that are computed once for all, beside those for constants of any size
 AXES = 32  # of an array
+LISTED = 20  # names in a message
 LONGEST = 1000  # characters of a message: it can quote what is in a graph
 TEXT = np.dtype(object)
 FAILURES = (ArithmeticError, LookupError, MemoryError, TypeError, ValueError)  # of an operator, with what it is given
@@ -74,9 +76,13 @@ class Value:
 
     def check(self) -> None:
         """Refuse one that no array can be."""
+        if type(self.name) is not str or type(self.dtype) is not str:
+            raise TypeError(f"values must have texts as names and dtypes, got {self.name!r:.80}, {self.dtype!r:.80}")
         if self.dtype not in (*ELEMENTS, "str"):
             raise ValueError(f"{self.name!r:.80}: dtype must be one of {[*ELEMENTS, 'str']}, got {self.dtype!r:.80}")
         shape = () if self.shape is None else self.shape
+        if other := [length for length in shape if type(length) not in (int, str, type(None))]:
+            raise TypeError(f"{self.name!r:.80}: shape must hold integers, names and None, got {other[0]!r:.80}")
         if len(shape) > AXES or any(isinstance(length, int) and length < 0 for length in shape):
             raise ValueError(f"{self.name!r:.80}: shape must have at most {AXES} lengths, none negative")
 
@@ -111,9 +117,15 @@ class Value:
     def _converted(self, array: np.ndarray) -> np.ndarray:
         """The array, if it is of the right dtype by another name, or holds texts of any kind."""
         if self.dtype != "str":
-            if array.dtype != self.dtype:
+            if array.dtype == self.dtype:
+                return array
+            if not np.can_cast(array.dtype, self.dtype, "same_kind") or array.dtype.kind == "b":
                 raise TypeError(f"input {self.name!r} must be an array of {self.dtype}, got {array.dtype}")
-            return array
+            with np.errstate(over="ignore"):
+                cast = array.astype(self.dtype)
+            if cast.dtype.kind in "iu" and (cast != array).any():
+                raise ValueError(f"input {self.name!r} must hold numbers of {self.dtype}, got {array.max()}")
+            return cast
         if array.dtype.kind not in "OUT":
             raise TypeError(f"input {self.name!r} must be an array of texts, got {array.dtype}")
         array = array.astype(object)
@@ -166,6 +178,9 @@ class Graph(Savable):
         As given.
     layers : tuple of LSTM, GRU or RNN
         Those inside, in the order of their nodes. A node has two where its directions differ in more than weights.
+    backwards : tuple of bool
+        Of each of `layers`, whether it is given sequences from the last step to the first, as a node of one direction
+        alone that is "reverse" is. (A layer of two directions turns one of them itself.)
 
     Raises
     ------
@@ -208,18 +223,18 @@ class Graph(Savable):
         self._overridden: dict[str, Node] = {}  # inputs that became part of a layer
         self._steps: list[Step] = []
         self._warns = False  # whether NumPy may tell of overflows, which are nobody's concern here
-        self._layers: list[Layer] = []
+        self._parts: list[Any] = []  # layers, and whether they go backwards
         self._define_inputs()
-        self._left = FOLDED + 4 * sum(array.size for array in self.constants.values())
+        self._made = Made(FOLDED + 4 * sum(array.nbytes for array in self.constants.values()), self.backend)
         for node in self.nodes:
             _check_node(node)
             try:
                 self._add(node)
             except (UnsupportedError, *FAILURES) as error:
                 raise ValueError(f"{node}: {str(error)[:LONGEST]}") from error
-        self.layers = tuple(self._layers)
-        for value in self.outputs:
-            value.check()
+        self.layers: tuple[Layer, ...] = tuple(part.layer for part in self._parts)
+        self.backwards: tuple[bool, ...] = tuple(part.backwards for part in self._parts)
+        del self._made  # arrays are told apart by their places in memory, which hold for the graph's making
         self._plan = self._planned(self._places([value.name for value in self.outputs]))
 
     def __reduce__(self) -> Any:
@@ -243,8 +258,11 @@ class Graph(Savable):
 
     def _define_inputs(self) -> None:
         """Places for inputs and constants."""
-        for value in self.inputs:
+        for value in (*self.inputs, *self.outputs):
+            if not isinstance(value, Value):
+                raise TypeError(f"inputs and outputs must be of type Value, got {type(value).__name__}")
             value.check()
+        for value in self.inputs:
             default = self.constants.get(value.name)
             self._kept.add(self._define(value.name, default, "input"))
             if default is not None:
@@ -292,20 +310,18 @@ class Graph(Savable):
             return partial(operator.compute, **attributes, **counted) if attributes or counted else operator.compute
         known = [... if slot in self._open and self._start[slot] is None else self._start[slot] for slot in sources]
         wanted = tuple(map(bool, node.outputs))
-        compute, layers, used = operator.compute(attributes, known, wanted, self.backend)
-        self._layers.extend(layers)
+        compute, parts, used = operator.compute(attributes, known, wanted, self._made)
+        self._parts.extend(parts)
         self._overridden |= {node.inputs[k]: node for k in used if sources[k] in self._open}
         return compute
 
     def _fold(self, step: Step) -> bool:
         """Whether a step could be run once for all, as all that it needs is known."""
         try:
-            with room(self._left), np.errstate(all="ignore"):
+            with room(self._made.left // 8), np.errstate(all="ignore"):
                 results = _run(step, self._start)
+            self._made.take(sum(result.nbytes for result in results))
         except TooLarge:
-            return False
-        self._left -= sum(result.size for result in results)
-        if self._left < 0:
             return False
         for slot, result in zip(step.targets, results, strict=True):
             if slot:
@@ -321,7 +337,8 @@ class Graph(Savable):
         Parameters
         ----------
         inputs : mapping of str to array
-            One for each of `inputs`, of its dtype and number of axes; those that have a default may be left out.
+            One for each of `inputs`, of its number of axes; those that have a default may be left out. Numbers become
+            its dtype as layers do it: any real ones become floats, and integers others that can hold them.
         outputs : sequence of str or None, default None
             Names of values, any of those in the graph; None for its `outputs`. Nodes that they do not need are not run.
 
@@ -358,9 +375,10 @@ class Graph(Savable):
             with np.errstate(all="ignore"), room(max(most, enough)):
                 _run_all(steps, values, max(most, enough))
         made: list[np.ndarray] = []
-        for slot in fetched:
+        for k, slot in enumerate(fetched):
             value: Any = values[slot]
-            made.append(value.copy() if slot in self._kept or not value.flags.writeable else value)
+            alone = slot not in self._kept and value.flags.writeable and slot not in fetched[:k]
+            made.append(value if alone else value.copy())
         return made
 
     def _read(self, inputs: Mapping[str, Any], values: list[np.ndarray | None]) -> int:
@@ -392,9 +410,11 @@ class Graph(Savable):
         """Where values are that have names."""
         if isinstance(names, str) or not isinstance(names, Iterable):
             raise TypeError(f"outputs must be a list of names, got {type(names).__name__}")
+        names = [*names]
         for name in names:
             if not name or name not in self._slots:
-                raise ValueError(f"outputs must be names of values in the graph, got {name!r:.80}")
+                known = _listed(self._slots)
+                raise ValueError(f"outputs must be names of values in the graph, got {name!r:.80}; these are {known}")
         return [self._slots[name] for name in names]
 
     def _planned(self, fetched: list[int]) -> tuple[list[int], list[Step]]:
@@ -412,6 +432,13 @@ class Graph(Savable):
         return fetched, steps[::-1]
 
 
+def _listed(names: Collection[str]) -> str:
+    """Names for a message: the first of them."""
+    named = [name for name in names if name]
+    more = f" and {len(named) - LISTED} more" if len(named) > LISTED else ""
+    return f"{named[:LISTED]}{more}"
+
+
 def _check_opset(opset: Any) -> int:
     if not isinstance(opset, int) or isinstance(opset, bool):
         raise TypeError(f"opset must be an integer, got {type(opset).__name__}")
@@ -423,7 +450,8 @@ def _check_opset(opset: Any) -> int:
 def _check_default(value: Value, default: np.ndarray) -> None:
     """Refuse what could not be given for an input."""
     try:
-        value.read(default)
+        if value.read(default).dtype != default.dtype:
+            raise TypeError(f"input {value.name!r} must be an array of {value.dtype}, got {default.dtype}")
     except (TypeError, ValueError) as error:
         raise ValueError(f"constant {value.name!r:.80} does not fit: {error}") from error
 
@@ -450,7 +478,9 @@ def _constant(array: Any, name: str) -> np.ndarray:
         raise TypeError(f"constant {name!r:.80} must be an array, got {type(array).__name__}")
     if array.dtype.name not in (*ELEMENTS, "object"):
         raise ValueError(f"constant {name!r:.80} must be of one of {[*ELEMENTS, 'str']}, got {array.dtype}")
-    view = array.view()
+    if array.dtype == TEXT and (other := [value for value in array.flat if not isinstance(value, str)]):
+        raise TypeError(f"constant {name!r:.80} must hold numbers or texts, got {type(other[0]).__name__}")
+    view = array.astype(array.dtype.newbyteorder("="), copy=False).view()
     view.flags.writeable = False
     return view
 

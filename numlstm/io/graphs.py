@@ -11,7 +11,7 @@ from ..backends.dispatch import check_name
 from ..layers.sequences import check_integer
 from . import labels
 from .files import Tensors
-from .graph import Graph, Node, Value
+from .graph import AXES, Graph, Node, Value
 from .values import decoded, encoded, fields_of, inside
 
 FIELDS = ("opset", "backend", "inputs", "outputs", "constants", "nodes")
@@ -116,7 +116,8 @@ def _array(content: Any, key: str, tensors: Tensors) -> tuple[str, np.ndarray]:
     content = fields_of(content, "array", OF_ARRAY)
     name, shape = _text(content["name"], "name"), _list(content["shape"], "shape")
     array = labels.unpacked(content["kind"], tensors.take(key), f"tensor {key!r:.80}")
-    if not all(type(length) is int and length >= 0 for length in shape) or math.prod(shape) != array.size:
+    good = len(shape) <= AXES and all(type(length) is int and length >= 0 for length in shape)
+    if not good or math.prod(shape) != array.size:
         raise ValueError(f"shape of {name[:80]!r} must go with its {array.size} numbers")
     with inside(f"shape of {name[:80]!r}"):
         return name, array.reshape(shape)

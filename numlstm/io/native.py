@@ -31,6 +31,8 @@ FORMAT, FORMAT_VERSION = "numlstm", 1
 LONGEST = 1000  # characters of a message: it can quote what a file says
 FIELDS = ("format", "format_version", "numlstm_version", "class", "model")
 
+READERS = {".onnx": "from_onnx", ".keras": "from_keras", ".h5": "from_keras", ".pt": "from_torch", ".pth": "from_torch"}
+
 # For each class that a file can name: where it is, and what makes fields and tensors of its instances and back. All
 # that is ever imported for a file is here.
 CLASSES = {
@@ -114,7 +116,15 @@ def opened(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Any, dict[str,
         header, tensors = files.read(name, check)
         return header, _made(header, tensors), tensors
     except ValueError as error:
-        raise ValueError(f"{name}: {str(error)[:LONGEST]}") from error
+        raise ValueError(f"{name}: {str(error)[:LONGEST]}{_hint(name)}") from error
+
+
+def _hint(name: str) -> str:
+    """What reads a file of another format, if its name says that it is one."""
+    reader = next((reader for ending, reader in READERS.items() if name.lower().endswith(ending)), None)
+    if reader is None and name.lower().endswith(".safetensors") and os.path.isfile(name) and not files.is_ours(name):
+        reader = "from_torch"  # if anything does
+    return f"; numlstm.io.{reader} reads such files of others" if reader else ""
 
 
 def check(header: Any) -> None:

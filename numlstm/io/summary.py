@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..layers.layer import Layer
-from .converting import format_of, layers_of, read
+from .converting import check_options, format_of, layers_of, read
 from .graph import Graph, Value
 from .native import opened
 
@@ -27,6 +27,7 @@ def summary(path: str | os.PathLike[str], **options: Any) -> str:
     """
     kind = format_of(path)
     if kind == "native":
+        check_options(path, kind, **options)
         header, model, _ = opened(path)
         written = f"numlstm {header['numlstm_version']}, format {header['format_version']}"
     else:
@@ -42,7 +43,9 @@ def summary(path: str | os.PathLike[str], **options: Any) -> str:
     parameters = _parameters(model, layers)
     count = sum(array.size for array in parameters.values())
     types = sorted({str(array.dtype) for array in parameters.values()})
-    lines["parameters"] = f"{count:,} in {len(parameters)} arrays" + (f" of {', '.join(types)}" if types else "")
+    lines["constants" if isinstance(model, Graph) else "parameters"] = f"{count:,} in {len(parameters)} arrays" + (
+        f" of {', '.join(types)}" if types else ""
+    )
     lines["file"] = f"{os.stat(path).st_size:,} bytes"
     rows = [*lines.items(), *((f"  {name}", f"{array.shape}") for name, array in parameters.items())]
     width = max(16, *(len(name) for name, _ in rows))

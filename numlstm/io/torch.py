@@ -18,7 +18,8 @@ from ..layers.layer import Layer, layer_of
 from ..layers.options import not_defaults, stack_of
 from ..layers.sequences import check_option
 from ..layers.stack import Stack
-from .values import from_json
+from .files import check_regular
+from .values import from_json, inside
 
 BLOCKS = {"lstm": 4, "gru": 3, "rnn": 1}  # rows of the weights for each hidden unit: what tells modules apart
 A_MODULE = {"lstm": "an LSTM", "gru": "a GRU", "rnn": "an RNN"}
@@ -224,7 +225,7 @@ def _mapping(given: Any) -> StateDict:
         raise TypeError(
             f"state_dict must be a mapping of names to tensors, or a path, got {type(given).__name__}{hint}"
         )
-    return given
+    return _flat(given)
 
 
 def _load_pickled(path: Path) -> StateDict:
@@ -234,16 +235,33 @@ def _load_pickled(path: Path) -> StateDict:
     except ImportError as error:
         message = f"{path.name!r} is read by PyTorch: install torch, or save the state dict as .safetensors"
         raise ImportError(message) from error
+    _check_file(path)
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # of many kinds: of pickle, of zip files, of PyTorch
-        (reason, *_) = str(error).splitlines() or [type(error).__name__]  # the rest is advice that is risky to take
-        raise ValueError(f"{path.name!r} must hold a state dict, but PyTorch reads none: {reason}") from error
+        reason = re.split(r"[\n.](?:\s|$)", str(error))[0]  # what comes after that is advice that is risky to take
+        expected = f"{path.name!r} must hold a state dict, as torch.save(module.state_dict(), path) writes it"
+        raise ValueError(f"{expected}, but PyTorch reads none: {reason or type(error).__name__}") from error
     if not isinstance(loaded, Mapping):
         raise ValueError(f"{path.name!r} must hold a mapping of names to tensors, got {type(loaded).__name__}")
-    return loaded
+    return _flat(loaded)
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what is no file."""
+    with inside(repr(path.name)):
+        check_regular(os.fspath(path))
+
+
+def _flat(mapping: StateDict) -> StateDict:
+    """A mapping without mappings in it, as checkpoints have them: their names come before those inside, with a dot."""
+    nested = [name for name, value in mapping.items() if isinstance(value, Mapping)]
+    if not nested:
+        return mapping
+    inner = {f"{name}.{key}": value for name in nested for key, value in mapping[name].items()}
+    return {name: value for name, value in mapping.items() if name not in nested} | inner
 
 
 class _Safetensors(Mapping[str, np.ndarray]):
@@ -252,6 +270,7 @@ class _Safetensors(Mapping[str, np.ndarray]):
     def __init__(self, path: Path) -> None:
         from safetensors import SafetensorError, safe_open
 
+        _check_file(path)
         try:
             # It checks types, shapes and offsets against the size of the file.
             with safe_open(os.fspath(path), framework="numpy"):
@@ -262,7 +281,10 @@ class _Safetensors(Mapping[str, np.ndarray]):
             length = int.from_bytes(file.read(8), "little")
             self._entries: dict[str, Any] = from_json(file.read(length).decode(), f"header of {path.name!r}")
         self._start = 8 + length
-        self._entries.pop("__metadata__", None)
+        if "numlstm" in (self._entries.pop("__metadata__", None) or {}):
+            raise ValueError(
+                f"{path.name!r} was written by numlstm, and holds more than weights: numlstm.load reads it"
+            )
 
     def __getitem__(self, key: str) -> np.ndarray:
         """An array; safetensors itself gives NumPy no bfloat16, which is the upper half of a float32."""
@@ -361,8 +383,6 @@ def _nothing_there(whole: StateDict, prefix: str) -> ValueError:
     expected = f"prefix must be that of an LSTM, GRU or RNN, got {prefix!r}"
     if prefixes:
         return ValueError(f"{expected}; prefixes of some are {_listed(prefixes)}")
-    if nested := [key for key in whole if not isinstance(whole, _Safetensors) and isinstance(whole[key], Mapping)]:
-        return ValueError(f"{expected}; state_dict has none, but mappings in it: give one of {_listed(nested)}")
     return ValueError(f"{expected}; state_dict has none, its keys are {_listed(whole)}")
 
 

@@ -15,6 +15,7 @@ from .sequences import check_flag, check_integer, check_option, check_real
 from .stack import MERGES, Stack
 
 SMALLEST = 5e-324  # "positive", as a bound
+CLIPS = ("preactivation_clip", "cell_clip")
 
 # Options of every cell, with their defaults.
 COMMON: dict[str, Any] = {
@@ -176,6 +177,9 @@ def stack_of(cell: str, input_size: int, dtype: str, given: Mapping[str, Any]) -
         Naming the option of the wrong type or out of range, or the two that do not go together.
     """
     options = {name: CHECKS[name](value, name) for name, value in (DEFAULTS | dict(given)).items()}
+    for name in CLIPS:
+        if options[name] > float(np.finfo(dtype).max):  # no bound at all; kernels know one that is infinite
+            options[name] = math.inf
     for name in given:
         foreign = name in DEFAULTS and name not in COMMON and name not in OWN[cell]
         if foreign and given[name] != DEFAULTS[name]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -78,9 +79,13 @@ def check_real(value: Any, name: str, low: float, high: float) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    if not low <= value < high:  # type: ignore[operator]
-        raise ValueError(f"{name} must be in [{low}, {high}), got {value}")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # of an integer
+        number = math.inf
+    if not low <= number < high:
+        raise ValueError(f"{name} must be in [{low}, {high}), got {str(value)[:40]}")
+    return number
 
 
 def check_option(value: Any, name: str, options: Sequence[str]) -> str:

@@ -102,7 +102,7 @@ def test_every_pair(source, target, options, folder, layer, tmp_path):
     whole = source in ("native.safetensors", "torch.safetensors", "torch.pt", "torch.pth")
     if not whole and ("to" in options or target.endswith((".pt", ".pth", ".keras", ".h5"))):
         with pytest.raises(
-            ValueError, match=r"holds the parameters of recurrent layers alone, and the model is a Graph"
+            ValueError, match=r"holds the parameters of recurrent layers alone, and the model has more, got Graph"
         ):
             convert(folder / source, tmp_path / target, **given)
         assert not [*tmp_path.iterdir()]
@@ -115,15 +115,9 @@ def test_every_pair(source, target, options, folder, layer, tmp_path):
     assert os.listdir(tmp_path) == [target]
 
 
-@pytest.mark.parametrize(
-    ("source", "suffixes"),
-    [
-        ("model.onnx", ["_l0", "_l1"]),
-        ("model.keras", ["_l0", "_l0_reverse", "_l1", "_l1_reverse"]),  # Keras's two directions are two layers
-    ],
-)
-def test_one_layer_of_a_graph(source, suffixes, folder, layer, tmp_path):
-    parameters = {}
+@pytest.mark.parametrize("source", ["model.onnx", "model.keras"])
+def test_one_layer_of_a_graph(source, folder, layer, tmp_path):
+    suffixes, parameters = ["_l0", "_l1"], {}
     for index, suffix in enumerate(suffixes):
         one = convert(folder / source, tmp_path / "x.safetensors", to="torch", layer=index)
         assert one.num_layers == 1
@@ -135,6 +129,21 @@ def test_one_layer_of_a_graph(source, suffixes, folder, layer, tmp_path):
     message = f"layer must be below {count}, the number of recurrent layers there, got {count}"
     with pytest.raises(ValueError, match=message):
         convert(folder / source, tmp_path / "x.safetensors", layer=count)
+
+
+def test_a_layer_that_goes_backwards(tmp_path):
+    """Its weights alone would say something else."""
+    from numlstm.io import from_onnx
+
+    made = to_onnx(LSTM(2, 3, random_state=0))
+    for node in made.graph.node:
+        if node.op_type == "LSTM":
+            next(each for each in node.attribute if each.name == "direction").s = b"reverse"
+    path = tmp_path / "in.onnx"
+    path.write_bytes(made.SerializeToString())
+    assert from_onnx(path).backwards == (True,)
+    with pytest.raises(ValueError, match="layer 0 goes from the last step to the first, which its weights alone"):
+        convert(path, tmp_path / "out.safetensors", layer=0)
 
 
 def test_an_estimator(classifier, tmp_path):
@@ -200,7 +209,10 @@ def test_what_cannot_be_converted(arguments, message, tmp_path, capsys, monkeypa
             ["kind Graph", "written by ONNX", "inputs x float32(N, T, 2), sequence_lens int32(N)", "2 LSTM"],
         ),
         ("torch.pt", ["kind LSTM", "written by PyTorch", "sizes input 2, hidden 4, output 8"]),
-        ("model.keras", ["kind Graph", "written by Keras", "layers LSTM(2, 4), LSTM(2, 4), LSTM(8, 4), LSTM(8, 4)"]),
+        (
+            "model.keras",
+            ["kind Graph", "written by Keras", "layers LSTM(2, 4, bidirectional=True), LSTM(8, 4, bidirectional=True)"],
+        ),
     ],
 )
 def test_info(source, wanted, folder, capsys):
@@ -209,6 +221,30 @@ def test_info(source, wanted, folder, capsys):
     for part in wanted:
         assert part in said
     assert f"file {os.stat(folder / source).st_size:,} bytes" in said
+
+
+def test_info_refuses_options_for_other_formats(folder, capsys):
+    for options in (["--prefix", "rnn."], ["--nonlinearity", "relu"], ["--config", "x"]):
+        assert main(["info", str(folder / "native.safetensors"), *options]) == 1
+        assert "is of no use for" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of this kind are POSIX's")
+@pytest.mark.parametrize("name", ["x.safetensors", "x.onnx", "x.pt", "x.keras", "x.weights.h5"])
+def test_pipes_are_not_waited_for(name, tmp_path, capsys):
+    os.mkfifo(tmp_path / name)
+    assert main(["info", str(tmp_path / name)]) == 1
+    assert capsys.readouterr().err
+    with pytest.raises(ValueError, match="no regular file"):
+        numlstm.load(tmp_path / name)
+
+
+def test_names_that_a_terminal_cannot_show(tmp_path):
+    LSTM(2, 3).save(tmp_path / "in.safetensors")
+    command = [sys.executable, "-m", "numlstm", "convert", "in.safetensors", "ü.onnx"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True)
+    assert done.stdout.startswith(b"\\xfc.onnx: ")
 
 
 def test_info_of_a_state_dict_with_a_prefix(folder, capsys):

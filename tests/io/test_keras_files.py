@@ -175,7 +175,16 @@ def test_directions_give_zeros_at_masked_steps_whatever_they_say(zeros, tmp_path
     edit = inside("Bidirectional", options_set("LSTM", zero_output_for_mask=zeros))
     graph = from_keras(edited(tmp_path, edit, "functional"))
     own = [node for node in graph.nodes if node.op == "Spread" and "bidirectional" in node.name]
-    assert [node.attributes for node in own] == [{"zeros": 1, "reverse": 0}, {"zeros": 1, "reverse": 1}]
+    assert [node.attributes for node in own] == [{"zeros": 1, "reverse": 0}]
+
+
+def test_two_directions_are_one_layer_where_they_are_alike(tmp_path):
+    graph = from_keras(edited(tmp_path, lambda config: None, "functional"))
+    assert repr(graph.layers[0]) == "LSTM(3, 2, bidirectional=True)"
+    edit = inside("Bidirectional", options_set("LSTM", activation="relu"))  # of the forward layer alone
+    graph = from_keras(edited(tmp_path, edit, "functional"))
+    assert [layer.bidirectional for layer in graph.layers[:2]] == [False, False]
+    assert graph.backwards[:2] == (False, True)
 
 
 def node_set(kind, **entries):

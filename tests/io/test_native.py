@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import time
@@ -853,3 +854,27 @@ def test_the_command_says_what_is_in_a_file(written, path, capsys):
     assert main(["info", str(path.parent / "none.safetensors")]) == 1
     assert "No such file" in capsys.readouterr().err
     assert main([]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "hint"),
+    [
+        ("model.onnx", b"nothing of ours", "numlstm.io.from_onnx"),
+        ("model.keras", b"nothing of ours", "numlstm.io.from_keras"),
+        ("model.weights.h5", b"nothing of ours", "numlstm.io.from_keras"),
+        ("model.PT", b"nothing of ours", "numlstm.io.from_torch"),
+        ("model.safetensors", None, "numlstm.io.from_torch"),
+    ],
+)
+def test_what_reads_files_of_others(name, content, hint, tmp_path):
+    from safetensors.numpy import save
+
+    (tmp_path / name).write_bytes(content or save({"weight_ih_l0": np.zeros((4, 1))}))
+    with pytest.raises(ValueError, match=f"{re.escape(hint)} reads such files of others$"):
+        numlstm.load(tmp_path / name)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    path = tmp_path / "none" / "layer.safetensors"
+    with pytest.raises(FileNotFoundError, match=re.escape(str(path))):
+        numlstm.LSTM(2, 3).save(path)

@@ -239,6 +239,33 @@ def test_options_without_a_place(kind, options, message, tmp_path):
     assert [*tmp_path.iterdir()] == [path]
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        (RNN, {"preactivation_clip": 1e-60}, "clip must be 0 or in the range of float32 to be in ONNX, got 1e-60"),
+        (
+            LSTM,
+            {"input_activation": ("elu", 1e60)},
+            "activation_alpha must be 0 or in the range of float32 .* got 1e.60",
+        ),
+        (
+            GRU,
+            {"recurrent_activation": ("affine", 1.0, -1e-60)},
+            "activation_beta must be 0 or in the range of float32",
+        ),
+    ],
+)
+def test_numbers_without_a_place(kind, options, message):
+    with pytest.raises(ValueError, match=message):
+        to_onnx(kind(D, 5, **options))
+
+
+def test_a_clip_beyond_all_numbers_is_none():
+    layer = filled(LSTM(D, 5, preactivation_clip=1e60))
+    y, state = layer(x_of(), lengths=LENGTHS)
+    check(layer, [y, *state])
+
+
 def test_files(tmp_path):
     layer = filled(LSTM(D, 5))
     path = tmp_path / "model.onnx"
@@ -305,11 +332,32 @@ def test_targets_for_each_step(targets):
     check(model, [expected])
 
 
-def test_pipelines():
+DOUBLE = {"x": x_of().astype("float64"), "sequence_lens": LENGTHS}
+
+
+def test_scalers():
     scaler = SequenceScaler().fit(SEQUENCES)
-    check(scaler, [scaler.transform(x_of(), lengths=LENGTHS)])
+    check(scaler, [scaler.transform(DOUBLE["x"], lengths=LENGTHS)], DOUBLE)
+
+
+def test_pipelines():
     model = make_pipeline(SequenceScaler(), "passthrough", SequenceScaler(), LSTMClassifier(max_iter=2, random_state=0))
     model.fit([5 + 3 * each for each in SEQUENCES], LABELS["texts"])
+    check(model, [model.predict(given()), model.predict_proba(given())], DOUBLE)
+
+
+def test_small_deviations_from_a_large_mean():
+    rng = np.random.default_rng(0)
+    X = 1e9 + rng.normal(size=(60, 4, 1))
+    model = make_pipeline(SequenceScaler(), LSTMClassifier(hidden_size=4, max_iter=5, random_state=0))
+    model.fit(X, X.sum(axis=(1, 2)) > 4e9)
+    check(model, [model.predict(X), model.predict_proba(X)], {"x": X, "sequence_lens": np.full(60, 4, "int32")})
+
+
+@pytest.mark.parametrize("dtype", [">i4", "int8", "uint16", "float16", "U3", "<f8"])
+def test_types_of_classes(dtype):
+    y = np.array([1, 2, 3]).astype(dtype)[RNG.integers(0, 3, 40)]
+    model = LSTMClassifier(hidden_size=4, max_iter=1, random_state=0).fit(SEQUENCES, y)
     check(model, [model.predict(given()), model.predict_proba(given())])
 
 
@@ -337,6 +385,37 @@ def test_what_is_no_model():
 
 
 # Graphs -----------------------------------------------------------------------------------------------------
+
+
+def test_what_a_graph_has_cannot_be_chosen():
+    graph = graph_of(LSTM(D, 4))
+    for options in ({"dynamic": False, "shape": (2, 3)}, {"state": True}):
+        with pytest.raises(ValueError, match=r"dynamic must be True and state False for a Graph"):
+            to_onnx(graph, **options)
+
+
+def test_graphs_of_loose_types():
+    """Integers where ONNX has floats, an output without a shape, an empty list."""
+    rng = np.random.default_rng(0)
+    constants = {name: rng.normal(size=(1, 8, size)).astype("float32") for name, size in (("W", 3), ("R", 2))}
+    lstm = {"hidden_size": 2, "clip": 2, "activations": ("Elu", "Tanh", "Tanh"), "activation_alpha": (1,)}
+    nodes = [
+        Node("Elu", ("x",), ("e",), {"alpha": 2}),
+        Node("LSTM", ("e", "W", "R"), ("y",), lstm | {"activation_beta": ()}),
+    ]
+    graph = Graph(nodes, [Value("x", "float32", ("T", "N", 3))], [Value("y", "float32")], constants, 17)
+    feeds = {"x": x_of()}
+    np.testing.assert_allclose(run(to_onnx(graph), feeds)[0], graph.run(feeds)[0], **CLOSE)
+
+
+def test_graphs_that_the_checker_refuses():
+    node = Node("Relu", ("x",), ("y",))
+    for inputs, outputs in (
+        ([Value("x", "float32")], [Value("y", "float32")]),
+        ([Value("x", "float32", (2,))], [Value("y", "float64", (2,))]),
+    ):
+        with pytest.raises(ValueError, match=r"model must be one that ONNX's checker accepts: "):
+            to_onnx(Graph([node], inputs, outputs, {}, 17))
 
 
 def test_graphs_there_and_back():

@@ -475,8 +475,8 @@ REFUSED = {
     ),
     "a checkpoint": (
         lambda state: {"model": state, "epoch": 3},
-        ValueError, "prefix must be that of an LSTM, GRU or RNN, got 'encoder.rnn.'; state_dict has none, but mappings "
-        "in it: give one of ['model']",
+        ValueError, "prefix must be that of an LSTM, GRU or RNN, got 'encoder.rnn.'; prefixes of some are "
+        "['model.encoder.rnn.']",
     ),
     "three axes": (
         changed("weight_hh_l1", lambda array: array[None]),
@@ -675,6 +675,14 @@ def test_halves_in_safetensors_become_float32(tmp_path, kind):
     same(to_torch(from_torch(path)), wanted)
 
 
+def test_files_of_numlstm_are_no_state_dicts(tmp_path):
+    """They hold options, too, and without these would be other models."""
+    path = tmp_path / "model.safetensors"
+    GRU(3, 4, reset_after=False).save(path)
+    with pytest.raises(ValueError, match=r"'model.safetensors' was written by numlstm, .*: numlstm.load reads it$"):
+        from_torch(path)
+
+
 @pytest.mark.parametrize("name", ["float32", "bfloat16"])
 def test_safetensors_of_pytorch_are_read(tmp_path, name):
     torch = pytest.importorskip("torch")
@@ -740,16 +748,17 @@ def test_files_of_pytorch_that_hold_something_else_are_refused(tmp_path):
     torch = pytest.importorskip("torch")
     path = tmp_path / "model.pt"
     torch.save(torch.nn.LSTM(3, 4), path)  # a whole module: code would have to run
-    with pytest.raises(ValueError, match=r"^'model.pt' must hold a state dict, but PyTorch reads none: "):
+    with pytest.raises(ValueError, match=r"^'model.pt' must hold a state dict, as .*, but PyTorch reads none: "):
         from_torch(path)
     torch.save([1.0], path)
     with pytest.raises(ValueError, match=r"^'model.pt' must hold a mapping of names to tensors, got list$"):
         from_torch(path)
-    torch.save({"model": torch.nn.LSTM(3, 4).state_dict()}, path)
-    with pytest.raises(ValueError, match=r"but mappings in it: give one of \['model'\]$"):
+    torch.save({"epoch": 3, "model": torch.nn.LSTM(3, 4).state_dict()}, path)
+    with pytest.raises(ValueError, match=r"prefixes of some are \['model\.'\]$"):
         from_torch(path)
+    assert repr(from_torch(path, "model.")) == "LSTM(3, 4)"
     path.write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"^'model.pt' must hold a state dict, but PyTorch reads none: "):
+    with pytest.raises(ValueError, match=r"^'model.pt' must hold a state dict, as .*, but PyTorch reads none: "):
         from_torch(path)
 
 

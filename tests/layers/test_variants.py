@@ -266,6 +266,26 @@ def test_forget_bias_is_what_is_added(init, layer_norm, name):
     assert layer_norm or not parameters["bias_hh_l0"][5:10].any()
 
 
+@pytest.mark.parametrize("name", ["preactivation_clip", "cell_clip"])
+@pytest.mark.parametrize("bound", [1e39, 3.5e38])
+def test_bounds_beyond_float32_are_none(name, bound):
+    """Kernels know none but an infinite one, where gradients are concerned, too."""
+    x = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32")
+    results = []
+    for value in (bound, None):
+        y, _, pullback = LSTM(3, 5, random_state=0, backend="cpu", **{name: value}).vjp(x)
+        results.append([y, *pullback(np.ones_like(y))[2].values()])
+    for got, want in zip(*results, strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_numbers_that_no_float_can_be_are_refused():
+    with pytest.raises(ValueError, match=r"^cell_clip must be in \[5e-324, inf\), got 1000"):
+        LSTM(3, 5, cell_clip=10**400)
+    with pytest.raises(ValueError, match=r"^nonlinearity: 'elu' must be in \[-inf, inf\), got 1000"):
+        RNN(3, 5, nonlinearity=("elu", 10**400))
+
+
 # Refusals ---------------------------------------------------------------------------------------------------
 
 REFUSED = [

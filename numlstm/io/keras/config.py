@@ -59,7 +59,7 @@ def described(value: Any, where: str) -> Described:
         raise ValueError(f"{where} must be an object with class_name, module and config, got {type(value).__name__}")
     kind, module, config = (value.get(key) for key in ("class_name", "module", "config"))
     if not isinstance(kind, str) or not isinstance(config, dict):
-        raise ValueError(f"{where} must have a text class_name and an object config")
+        raise ValueError(f"{where} must have a text class_name and an object config, as in model.to_json()")
     name = config.get("name", value.get("name", kind))
     if not isinstance(name, str):
         raise ValueError(f"{where} must have a text for a name, got {name!r:.80}")
@@ -199,7 +199,10 @@ class Part:
         if self._arrays is None:
             found = self._file.arrays(self.path if path is None else path)
             if len(found) != len(names):
-                raise self.refused(f"there must be {len(names)} arrays in the file, {[*names]}, got {len(found)}")
+                raise self.refused(
+                    f"there must be {len(names)} arrays in the file, {[*names]}, got {len(found)}; "
+                    "do configuration and weights belong together?"
+                )
             labels = [f"{name} of {self.label}" for name in names]
             self._arrays = [self._file.read(*each).astype(dtype) for each in zip(found, labels, strict=True)]
         return self._arrays

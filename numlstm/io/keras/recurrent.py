@@ -10,7 +10,7 @@ import numpy as np
 
 from .activations import of_cell
 from .config import Part
-from .sketch import OWN, Sketch, Tensor, binary, concat, flip, number, squeeze, take, transpose, unsqueeze
+from .sketch import OWN, Sketch, Tensor, binary, concat, flip, number, reshape, squeeze, take, transpose, unsqueeze
 
 # Of cells: ONNX's name; Keras's blocks of columns in ONNX's order; options that are activations, as ONNX orders them.
 CELLS: dict[str, tuple[str, tuple[int, ...], tuple[str, ...]]] = {
@@ -49,21 +49,27 @@ def recurrent(part: Part, x: Tensor, mask: Tensor | None, state: Sequence[Tensor
 
     `zeros` is what a `Bidirectional` around it makes of zero_output_for_mask; `turned` reverses the outputs in time.
     """
-    options, sketch = part.options, part.sketch
-    sequences, with_state = options.flag("return_sequences", False), options.flag("return_state", False)
-    backwards = options.flag("go_backwards", False)
-    own_zeros = options.flag("zero_output_for_mask", False)
+    sketch = part.sketch
+    sequences, with_state, backwards, own_zeros = _flags(part, x, mask)
+    scan = _scan(part, x, mask, state, backwards, own_zeros if zeros is None else zeros)
+    output = scan.last
+    if sequences:
+        output = flip(sketch, scan.steps, 1) if backwards != turned else scan.steps
+    return [output, *(scan.states if with_state else [])]
+
+
+def _flags(part: Part, x: Tensor, mask: Tensor | None) -> tuple[bool, bool, bool, bool]:
+    """Whether all outputs are wanted, and the states, it goes backwards, and masked outputs are zeros."""
+    options = part.options
     options.off("stateful", "what a model remembers from one call to the next is not in its graph")
     options.ignore("cell", "unroll", "dropout", "recurrent_dropout", "unit_forget_bias", "implementation")
     if x.ndim != 3:
         raise part.refused(f"its input must have axes (N, T, D), got shape {x.shape}")
     if mask is not None and (mask.ndim != 2 or mask.dtype != "bool"):
         raise part.refused(f"its mask must be bool with axes (N, T), got {mask.dtype} of shape {mask.shape}")
-    scan = _scan(part, x, mask, state, backwards, own_zeros if zeros is None else zeros)
-    output = scan.last
-    if sequences:
-        output = flip(sketch, scan.steps, 1) if backwards != turned else scan.steps
-    return [output, *(scan.states if with_state else [])]
+    names = ("return_sequences", "return_state", "go_backwards", "zero_output_for_mask")
+    sequences, with_state, backwards, zeros = (options.flag(name, False) for name in names)
+    return sequences, with_state, backwards, zeros
 
 
 def _scan(part: Part, x: Tensor, mask: Tensor | None, state: Sequence[Tensor], backwards: bool, zeros: bool) -> Scan:
@@ -219,6 +225,8 @@ def bidirectional(part: Part, x: Tensor, mask: Tensor | None, state: Sequence[Te
     flags = [[child.options.flag(name, default) for name, default in SHARED] for child in part.children]
     if flags[0] != flags[1] or len({child.options.flag("go_backwards", False) for child in part.children}) == 1:
         raise part.refused("its two layers must differ in go_backwards, and not in return_sequences or return_state")
+    if merge == "concat" and not state and (alike := _alike(part)) is not None:
+        return _both(part, *alike, x, mask)
     zeros, half = flags[0][0], len(state) // 2
     made = []
     for k, child in enumerate(part.children):
@@ -231,6 +239,51 @@ def bidirectional(part: Part, x: Tensor, mask: Tensor | None, state: Sequence[Te
 
 
 SHARED = (("return_sequences", False), ("return_state", False))
+
+
+def _alike(part: Part) -> tuple[Cell, Cell] | None:
+    """The cells of the two directions, if one node can have both."""
+    if any(child.kind not in CELLS for child in part.children) or part.children[0].options.flag("go_backwards", False):
+        return None
+    made = []
+    for child, name in zip(part.children, ("forward", "backward"), strict=True):
+        with part.sketch.within(name):
+            made += _cells(child)
+    first, second = made
+    same = (first.op, first.units, first.attributes) == (second.op, second.units, second.attributes)
+    return (first, second) if same and (first.weights[2] is None) == (second.weights[2] is None) else None
+
+
+def _both(part: Part, first: Cell, second: Cell, x: Tensor, mask: Tensor | None) -> list[Tensor]:
+    """Both directions by one node: outputs side by side, and the states of both."""
+    sketch, counts = part.sketch, None
+    (sequences, with_state, *_), _ = (_flags(child, x, mask) for child in part.children)
+    for child in part.children:
+        child.options.finish()
+    if mask is not None:
+        x, counts = sketch.nodes("Compact", [x, mask], [(x.shape, x.dtype), (x.shape[:1], "int32")], OWN)
+    rows, time, _ = x.shape
+    pairs = zip(first.weights, second.weights, strict=True)
+    weights = [None if one is None or other is None else concat(sketch, [one, other], 0) for one, other in pairs]
+    attributes: dict[str, Any] = {
+        name: value * 2 if isinstance(value, tuple) else value for name, value in first.attributes.items()
+    }
+    shapes: list[Any] = [((time, 2, rows, first.units), x.dtype), *[((2, rows, first.units), x.dtype)] * first.states]
+    inputs = [transpose(sketch, x, (1, 0, 2)), *weights, counts]
+    while inputs[-1] is None:
+        inputs.pop()
+    y, *finals = sketch.nodes(
+        first.op, inputs, shapes, hidden_size=first.units, direction="bidirectional", **attributes
+    )
+    width = 2 * first.units
+    if not sequences:
+        output = reshape(sketch, transpose(sketch, finals[0], (1, 0, 2)), (rows, width))
+    else:
+        output = reshape(sketch, transpose(sketch, y, (2, 0, 1, 3)), (rows, time, width))
+    if sequences and mask is not None:
+        (output,) = sketch.nodes("Spread", [output, mask], [(output.shape, output.dtype)], OWN, zeros=1, reverse=0)
+    states = [take(sketch, each, direction, 0) for direction in (0, 1) for each in finals]
+    return [output, *(states if with_state else [])]
 
 
 def _merged(part: Part, merge: str | None, y: Tensor, back: Tensor) -> list[Tensor]:

@@ -17,12 +17,14 @@ from ..operators.shapes import NUMBERS
 OPSET = 17  # old enough for the runtimes in use, new enough for all that is used here
 OPEN = 50.0  # σ(50) is 1, in float64 too: of a gate that is not there
 LENGTHS = "sequence_lens"
+FREE = ("N", "T")  # names of the axes whose lengths are not known
+TINY, LARGEST = float(np.finfo("float32").smallest_subnormal), float(np.finfo("float32").max)
 GATES = {"input_gate": 0, "forget_gate": 1, "output_gate": 3}  # blocks of rows
 INPUT, FORGET = 0, 1
 OF_PEEPHOLES = {"input_gate": 0, "forget_gate": 1, "output_gate": 2}
 
 
-def graph_of(model: Any, *, shape: Sequence[int | str] = ("N", "T"), state: bool = False) -> Graph:
+def graph_of(model: Any, *, shape: Sequence[int | str] = FREE, state: bool = False) -> Graph:
     """The graph that computes what a model does.
 
     Parameters
@@ -41,6 +43,8 @@ def graph_of(model: Any, *, shape: Sequence[int | str] = ("N", "T"), state: bool
         If it is not fitted, or has an option that ONNX has no place for.
     """
     if isinstance(model, Graph):
+        if state or (*shape,) != FREE:
+            raise ValueError("dynamic must be True and state False for a Graph, whose inputs are what they are")
         return model
     if isinstance(model, Layer):
         return _of_layer(model, shape, state)
@@ -128,6 +132,7 @@ def _stack(build: _Builder, layer: Layer, x: str, initial: list[list[str]] | Non
     names = stack.state_names
     for index in range(stack.num_layers):
         op, attributes, weights = node_of(layer, index)
+        _check_numbers(attributes)
         given = [
             "" if array is None else build.constant(f"{name}_l{index}", array)
             for name, array in weights._asdict().items()
@@ -143,6 +148,14 @@ def _stack(build: _Builder, layer: Layer, x: str, initial: list[list[str]] | Non
         x = build.add("Add", y, x) if stack.residual and index else y
         final.append(ends)
     return Outputs(x, final)
+
+
+def _check_numbers(attributes: Mapping[str, Any]) -> None:
+    """Refuse what ONNX, which has such numbers in single precision, would make 0 or infinite."""
+    for name, value in attributes.items():
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and number and not TINY <= abs(number) <= LARGEST:
+                raise ValueError(f"{name} must be 0 or in the range of float32 to be in ONNX, got {number}")
 
 
 def _merged(build: _Builder, stack: Any, value: str, axis: int, order: Sequence[int], shape: Sequence[int]) -> str:
@@ -214,9 +227,10 @@ def _of_estimator(model: Any, shape: Sequence[int | str]) -> Graph:
                 f"model: before its last step a Pipeline must have SequenceScalers, got {type(each).__name__}"
             )
     if not isinstance(last, kinds):
+        hint = "; its best_estimator_ is one" if hasattr(last, "best_estimator_") else ""
         raise TypeError(
             "model must be an LSTM, a GRU or an RNN, an estimator, a SequenceScaler, a Pipeline of these, or a Graph, "
-            f"got {type(last).__name__}"
+            f"got {type(last).__name__}{hint}"
         )
     from sklearn.utils.validation import check_is_fitted
 
@@ -224,9 +238,10 @@ def _of_estimator(model: Any, shape: Sequence[int | str]) -> Graph:
         check_is_fitted(each)
     build, scalers = _Builder(), [each for each in (*before, last) if isinstance(each, SequenceScaler)]
     fitted = None if isinstance(last, SequenceScaler) else last._model
-    dtype = "float32" if fitted is None else fitted.network.stack.dtype
+    dtype = "float64" if fitted is None else fitted.network.stack.dtype
     channels = scalers[0].n_channels_ if fitted is None else fitted.network.stack.input_size
-    inputs = [Value("x", dtype, (*shape, channels)), Value(LENGTHS, "int32", (shape[0],))]
+    given = "float64" if scalers else dtype  # a small deviation from a large mean needs it
+    inputs = [Value("x", given, (*shape, channels)), Value(LENGTHS, "int32", (shape[0],))]
     x = _scaled(build, scalers, dtype)
     if fitted is None:
         kept = build.add("Unsqueeze", _mask(build), build.integers(2))
@@ -247,15 +262,12 @@ def _steps(model: Any) -> list[Any]:
 
 
 def _scaled(build: _Builder, scalers: Sequence[Any], dtype: str) -> str:
-    """Scaled x: computed in float64, as there, and rounded after each."""
+    """Scaled x: in float64, and rounded at the end, as there."""
     x = "x"
     for index, scaler in enumerate(scalers):
-        double = build.add("Cast", x, to=NUMBERS["float64"])
-        moved = build.add("Sub", double, build.constant(f"mean_{index}", scaler.mean_))
-        x = build.add(
-            "Cast", build.add("Div", moved, build.constant(f"scale_{index}", scaler.scale_)), to=NUMBERS[dtype]
-        )
-    return x
+        moved = build.add("Sub", x, build.constant(f"mean_{index}", scaler.mean_))
+        x = build.add("Div", moved, build.constant(f"scale_{index}", scaler.scale_))
+    return build.add("Cast", x, to=NUMBERS[dtype]) if scalers and dtype != "float64" else x
 
 
 def _mask(build: _Builder) -> str:
@@ -354,8 +366,8 @@ def _plain(classes: np.ndarray) -> np.ndarray:
     ValueError
         If they are neither.
     """
-    if classes.dtype.kind in "biuf":
-        return classes
+    if classes.dtype.name in NUMBERS:
+        return classes.astype(classes.dtype.newbyteorder("="))
     if all(isinstance(each, str) for each in classes.tolist()):
         return classes.astype(object)
     raise ValueError(f"classes_ must be numbers or texts to be in ONNX, got dtype {classes.dtype}")

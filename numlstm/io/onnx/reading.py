@@ -265,6 +265,8 @@ class _Reader:
             return (*attribute.floats,)
         if attribute.type == kinds.STRINGS:
             return tuple(text.decode() for text in attribute.strings)
+        if attribute.type in (kinds.GRAPH, kinds.GRAPHS):
+            raise ValueError("it is a graph, as If, Loop and Scan have them, and these are not supported")
         raise ValueError("it must be a number, a text, a tensor, or several numbers or texts")
 
 
@@ -272,7 +274,9 @@ def _value(given: Any, what: str) -> Value:
     """An input or output of a graph."""
     kind, name = given.type, text_of(given.name)
     if not kind.HasField("tensor_type"):
-        raise ValueError(f"{what} {name!r:.80} must be a tensor, got {kind.WhichOneof('value') or 'no type'}")
+        found = kind.WhichOneof("value") or "no type"
+        hint = "; a classifier's is one with the option zipmap=False" if found == "sequence_type" else ""
+        raise ValueError(f"{what} {name!r:.80} must be a tensor, got {found}{hint}")
     number = kind.tensor_type.elem_type
     if number not in TYPES:
         raise ValueError(f"{what} {name!r:.80} must be of one of ONNX's types {[*TYPES]}, got {number}")

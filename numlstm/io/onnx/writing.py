@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from ...layers.sequences import check_flag, check_integer
 from .. import files
 from ..graph import Graph, Node, Value
 from ..operators.shapes import NUMBERS
-from .exporting import graph_of
+from .exporting import FREE, graph_of
 from .masks import without_own
 
 IR_VERSION = 8  # of the format, which goes with the operators used
@@ -46,9 +45,9 @@ def to_onnx(
     Returns
     -------
     onnx.ModelProto
-        Opset 17, checked by `onnx.checker`. Inputs are ``x`` (N, T, D), in the dtype of the model, and
-        ``sequence_lens`` (N,), int32 in 1..T, the steps of each sequence. A `Graph` has its own opset, inputs and
-        outputs. Others' outputs:
+        Opset 17, checked by `onnx.checker`. Inputs are ``x`` (N, T, D), in the dtype of the model, or float64 where a
+        `SequenceScaler` comes first, and ``sequence_lens`` (N,), int32 in 1..T, the steps of each sequence. A `Graph`
+        has its own opset, inputs and outputs. Others' outputs:
 
         - of a layer ``y`` (N, T, H · directions), zeros past each length, and the final states ``h_n`` and, of an
           LSTM, ``c_n``, (layers · directions, N, H); where layers differ in size ``h_n_l0`` (directions, N, H), ...
@@ -59,9 +58,9 @@ def to_onnx(
     Raises
     ------
     ValueError
-        If ONNX has no place for an option, which the message names: `layer_norm`, `proj_size`, `cell_clip`, `zoneout`,
-        `full_gate_recurrence`; of the LSTM gates that are coupled (but for ``"input"``) or left out, where the
-        activation of gates is not the logistic function; classes that are neither numbers nor texts; masks as
+        If ONNX has no place for an option or a number, which the message names: `layer_norm`, `proj_size`, `cell_clip`,
+        `zoneout`, `full_gate_recurrence`; of the LSTM gates that are coupled (but for ``"input"``) or left out, where
+        the activation of gates is not the logistic function; classes that are neither numbers nor texts; masks as
         `from_keras` makes them in a `Graph`, if its opset is below 15.
     NotFittedError
         If an estimator is not fitted.
@@ -79,7 +78,8 @@ def to_onnx(
     Notes
     -----
     What matters in training alone, all kinds of dropout and `recompute`, is left out; so are `backend` and
-    `compute_dtype`. ONNX Runtime computes no recurrent layers in float64.
+    `compute_dtype`. ONNX Runtime (1.32) computes no recurrent layers in float64, and ends its process when an LSTM or a
+    GRU is given a batch of no sequences.
 
     Examples
     --------
@@ -102,16 +102,33 @@ def to_onnx(
     made = _proto(onnx, graph)
     if made.ByteSize() > LARGEST:
         raise ValueError(f"model must have at most {LARGEST} bytes for ONNX, got {made.ByteSize()}")
-    onnx.checker.check_model(made, full_check=True)
+    _check(onnx, made)
     if path is not None:
         files.write(path, made.SerializeToString())
     return made
+
+
+def _check(onnx: Any, made: Any) -> None:
+    """Find the shapes of outputs that are not known, and refuse what is no model by ONNX's own rules.
+
+    Raises
+    ------
+    ValueError
+        With what its checker says.
+    """
+    try:
+        if not all(value.type.tensor_type.HasField("shape") for value in made.graph.output):
+            made.CopyFrom(onnx.shape_inference.infer_shapes(made))
+        onnx.checker.check_model(made, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ValueError(f"model must be one that ONNX's checker accepts: {error}") from error
 
 
 def _package() -> Any:
     try:
         import onnx
         import onnx.checker
+        import onnx.shape_inference
     except ImportError as error:
         raise ImportError('ONNX models need the package onnx: pip install "numlstm[onnx]"') from error
     return onnx
@@ -122,7 +139,7 @@ def _axes(dynamic: bool, shape: Any) -> tuple[int | str, int | str]:
     if dynamic:
         if shape is not None:
             raise ValueError(f"shape must be None with dynamic=True, got {shape!r}")
-        return "N", "T"
+        return FREE
     if not isinstance(shape, list | tuple) or len(shape) != 2:
         raise ValueError(f"shape must be (N, T) with dynamic=False, got {shape!r}")
     rows, steps = (check_integer(each, f"shape[{k}]", 1) for k, each in enumerate(shape))
@@ -132,7 +149,7 @@ def _axes(dynamic: bool, shape: Any) -> tuple[int | str, int | str]:
 def _proto(onnx: Any, graph: Graph) -> Any:
     """A graph in ONNX's own form."""
     made = onnx.helper.make_graph(
-        [_node(onnx, node) for node in graph.nodes],
+        [_node(onnx, graph, node) for node in graph.nodes],
         "numlstm",
         [_value(onnx, value) for value in graph.inputs],
         [_value(onnx, value) for value in graph.outputs],
@@ -147,16 +164,23 @@ def _proto(onnx: Any, graph: Graph) -> Any:
     )
 
 
-def _node(onnx: Any, node: Node) -> Any:
-    attributes = {name: value for name, value in node.attributes.items() if value is not None and not _empty(value)}
-    tensors = {name: _tensor(onnx, name, value) for name, value in attributes.items() if isinstance(value, np.ndarray)}
-    given: Mapping[str, Any] = attributes | tensors
-    return onnx.helper.make_node(node.op, node.inputs, node.outputs, node.name or None, domain=node.domain, **given)
-
-
-def _empty(value: Any) -> bool:
-    """Whether a value has nothing in it; ONNX cannot tell what kind of nothing, and takes it for the default."""
-    return isinstance(value, tuple) and not value
+def _node(onnx: Any, graph: Graph, node: Node) -> Any:
+    """A node, with attributes of the types that its operator has."""
+    version = OF_ML if node.domain else graph.opset
+    schema = onnx.defs.get_schema(node.op, version, node.domain)
+    made = onnx.helper.make_node(node.op, node.inputs, node.outputs, node.name or None, domain=node.domain)
+    for name, value in node.attributes.items():
+        if value is None:
+            continue
+        if isinstance(value, np.ndarray):
+            value = _tensor(onnx, name, value)
+        kind = schema.attributes[name].type.value
+        if kind == onnx.AttributeProto.FLOAT:
+            value = float(value)
+        elif kind == onnx.AttributeProto.FLOATS:
+            value = [*map(float, value)]
+        made.attribute.append(onnx.helper.make_attribute(name, value, attr_type=kind))
+    return made
 
 
 def _value(onnx: Any, value: Value) -> Any:

@@ -14,7 +14,7 @@ from ...layers import LAYERS
 from ...layers.layer import Layer, layer_of
 from ...layers.options import DEFAULTS, not_defaults, stack_of
 from ...layers.sequences import check_option
-from . import FLOAT, FLOATS, INT, TEXT, TEXTS, check_room, operator
+from . import FLOAT, FLOATS, INT, TEXT, TEXTS, TooLarge, check_room, operator
 from .gathering import reversed_within
 
 # For each of our blocks of rows, in our order, which one it is in ONNX's: i, f, g, o of i, o, f, c; r, z, n of z, r, h.
@@ -73,6 +73,36 @@ class Part(NamedTuple):
     backwards: bool
 
 
+class Made:
+    """What has been made for a graph.
+
+    Attributes
+    ----------
+    parts : dict
+        Layers by what they were made of: nodes share them, as models share layers.
+    left : int
+        Bytes that there may still be of what is made once for all.
+    backend : str or None
+        Of layers.
+    """
+
+    def __init__(self, left: int, backend: str | None) -> None:
+        self.parts: dict[Any, list[Part]] = {}
+        self.left, self.backend = left, backend
+
+    def take(self, size: int) -> None:
+        """Have some bytes.
+
+        Raises
+        ------
+        TooLarge
+            If there are not so many left.
+        """
+        if size > self.left:
+            raise TooLarge(f"what is made of constants would have {size} bytes more, and must have at most {self.left}")
+        self.left -= size
+
+
 # From nodes ---------------------------------------------------------------------------------------------------
 
 _attributes: dict[str, Any] = {
@@ -82,19 +112,23 @@ _attributes: dict[str, Any] = {
 
 
 def _prepare(
-    cell: str, attributes: Mapping[str, Any], known: Sequence[Any], wanted: tuple[bool, ...], backend: str | None
-) -> tuple[Callable[..., Any], list[Layer], list[int]]:
+    cell: str, attributes: Mapping[str, Any], known: Sequence[Any], wanted: tuple[bool, ...], made: Made
+) -> tuple[Callable[..., Any], list[Part], list[int]]:
     """The function of a node's arrays, the layers in it, and which inputs these are made of."""
     places = {name: place for name, place in {"W": 1, "R": 2, "B": 3, "P": 7}.items() if place < len(known)}
     for name, place in places.items():
         if known[place] is ...:
             raise ValueError(f"{name} must be a constant, or follow from constants: it is what a layer is made of")
     weights = Weights(**{name: known[place] for name, place in places.items()})
-    parts = parts_of(cell, attributes, weights, backend)
+    key = (cell, repr(attributes), *map(id, weights))
+    if key not in made.parts:
+        parts = made.parts[key] = parts_of(cell, attributes, weights, made.backend)
+        made.take(sum(array.nbytes for part in parts for array in part.layer.parameters.values()))
+    parts = made.parts[key]
     if attributes["layout"] not in (0, 1):
         raise ValueError(f"layout must be 0 or 1, got {attributes['layout']}")
     node = _Recurrent(parts, weights.W.dtype.name, batch_first=bool(attributes["layout"]), wanted=wanted)
-    return node, [part.layer for part in parts], [place for place in places.values() if known[place] is not None]
+    return node, parts, [place for place in places.values() if known[place] is not None]
 
 
 @operator("LSTM", (3, 8), (0, 3), prepares=True, input_forget=INT(0), **_attributes)
