@@ -115,7 +115,8 @@ EQUATIONS = [
     ("ii->i", (3, 3)), ("...ii->...i", (2, 3, 3)), ("iji->j", (2, 3, 2)), ("iij,jk->ki", (3, 3, 2), (2, 4)),
     (" i j -> j i ", (2, 3)), ("ba", (2, 3)), ("Ab,bA", (2, 3), (3, 2)), ("i,i", (3,), (3,)), ("i,j", (3,), (2,)),
     ("i->", (3,)), ("ij,jk->ik", (2, 1), (3, 4)), ("ij,ij->ij", (1, 3), (2, 3)), ("...,...", (2, 3), (1, 3)),
-    ("ij,ik,il->jkl", (2, 3), (2, 4), (2, 5)), ("i,j,ij->", (3,), (4,), (3, 4)), ("i...->...", (2, 3)), ("...i", (2, 3)),
+    ("ij,ik,il->jkl", (2, 3), (2, 4), (2, 5)), ("i,j,ij->", (3,), (4,), (3, 4)), ("i...->...", (2, 3)),
+    ("...i", (2, 3)),
     ("ab,bc,cd,de->ae", (2, 3), (3, 4), (4, 5), (5, 6)), ("ab,ab,ab->a", (2, 3), (2, 3), (2, 3)),
     ("bqhd,bkhd->bhqk", (2, 3, 4, 5), (2, 6, 4, 5)), ("ij,k->i", (2, 3), (4,)), ("abc,dc->bad", (2, 3, 4), (5, 4)),
 ]  # fmt: skip
@@ -234,7 +235,10 @@ def test_types(dtype):
         assert results_of(op, [x])[0].dtype == dtype
     many = np.full((1, 1, 70_000), 2.0, dtype)
     assert results_of("GlobalAveragePool", [many])[0].item() == 2  # whose sum half precision does not hold
-    assert results_of("Einsum", [many[0, 0], many[0, 0] / many.size], {"equation": "i,i->"})[0].dtype == dtype
+    small = np.full(70_000, 0.25, dtype)
+    found = results_of("Einsum", [small, small], {"equation": "i,i->"})[0]
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, 4375, 1e-3)  # where half precision would stop at 256
 
 
 def test_no_rows_and_no_channels():
@@ -310,7 +314,7 @@ def test_what_cannot_be_is_refused_by_node(op, arrays, attributes, message):
     if op == "Einsum" and message is None:  # sums before products
         assert results_of(op, arrays, attributes)[0][0] == 1 << 30
         return
-    with pytest.raises(ValueError, match=rf"^node 'it' \({op}\): .*{message or 'kernel_shape must be 1 integers'}"):
+    with pytest.raises(ValueError, match=rf"^node 'it' \({op}\): .*{message or 'kernel_shape must not be empty'}"):
         results_of(op, arrays, attributes)
 
 
@@ -321,7 +325,7 @@ def test_places_of_the_largest_are_refused():
 
 @pytest.mark.parametrize(
     ("op", "attributes", "opset"),
-    [("MaxPool", {"ceil_mode": 1}, 9), ("MaxPool", {"dilations": (1,)}, 8), ("MaxPool", {"storage_order": 0}, 7),
+    [("MaxPool", {"ceil_mode": 1}, 9), ("MaxPool", {"dilations": (1,)}, 9), ("MaxPool", {"storage_order": 0}, 7),
      ("AveragePool", {"ceil_mode": 1}, 9), ("AveragePool", {"dilations": (1,)}, 18)],
 )  # fmt: skip
 def test_attributes_are_those_of_the_version(op, attributes, opset):
@@ -338,10 +342,10 @@ def test_einsum_came_with_version_12():
 
 def test_products_between_are_bounded():
     """Whatever the result is: what is multiplied first can be larger."""
-    columns = [np.ones((size, 1, 1), "float32").reshape(shape) for size, shape in
-               ((300, (300, 1, 1)), (300, (1, 300, 1)), (300, (1, 1, 300)))]  # fmt: skip
-    with room(1000), pytest.raises(ValueError, match="would have 90000 elements, and must have at most"):
-        results_of("Einsum", [each.reshape(-1) for each in columns] * 2, {"equation": "a,b,c,a,b,c->ab"})
+    pairs = ["".join(each) for each in itertools.combinations("abcd", 2)]
+    arrays = [np.ones((400, 400), "float32")] * len(pairs)
+    with room(1000), pytest.raises(ValueError, match="would have 64000000 elements, and must have at most"):
+        results_of("Einsum", arrays, {"equation": ",".join(pairs) + "->"})
     names = "abcdefgh"
     arrays = [np.ones((20, 20), "float32")] * len(names)
     cycle = ",".join(f"{names[k]}{names[k - 1]}" for k in range(len(names)))
@@ -361,7 +365,7 @@ def test_memory_for_windows_is_bounded():
 def test_padding_takes_no_memory():
     (found,) = results_of("Conv", [X, W], {"pads": (BIG, BIG), "strides": (BIG - 1,)})
     assert found.shape == (1, 4, 3)
-    assert found[0, 0].tolist() == [0, 6, 0]
+    assert found[0, 0].tolist() == [0, 4, 0]
 
 
 # An export ----------------------------------------------------------------------------------------------------

@@ -79,7 +79,7 @@ def from_keras(
     -------
     Graph, or LSTM, GRU or RNN
         Of a file a graph that computes what ``model.predict`` does: its ``run({name: array})`` takes an array for each
-        input of the model, batches first and of the input's dtype, and returns a list. Of weights a layer with copies
+        input of the model, named as its InputLayer is, batches first, and returns a list. Of weights a layer with copies
         of them: what Keras adds as one bias is in ``bias_ih``, and ``bias_hh`` is 0.
 
     Raises
@@ -103,9 +103,10 @@ def from_keras(
     -----
     Of recurrent layers there are LSTM, GRU, SimpleRNN, RNN with their cells and StackedRNNCells, and Bidirectional; of
     others InputLayer, Masking, Embedding, Dense, TimeDistributed, activations and the layers of that name, Dropout and
-    its kin, normalisations of batches and layers, Flatten, Reshape, Permute, RepeatVector, ZeroPadding1D, Cropping1D,
-    global pooling over steps, Rescaling, and those that merge several inputs. They may be in Sequential and functional
-    models, and these in one another; between layers there may be ``x + 1``, ``x[:, -1]`` and other simple operations.
+    its kin, normalisations of batches and layers, Normalization, Flatten, Reshape, Permute, RepeatVector,
+    ZeroPadding1D, Cropping1D, UpSampling1D, Conv1D, pooling over steps, Rescaling, Attention, AdditiveAttention, Dot,
+    and others that merge several inputs. They may be in Sequential and functional models, and these in one another;
+    between layers there may be ``x + 1``, ``x[:, -1]`` and other simple operations.
     Masks are as in Keras: a step that is masked is skipped wherever it is. Where layers that merge several inputs
     have masks, earlier Keras than 3.10 did something else.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,9 @@ from .sketch import (
     transpose,
     unsqueeze,
 )
+
+EPSILON = 1e-7  # Keras's own
+FAR = 1e9  # what Keras takes from scores of steps that are masked
 
 
 @dataclass(frozen=True)
@@ -219,6 +223,31 @@ def layer_normalization(part: Part, x: Tensor) -> Tensor:
     return sketch.node("LayerNormalization", inputs, x.shape, axis=axes[0], epsilon=epsilon)
 
 
+@layer("Normalization")
+def normalization(part: Part, x: Tensor) -> Tensor:
+    """By means and variances that were given, or found in data."""
+    options, sketch, dtype = part.options, part.sketch, part.options.dtype
+    axes = () if options.value("axis") is None else options.integers("axis")
+    kept = sorted(_axis(part, x, axis) for axis in axes)
+    invert = options.flag("invert", False)
+    for name in ("mean", "variance"):
+        if options.value(name) is not None:
+            raise options.refused(name, "None, and found in data by adapt")
+    shape = [_size(part, x, axis) for axis in kept]
+    mean, variance, _ = part.arrays(("mean", "variance", "count"), dtype)
+    for array, name in ((mean, "mean"), (variance, "variance")):
+        part.check(array, name, shape)
+    wide = [shape[kept.index(axis)] if axis in kept else 1 for axis in range(x.ndim)]
+    with np.errstate(all="ignore"):
+        deviation = np.maximum(np.sqrt(variance), np.asarray(EPSILON, dtype))
+    x = cast(sketch, x, dtype)
+    centre = part.constant("mean", lambda: mean.reshape(wide))
+    scale = part.constant("deviation", lambda: deviation.reshape(wide))
+    if invert:
+        return binary(sketch, "Add", centre, binary(sketch, "Mul", x, scale))
+    return binary(sketch, "Div", binary(sketch, "Sub", x, centre), scale)
+
+
 @layer("Rescaling")
 def rescaling(part: Part, x: Tensor) -> Tensor:
     """Times a number, plus a number."""
@@ -348,6 +377,109 @@ def _pooled(part: Part, x: Tensor) -> tuple[int, int, tuple[int | None, ...]]:
     return axis, int(keep), (*x.shape[:axis], *((1,) if keep else ()), *x.shape[axis + 1 :])
 
 
+# Over windows -------------------------------------------------------------------------------------------------
+
+
+@layer("Conv1D", passes=False)
+def convolution(part: Part, x: Tensor) -> Tensor:
+    """Products of windows of steps and filters, a bias and an activation."""
+    options, sketch, dtype = part.options, part.sketch, part.options.dtype
+    _check_channels_last(part)
+    _check_sequence(part, x)
+    filters, groups, bias = options.integer("filters", least=1), options.integer("groups", 1), _bias(part)
+    width, stride, dilation = (_one(part, name) for name in ("kernel_size", "strides", "dilation_rate"))
+    if stride > 1 and dilation > 1:
+        raise options.refused("strides", "1 with a dilation_rate")
+    options.off("lora_rank", "it is not supported")
+    options.ignore("lora_alpha")
+    channels = _size(part, x, 2)
+    if groups < 1 or channels % groups or filters % groups:
+        raise options.refused("groups", f"a divisor of {channels} channels and {filters} filters")
+    kernel, *biases = part.arrays(("kernel", *(("bias",) if bias else ())), dtype)
+    part.check(kernel, "kernel", (width, channels // groups, filters))
+    inputs = [transpose(sketch, x, (0, 2, 1)), part.constant("kernel", lambda: kernel.transpose(2, 1, 0))]
+    if bias:
+        part.check(biases[0], "bias", (filters,))
+        inputs.append(part.constant("bias", lambda: biases[0]))
+    moving, steps = _moving(part, x, (dilation * (width - 1) + 1, stride), ("valid", "same", "causal"))
+    y = sketch.node("Conv", inputs, (x.shape[0], filters, steps), dilations=(dilation,), group=groups, **moving)
+    return activated(part, transpose(sketch, y, (0, 2, 1)))
+
+
+def _bias(part: Part) -> bool:
+    return part.options.flag("use_bias", True)
+
+
+def _one(part: Part, name: str) -> int:
+    """A number that stands in a list, or by itself."""
+    values = part.options.integers(name)
+    if len(values) != 1 or values[0] < 1:
+        raise part.options.refused(name, "one number of at least 1")
+    return values[0]
+
+
+def _moving(
+    part: Part, x: Tensor, window: tuple[int, int], paddings: Sequence[str]
+) -> tuple[dict[str, Any], int | None]:
+    """How a window, of a reach and a stride, moves over steps; and how often."""
+    (reach, stride), steps = window, x.shape[1]
+    padding = part.options.choice("padding", paddings, "valid")
+    moving: dict[str, Any] = {"strides": (stride,)}
+    if padding == "same":
+        around = _around(steps, reach, stride)
+        moving |= {"auto_pad": "SAME_UPPER"} if around is None else {"pads": (around // 2, around - around // 2)}
+        return moving, None if steps is None else -(-steps // stride)
+    first = reach - 1 if padding == "causal" else 0
+    if steps is not None and steps + first < reach:
+        raise part.refused(f"its windows of {reach} steps must fit in its input, got shape {x.shape}")
+    return moving | {"pads": (first, 0)}, None if steps is None else (steps + first - reach) // stride + 1
+
+
+def _around(steps: int | None, reach: int, stride: int) -> int | None:
+    """How many steps of padding there are in all, where windows are to begin at each step, or at each of some."""
+    if stride == 1:
+        return reach - 1
+    return None if steps is None else max((-(-steps // stride) - 1) * stride + reach - steps, 0)
+
+
+@layer("MaxPooling1D", "AveragePooling1D", passes=False)
+def pooling(part: Part, x: Tensor) -> Tensor:
+    """The largest, or the mean, of each window of steps."""
+    options, sketch, first = part.options, part.sketch, part.options.value("data_format") == "channels_first"
+    options.choice("data_format", ("channels_last", "channels_first", None))
+    _check_sequence(part, x)
+    if not x.floating:
+        raise part.refused(f"its input must hold floating-point numbers, got {x.dtype}")
+    width = _one(part, "pool_size")
+    stride = width if options.value("strides") is None else _one(part, "strides")
+    swapped = transpose(sketch, x, (0, 2, 1))
+    rows, last = (swapped, x) if first else (x, swapped)  # with steps before features, and after them
+    moving, steps = _moving(part, rows, (width, stride), ("valid", "same"))
+    if part.kind == "AveragePooling1D" and options.value("padding") == "same":
+        _check_even(part, _around(rows.shape[1], width, stride), width)
+    op = part.kind.removesuffix("ing1D")
+    y = sketch.node(op, [last], (*last.shape[:2], steps), kernel_shape=(width,), **moving)
+    return y if first else transpose(sketch, y, (0, 2, 1))
+
+
+def _check_even(part: Part, around: int | None, width: int) -> None:
+    """Refuse padding at one end more than at the other, of which Keras's backends make different averages."""
+    if width > 2 and (around is None or around % 2):
+        raise part.options.refused("padding", "'valid', where 'same' is not for sure as many steps at both ends: there "
+                                   "Keras's backends differ")  # fmt: skip
+
+
+@layer("UpSampling1D", passes=False)
+def up_sampling(part: Part, x: Tensor) -> Tensor:
+    """Each step several times."""
+    _check_sequence(part, x)
+    size, (rows, steps, features), sketch = part.options.integer("size", 2, least=1), x.shape, part.sketch
+    times = sketch.constant([1, 1, size, 1], "int64")
+    repeated = sketch.node("Tile", [unsqueeze(sketch, x, 2), times], (rows, steps, size, features))
+    bounds = sketch.constant([0, -1, _size(part, x, 2)], "int64")
+    return sketch.node("Reshape", [repeated, bounds], (rows, None if steps is None else steps * size, features))
+
+
 # Of several -------------------------------------------------------------------------------------------------
 
 
@@ -434,3 +566,88 @@ def _mask_of(part: Part, x: Tensor) -> Tensor:
     shape = sketch.node("Shape", [x], (x.ndim,), "int64")
     leading = sliced(sketch, shape, 0, -1, 0, x.ndim - 1)
     return sketch.node("Expand", [sketch.constant(True), leading], x.shape[:-1])
+
+
+@layer("Dot", several=True, passes=False)
+def dot(part: Part, tensors: Sequence[Tensor]) -> Tensor:
+    """Products of two tensors, summed over one axis of each."""
+    options, sketch = part.options, part.sketch
+    if len(tensors) != 2 or tensors[0].dtype != tensors[1].dtype or not tensors[0].floating:
+        raise part.refused("it must have two inputs, of one type of floating-point numbers")
+    axes = options.integers("axes")
+    if len(axes) not in (1, 2) or min(each.ndim for each in tensors) < 2:
+        raise options.refused("axes", "one number or two, of inputs with at least 2 axes")
+    pairs = [*zip(tensors, axes * 2 if len(axes) == 1 else axes, strict=True)]
+    along = [_axis(part, x, axis, "axes") for x, axis in pairs]
+    sizes = {x.shape[axis] for (x, _), axis in zip(pairs, along, strict=True)} - {None}
+    if 0 in along or len(sizes) > 1:
+        raise options.refused("axes", f"axes of one length, and not the first, of {[x.shape for x in tensors]}")
+    if options.flag("normalize", False):
+        tensors = [_normalised(sketch, x.under(None), axis) for x, axis in zip(tensors, along, strict=True)]
+    return _dot(sketch, tensors, along)
+
+
+def _normalised(sketch: Sketch, x: Tensor, axis: int) -> Tensor:
+    """Of length 1 along an axis."""
+    shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+    axes = sketch.constant([axis], "int64")
+    squares = sketch.node("ReduceSum", [binary(sketch, "Mul", x, x), axes], shape, keepdims=1)
+    inverse = sketch.node("Reciprocal", [sketch.node("Sqrt", [squares], shape)], shape)
+    return binary(sketch, "Mul", x, binary(sketch, "Min", inverse, number(sketch, 1 / EPSILON, inverse)))
+
+
+def _dot(sketch: Sketch, tensors: Sequence[Tensor], along: Sequence[int]) -> Tensor:
+    """The sum over one axis of each, for each row; of two matrices a column."""
+    names = iter("bcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    terms, rest, shape = [], "", [tensors[0].shape[0]]
+    for x, axis in zip(tensors, along, strict=True):
+        letters = ["r" if k == 0 else "s" if k == axis else next(each for each in names if each not in "rs")
+                   for k in range(x.ndim)]  # fmt: skip
+        kept = [k for k in range(1, x.ndim) if k != axis]
+        terms.append("".join(letters))
+        rest += "".join(letters[k] for k in kept)
+        shape += [x.shape[k] for k in kept]
+    y = sketch.node("Einsum", tensors, tuple(shape), equation=f"{terms[0]},{terms[1]}->r{rest}")
+    return unsqueeze(sketch, y, 1) if y.ndim == 1 else y
+
+
+@layer("Attention", "AdditiveAttention", several=True, passes=False)
+def attention(part: Part, tensors: Sequence[Tensor]) -> Tensor:
+    """Averages of values, weighted by how keys go with a query; masked values count nothing."""
+    options, sketch = part.options, part.sketch
+    if len(tensors) not in (2, 3) or any(x.ndim != 3 for x in tensors):
+        raise part.refused("it must have inputs (N, T, D): a query, values, and keys if these are others")
+    query, value, key = *tensors[:2], tensors[-1]
+    options.ignore("dropout")
+    scores = _scores(part, query, key)
+    if value.mask is not None:
+        counted = unsqueeze(sketch, value.mask, 1)
+        low = binary(sketch, "Sub", scores, number(sketch, FAR, scores))
+        scores = sketch.node("Where", [counted, scores, low], scores.shape, scores.dtype)
+    weights = sketch.node("Softmax", [scores], scores.shape, axis=-1)
+    y = sketch.node("MatMul", [weights, value], (*scores.shape[:2], value.shape[2]))
+    if query.mask is None:
+        return y
+    return _where(sketch, query.mask, y, number(sketch, 0, y)).under(query.mask)
+
+
+def _scores(part: Part, query: Tensor, key: Tensor) -> Tensor:
+    """How each key goes with each step of a query."""
+    options, sketch, additive = part.options, part.sketch, part.kind == "AdditiveAttention"
+    scaled = options.flag("use_scale", additive)
+    concat = not additive and options.choice("score_mode", ("dot", "concat"), "dot") == "concat"
+    names = [*(("scale",) if scaled else ()), *(("concat_score_weight",) if concat else ())]
+    found = dict(zip(names, part.arrays(names, options.dtype), strict=True))
+    for name, array in found.items():
+        part.check(array, name, (query.shape[2],) if additive else ())
+    factors = {name: part.constant(name, partial(np.asarray, array)) for name, array in found.items()}
+    shape = (query.shape[0], query.shape[1], key.shape[1])
+    if not additive and not concat:
+        y = sketch.node("MatMul", [query, transpose(sketch, key, (0, 2, 1))], shape)
+        return binary(sketch, "Mul", y, factors["scale"]) if scaled else y
+    both = binary(sketch, "Add", unsqueeze(sketch, query, 2), unsqueeze(sketch, key, 1))
+    both = binary(sketch, "Mul", factors["scale"], both) if scaled and concat else both
+    bent = sketch.node("Tanh", [both], both.shape)
+    bent = binary(sketch, "Mul", factors["scale"], bent) if scaled and additive else bent
+    y = sketch.node("ReduceSum", [bent, sketch.constant([-1], "int64")], shape, keepdims=0)
+    return binary(sketch, "Mul", factors["concat_score_weight"], y) if concat else y

@@ -25,7 +25,8 @@ LIMIT = 1 << 28  # elements of a result that is larger than what it is made of
 ELEMENTS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32",
             "float64")  # fmt: skip
 MODULES = (  # where operators are
-    "arithmetic", "shapes", "reductions", "activations", "gathering", "ml", "own", "recurrent",
+    "arithmetic", "shapes", "reductions", "activations", "gathering", "convolving", "einsum", "ml", "own",
+    "recurrent",
 )  # fmt: skip
 
 HINTS = {("ai.onnx.ml", "ZipMap"): "; export the model with zipmap=False"}
