@@ -79,8 +79,8 @@ def from_keras(
     -------
     Graph, or LSTM, GRU or RNN
         Of a file a graph that computes what ``model.predict`` does: its ``run({name: array})`` takes an array for each
-        input of the model, named as its InputLayer is, batches first, and returns a list. Of weights a layer with copies
-        of them: what Keras adds as one bias is in ``bias_ih``, and ``bias_hh`` is 0.
+        input of the model, named as its InputLayer is, batches first, and returns a list. Of weights a layer with
+        copies of them: what Keras adds as one bias is in ``bias_ih``, and ``bias_hh`` is 0.
 
     Raises
     ------
