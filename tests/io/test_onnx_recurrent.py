@@ -24,6 +24,7 @@ PARAMETERS = {
     "ScaledTanh": (None, None),
 }  # fmt: skip
 CASES = 400
+CLOSE = 2e-5  # of ONNX Runtime's single precision to double: gates without bounds multiply its rounding, step by step
 FACTORS = {
     "op": ["LSTM", "LSTM", "GRU", "RNN"],
     "direction": [*DIRECTIONS],
@@ -159,7 +160,7 @@ def check(case, backend, seen):
         array = time_first(name, array) if case["layout"] else array
         assert array.shape == truth.shape, name
         scale = max(1.0, np.abs(truth).max())
-        assert np.abs(array - truth).max() <= 2e-5 * scale, (name, attributes)
+        assert np.abs(array - truth).max() <= CLOSE * scale, (name, attributes)
     seen["direct" if direct else "twin"] += 1
     for name, value in case.items():
         seen[name, str(value)] += 1

@@ -214,6 +214,8 @@ def test_what_matters_in_training_alone_is_left_out():
 
 REFUSED = [
     (LSTM, {"proj_size": 2}, "layer must be one that ONNX's LSTM can be, got proj_size=2"),
+    (LSTM, {"proj_size": 3, "coupled_gates": True}, "layer must be one that ONNX's LSTM can be, got proj_size=3"),
+    (LSTM, {"layer_norm": True, "input_gate": False}, "layer must be one that ONNX's LSTM can be, got layer_norm=True"),
     (LSTM, {"layer_norm": True}, "layer must be one that ONNX's LSTM can be, got layer_norm=True"),
     (GRU, {"layer_norm": True}, "layer must be one that ONNX's GRU can be, got layer_norm=True"),
     (LSTM, {"cell_clip": 0.5}, "layer must be one that ONNX's LSTM can be, got cell_clip=0.5"),

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...layers import LAYERS
 from ...layers.layer import Layer, layer_of
-from ...layers.options import DEFAULTS, not_defaults, stack_of
+from ...layers.options import not_defaults, stack_of
 from ..graph import Graph, Node, Value
 from ..operators.recurrent import node_of
 from ..operators.shapes import NUMBERS
@@ -182,14 +182,10 @@ def _carried(layer: Layer) -> Layer:
     roomy = options.get("preactivation_clip", OPEN) >= OPEN
     if not (negated or missing) or not usual or (missing and not roomy):
         return layer
-    given = {name: layer._shown.get(name, DEFAULTS[name]) for name in DEFAULTS if name in layer._shown}
+    given = {name: value for name, value in layer._shown.items() if name != "init"}
     given |= {"hidden_size": [*stack.hidden_sizes], **dict.fromkeys(missing, True)}
-    if negated:
-        given["coupled_gates"] = "input"
-    if missing:
-        given["bias"] = True
-    if isinstance(given.get("init"), str) and given["init"] == "chrono":
-        del given["init"]
+    given |= {"coupled_gates": "input"} if negated else {}
+    given |= {"bias": True} if missing else {}
     carried = stack_of("lstm", stack.input_size, stack.dtype, given)
     parameters = {name: np.zeros(shape, stack.dtype) for name, shape in carried.shapes.items()}
     parameters |= {name: array.copy() for name, array in layer.parameters.items()}
@@ -200,10 +196,10 @@ def _carried(layer: Layer) -> Layer:
 
 def _carry(name: str, array: np.ndarray, missing: Sequence[str], negated: bool) -> None:
     """Change one parameter of such a layer in place."""
+    if not name.startswith(("weight_ih", "weight_hh", "bias", "peephole")):
+        return
     peephole = name.startswith("peephole")
     blocks = array.reshape(3 if peephole else 4, -1, *array.shape[1:])
-    if name.startswith("weight_hr"):
-        return
     for gate in missing:
         block = (OF_PEEPHOLES if peephole else GATES)[gate]
         blocks[block] = OPEN if name.startswith("bias_ih") else 0.0
