@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from operator import itemgetter
@@ -22,6 +23,7 @@ GROWTH = 64  # times as many elements as go in, a result may have in any case
 LIVE = 32  # bytes that all results at a time may have, for each element that one may have
 FOLDED = 1 << 24  # bytes that are computed once for all, beside those for constants of any size
 AXES = 32  # of an array
+NOTHING = nullcontext()
 LISTED = 20  # names in a message
 LONGEST = 1000  # characters of a message: it can quote what is in a graph
 TEXT = np.dtype(object)
@@ -369,11 +371,8 @@ class Graph(Savable):
         fetched, steps = self._plan if outputs is None else self._planned(self._places(outputs))
         values = self._start.copy()
         most, enough = largest_room(), GROWTH * self._read(inputs, values)
-        if enough <= most and not self._warns:
-            _run_all(steps, values, most)
-        else:
-            with np.errstate(all="ignore"), room(max(most, enough)):
-                _run_all(steps, values, max(most, enough))
+        with np.errstate(all="ignore") if self._warns else NOTHING, room(enough) if enough > most else NOTHING:
+            _run_all(steps, values, max(most, enough))
         made: list[np.ndarray] = []
         for k, slot in enumerate(fetched):
             value: Any = values[slot]

@@ -102,18 +102,18 @@ def _of_layer(layer: Layer, shape: Sequence[int | str], state: bool) -> Graph:
         states = [Value(f"{name}_0", stack.dtype, (len(sizes), rows, sizes[0])) for name in stack.state_names]
         inputs += states
         initial = [_apart(build, value.name, stack.num_layers, stack.directions) for value in states]
-    made = _stack(build, layer, build.add("Transpose", "x", perm=(1, 0, 2)), initial)
+    alone = stack.num_layers == 1
+    made = _stack(build, layer, build.add("Transpose", "x", perm=(1, 0, 2)), initial, "_n" if alone else "_n_l{}")
     build.add("Transpose", made.y, out="y", perm=(1, 0, 2))
     outputs = [Value("y", stack.dtype, (rows, steps, stack.output_size))]
     for name, states_of in zip(names, zip(*made.final, strict=True), strict=True):
         if len({*sizes}) == 1:
-            build.add("Concat", *states_of, out=name, axis=0)
+            if not alone:
+                build.add("Concat", *states_of, out=name, axis=0)
             outputs.append(Value(name, stack.dtype, (len(sizes), rows, sizes[0])))
             continue
-        for index, each in enumerate(states_of):  # layers that differ in size have outputs of their own
-            build.add("Identity", each, out=f"{name}_l{index}")
-            size = stack.hidden_sizes[index]
-            outputs.append(Value(f"{name}_l{index}", stack.dtype, (stack.directions, rows, size)))
+        for each, size in zip(states_of, stack.hidden_sizes, strict=True):  # they have outputs of their own
+            outputs.append(Value(each, stack.dtype, (stack.directions, rows, size)))
     return Graph(build.nodes, inputs, outputs, build.constants, OPSET)
 
 
@@ -126,8 +126,10 @@ def _apart(build: _Builder, name: str, layers: int, directions: int) -> list[str
     return parts
 
 
-def _stack(build: _Builder, layer: Layer, x: str, initial: list[list[str]] | None = None) -> Outputs:
-    """Nodes for layers on top of one another; x is (T, N, D)."""
+def _stack(
+    build: _Builder, layer: Layer, x: str, initial: list[list[str]] | None = None, ends: str = "_n_l{}"
+) -> Outputs:
+    """Nodes for layers on top of one another; x is (T, N, D), and `ends` what names of final states end in."""
     stack, final, layer = layer._stack, [], _carried(layer)
     names = stack.state_names
     for index in range(stack.num_layers):
@@ -142,11 +144,11 @@ def _stack(build: _Builder, layer: Layer, x: str, initial: list[list[str]] | Non
         inputs = [x, w, r, b, LENGTHS, *states]
         if p:
             inputs = [*inputs, *[""] * (7 - len(inputs)), p]
-        ends = [f"{name}_n_of_l{index}" for name in names]
-        y = build.add(op, *inputs, outputs=(f"Y_l{index}", *ends), **attributes)
+        own = [name + ends.format(index) for name in names]
+        y = build.add(op, *inputs, outputs=(f"Y_l{index}", *own), **attributes)
         y = _merged(build, stack, y, axis=1, order=(0, 2, 1, 3), shape=(0, 0, stack.output_sizes[index]))
         x = build.add("Add", y, x) if stack.residual and index else y
-        final.append(ends)
+        final.append(own)
     return Outputs(x, final)
 
 

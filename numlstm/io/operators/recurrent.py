@@ -38,6 +38,7 @@ BY_LOWER_CASE = {name.lower(): own for name, own in ACTIVATIONS.items()}
 WITHOUT_DEFAULTS = ("affine", "scaled_tanh")  # no operators of ONNX's that would say what they are
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}  # whether each goes backwards
 SMALL = 1 << 20  # elements that there is room for in any case
+FEW = 32  # rows of a small batch
 DTYPES = {"float16": "float32", "float32": "float32", "float64": "float64"}  # of layers, for those of nodes
 
 
@@ -291,11 +292,11 @@ class _Recurrent:
             expected = f"X must be {self._dtype} of shape ({axes}, {self._features})"
             raise ValueError(f"{expected}, got {x.dtype} of shape {x.shape}")
         rows = x if self._batch_first else x.transpose(1, 0, 2)
-        if self._plain and lengths is h_0 is c_0 is None and (given := self._small(rows)):
+        steps = None if lengths is None else self._check_lengths(lengths, rows.shape)
+        if self._plain and steps is h_0 is c_0 is None and (given := self._small(rows)):
             return given
         if self._own is not self._dtype:
             rows = rows.astype(self._own)
-        steps = None if lengths is None else self._check_lengths(lengths, rows.shape)
         state = None if h_0 is None and c_0 is None else self._initial(h_0, c_0, len(rows))
         if x.size * self._growth > SMALL:
             check_room((*rows.shape[:2], self._directions, self._hidden), x)
@@ -321,10 +322,17 @@ class _Recurrent:
         if lengths.dtype.kind not in "iu" or lengths.shape != shape[:1]:
             expected = f"sequence_lens must be integers of shape ({shape[0]},)"
             raise ValueError(f"{expected}, got {lengths.dtype} of shape {lengths.shape}")
-        if not lengths.size or (lengths == shape[1]).all():
+        if not lengths.size:
             return None
-        if lengths.min() < 0 or lengths.max() > shape[1]:
-            raise ValueError(f"sequence_lens must be in 0..{shape[1]}, got {lengths.min()} to {lengths.max()}")
+        if lengths.size < FEW:  # NumPy would take longer
+            own = lengths.tolist()
+            least, most = min(own), max(own)
+        else:
+            least, most = int(lengths.min()), int(lengths.max())
+        if least < 0 or most > shape[1]:
+            raise ValueError(f"sequence_lens must be in 0..{shape[1]}, got {least} to {most}")
+        if least == shape[1]:
+            return None
         return lengths.astype("int64")
 
     def _initial(self, h_0: np.ndarray | None, c_0: np.ndarray | None, rows: int) -> list[np.ndarray] | None:
