@@ -194,6 +194,13 @@ def test_attention_between_layers(tmp_path):
     check(keras.Model(x, L.GlobalAveragePooling1D()(L.Attention()([y, y]))), tmp_path, (STEPS, 3))
 
 
+def test_a_layer_under_the_mask_that_attention_leaves(tmp_path):
+    """Keras writes that mask as operations, one of which makes a tensor of what is one."""
+    x = keras.Input((None, 3), name="x")
+    y = L.Masking()(x)
+    check(keras.Model(x, L.LSTM(2)(L.Attention()([y, y]))), tmp_path, (STEPS, 3))
+
+
 @pytest.mark.parametrize("options", [{}, {"axis": None}, {"axis": 1}, {"axis": (1, 2)}, {"invert": True}])
 def test_normalization(options, tmp_path):
     check(stacked(L.Normalization(**options)), tmp_path)

@@ -32,6 +32,7 @@ from .sketch import (
 Operation = Callable[[Part, Sequence[Any], Mapping[str, Any]], list[Tensor]]
 
 END = (1 << 31) - 1  # beyond every axis
+CASTS = ("bool", "int32", "int64", "float32", "float64")
 OPERATIONS: dict[str, Operation] = {}
 
 
@@ -212,8 +213,16 @@ def gelu(part: Part, x: Any) -> Tensor:
 def converted(part: Part, x: Any) -> Tensor:
     """In another type."""
     _check_tensor(part, x)
-    dtype = part.options.choice("dtype", ("bool", "int32", "int64", "float32", "float64"))
+    dtype = part.options.choice("dtype", CASTS)
     return cast(part.sketch, x, dtype).under(None)
+
+
+@operation("ConvertToTensor")
+def tensor(part: Part, x: Any) -> Tensor:
+    """As it is, or in another type: there is nothing but tensors here."""
+    _check_tensor(part, x)
+    dtype = part.options.choice("dtype", (None, *CASTS))
+    return cast(part.sketch, x, dtype or x.dtype).under(None)
 
 
 @operation("Where")
