@@ -371,9 +371,7 @@ def test_padding_takes_no_memory():
 # An export ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
-@pytest.mark.filterwarnings("ignore:Exporting a model to ONNX with a batch_size other than 1:UserWarning")
+@pytest.mark.filterwarnings("ignore")  # of PyTorch's exporter
 def test_a_model_of_pytorch_with_convolutions_and_attention():
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnx")
