@@ -4,6 +4,10 @@ import sys
 import threading
 
 import numpy as np
+import pytest
+
+pytest.importorskip("numba_cuda", reason="the simulator is numba-cuda's (the extra cuda12 or cuda13)")
+
 from numba.cuda import types
 from numba.cuda.np import numpy_support
 from numba.cuda.simulator import kernelapi
