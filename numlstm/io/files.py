@@ -10,11 +10,12 @@ import secrets
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from .values import fields_of, from_json, to_json
+from .values import fields_of, from_json, inside, to_json
 
 KEY = "numlstm"  # of our text in safetensors' metadata
 HEADER_LIMIT = 4 << 20  # bytes of safetensors' header: names, types and shapes of all tensors, and our text
@@ -117,6 +118,12 @@ def check_regular(path: str) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if not stat.S_ISREG(mode):
         raise ValueError("it is no regular file")
+
+
+def check_file(path: Path) -> None:
+    """As `check_regular`; the message names the file."""
+    with inside(repr(str(path))):
+        check_regular(os.fspath(path))
 
 
 def is_ours(path: str) -> bool:

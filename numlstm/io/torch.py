@@ -18,8 +18,8 @@ from ..layers.layer import Layer, layer_of
 from ..layers.options import not_defaults, stack_of
 from ..layers.sequences import check_option
 from ..layers.stack import Stack
-from .files import check_regular
-from .values import from_json, inside
+from .files import check_file
+from .values import from_json
 
 BLOCKS = {"lstm": 4, "gru": 3, "rnn": 1}  # rows of the weights for each hidden unit: what tells modules apart
 A_MODULE = {"lstm": "an LSTM", "gru": "a GRU", "rnn": "an RNN"}
@@ -235,7 +235,7 @@ def _load_pickled(path: Path) -> StateDict:
     except ImportError as error:
         message = f"{path.name!r} is read by PyTorch: install torch, or save the state dict as .safetensors"
         raise ImportError(message) from error
-    _check_file(path)
+    check_file(path)
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
@@ -247,12 +247,6 @@ def _load_pickled(path: Path) -> StateDict:
     if not isinstance(loaded, Mapping):
         raise ValueError(f"{path.name!r} must hold a mapping of names to tensors, got {type(loaded).__name__}")
     return _flat(loaded)
-
-
-def _check_file(path: Path) -> None:
-    """Refuse what is no file."""
-    with inside(repr(path.name)):
-        check_regular(os.fspath(path))
 
 
 def _flat(mapping: StateDict) -> StateDict:
@@ -270,7 +264,7 @@ class _Safetensors(Mapping[str, np.ndarray]):
     def __init__(self, path: Path) -> None:
         from safetensors import SafetensorError, safe_open
 
-        _check_file(path)
+        check_file(path)
         try:
             # It checks types, shapes and offsets against the size of the file.
             with safe_open(os.fspath(path), framework="numpy"):

@@ -283,7 +283,7 @@ def test_paths(tmp_path):
             from_keras(tmp_path / name)
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.keras")
-        with pytest.raises(ValueError, match="must be a regular file"):
+        with pytest.raises(ValueError, match="it is no regular file"):
             from_keras(tmp_path / "pipe.keras")
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import math
 import os
-import stat
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ..files import check_file
 from ..values import from_json, inside, to_json
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"  # members of a .keras file
@@ -47,7 +46,7 @@ class KerasFile:
     def __init__(self, path: Path, config: Any) -> None:
         self._name = path.name
         source: Path | BinaryIO
-        _check_regular(path)
+        check_file(path)
         if path.name.lower().endswith(".keras"):
             if config is not None:
                 raise ValueError(f"config must be None with {path.name!r}, which holds the model's configuration")
@@ -160,15 +159,6 @@ def h5py_for(purpose: str) -> Any:
         raise ImportError(f'{purpose} h5py: pip install "numlstm[keras]"') from error
 
 
-def _check_regular(path: Path) -> None:
-    """Refuse what is no regular file, before it is opened: a pipe would wait for a writer."""
-    mode = os.stat(path).st_mode
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if not stat.S_ISREG(mode):
-        raise ValueError(f"{str(path)!r} must be a regular file")
-
-
 # Configurations -----------------------------------------------------------------------------------------------
 
 
@@ -188,7 +178,7 @@ def _text_of(path: Path) -> str:
     """What a JSON file says."""
     if path.suffix.lower() != ".json":
         raise ValueError(f"config must be a JSON text, or the path of a .json file, got {str(path)!r:.80}")
-    _check_regular(path)
+    check_file(path)
     if path.stat().st_size > LIMITS[CONFIG]:
         raise ValueError(f"{path.name!r} must have at most {LIMITS[CONFIG]} bytes, got {path.stat().st_size}")
     return _decoded(path.read_bytes(), path.name)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..operators.recurrent import USUAL
 from .activations import of_cell
 from .config import Part
 from .sketch import OWN, Sketch, Tensor, binary, concat, flip, number, reshape, squeeze, take, transpose, unsqueeze
@@ -19,7 +20,6 @@ CELLS: dict[str, tuple[str, tuple[int, ...], tuple[str, ...]]] = {
     "SimpleRNN": ("RNN", (0,), ("activation",)),
 }
 DEFAULTS = {"activation": "tanh", "recurrent_activation": "sigmoid"}
-PLAIN = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}  # ONNX's defaults
 LAYERS = (*CELLS, "RNN")
 MERGES = ("concat", "sum", "mul", "ave", None)
 
@@ -124,18 +124,24 @@ class Cell:
         """How many there are."""
         return 2 if self.op == "LSTM" else 1
 
+    def node(
+        self, sketch: Sketch, x: Tensor, counts: Tensor | None, initial: Sequence[Tensor], direction: str
+    ) -> tuple[Tensor, ...]:
+        """Outputs (T, directions, N, H) of an input (T, N, D), and final states (directions, N, H)."""
+        time, rows, _ = x.shape
+        directions = 2 if direction == "bidirectional" else 1
+        shapes: list[Any] = [((time, directions, rows, self.units), x.dtype)]
+        shapes += [((directions, rows, self.units), x.dtype)] * self.states
+        inputs = [x, *self.weights, counts, *(unsqueeze(sketch, each, 0) for each in initial)]
+        while inputs[-1] is None:
+            inputs.pop()
+        return sketch.nodes(self.op, inputs, shapes, hidden_size=self.units, direction=direction, **self.attributes)
+
     def run(
         self, sketch: Sketch, x: Tensor, counts: Tensor | None, initial: Sequence[Tensor], backwards: bool
     ) -> tuple[Tensor, list[Tensor]]:
         """Outputs (T, N, H) of an input (T, N, D), and final states (N, H)."""
-        time, rows, _ = x.shape
-        outputs: list[Any] = [((time, 1, rows, self.units), x.dtype)]
-        outputs += [((1, rows, self.units), x.dtype)] * self.states
-        inputs = [x, *self.weights, counts, *(unsqueeze(sketch, each, 0) for each in initial)]
-        while inputs[-1] is None:
-            inputs.pop()
-        direction = {"direction": "reverse"} if backwards else {}
-        y, *finals = sketch.nodes(self.op, inputs, outputs, hidden_size=self.units, **direction, **self.attributes)
+        y, *finals = self.node(sketch, x, counts, initial, "reverse" if backwards else "forward")
         states = [squeeze(sketch, each, 0) for each in finals]
         if counts is not None and initial:  # a row without steps keeps its state
             some = binary(sketch, "Greater", unsqueeze(sketch, counts, 1), number(sketch, 0, counts), "bool")
@@ -144,6 +150,17 @@ class Cell:
                 for state, first in zip(states, initial, strict=True)
             ]
         return squeeze(sketch, y, 1), states
+
+    def beside(self, sketch: Sketch, other: Cell) -> Cell:
+        """The cell of both directions; they differ in nothing but weights."""
+        w, r, b = (
+            None if one is None or two is None else concat(sketch, [one, two], 0)
+            for one, two in zip(self.weights, other.weights, strict=True)
+        )
+        assert w is not None
+        assert r is not None
+        twice = {name: 2 * value if isinstance(value, tuple) else value for name, value in self.attributes.items()}
+        return Cell(self.op, self.units, (w, r, b), twice)
 
 
 def _cells(part: Part) -> list[Cell]:
@@ -200,7 +217,7 @@ def _activations(part: Part, op: str, roles: Sequence[str]) -> dict[str, Any]:
     """Attributes that name activations, unless they are ONNX's defaults."""
     found = [of_cell(part, role, DEFAULTS[role]) for role in roles]
     names = tuple(name for name, _ in found)
-    if names == PLAIN[op]:
+    if names == USUAL[op.lower()]:
         return {}
     alphas, betas = (tuple(values[k] for _, values in found if len(values) > k) for k in (0, 1))
     made: dict[str, Any] = {"activations": names}
@@ -263,18 +280,8 @@ def _both(part: Part, first: Cell, second: Cell, x: Tensor, mask: Tensor | None)
     if mask is not None:
         x, counts = sketch.nodes("Compact", [x, mask], [(x.shape, x.dtype), (x.shape[:1], "int32")], OWN)
     rows, time, _ = x.shape
-    pairs = zip(first.weights, second.weights, strict=True)
-    weights = [None if one is None or other is None else concat(sketch, [one, other], 0) for one, other in pairs]
-    attributes: dict[str, Any] = {
-        name: value * 2 if isinstance(value, tuple) else value for name, value in first.attributes.items()
-    }
-    shapes: list[Any] = [((time, 2, rows, first.units), x.dtype), *[((2, rows, first.units), x.dtype)] * first.states]
-    inputs = [transpose(sketch, x, (1, 0, 2)), *weights, counts]
-    while inputs[-1] is None:
-        inputs.pop()
-    y, *finals = sketch.nodes(
-        first.op, inputs, shapes, hidden_size=first.units, direction="bidirectional", **attributes
-    )
+    cell = first.beside(sketch, second)
+    y, *finals = cell.node(sketch, transpose(sketch, x, (1, 0, 2)), counts, [], "bidirectional")
     width = 2 * first.units
     if not sequences:
         output = reshape(sketch, transpose(sketch, finals[0], (1, 0, 2)), (rows, width))

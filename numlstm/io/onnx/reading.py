@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..files import check_file
 from ..graph import Graph, Node, Value
 from ..operators import LAST
 from ..operators.shapes import TYPES
@@ -100,7 +100,8 @@ def from_onnx(model: Any, *, backend: str | None = None) -> Graph:
         raise ImportError('from_onnx needs the package onnx: pip install "numlstm[onnx]"') from error
     if isinstance(model, str | os.PathLike):
         path = Path(os.fsdecode(os.fspath(model)))
-        data = _read(path)
+        check_file(path)
+        data = path.read_bytes()
         try:
             return _graph(onnx, _parsed(onnx, data), External(path.parent), backend)
         except ValueError as error:
@@ -110,14 +111,6 @@ def from_onnx(model: Any, *, backend: str | None = None) -> Graph:
     elif not isinstance(model, onnx.ModelProto):
         raise TypeError(f"model must be a path, bytes or an onnx.ModelProto, got {type(model).__name__}")
     return _graph(onnx, model, External(None), backend)
-
-
-def _read(path: Path) -> bytes:
-    """What is in a regular file."""
-    mode = path.stat().st_mode  # before it is opened: a pipe would wait for a writer
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise ValueError(f"{path}: it is no regular file")
-    return path.read_bytes()
 
 
 def _parsed(onnx: Any, data: bytes) -> Any:

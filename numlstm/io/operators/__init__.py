@@ -190,8 +190,9 @@ class Operator:
     Attributes
     ----------
     compute : callable
-        ``compute(*arrays, **attributes)``; with `prepares` it gets ``(attributes, constants, outputs, opset, backend)``
-        instead, and returns the function of arrays, and layers that this holds. `constants` has an array for each
+        ``compute(*arrays, **attributes)``; with `prepares` it gets ``(attributes, constants, outputs, made)`` instead,
+        and returns the function of arrays, the layers that this holds, and the inputs that these are made of. `made` is
+        a `recurrent.Made`. `constants` has an array for each
         input that is known, None for one that is left out, and `...` for others; `outputs` says which are wanted.
     inputs, outputs : tuple of int
         Least and largest number of each.

@@ -123,8 +123,9 @@ def _prepare(
     weights = Weights(**{name: known[place] for name, place in places.items()})
     key = (cell, repr(attributes), *map(id, weights))
     if key not in made.parts:
-        parts = made.parts[key] = parts_of(cell, attributes, weights, made.backend)
-        made.take(sum(array.nbytes for part in parts for array in part.layer.parameters.values()))
+        wide = np.dtype(DTYPES.get(weights.W.dtype.name, "float64")).itemsize
+        made.take(sum(wide * array.size for array in weights if array is not None))
+        made.parts[key] = parts_of(cell, attributes, weights, made.backend)
     parts = made.parts[key]
     if attributes["layout"] not in (0, 1):
         raise ValueError(f"layout must be 0 or 1, got {attributes['layout']}")
