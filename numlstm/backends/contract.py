@@ -33,13 +33,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from .. import cells
+from ..concurrency import cached_property
 
 Array = Any
 States = Sequence[Array | None]

@@ -15,9 +15,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from types import CodeType
 from typing import Any
+
+from ..concurrency import cached_property
 
 PREVIOUS = "_prev"
 INPUT = "x"

@@ -25,10 +25,11 @@ from ..training.schedules import Schedule
 from ..training.targets import StepTargets, Targets
 from .callbacks import CallbackSupportMixin, EpochTasks
 from .classes import Classes
-from .inputs import sequences_of
+from .inputs import sequences_of, warn_if_far
 from .model import Codec, Fitted, SequenceModel, Session
 from .numeric import Numbers
 from .parameters import SMALLEST, check_parameters, documented
+from .results import adopt, results_of
 from .weights import sample_weights, weighted
 
 Self = TypeVar("Self", bound="SequenceEstimator")
@@ -100,7 +101,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         before = self._model if self.warm_start and hasattr(self, "_model") else None
         codec, network, data = self._read(fitted, X, y, sample_weight, lengths, before=before)
         rng = _generator(self.random_state)
-        validation = self._validation(fitted, codec, X_val, y_val, lengths_val)
+        validation = self._validation(fitted, codec, data.sequences, X_val, y_val, lengths_val)
         if validation is None and self.early_stopping:
             data, validation = self._split(data, codec, rng)
         backend = self._backend_to_train(network, data)
@@ -118,7 +119,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         )  # fmt: skip
         fitted.__dict__.update(results())
         tasks.end_of_fit()
-        self._adopt(fitted)
+        adopt(self, results_of(fitted))
         return self
 
     def _partial_fit(self: Self, X: Any, y: Any, sample_weight: Any, lengths: Any, codec: Codec | None = None) -> Self:
@@ -130,7 +131,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         first = not hasattr(self, "_model")
         fitted = self._without_results()
         if not first:
-            fitted._adopt(self)
+            adopt(fitted, results_of(self))
         before = None if first else self._model
         codec = codec if before is None else before.codec
         codec, network, data = self._read(fitted, X, y, sample_weight, lengths, before=before, codec=codec)
@@ -153,7 +154,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         fitted.__dict__.update(fitted._results(trainer, codec, history, None if first else self))
         state = [network.unpack(backend, each) for each in optimizer.state]
         fitted._session = Session(rng, self.solver, optimizer.steps, state)
-        self._adopt(fitted)
+        adopt(self, results_of(fitted))
         return self
 
     @documented
@@ -230,6 +231,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         They must fit the network that there was `before`, if there is one; `fitted` takes what is known of X.
         """
         sequences = sequences_of(fitted, X, lengths, self.dtype, reset=not hasattr(fitted, "_model"))
+        fitted._lengths_given = lengths is not None or getattr(fitted, "_lengths_given", False)
         weights = sample_weights(sample_weight, len(sequences))
         wanted = self._wanted(y, X, sequences)
         codec = codec or self._codec(wanted, weights)
@@ -266,8 +268,10 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         """Fresh parameters."""
         return network.initialise(self._init(sequences), rng, self.forget_bias)
 
-    def _validation(self, fitted: Any, codec: Codec, X: Any, y: Any, lengths: Any) -> Validation | None:
-        """The validation set that `fit` was given."""
+    def _validation(
+        self, fitted: Any, codec: Codec, seen: Sequences, X: Any, y: Any, lengths: Any
+    ) -> Validation | None:
+        """The validation set that `fit` was given, beside the sequences that it trains on."""
         if X is None and y is None and lengths is None:
             return None
         if X is None or y is None:
@@ -276,6 +280,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
             ]
             raise ValueError(f"X_val and y_val must be given together, got only {' and '.join(given)}")
         sequences = sequences_of(fitted, X, lengths, self.dtype, reset=False, name="X_val")
+        warn_if_far(sequences, seen)
         wanted = self._wanted(y, X, sequences, "y_val")
         targets = self._targets(codec, wanted, np.ones(len(sequences)), "y_val")
         return Validation(Data(sequences, targets), codec.score)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from sklearn.utils.validation import check_array, column_or_1d
 
 from ..backends.contract import LossSpec
 from ..layers.sequences import as_numbers
+from ..training.batches import Sequences
 from .targets import check_count, not_none
 
 
@@ -139,8 +141,8 @@ class Classes:
         return float(np.average(right, weights=weights))
 
 
-def checked_labels(y: Any, X: Any, count: int, name: str = "y") -> Labels:
-    """The labels of `count` sequences.
+def checked_labels(y: Any, X: Any, sequences: Sequences, name: str = "y") -> Labels:
+    """The labels of sequences.
 
     Raises
     ------
@@ -148,13 +150,49 @@ def checked_labels(y: Any, X: Any, count: int, name: str = "y") -> Labels:
         If there is not one label, or one row of 0 and 1, for each.
     """
     y = not_none(y, name)
-    if type_of_target(y, input_name=name) == "multilabel-indicator":
+    if _kind(y, name) == "multilabel-indicator":
         labels = check_array(y, dtype=np.float64, input_name=name)
-        check_count(labels, X, count, name)
+        check_count(labels, X, len(sequences), name)
         if not np.isin(labels, (0, 1)).all():
             raise ValueError(f"{name} must hold 0 and 1 where it has a column for each label, got {np.unique(labels)}")
         return Labels(labels, True)
     labels = column_or_1d(y, warn=True)
-    check_count(labels, X, count, name)
+    check_count(labels, X, len(sequences), name)
     check_classification_targets(labels)
     return Labels(labels, False)
+
+
+def _kind(y: Any, name: str) -> str:
+    """What scikit-learn takes y for.
+
+    Raises
+    ------
+    ValueError
+        If it has several labels for a sequence, but not in columns of 0 and 1.
+    """
+    try:
+        kind = type_of_target(y, input_name=name)
+        several = np.ndim(y) > 1 and np.shape(y)[1] > 1 and kind != "multilabel-indicator"
+    except ValueError:
+        several = isinstance(y, list | tuple) or getattr(y, "dtype", None) == np.dtype(object)
+        if not several or not any(isinstance(each, list | tuple | np.ndarray) for each in y):
+            raise
+    if several:
+        raise ValueError(
+            f"{name} must hold one label for each sequence, or columns of 0 and 1 for several, got sequences with "
+            "several labels: a label for every step is for a tagger, which numlstm does not have yet, a number for "
+            "every step for LSTMRegressor"
+        )
+    return kind
+
+
+def warn_of_steps(labels: Labels, sequences: Sequences) -> None:
+    """Tell that labels could be meant for steps, if there are as many for each sequence."""
+    count = labels.values.shape[-1]
+    if labels.multilabel and count == sequences.lengths.max():
+        warnings.warn(
+            f"y of shape {labels.values.shape} is read as {count} labels of each whole sequence, but X has {count} "
+            "steps, too. If y has a label for every step, which numlstm has no classifier for yet, fit LSTMRegressor "
+            "with y[:, :, None], a number for every step",
+            stacklevel=7,
+        )

@@ -16,7 +16,7 @@ from ..training.progress import Progress
 from ..training.targets import Targets
 from .base import SequenceEstimator
 from .callbacks import with_callbacks
-from .classes import Classes, Labels, checked_labels
+from .classes import Classes, Labels, checked_labels, warn_of_steps
 from .model import Codec
 from .parameters import documented
 from .weights import sample_weights
@@ -226,8 +226,8 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         TypeError, ValueError
             If X is not as described, or has other features than in `fit`.
         """
-        scores, _ = self._scores(X, lengths)
-        return self._classes.decode(scores)
+        scores, _, classes = self._scores(X, lengths)
+        return classes.decode(scores)
 
     def predict_proba(self, X: Any, *, lengths: Any = None) -> np.ndarray:
         """The probability of each class, or of each label.
@@ -246,8 +246,8 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         NotFittedError, TypeError, ValueError
             As `predict` does.
         """
-        scores, _ = self._scores(X, lengths)
-        return self._classes.probabilities(scores)
+        scores, _, classes = self._scores(X, lengths)
+        return classes.probabilities(scores)
 
     def predict_log_proba(self, X: Any, *, lengths: Any = None) -> np.ndarray:
         """The logarithm of `predict_proba`, finite however small that is.
@@ -265,8 +265,8 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         NotFittedError, TypeError, ValueError
             As `predict` does.
         """
-        scores, _ = self._scores(X, lengths)
-        return self._classes.log_probabilities(scores)
+        scores, _, classes = self._scores(X, lengths)
+        return classes.log_probabilities(scores)
 
     def decision_function(self, X: Any, *, lengths: Any = None) -> np.ndarray:
         """The scores that `predict` decides by.
@@ -286,8 +286,8 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         NotFittedError, TypeError, ValueError
             As `predict` does.
         """
-        scores, _ = self._scores(X, lengths)
-        if self._classes.multilabel or len(self.classes_) > 2:
+        scores, _, classes = self._scores(X, lengths)
+        if classes.multilabel or len(classes.classes) > 2:
             return scores
         return scores[:, 1] - scores[:, 0]
 
@@ -322,13 +322,17 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         return tags
 
     @property
-    def _classes(self) -> Classes:
-        codec = self._model.codec
+    def classes_(self) -> np.ndarray:
+        """The labels, sorted; with several labels at once, the numbers of the columns of y."""
+        codec = self._fitted("classes_").codec
         assert isinstance(codec, Classes)
-        return codec
+        return codec.classes
 
     def _wanted(self, y: Any, X: Any, sequences: Sequences, name: str = "y") -> Labels:
-        return checked_labels(y, X, len(sequences), name)
+        labels = checked_labels(y, X, sequences, name)
+        if name == "y":
+            warn_of_steps(labels, sequences)
+        return labels
 
     def _codec(self, wanted: Labels, weights: np.ndarray) -> Classes:
         return Classes.among(wanted)
@@ -341,7 +345,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         ValueError
             If there are none, fewer than two, or others than before.
         """
-        known = self._classes if hasattr(self, "_model") else None
+        known: Any = self._model.codec if hasattr(self, "_model") else None
         if classes is None:
             if known is None:
                 raise ValueError("classes must be passed in the first call of partial_fit, got None")
@@ -357,10 +361,6 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         assert isinstance(codec, Classes)
         values = codec.encode(wanted, name)
         return Targets(values.astype(self.dtype) if codec.multilabel else values, weights)
-
-    def _describe(self, codec: Codec) -> dict[str, Any]:
-        assert isinstance(codec, Classes)
-        return {"classes_": codec.classes}
 
     def _class_weights(self, codec: Codec, wanted: Labels) -> Any:
         if self.class_weight is None:

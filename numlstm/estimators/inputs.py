@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,10 @@ from ..training.batches import Sequences
 
 FORMS = "(n, T, C), (n, T), or a list of n arrays of shape (T_i, C)"
 
+FAR = 10  # standard deviations between two medians
+ROUNDING = 1e-6  # deviations of a constant channel, as a share of it
+MOST, STEPS = 1000, 100  # sequences that are looked at, and steps of each
+
 
 def sequences_of(
     estimator: BaseEstimator, X: Any, lengths: Any, dtype: str, *, reset: bool, name: str = "X"
@@ -29,15 +34,21 @@ def sequences_of(
     Raises
     ------
     TypeError, ValueError
-        If X holds no finite real numbers in one of the forms, or other features than in `fit`.
+        If X holds no finite real numbers in one of the forms, or other features than in `fit`; or if it is an array
+        without lengths, and there were some in `fit`.
     """
     X = array_or_list(X, name)
+    parameter = "lengths" + name.removeprefix("X")
     if is_list_of_sequences(X, name):
         if lengths is not None:
-            parameter = "lengths" + name.removeprefix("X")
             raise ValueError(f"{parameter} must be None when {name} is a list: its sequences have lengths of their own")
         sequences, columns = Sequences.from_list(_finite_sequences(X, dtype, name), dtype), None
     else:
+        if lengths is None and not reset and getattr(estimator, "_lengths_given", False):
+            raise ValueError(
+                f"{parameter} must be given with {name}, as {type(estimator).__name__} was fitted with a padded array "
+                f"and its lengths: pass {parameter}=, or {name} as a list of (T_i, C) arrays"
+            )
         x = _padded(estimator, X, dtype, reset, name)
         sequences = Sequences.from_padded(x, _lengths(lengths, x, name))
         columns = x.shape[1] if np.ndim(X) == 2 else None
@@ -52,6 +63,31 @@ def sequences_of(
             f"{name} has {channels} features at each step, but {fitted} was fitted with {estimator.n_channels_}{hint}"
         )
     return sequences
+
+
+def warn_if_far(validation: Sequences, training: Sequences) -> None:
+    """Tell of channels of X_val that lie far from those of X, as they do where a Pipeline has scaled X alone."""
+    theirs, ours = _some_steps(validation), _some_steps(training)
+    deviations = np.maximum(ours.std(axis=0), ROUNDING * np.abs(ours).max(axis=0))
+    medians, expected = np.median(theirs, axis=0), np.median(ours, axis=0)
+    far = np.flatnonzero(np.abs(medians - expected) > FAR * deviations)
+    if len(far):
+        k = far[0]
+        more = f" (and of {len(far) - 1} more channels)" if len(far) > 1 else ""
+        warnings.warn(
+            f"X_val must be scaled as X is: the median of channel {k} is {medians[k]:.4g} in X_val and "
+            f"{expected[k]:.4g} in X{more}, more than {FAR} standard deviations of X apart. A Pipeline transforms X "
+            "alone, unless it is made with transform_input=['X_val'] while metadata routing is on; or pass X_val "
+            "transformed",
+            stacklevel=6,
+        )
+
+
+def _some_steps(sequences: Sequences) -> np.ndarray:
+    """Steps from all over sequences, (m, C) in float64: enough to tell where they lie."""
+    rows = np.arange(0, len(sequences), -(-len(sequences) // MOST))
+    parts = [part[:: -(-len(part) // STEPS)] for part in sequences.subset(rows).apart()]
+    return np.concatenate(parts, dtype=np.float64)
 
 
 def array_or_list(X: Any, name: str = "X") -> Any:

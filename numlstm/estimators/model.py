@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -14,10 +16,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..backends.contract import Backend
 from ..backends.dispatch import backend_for
+from ..concurrency import cached_property
 from ..io.saving import Savable
 from ..layers import LAYERS
-from ..layers.layer import layer_of, on_backend
+from ..layers.layer import Layer, layer_of, on_backend
 from ..layers.options import DEFAULTS, not_defaults
+from ..layers.parameters import checked_parameters, read_only
 from ..layers.trace import Trace
 from ..training.batches import Sequences, sorted_batches
 from ..training.loop import PREDICTED_STEPS, Trainer, predicted
@@ -27,15 +31,22 @@ from .classes import Classes
 from .inputs import sequences_of
 from .numeric import Numbers
 from .parameters import documented
+from .results import results_of, snapshot
 from .stream import PredictionStream
 
 Codec = Classes | Numbers
 Self = TypeVar("Self", bound="SequenceModel")
 
 
-@dataclass(frozen=True)
+READ_ONLY = "{} of a fitted model is for reading: model.set_parameters(mapping) changes its weights"
+
+
+@dataclass(frozen=True, eq=False)
 class Fitted:
-    """What prediction needs.
+    """A trained network: all that prediction needs, and what has been derived from it.
+
+    What is derived hangs on the weights that it comes from, and never on the estimator, which other threads may fit
+    anew.
 
     Attributes
     ----------
@@ -43,11 +54,37 @@ class Fitted:
     parameters : mapping of str to array
     codec : Classes or Numbers
         From scores to what users are given.
+    shown : mapping of str to object
+        Options of the layers that are not at their defaults.
     """
 
     network: Network
     parameters: dict[str, np.ndarray]
     codec: Codec
+    shown: dict[str, Any] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {each.name: getattr(self, each.name) for each in fields(self)}  # nothing that follows from them
+
+    @cached_property
+    def models(self) -> dict[str, Model]:
+        """The network on each backend that it has predicted on."""
+        return {}
+
+    def on(self, backend: Backend) -> Model:
+        """Weights as a backend wants them, packed at the first prediction."""
+        if backend.name not in self.models:
+            flat = self.network.pack(backend, self.parameters)
+            self.models[backend.name] = Model(self.network, backend, flat, training=False)
+        return self.models[backend.name]
+
+    @cached_property
+    def layer(self) -> Layer:
+        """The recurrent layers."""
+        stack = self.network.stack
+        weights = {name: self.parameters[name] for name in stack.shapes}
+        hint = READ_ONLY.format("layers_") + "; copy.copy(layer) is a layer of its own"
+        return layer_of(LAYERS[stack.cell.cell], stack, weights, self.shown, None, hint)
 
 
 @dataclass(frozen=True)
@@ -70,14 +107,38 @@ class Session:
     state: list[dict[str, np.ndarray]]
 
 
+class Layers(tuple[Layer, ...]):
+    """The layers of a fitted estimator, for reading."""
+
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        raise TypeError(READ_ONLY.format("layers_"))
+
+
+class Scores(NamedTuple):
+    """What a network says of sequences.
+
+    Attributes
+    ----------
+    values : array, shape (n, K), or (M, K)
+        Of each sequence, or of all their steps.
+    sequences : Sequences
+    codec : Classes or Numbers
+        What makes them what users are given.
+    """
+
+    values: np.ndarray
+    sequences: Sequences
+    codec: Any
+
+
 class SequenceModel(Savable, BaseEstimator, ABC):
     """What estimators are once they are fitted."""
 
     pooling: str
     backend: str | None
     _columns: int | None  # T, if X was (n, T) in fit
+    _lengths_given: bool  # whether X was a padded array with lengths in fit
     _model: Fitted
-    _prepared: dict[str, Model]  # the model on each backend that it has predicted on
     _session: Session
 
     # Results ----------------------------------------------------------------------------------------------
@@ -86,8 +147,7 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         self, trainer: Trainer, codec: Codec, history: History, before: SequenceModel | None
     ) -> dict[str, Any]:
         """All attributes that training makes; `before` is an estimator that it went on from."""
-        known = {name: value for name, value in vars(self).items() if _is_result(name)}
-        return known | self._finish(trainer, codec) | self._record(history, before)
+        return results_of(self) | self._finish(trainer, codec) | self._record(history, before)
 
     def _finish(self, trainer: Trainer, codec: Codec) -> dict[str, Any]:
         """The attributes that a trained network makes."""
@@ -98,17 +158,7 @@ class SequenceModel(Savable, BaseEstimator, ABC):
 
     def _trained(self, fitted: Fitted, shown: dict[str, Any], backend: str) -> dict[str, Any]:
         """The same, of a network that a backend has trained; `shown` are the options of its layers."""
-        parameters, stack = fitted.parameters, fitted.network.stack
-        weights = {name: parameters[name] for name in stack.shapes}
-        layer = layer_of(LAYERS[stack.cell.cell], stack, weights, shown, None)
-        return {
-            "_model": fitted,
-            "_prepared": {},
-            "layers_": [layer],
-            "coef_": _read_only(parameters["weight" + HEAD]),
-            "intercept_": _read_only(parameters["bias" + HEAD]),
-            "backend_": backend,
-        } | self._describe(fitted.codec)
+        return {"_model": replace(fitted, shown=shown), "backend_": backend}
 
     def _layer_options(self) -> dict[str, Any]:
         """The parameters that describe layers."""
@@ -137,29 +187,98 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         other.__dict__.update(self.get_params(deep=False))
         return other
 
-    def _adopt(self, fitted: SequenceModel) -> None:
-        """Replace all results by those of `fitted`."""
-        for name in [name for name in vars(self) if _is_result(name)]:
-            delattr(self, name)
-        self.__dict__.update({name: value for name, value in vars(fitted).items() if _is_result(name)})
-
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_model")
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        return state | {"_prepared": {}} if "_prepared" in state else state
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
 
+    # Weights ----------------------------------------------------------------------------------------------
+
+    @property
+    def parameters(self) -> Mapping[str, np.ndarray]:
+        """All trained parameters by name, read-only; `set_parameters` changes them.
+
+        Those of the recurrent layers have the names that they have in `LSTM`, those of the output layer and of an
+        attention pooling end in ``_output`` and ``_attention``.
+        """
+        fitted = self._fitted("parameters")
+        return MappingProxyType({name: read_only(array) for name, array in fitted.parameters.items()})
+
+    def set_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Replace all trained parameters: whatever predicts, is shown or is saved from now on has the new ones.
+
+        Streams that have been made keep the old ones; so do predictions that another thread has begun.
+
+        Parameters
+        ----------
+        parameters : mapping of str to array
+            The names and shapes of `parameters`; finite numbers, which are copied.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If names are missing or unknown, a shape is wrong, or a number is not finite; nothing is changed then.
+        TypeError
+            If it is no mapping, or an array is not numeric.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from numlstm import LSTMRegressor
+        >>> X, y = np.random.default_rng(0).normal(size=(20, 5, 2)), np.arange(20)
+        >>> model = LSTMRegressor(hidden_size=4, max_iter=2, random_state=0).fit(X, y)
+        >>> model.set_parameters({name: np.zeros_like(array) for name, array in model.parameters.items()})
+        >>> model.predict(X[:2])
+        array([9.5, 9.5])
+        """
+        check_is_fitted(self)
+        fitted = self._model
+        shapes, dtype = fitted.network.shapes, fitted.network.stack.dtype
+        self._model = replace(fitted, parameters=checked_parameters(parameters, shapes, dtype, finite=True))
+
+    @property
+    def layers_(self) -> Layers:
+        """The trained recurrent layers, for reading: one stack."""
+        return Layers([self._fitted("layers_").layer])
+
+    @layers_.setter
+    def layers_(self, value: Any) -> NoReturn:
+        raise AttributeError(READ_ONLY.format("layers_"))
+
+    @property
+    def coef_(self) -> np.ndarray:
+        """Weights of the output layer, read-only, (outputs, features)."""
+        return read_only(self._fitted("coef_").parameters["weight" + HEAD])
+
+    @coef_.setter
+    def coef_(self, value: Any) -> NoReturn:
+        raise AttributeError(READ_ONLY.format("coef_"))
+
+    @property
+    def intercept_(self) -> np.ndarray:
+        """Bias of the output layer, read-only, (outputs,)."""
+        return read_only(self._fitted("intercept_").parameters["bias" + HEAD])
+
+    @intercept_.setter
+    def intercept_(self, value: Any) -> NoReturn:
+        raise AttributeError(READ_ONLY.format("intercept_"))
+
+    def _fitted(self, attribute: str) -> Fitted:
+        """What has been fitted; before that, there is no such attribute."""
+        if not hasattr(self, "_model"):
+            raise AttributeError(f"{type(self).__name__} is not fitted yet: it has no {attribute}")
+        return self._model
+
     # Prediction -------------------------------------------------------------------------------------------
 
-    def _scores(self, X: Any, lengths: Any) -> tuple[np.ndarray, Sequences]:
-        """Scores (n, K) of sequences, or (M, K) of all their steps, and the sequences."""
-        model, sequences = self._ready(X, lengths)
+    def _scores(self, X: Any, lengths: Any) -> Scores:
+        """What the network says of sequences."""
+        fitted, model, sequences = self._ready(X, lengths)
         by_step = model.network.pooling == "none"
         ends = np.cumsum(sequences.lengths) if by_step else np.empty(0)
         count = int(ends[-1]) if by_step else len(sequences)
@@ -173,23 +292,18 @@ class SequenceModel(Savable, BaseEstimator, ABC):
             for row, own in zip(rows.tolist(), padded, strict=True):
                 length = sequences.lengths[row]
                 values[ends[row] - length : ends[row]] = own[:length]
-        return values, sequences
+        return Scores(values, sequences, fitted.codec)
 
-    def _ready(self, X: Any, lengths: Any) -> tuple[Model, Sequences]:
-        """A model that predicts, and checked sequences."""
-        if not hasattr(self, "_model"):
+    def _ready(self, X: Any, lengths: Any) -> tuple[Fitted, Model, Sequences]:
+        """What has been fitted, a model of it that predicts, and checked sequences."""
+        known = snapshot(self)
+        if not hasattr(known, "_model"):
             check_is_fitted(self)
-        stack = self._model.network.stack
-        sequences = sequences_of(self, X, lengths, stack.dtype, reset=False)
-        return self._model_on(backend_for(self.backend, work=stack.operations(1, len(sequences.values)))), sequences
-
-    def _model_on(self, backend: Backend) -> Model:
-        """Weights as a backend wants them, packed at the first prediction."""
-        if backend.name not in self._prepared:
-            network, parameters = self._model.network, self._model.parameters
-            flat = network.pack(backend, parameters)
-            self._prepared[backend.name] = Model(network, backend, flat, training=False)
-        return self._prepared[backend.name]
+        fitted = known._model
+        stack = fitted.network.stack
+        sequences = sequences_of(known, X, lengths, stack.dtype, reset=False)
+        backend = backend_for(self.backend, work=stack.operations(1, len(sequences.values)))
+        return fitted, fitted.on(backend), sequences
 
     @available_if(lambda self: (self._model.network if hasattr(self, "_model") else self).pooling == "attention")
     @documented
@@ -210,7 +324,7 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         NotFittedError, TypeError, ValueError
             As `predict` does.
         """
-        model, sequences = self._ready(X, lengths)
+        _, model, sequences = self._ready(X, lengths)
         found: list[Any] = [None] * len(sequences)
         for rows in sorted_batches(sequences.lengths, PREDICTED_STEPS):
             x, own = sequences.take(rows)
@@ -237,9 +351,9 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         NotFittedError, TypeError, ValueError
             As `predict` does.
         """
-        _, sequences = self._ready(X, lengths)
+        fitted, _, sequences = self._ready(X, lengths)
         x, own = sequences.take(np.arange(len(sequences)))
-        return self._layer().trace(x, lengths=own)
+        return self._layer(fitted).trace(x, lengths=own)
 
     def stream(self, batch_size: int = 1) -> PredictionStream:
         """Predict while a sequence arrives: one step at a time, with the state kept.
@@ -263,30 +377,16 @@ class SequenceModel(Savable, BaseEstimator, ABC):
             If the model is bidirectional: the end of a stream is not known.
         """
         check_is_fitted(self)
-        if self.layers_[0].bidirectional:
+        fitted = self._model
+        if fitted.network.stack.bidirectional:
             raise ValueError("stream() needs bidirectional=False: the last step of a stream is not known")
-        return PredictionStream(self._model, self._layer().stream(batch_size), partial(self._say, self._model.codec))
+        return PredictionStream(fitted, self._layer(fitted).stream(batch_size), partial(self._say, fitted.codec))
 
-    def _layer(self) -> Any:
+    def _layer(self, fitted: Fitted) -> Layer:
         """The trained layer, on the backend that this estimator has now: models move between them."""
-        return on_backend(self.layers_[0], self.backend)
+        return on_backend(fitted.layer, self.backend)
 
     @staticmethod
     @abstractmethod
     def _say(codec: Any, scores: np.ndarray) -> np.ndarray:
         """What a stream gives for scores (N, K)."""
-
-    @abstractmethod
-    def _describe(self, codec: Codec) -> dict[str, Any]:
-        """Attributes that follow from the codec."""
-
-
-def _is_result(name: str) -> bool:
-    return (name.endswith("_") and not name.startswith("_")) or name in ("_columns", "_model", "_prepared", "_session")
-
-
-def _read_only(array: np.ndarray) -> np.ndarray:
-    """A copy that cannot be taken for the weights that predictions are made with."""
-    array = array.copy()
-    array.flags.writeable = False
-    return array

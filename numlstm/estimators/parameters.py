@@ -130,10 +130,12 @@ COMMON = """
         Of parameters and all arithmetic."""
 
 ATTRIBUTES = """
-    layers_ : list of LSTM, GRU or RNN
-        The trained recurrent layers: one stack. ``layers_[0].parameters`` holds its weights.
+    parameters : mapping of str to array
+        All trained parameters, read-only; `set_parameters` changes them.
+    layers_ : tuple of LSTM, GRU or RNN
+        The trained recurrent layers: one stack, to be read and called. ``copy.copy(layers_[0])`` is a layer of its own.
     coef_, intercept_ : array, shape (outputs, hidden_size · directions) and (outputs,)
-        The affine map from what `pooling` gives to scores.
+        The affine map from what `pooling` gives to scores, read-only.
     loss_curve_ : list of float
         Mean training loss of each epoch.
     validation_loss_curve_, validation_scores_ : list of float, or None
@@ -160,7 +162,8 @@ SEQUENCES = """
             Finite numbers. What is in a GPU's memory (CuPy's arrays, PyTorch's tensors, Numba's) is copied to the
             host's, whatever the backend: batches are made there. Layers take such arrays as they are.
         lengths : int array, shape (n,), in 1..T; optional
-            Steps of each sequence of a padded array; T by default."""
+            Steps of each sequence of a padded array; T by default. An estimator that was fitted with lengths asks for
+            them with every array: without them it would read padding."""
 
 WEIGHTS = """
         sample_weight : array, shape (n,), not negative; optional
@@ -169,7 +172,8 @@ WEIGHTS = """
 VALIDATION = """
         X_val, y_val : optional
             A validation set, in the forms of X and y; its loss and score are recorded after each epoch. A Pipeline
-            leaves it as it is, unless made with ``transform_input=["X_val"]`` while metadata routing is on.
+            leaves it as it is, unless made with ``transform_input=["X_val"]`` while metadata routing is on. A median of
+            a channel that is more than ten standard deviations of X from that of X gives a warning.
         lengths_val : int array, optional
             As `lengths`, for `X_val`."""
 

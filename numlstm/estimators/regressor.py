@@ -236,8 +236,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         TypeError, ValueError
             If X is not as described, or has other features than in `fit`.
         """
-        scores, sequences = self._scores(X, lengths)
-        numbers = self._numbers
+        scores, sequences, numbers = self._scores(X, lengths)
         values = numbers.decode(scores)
         if not numbers.by_step:
             return values[:, 0] if numbers.form == "one" else values
@@ -268,13 +267,13 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         NotFittedError, TypeError, ValueError
             As `predict` does.
         """
-        scores, sequences = self._scores(X, lengths)
+        scores, sequences, numbers = self._scores(X, lengths)
         wanted = checked_numbers(y, X, sequences)
-        _check_form(self._numbers, wanted.form, wanted.values.shape[1], "y")
+        _check_form(numbers, wanted.form, wanted.values.shape[1], "y")
         weights = None
         if sample_weight is not None:
             weights = wanted.own_weights(sample_weights(sample_weight, len(sequences)))
-        return r_squared(wanted.own_steps(), self._numbers.decode(scores), weights)
+        return r_squared(wanted.own_steps(), numbers.decode(scores), weights)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -282,8 +281,17 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         return tags
 
     @property
-    def _numbers(self) -> Numbers:
-        codec = self._model.codec
+    def target_mean_(self) -> np.ndarray:
+        """What was taken from each target for training."""
+        return self._numbers("target_mean_").mean
+
+    @property
+    def target_scale_(self) -> np.ndarray:
+        """What each target was then divided by."""
+        return self._numbers("target_scale_").scale
+
+    def _numbers(self, attribute: str) -> Numbers:
+        codec = self._fitted(attribute).codec
         assert isinstance(codec, Numbers)
         return codec
 
@@ -303,10 +311,6 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
             raise ValueError(f"scale_targets must be {codec.scaled}, as in the last fit, got {self.scale_targets}")
         _check_form(codec, wanted.form, wanted.values.shape[1], name)
         return wanted.encoded(codec, weights, self.dtype, name)
-
-    def _describe(self, codec: Codec) -> dict[str, Any]:
-        assert isinstance(codec, Numbers)
-        return {"target_mean_": codec.mean, "target_scale_": codec.scale}
 
     @staticmethod
     def _say(codec: Numbers, scores: np.ndarray) -> np.ndarray:

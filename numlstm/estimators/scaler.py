@@ -13,6 +13,7 @@ from ..io.saving import Savable
 from ..training.batches import Sequences
 from .inputs import array_or_list, is_list_of_sequences, sequences_of
 from .parameters import documented
+from .results import adopt, results_of, snapshot
 
 
 @documented
@@ -70,8 +71,8 @@ class SequenceScaler(Savable, TransformerMixin, BaseEstimator):
         values = np.concatenate(sequences.apart())
         found = StandardScaler().fit(values)
         other.mean_, other.scale_, other.n_steps_seen_ = found.mean_, found.scale_, len(values)
-        self.__dict__.pop("feature_names_in_", None)
-        self.__dict__.update(vars(other))
+        other._lengths_given = lengths is not None
+        adopt(self, results_of(other))
         return self
 
     def fit_transform(self, X: Any, y: Any = None, *, lengths: Any = None) -> Any:
@@ -114,7 +115,7 @@ class SequenceScaler(Savable, TransformerMixin, BaseEstimator):
         TypeError, ValueError
             If X is not as described, or has other channels than in `fit`.
         """
-        return self._mapped(X, lengths, lambda values: (values - self.mean_) / self.scale_)
+        return self._mapped(X, lengths, lambda known, values: (values - known.mean_) / known.scale_)
 
     def inverse_transform(self, X: Any, *, lengths: Any = None) -> Any:
         """Sequences as they were before `transform`.
@@ -133,15 +134,16 @@ class SequenceScaler(Savable, TransformerMixin, BaseEstimator):
         NotFittedError, TypeError, ValueError
             As `transform` does.
         """
-        return self._mapped(X, lengths, lambda values: values * self.scale_ + self.mean_)
+        return self._mapped(X, lengths, lambda known, values: values * known.scale_ + known.mean_)
 
     def _mapped(self, X: Any, lengths: Any, function: Any) -> Any:
-        check_is_fitted(self)
+        known = snapshot(self)
+        check_is_fitted(known)
         X = array_or_list(X)
-        sequences = sequences_of(self, X, lengths, "float64", reset=False)
+        sequences = sequences_of(known, X, lengths, "float64", reset=False)
         as_list = is_list_of_sequences(X, "X")
         dtype = _dtype_of(X if as_list else [X])
-        scaled = Sequences(function(sequences.values).astype(dtype), sequences.starts, sequences.lengths)
+        scaled = Sequences(function(known, sequences.values).astype(dtype), sequences.starts, sequences.lengths)
         if as_list:
             rank = np.ndim(X[0])
             return [part if rank == 2 else part[:, 0] for part in scaled.apart()]

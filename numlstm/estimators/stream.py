@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..concurrency import new_lock
 from ..layers.sequences import as_numbers
 from ..layers.stream import Stream
 from ..training.network import HEAD, POOL
@@ -52,7 +53,8 @@ def pooled_so_far(pooling: str, parameters: dict[str, np.ndarray]) -> Callable[[
 class PredictionStream:
     """A snapshot of a trained model that takes one step of every stream at a call, and remembers.
 
-    Made by the `stream` method of an estimator. Not for several threads at once: make one for each.
+    Made by the `stream` method of an estimator. Threads that use it at once wait for one another; each step is one of
+    the same streams. Not to be pickled or copied.
     """
 
     def __init__(self, model: Any, stream: Stream, say: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -60,11 +62,18 @@ class PredictionStream:
         self._pooling, self._parameters = model.network.pooling, model.parameters
         self._weight, self._bias = model.parameters["weight" + HEAD].T, model.parameters["bias" + HEAD]
         self._pool = pooled_so_far(self._pooling, self._parameters)
+        self._turn = new_lock()
+        self._between = False  # whether a step began that did not end
+
+    def __getstate__(self) -> None:
+        raise TypeError("a PredictionStream cannot be pickled or copied: make another one")
 
     def reset(self) -> None:
         """Begin new sequences."""
-        self._stream.reset()
-        self._pool = pooled_so_far(self._pooling, self._parameters)
+        with self._turn:
+            self._stream.reset()
+            self._pool = pooled_so_far(self._pooling, self._parameters)
+            self._between = False
 
     def step(self, x_t: Any) -> np.ndarray:
         """Take one step, and predict.
@@ -84,11 +93,20 @@ class PredictionStream:
         ------
         ValueError, TypeError
             If `x_t` has another shape, or is not numeric or not finite; the stream is as before then.
+        RuntimeError
+            If an exception such as KeyboardInterrupt ended an earlier step before its end; `reset` begins anew.
         """
         with np.errstate(over="ignore"):
             x = as_numbers(x_t, "x_t", self._weight.dtype.name)
         if not np.isfinite(x).all():
             raise ValueError(f"x_t must be finite, but contains NaN, infinity or a number too large for {x.dtype}")
-        h = self._stream.step(x)
-        said = self._say(self._pool(np.atleast_2d(h)) @ self._weight + self._bias)
+        x = self._stream.checked(x)
+        with self._turn:
+            if self._between:
+                raise RuntimeError("an earlier step of this stream was interrupted: call reset()")
+            self._between = True
+            h = self._stream.step(x)
+            pooled = self._pool(np.atleast_2d(h))
+            self._between = False
+        said = self._say(pooled @ self._weight + self._bias)
         return said if h.ndim == 2 else said[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ import numpy as np
 
 from ..backends.contract import BackendUnavailableError, UnsupportedError
 from ..backends.dispatch import check_name
+from ..concurrency import cached_property
 from ..layers.layer import Layer
 from .operators import DOMAINS, ELEMENTS, FIRST, LAST, MANY, Operator, TooLarge, find, largest_room, room
 from .operators.recurrent import Made

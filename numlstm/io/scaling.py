@@ -18,22 +18,28 @@ MOST = 2**63 - 1  # of what is counted
 
 
 def features_described(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What an estimator has kept of X: its columns, where it was (n, T), and their names, where it was a table."""
+    """What an estimator has kept of X: columns, where it was (n, T), their names, if any, and whether lengths came."""
     columns = estimator._columns
     names = getattr(estimator, "feature_names_in_", None)
     content = {"columns": None if columns is None else int(columns), "named": names is not None}
+    if estimator._lengths_given:
+        content["lengths"] = True  # what has none is as files were before there was this field
     return content, {} if names is None else {"feature_names_in_": labels.packed(names, "feature_names_in_")[1]}
 
 
 def read_features(content: Any, channels: int, tensors: Tensors) -> dict[str, Any]:
     """The attributes that `sequences_of` makes, for X with so many channels."""
-    content = fields_of(content, "features", ["columns", "named"])
+    given = ["lengths"] if isinstance(content, dict) and "lengths" in content else []
+    content = fields_of(content, "features", ["columns", "named", *given])
     columns = content["columns"]
     with inside("features"):
         if columns is not None and (channels != 1 or check_integer(columns, "columns", 1) > MOST):
             raise ValueError(f"columns must be null, or a number of steps with one channel, got {columns!r:.80}")
         named = check_flag(content["named"], "named")
+        if given and content["lengths"] is not True:
+            raise ValueError(f"lengths must be true, or left out, got {content['lengths']!r:.80}")
     found = {"n_channels_": channels, "n_features_in_": columns or channels, "_columns": columns}
+    found["_lengths_given"] = bool(given)
     if named:
         found["feature_names_in_"] = _read_names(found["n_features_in_"], tensors)
     return found

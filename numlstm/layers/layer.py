@@ -12,14 +12,15 @@ import numpy as np
 
 from ..backends.contract import COMPUTE_DTYPES, Array, Backend
 from ..backends.dispatch import backend_for, check_name, gpu_array_in
+from ..concurrency import new_lock
 from ..io.saving import Savable
 from .options import DEFAULTS, check_init, not_defaults, stack_of
+from .parameters import checked_parameters
 from .runner import Runner
 from .sequences import (
     Batch,
     as_array,
     as_batch,
-    as_numbers,
     check_flag,
     check_integer,
     check_option,
@@ -94,12 +95,17 @@ def documented(cls: type) -> type:
 
 
 class Layer(Savable):
-    """Recurrent layers, one or several, in one direction or two; batch first."""
+    """Recurrent layers, one or several, in one direction or two; batch first.
+
+    A layer serves several threads at once, also while another one sets its parameters: a call computes with those
+    that there were when it began.
+    """
 
     cell: ClassVar[str]
     _stack: Stack
     backend: str | None
     _shown: dict[str, Any]  # options that are not at their defaults
+    _read_only: str = ""  # why parameters cannot be set, if they cannot
 
     def _start(
         self, options: Mapping[str, Any], backend: Any, dtype: Any, compute_dtype: Any, random_state: Any
@@ -118,7 +124,7 @@ class Layer(Savable):
                 raise ValueError(f"compute_dtype must be None with dtype={self.dtype!r}, got {compute_dtype!r}")
             self._stack = replace(self._stack, cell=replace(self._stack.cell, compute_dtype=compute_dtype))
         self.backend = None if backend is None else check_name(backend)
-        self._shown = not_defaults(given)
+        self._shown, self._read_only = not_defaults(given), ""
         rng = check_rng(random_state, "random_state")
         self.set_parameters(self._stack.initialise(check_init(given["init"], "init"), rng, given.get("forget_bias")))
 
@@ -161,7 +167,7 @@ class Layer(Savable):
         return f"{type(self).__name__}({', '.join([str(self.input_size), str(self.hidden_size), *extra])})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_weights": (dict(self.parameters), {}, {})}
+        return self.__dict__ | {"_weights": (dict(self.parameters), {}, {}), "_read_only": ""}  # a copy is on its own
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -187,7 +193,8 @@ class Layer(Savable):
         ValueError
             If names are missing or unknown, or a shape is wrong; nothing is changed then.
         TypeError
-            If it is no mapping, or an array is not numeric.
+            If it is no mapping, or an array is not numeric; or if the layer is one of a fitted estimator's `layers_`,
+            which are for reading.
 
         Examples
         --------
@@ -195,20 +202,9 @@ class Layer(Savable):
         >>> a, b = LSTM(3, 5, random_state=0), LSTM(3, 5, random_state=1)
         >>> b.set_parameters(a.parameters)
         """
-        if not isinstance(parameters, Mapping):
-            raise TypeError(f"parameters must be a mapping of names to arrays, got {type(parameters).__name__}")
-        shapes = self._stack.shapes
-        if missing := sorted(shapes.keys() - parameters.keys()):
-            raise ValueError(f"parameters must hold {missing}, which are missing")
-        if unknown := sorted(parameters.keys() - shapes.keys(), key=str):
-            raise ValueError(f"parameters must be among {list(shapes)}, got {unknown}")
-        new = {}
-        for name, shape in shapes.items():
-            array = np.array(as_numbers(parameters[name], name), self.dtype)
-            if array.shape != shape:
-                raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-            array.flags.writeable = False
-            new[name] = array
+        if self._read_only:
+            raise TypeError(self._read_only)
+        new = checked_parameters(parameters, self._stack.shapes, self.dtype)
         self._weights: Weights = MappingProxyType(new), {}, {}
 
     def _prepared(self, backend: Backend) -> list[Any]:
@@ -382,7 +378,7 @@ class Layer(Savable):
             ``dx, dstate_0, dparameters = pullback(dy, dstate=None)`` with the gradient of a scalar loss with respect
             to y and, optionally, to the state, in its form; `dy` may be None for zeros, and so may each part of
             `dstate`. `dx` has the form and the kind of `x`; `dparameters` are NumPy arrays, with the names and shapes
-            of `parameters`.
+            of `parameters`. It may be called often; threads that call it at once wait for one another.
 
         Raises
         ------
@@ -410,6 +406,7 @@ class Layer(Savable):
                 weights, mask = self._with_dropped_weights(backend, generator)
         x_in = resident(batch.x, backend, self.dtype)
         y, final, tapes = stack.forward(backend, weights, x_in, initial, batch.lengths, seed=seed, training=True)
+        turn = new_lock()  # tapes have memory that the way back works in
 
         def pullback(dy: Any, dstate: Any = None) -> tuple[Any, Any, dict[str, np.ndarray]]:
             single = batch.form == "single"
@@ -419,14 +416,12 @@ class Layer(Savable):
             dfinal = self._final_gradients(dstate, batch, backend)
             gradient = backend.zeros((stack.size(backend),), self.dtype)
             parts = stack.split(backend, gradient)
-            dx, dinitial = stack.backward(backend, weights, tapes, shape[:2], dy_in, dfinal, parts, seed=seed)
+            with turn:
+                dx, dinitial = stack.backward(backend, weights, tapes, shape[:2], dy_in, dfinal, parts, seed=seed)
+                dx_out, dstate_0 = batch.restored(dx, backend), self._final(dinitial, batch, backend)
             if mask is not None:
                 gradient = backend.multiply(gradient, mask)
-            return (
-                batch.restored(dx, backend),
-                self._final(dinitial, batch, backend),
-                stack.unpack(backend, gradient),
-            )
+            return dx_out, dstate_0, stack.unpack(backend, gradient)
 
         return batch.given(y, backend), self._final(final, batch, backend), pullback
 
@@ -513,11 +508,15 @@ def _gradient(value: Any, name: str, shape: tuple[int, ...], dtype: str, backend
 
 
 def layer_of(kind: type[Layer], stack: Stack, parameters: Mapping[str, Any], shown: Mapping[str, Any],
-             backend: str | None) -> Layer:  # fmt: skip
-    """The layer of a stack and its parameters: what a trained network leaves. `shown` are its options."""
+             backend: str | None, read_only: str = "") -> Layer:  # fmt: skip
+    """The layer of a stack and its parameters: what a trained network leaves.
+
+    `shown` are its options; `read_only` says why its parameters cannot be set, if they cannot.
+    """
     layer = object.__new__(kind)
     layer._stack, layer.backend, layer._shown = stack, backend, dict(shown)
     layer.set_parameters(parameters)
+    layer._read_only = read_only
     return layer
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from ..backends.contract import Array, Backend, LayerSpec, Noise
+from ..concurrency import cached_property
 from .initial import initialised
 
 MERGES = ("concat", "sum", "mean")

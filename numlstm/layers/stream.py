@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.contract import Backend
+from ..concurrency import new_lock
 from .runner import Runner
 from .sequences import as_numbers, check_tuple, of_layers, resident
 from .stack import Stack
@@ -15,8 +16,9 @@ from .stack import Stack
 class Stream:
     """A snapshot of a layer that takes one step of every stream at a call, and remembers the state.
 
-    Made by the `stream` of a layer. Not for several threads at once: make one for each. Not to be pickled or copied, as
-    it refers to a backend's memory: keep its `state`, and give that to another stream of the same layer.
+    Made by the `stream` of a layer. Threads that use it at once wait for one another; each step is one of the same
+    streams. Not to be pickled or copied, as it refers to a backend's memory: keep its `state`, and give that to another
+    stream of the same layer.
 
     Examples
     --------
@@ -35,13 +37,17 @@ class Stream:
         self._x_row = self._x[0]
         self._dtype = np.dtype(stack.dtype)
         self._shape = (stack.input_size,) if batch_size == 1 else self._x.shape  # what needs no look
+        self._turn = new_lock()
+        self._between = False  # whether a step began that did not end: nobody knows what the state is
 
     def __getstate__(self) -> None:
         raise TypeError("a Stream cannot be pickled or copied; set the state of another stream to its state")
 
     def reset(self) -> None:
         """Forget: all states are zero again."""
-        self._run.reset()
+        with self._turn:
+            self._run.reset()
+            self._between = False
 
     @property
     def state(self) -> Any:
@@ -51,8 +57,12 @@ class Stream:
         ------
         ValueError, TypeError
             When set to arrays of other shapes, or not numeric.
+        RuntimeError
+            When read after a step that was interrupted.
         """
-        return self._run.copies()
+        with self._turn:
+            self._check_whole()
+            return self._run.copies()
 
     @state.setter
     def state(self, value: Any) -> None:
@@ -62,9 +72,12 @@ class Stream:
         for k, (given, name) in enumerate(zip(of_states, names, strict=True)):
             shapes = [states[k].shape for states in self._run.states]
             checked.append(of_layers(given, f"state: {name}", shapes, self._stack.dtype, self._backend))
-        for states, arrays in zip(self._run.states, zip(*checked, strict=True), strict=True):
-            for state, array in zip(states, arrays, strict=True):
-                state[...] = resident(array, self._backend, self._stack.dtype)
+        with self._turn:
+            self._between = True
+            for states, arrays in zip(self._run.states, zip(*checked, strict=True), strict=True):
+                for state, array in zip(states, arrays, strict=True):
+                    state[...] = resident(array, self._backend, self._stack.dtype)
+            self._between = False
 
     def step(self, x_t: Any, out: np.ndarray | None = None) -> np.ndarray:
         """Take one step.
@@ -84,22 +97,34 @@ class Stream:
         ------
         ValueError, TypeError
             If `x_t` or `out` has another shape or dtype.
+        RuntimeError
+            If an exception such as KeyboardInterrupt ended an earlier step before its end; `reset`, or set `state`.
         """
         x = x_t
         if type(x) is not np.ndarray or x.dtype != self._dtype or x.shape != self._shape:
-            x = self._checked(x_t)
+            x = self.checked(x_t)
         single = x.ndim == 1
         if out is not None:
             _check_out(out, self._y.shape[single:], self._stack.dtype)
-        (self._x_row if single else self._x)[...] = x
-        self._run()
-        y = self._backend.to_numpy(self._y)[0] if single else self._backend.to_numpy(self._y)
-        if out is None:
-            return y.copy()
-        out[...] = y
+        with self._turn:
+            self._check_whole()
+            self._between = True
+            (self._x_row if single else self._x)[...] = x
+            self._run()
+            y = self._backend.to_numpy(self._y)[0] if single else self._backend.to_numpy(self._y)
+            if out is None:
+                out = y.copy()
+            else:
+                out[...] = y
+            self._between = False
         return out
 
-    def _checked(self, x_t: Any) -> np.ndarray:
+    def _check_whole(self) -> None:
+        """An error if a step was interrupted."""
+        if self._between:
+            raise RuntimeError("an earlier step of this stream was interrupted: call reset(), or set state")
+
+    def checked(self, x_t: Any) -> np.ndarray:
         """One step's input, or an error that says what was expected."""
         x = as_numbers(x_t, "x_t", self._stack.dtype)
         shape = self._x.shape

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
+
+from ..concurrency import cached_property
 
 POOLED = 20  # batches whose sequences are sorted by length together: 1 / (POOLED + 1) of all steps is padding, or less
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from ..backends.contract import POOLINGS, AffineSpec, Array, Backend, LossSpec, PoolSpec
+from ..concurrency import cached_property
 from ..layers.stack import Stack
 
 HEAD, POOL = "_output", "_attention"  # what their parameters' names end in

@@ -49,8 +49,7 @@ def test_log_probabilities_stay_finite():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(20, 3, 1))
     model = LSTMClassifier(hidden_size=2, max_iter=1, random_state=0).fit(X, np.arange(20) % 3)
-    model._model.parameters["weight_output"][...] *= 1e4
-    model._prepared.clear()
+    model.set_parameters({**model.parameters, "weight_output": model.coef_ * 1e4})
     log_probabilities = model.predict_log_proba(X)
     assert np.isfinite(log_probabilities).all()
     assert (model.predict_proba(X) == 0).any()

@@ -218,7 +218,7 @@ def test_a_network_other_than_the_parameters_now_say(path):
     model = LSTMClassifier(**SMALL).fit(X, LABELS).set_params(hidden_size=7, cell="gru", dtype="float64")
     loaded = there_and_back(model, path)
     assert_same_estimator(loaded, model)
-    assert repr(loaded.layers_) == "[LSTM(2, 4)]"
+    assert repr(loaded.layers_) == "(LSTM(2, 4),)"
     assert loaded.predict_proba(X).tobytes() == model.predict_proba(X).tobytes()
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...concurrency import cached_property
 from ..contract import Noise
 from . import threads
 from .arguments import Chunk, Gradients, Memory, Records, Shape, address_of, aligned

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache
 
 import numpy as np
 
+from ...concurrency import cached_property
 from ..contract import AffineSpec, LayerSpec
 from .slots import slots_of
 from .target import TILE_VECTORS, target

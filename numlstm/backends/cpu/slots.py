@@ -9,10 +9,11 @@ other given values have slots of their own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cache, partial
 
 from ...cells import Cell, Phase
 from ...cells.cell import INPUT, PREVIOUS
+from ...concurrency import cached_property
 from .target import TILE_VECTORS
 
 NORMALISED = "normalised "

@@ -7,9 +7,11 @@ and `NUMBA_CPU_NAME` and `NUMBA_CPU_FEATURES` change them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 
 from numba.core.registry import cpu_target
+
+from ...concurrency import cached_property
 
 TILE_VECTORS = 4  # a tile is that many vectors wide, whatever the number of gates
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import numba
 import numpy as np
 
 from ...cells.cell import INPUT
+from ...concurrency import cached_property
 from . import threads
 from .arguments import address_of, aligned
 from .buffers import Buffers

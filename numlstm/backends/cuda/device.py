@@ -14,7 +14,7 @@ import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property, wraps
+from functools import wraps
 from math import prod
 from typing import Any
 
@@ -22,6 +22,7 @@ import numpy as np
 from numba import cuda
 from numba.cuda.core import config
 
+from ...concurrency import cached_property
 from ..contract import BackendUnavailableError
 
 SIMULATED = bool(config.ENABLE_CUDASIM)

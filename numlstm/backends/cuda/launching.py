@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ...concurrency import cached_property
 from ..caching import cache_directory
 from .arguments import alike, kind_of, packed
 from .device import SIMULATED, THREADS, config, cuda, current_index

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from ...cells import Product
 from ...cells.cell import NORM
+from ...concurrency import cached_property
 from ..contract import LayerSpec, Noise, States
 from ..streams import stream_key, threshold
 from . import recurrent

@@ -9,11 +9,12 @@ gradients. Places are sums of so many times H and so many times the length of a 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cache, partial
 from typing import NamedTuple
 
 from ...cells import Cell, Phase, Product
 from ...cells.cell import INPUT, PREVIOUS
+from ...concurrency import cached_property
 
 HIDDEN, PROJECTED = "hidden", "projected"
 

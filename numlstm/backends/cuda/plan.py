@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from ...cells import Product
 from ...cells.cell import NORM
+from ...concurrency import cached_property
 from ..contract import LayerSpec, UnsupportedError
 from . import fragments, tables
 from .device import SIMULATED, Device

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 
+from ...concurrency import cached_property
 from .arrays import DeviceArray, to_device
 from .device import Device
 
