@@ -69,8 +69,36 @@ def test_a_forked_child_finds_locks_open():
     assert os.waitpid(child, 0)[1] == 0
 
 
-@pytest.mark.parametrize("backend", ["cpu", "reference"])
-@pytest.mark.parametrize("name", ["default", "recompute", "ragged", "bidirectional"])
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_fork_waits_for_the_compiler():
+    from numba.core.compiler_lock import global_compiler_lock
+
+    from numlstm.backends.cpu import threads  # noqa: F401
+
+    held, ended = threading.Event(), []
+
+    def compile_something():
+        with global_compiler_lock:
+            held.set()
+            time.sleep(0.3)
+            ended.append(True)
+
+    thread = threading.Thread(target=compile_something)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if not child:
+        os._exit(0 if ended and global_compiler_lock._lock.acquire(timeout=1) else 1)
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
+    with global_compiler_lock:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [("default", "cpu"), ("recompute", "cpu"), ("ragged", "cpu"), ("bidirectional", "cpu"), ("default", "reference")],
+)
 def test_one_pullback_serves_threads_in_turn(name, backend):
     options = {"recompute": name == "recompute", "bidirectional": name == "bidirectional"}
     layer = LSTM(3, 20, backend=backend, random_state=0, **options)

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import forking  # noqa: F401
 from .compiling import kernel
 from .team import look, pause
 

@@ -1,0 +1,23 @@
+"""Forks wait for the compiler: a child that was forked in the middle of it could never compile anything."""
+
+from __future__ import annotations
+
+import os
+
+from llvmlite.binding import ffi
+from numba.core.compiler_lock import global_compiler_lock
+
+
+def _hold() -> None:
+    """Wait for other threads to end what they compile, and keep them from beginning anew."""
+    global_compiler_lock.acquire()
+    ffi.lib._lock.__enter__()
+
+
+def _release() -> None:
+    ffi.lib._lock.__exit__(None, None, None)
+    global_compiler_lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_release)
