@@ -51,6 +51,8 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
     -----
     After Ctrl-C in `fit` the classifier is as trained so far; after an error it is as before.
 
+    <<THREADS>>
+
     References
     ----------
     <<REFERENCES>>

@@ -151,6 +151,10 @@ ATTRIBUTES = """
     backend_ : str
         What computed in `fit`."""
 
+THREADS = """
+    Predictions serve several threads at once, also while another one fits: each is made by one model, the old or the
+    new. Of fits at once, each trains on its own, and the last one to end is kept; so it is with `partial_fit`."""
+
 REFERENCES = """
     .. [1] S. Hochreiter, J. Schmidhuber, "Long Short-Term Memory", 1997.
     .. [2] D. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", 2015.
@@ -179,7 +183,7 @@ VALIDATION = """
 
 SECTIONS = {
     name: globals()[name].lstrip("\n ")
-    for name in ("SHARED", "COMMON", "ATTRIBUTES", "REFERENCES", "SEQUENCES", "WEIGHTS", "VALIDATION")
+    for name in ("SHARED", "COMMON", "ATTRIBUTES", "THREADS", "REFERENCES", "SEQUENCES", "WEIGHTS", "VALIDATION")
 }
 
 

@@ -57,6 +57,8 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
     -----
     After Ctrl-C in `fit` the regressor is as trained so far; after an error it is as before.
 
+    <<THREADS>>
+
     References
     ----------
     <<REFERENCES>>

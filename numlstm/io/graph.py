@@ -160,7 +160,8 @@ class Step(NamedTuple):
 class Graph(Savable):
     """A model as a graph of ONNX's operators, that runs here.
 
-    Recurrent nodes are layers of numlstm's, on any of its backends; the others are NumPy.
+    Recurrent nodes are layers of numlstm's, on any of its backends; the others are NumPy. A graph serves several
+    threads at once.
 
     Parameters
     ----------

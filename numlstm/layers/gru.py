@@ -59,6 +59,8 @@ class GRU(Layer):
         n = tanh(W_n x + b_in + r ⊙ (R_n h + b_hn))   candidate; reset before: tanh(W_n x + R_n (r ⊙ h) + b_n)
         h' = (1 - z) ⊙ n + z ⊙ h                      hidden state, the output
 
+    <<THREADS>>
+
     References
     ----------
     .. [1] K. Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine

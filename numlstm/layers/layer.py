@@ -86,20 +86,20 @@ LAST = """
     random_state : int, numpy.random.Generator or None, default None
         Where initial parameters come from."""
 
+THREADS = """
+    A layer serves several threads at once, also while another one sets its parameters: a call computes with those that
+    there were when it began."""
+
 
 def documented(cls: type) -> type:
-    """Replace ``<<SHARED>>`` and ``<<LAST>>`` in the docstring of a class by what is said above, once for all."""
-    for name, text in (("SHARED", SHARED), ("LAST", LAST)):
+    """Replace ``<<SHARED>>`` and the like in the docstring of a class by what is said above, once for all."""
+    for name, text in (("SHARED", SHARED), ("LAST", LAST), ("THREADS", THREADS)):
         cls.__doc__ = (cls.__doc__ or "").replace(f"<<{name}>>", text.lstrip("\n "))
     return cls
 
 
 class Layer(Savable):
-    """Recurrent layers, one or several, in one direction or two; batch first.
-
-    A layer serves several threads at once, also while another one sets its parameters: a call computes with those
-    that there were when it began.
-    """
+    """Recurrent layers, one or several, in one direction or two; batch first."""
 
     cell: ClassVar[str]
     _stack: Stack

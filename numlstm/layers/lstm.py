@@ -82,6 +82,8 @@ class LSTM(Layer):
     The gradient passes from c' to c through f alone: as long as the forget gate stays open it does not vanish
     [1]_. Without f this is the LSTM of [2]_. The README has the equations of all variants.
 
+    <<THREADS>>
+
     References
     ----------
     .. [1] F. Gers, J. Schmidhuber, F. Cummins, "Learning to Forget: Continual Prediction with LSTM", 2000.

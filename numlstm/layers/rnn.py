@@ -47,6 +47,8 @@ class RNN(Layer):
     ``h' = tanh(W x + R h + b)`` [1]_. The gradient passes from h' to h through R at every step: it vanishes or explodes
     with the number of steps [2]_, which is what the gates of an LSTM are for.
 
+    <<THREADS>>
+
     References
     ----------
     .. [1] J. Elman, "Finding Structure in Time", 1990.
