@@ -12,6 +12,8 @@ from .runner import Runner
 from .sequences import as_numbers, check_tuple, of_layers, resident
 from .stack import Stack
 
+INTERRUPTED = "an earlier step of this stream was interrupted: call reset(), or set state"
+
 
 class Stream:
     """A snapshot of a layer that takes one step of every stream at a call, and remembers the state.
@@ -61,7 +63,8 @@ class Stream:
             When read after a step that was interrupted.
         """
         with self._turn:
-            self._check_whole()
+            if self._between:
+                raise RuntimeError(INTERRUPTED)
             return self._run.copies()
 
     @state.setter
@@ -107,7 +110,8 @@ class Stream:
         if out is not None:
             _check_out(out, self._y.shape[single:], self._stack.dtype)
         with self._turn:
-            self._check_whole()
+            if self._between:
+                raise RuntimeError(INTERRUPTED)
             self._between = True
             (self._x_row if single else self._x)[...] = x
             self._run()
@@ -118,11 +122,6 @@ class Stream:
                 out[...] = y
             self._between = False
         return out
-
-    def _check_whole(self) -> None:
-        """An error if a step was interrupted."""
-        if self._between:
-            raise RuntimeError("an earlier step of this stream was interrupted: call reset(), or set state")
 
     def checked(self, x_t: Any) -> np.ndarray:
         """One step's input, or an error that says what was expected."""
