@@ -161,10 +161,10 @@ class Layer(Savable):
         return f"{type(self).__name__}({', '.join([str(self.input_size), str(self.hidden_size), *extra])})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_weights": (dict(self.parameters), {}, {})}
+        return super().__getstate__() | {"_weights": (dict(self.parameters), {}, {})}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        super().__setstate__(state)
         self.set_parameters(state["_weights"][0])
 
     # Parameters -------------------------------------------------------------------------------------------
