@@ -11,7 +11,23 @@ VERSION = "_numlstm_version"  # in the state of what is pickled
 
 
 class VersionWarning(UserWarning):
-    """A pickle was written by another version of numlstm."""
+    """A model was unpickled that another version of numlstm had pickled, or one that the pickle does not name.
+
+    It may fail, or compute something else. Files that `numlstm.save` writes have no such bounds: later versions read
+    them. It is what `sklearn.exceptions.InconsistentVersionWarning` is for scikit-learn's own estimators.
+
+    Examples
+    --------
+    To refuse such models instead:
+
+    >>> import pickle, warnings
+    >>> import numlstm
+    >>> data = pickle.dumps(numlstm.LSTM(3, 5))
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", numlstm.VersionWarning)
+    ...     pickle.loads(data)
+    LSTM(3, 5)
+    """
 
 
 def version() -> str:
