@@ -79,6 +79,20 @@ def test_a_column_is_scaled_as_scikit_learn_does(scaler, dtype):
         assert (X[:, t] == before).all()
 
 
+@pytest.mark.parametrize(
+    ("scaler", "later"),
+    [
+        (StandardScaler(), {"with_mean": False}), (StandardScaler(), {"with_std": False}),
+        (RobustScaler(), {"with_centering": False}), (RobustScaler(), {"with_scaling": False}),
+        (MinMaxScaler(), {"clip": True}),
+    ],
+)  # fmt: skip
+def test_parameters_count_as_they_are_now(scaler, later):
+    pipeline = make_pipeline(clone(scaler), LSTMRegressor(**SMALL, dtype="float64")).fit(FLAT, Y)
+    pipeline[0].set_params(**later)
+    assert_as_pipeline(pipeline, NEW, 2, 1e-9)
+
+
 def test_several_channels_and_targets():
     pipeline = make_pipeline(SequenceScaler(), LSTMRegressor(**SMALL, dtype="float64")).fit(CUBE, np.c_[Y, Y**2])
     assert_as_pipeline(pipeline, CUBE, 1, 1e-9)
@@ -177,12 +191,14 @@ def test_a_step_that_is_refused_changes_nothing(x_t, message):
 
 
 def test_a_step_that_is_refused_does_not_count():
-    pipeline = make_pipeline(StandardScaler(), LSTMRegressor(**SMALL)).fit(FLAT, Y)
+    pipeline = make_pipeline(MinMaxScaler(clip=True), StandardScaler(), LSTMRegressor(**SMALL)).fit(FLAT, Y)
     stream, undisturbed = numlstm.stream(pipeline), numlstm.stream(pipeline)
     for x_t in FLAT[0]:
-        for wrong in ([np.nan], [1e60]):
-            with pytest.raises(ValueError, match="finite"):
-                stream.step(wrong)
+        for wrong in (np.nan, np.inf):  # as the Pipeline refuses them: infinity is not clipped
+            with pytest.raises(ValueError, match=r"contains (NaN|infinity)"):
+                pipeline.predict(np.full((1, T), wrong))
+            with pytest.raises(ValueError, match="x_t must be finite"):
+                stream.step([wrong])
         assert stream.step([x_t]) == undisturbed.step([x_t])
 
 
