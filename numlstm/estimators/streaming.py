@@ -214,7 +214,8 @@ class ColumnScaler:
         self.steps = scaler.n_features_in_
         operations = _operations[type(scaler)](scaler)
         self._operations = [(function, numbers.copy()) for function, numbers in operations if numbers is not None]
-        self._rounded = isinstance(scaler, StandardScaler)  # which takes its numbers in the precision of X
+        # Since it takes arrays of any library, in scikit-learn 1.8, it takes its own numbers in the precision of X.
+        self._rounded = isinstance(scaler, StandardScaler) and scaler.__sklearn_tags__().array_api_support
         self._limits = _limits(scaler) if getattr(scaler, "clip", False) else None
 
     def __call__(self, x: np.ndarray, t: int) -> np.ndarray:

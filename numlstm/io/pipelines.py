@@ -61,8 +61,8 @@ def made(kind: type[Pipeline], content: Any, tensors: Tensors) -> Pipeline:
     """
     content = fields_of(content, "model", ["parameters", "steps"])
     steps = content["steps"]
-    if not isinstance(steps, list):
-        raise ValueError(f"steps must be a list, got {type(steps).__name__}")
+    if not isinstance(steps, list) or not steps:
+        raise ValueError(f"steps must be a list of at least one, got {type(steps).__name__}")
     if tensors.depth >= DEPTH:
         raise ValueError(f"Pipelines must be inside one another at most {DEPTH} deep")
     parts = tensors.apart("steps", len(steps))
