@@ -5,6 +5,7 @@ import os
 import time
 import tracemalloc
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, Stan
 import numlstm
 from numlstm import LSTM, LSTMClassifier, LSTMRegressor, SequenceScaler
 
+DATA = Path(__file__).parents[1] / "data"
 SMALL = {"hidden_size": 4, "max_iter": 2, "random_state": 0, "backend": "reference"}
 RNG = np.random.default_rng(0)
 X = RNG.normal(50.0, 9.0, size=(12, 5))
@@ -454,6 +456,17 @@ def test_odd_values_anywhere_are_refused_or_loaded(written, path):
                 assert str(path) in str(error)  # noqa: PT017
             else:
                 there_and_back(loaded, path)  # what loads can be saved
+
+
+def test_a_file_of_before_goes_on_loading():
+    expected = np.load(DATA / "native_v1_pipeline.npz")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = numlstm.load(DATA / "native_v1_pipeline.safetensors")
+    model[-1].backend = "reference"
+    np.testing.assert_allclose(model.predict_proba(expected["X"]), expected["pipeline"], atol=1e-5)
+    assert [name for name, _ in model.steps][1:4] == ["pipeline", "passthrough", "robustscaler"]
+    assert model[1][1] is None
 
 
 # The command ----------------------------------------------------------------------------------------------
