@@ -255,16 +255,16 @@ class SequenceModel(Savable, BaseEstimator, ABC):
             A snapshot of the trained model. Its ``step(x_t)`` gives what the whole sequence so far would be given:
             probabilities of a classifier, targets of a regressor.
 
-        See Also
-        --------
-        numlstm.stream : The stream of a Pipeline, ``numlstm.stream(pipeline)``: its transformers come before this.
-
         Raises
         ------
         NotFittedError
             Before `fit`.
         ValueError
             If the model is bidirectional: the end of a stream is not known.
+
+        See Also
+        --------
+        numlstm.stream : The stream of a Pipeline, ``numlstm.stream(pipeline)``: its transformers come before this.
         """
         check_is_fitted(self)
         if self.layers_[0].bidirectional:
