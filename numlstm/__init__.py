@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from .config import show_config
     from .estimators import LSTMClassifier, LSTMRegressor
     from .estimators.scaler import SequenceScaler
+    from .estimators.streaming import stream
     from .estimators.windows import pad_sequences, sliding_windows
-    from .io import load
+    from .io import load, save
+    from .io.saving import VersionWarning
     from .layers import GRU, LSTM, RNN
 
 _homes = {
@@ -32,11 +34,14 @@ _homes = {
     "sliding_windows": ".estimators.windows",
     "BackendUnavailableError": ".backends.contract",
     "UnsupportedError": ".backends.contract",
+    "VersionWarning": ".io.saving",
     "get_backend": ".backends.dispatch",
     "load": ".io.native",
+    "save": ".io.native",
     "set_backend": ".backends.dispatch",
     "use_backend": ".backends.dispatch",
     "show_config": ".config",
+    "stream": ".estimators.streaming",
     "warm_up": ".ahead",
 }
 
@@ -49,12 +54,15 @@ __all__ = [
     "LSTMRegressor",
     "SequenceScaler",
     "UnsupportedError",
+    "VersionWarning",
     "get_backend",
     "load",
     "pad_sequences",
+    "save",
     "set_backend",
     "show_config",
     "sliding_windows",
+    "stream",
     "use_backend",
     "warm_up",
 ]

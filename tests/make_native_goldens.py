@@ -7,7 +7,10 @@ of another name.
 from pathlib import Path
 
 import numpy as np
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
+import numlstm
 from numlstm import LSTM, LSTMClassifier, LSTMRegressor, SequenceScaler
 
 DATA = Path(__file__).parent / "data"
@@ -36,5 +39,16 @@ def main():
     np.savez_compressed(DATA / "native_v1.npz", **expected, later=classifier.predict_proba(X))
 
 
+def pipeline():
+    """What came later, without a new format version."""
+    X = np.random.default_rng(0).normal(50.0, 9.0, size=(12, 5))
+    inner = make_pipeline(MinMaxScaler((-1, 2), clip=True), None)
+    model = LSTMClassifier(hidden_size=4, max_iter=3, random_state=0)
+    whole = make_pipeline(StandardScaler(), inner, "passthrough", RobustScaler(with_centering=False), model)
+    numlstm.save(whole.fit(X, list("abcd") * 3), DATA / "native_v1_pipeline.safetensors")
+    np.savez_compressed(DATA / "native_v1_pipeline.npz", X=X, pipeline=whole.predict_proba(X))
+
+
 if __name__ == "__main__":
     main()
+    pipeline()

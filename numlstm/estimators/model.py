@@ -375,6 +375,10 @@ class SequenceModel(Savable, BaseEstimator, ABC):
             Before `fit`.
         ValueError
             If the model is bidirectional: the end of a stream is not known.
+
+        See Also
+        --------
+        numlstm.stream : The stream of a Pipeline, ``numlstm.stream(pipeline)``: its transformers come before this.
         """
         check_is_fitted(self)
         fitted = self._model

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..concurrency import new_lock
-from ..layers.sequences import as_numbers
 from ..layers.stream import Stream
 from ..training.network import HEAD, POOL
+
+INTERRUPTED = "an earlier step of this stream was interrupted: call reset()"
 
 
 class Mean:
@@ -96,17 +97,21 @@ class PredictionStream:
         RuntimeError
             If an exception such as KeyboardInterrupt ended an earlier step before its end; `reset` begins anew.
         """
-        with np.errstate(over="ignore"):
-            x = as_numbers(x_t, "x_t", self._weight.dtype.name)
-        if not np.isfinite(x).all():
-            raise ValueError(f"x_t must be finite, but contains NaN, infinity or a number too large for {x.dtype}")
-        x = self._stream.checked(x)
+        x = self.checked(x_t)
         with self._turn:
             if self._between:
-                raise RuntimeError("an earlier step of this stream was interrupted: call reset()")
+                raise RuntimeError(INTERRUPTED)
             self._between = True
             h = self._stream.step(x)
             pooled = self._pool(np.atleast_2d(h))
             self._between = False
         said = self._say(pooled @ self._weight + self._bias)
         return said if h.ndim == 2 else said[0]
+
+    def checked(self, x_t: Any) -> np.ndarray:
+        """One step's input, or an error that says what was expected."""
+        with np.errstate(over="ignore"):
+            x = self._stream.checked(x_t)
+        if not np.isfinite(x).all():
+            raise ValueError(f"x_t must be finite, but contains NaN, infinity or a number too large for {x.dtype}")
+        return x

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .graph import Graph
     from .keras.exchange import from_keras, to_keras_weights
-    from .native import load
+    from .native import load, save
     from .onnx.reading import from_onnx
     from .onnx.writing import to_onnx
     from .torch import from_torch, to_torch
@@ -19,12 +19,13 @@ _homes = {
     "from_onnx": ".onnx.reading",
     "from_torch": ".torch",
     "load": ".native",
+    "save": ".native",
     "to_keras_weights": ".keras.exchange",
     "to_onnx": ".onnx.writing",
     "to_torch": ".torch",
 }
 
-__all__ = ["Graph", "from_keras", "from_onnx", "from_torch", "load", "to_keras_weights", "to_onnx", "to_torch"]
+__all__ = ["Graph", "from_keras", "from_onnx", "from_torch", "load", "save", "to_keras_weights", "to_onnx", "to_torch"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,8 +13,7 @@ from ..layers.layer import Layer
 from ..layers.sequences import check_integer
 from . import files
 from .graph import Graph
-from .native import load
-from .saving import Savable
+from .native import load, save
 
 # By the end of a file's name: what is in it. A .safetensors file may hold either of two.
 FORMATS = {
@@ -55,7 +54,7 @@ def convert(
 
     Returns
     -------
-    LSTM, GRU, RNN, LSTMClassifier, LSTMRegressor, SequenceScaler or Graph
+    LSTM, GRU, RNN, LSTMClassifier, LSTMRegressor, SequenceScaler, Pipeline or Graph
         What was converted.
 
     Raises
@@ -137,17 +136,15 @@ def _one_layer(model: Any, index: int) -> Layer:
 
 
 def layers_of(model: Any) -> list[Layer]:
-    """The recurrent layers of a model."""
+    """The recurrent layers of a model, or of a Pipeline's steps."""
     if isinstance(model, Layer):
         return [model]
+    if hasattr(model, "steps"):
+        return [layer for _, step in model.steps for layer in layers_of(step)]
     return list(getattr(model, "layers", None) or getattr(model, "layers_", []))
 
 
 # Writing ------------------------------------------------------------------------------------------------------
-
-
-def _write_native(model: Savable, path: str) -> None:
-    model.save(path)
 
 
 def _write_onnx(model: Any, path: str) -> None:
@@ -199,7 +196,7 @@ def _write_keras(model: Any, path: str) -> None:
 
 
 _writers: dict[str, Callable[[Any, str], None]] = {
-    "native": _write_native,
+    "native": save,
     "onnx": _write_onnx,
     "keras": _write_keras,
     "torch": _write_torch,

@@ -8,7 +8,7 @@ import math
 import os
 import secrets
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,18 +30,36 @@ LENGTH = 8  # bytes that say how long the header is
 
 
 class Tensors:
-    """Those of a file, each to be taken once.
+    """Those of a model in a file, each to be taken once.
 
     Parameters
     ----------
     arrays : mapping of str to array
+        By their names in the model.
+    where : str
+        What their names in the file begin with.
+    depth : int
+        Models that this one is inside.
     """
 
-    def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
-        self._left = dict(arrays)
+    def __init__(self, arrays: Mapping[str, np.ndarray], where: str = "", depth: int = 0) -> None:
+        self._left, self._where, self.depth = dict(arrays), where, depth
 
     def __len__(self) -> int:
         return len(self._left)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._left
+
+    def apart(self, name: str, count: int) -> list[Tensors]:
+        """Those of each of `count` models inside: what begins with "name.0.", "name.1." and so on."""
+        found: list[dict[str, np.ndarray]] = [{} for _ in range(count)]
+        places = {str(k): arrays for k, arrays in enumerate(found)}
+        for each in [*self._left]:
+            first, *rest = each.split(".", 2)
+            if first == name and len(rest) == 2 and rest[0] in places:
+                places[rest[0]][rest[1]] = self._left.pop(each)
+        return [Tensors(arrays, f"{self._where}{name}.{k}.", self.depth + 1) for k, arrays in enumerate(found)]
 
     def take(self, name: str) -> np.ndarray:
         """The tensor of that name.
@@ -52,11 +70,15 @@ class Tensors:
             If there is none.
         """
         if name not in self._left:
-            raise ValueError(f"tensor {name!r} is missing")
+            raise ValueError(f"tensor {self._where + name!r} is missing")
         return self._left.pop(name)
 
     def numbers(
-        self, name: str, dtype: str, shape: tuple[int, ...] | None, good: Callable[[np.ndarray], Any] = np.isfinite
+        self,
+        name: str,
+        dtypes: str | Sequence[str],
+        shape: tuple[int, ...] | None,
+        good: Callable[[np.ndarray], Any] = np.isfinite,
     ) -> np.ndarray:
         """The tensor of that name, with what it must be; without a `shape`, of one axis.
 
@@ -65,12 +87,14 @@ class Tensors:
         ValueError
             If it is missing, of another type or shape, or not `good` everywhere.
         """
-        array = self.take(name)
-        if array.dtype != dtype or (array.shape != shape if shape is not None else array.ndim != 1):
+        array, full = self.take(name), self._where + name
+        dtypes = [dtypes] if isinstance(dtypes, str) else dtypes
+        if array.dtype.name not in dtypes or (array.shape != shape if shape is not None else array.ndim != 1):
             wanted = f"of shape {shape}" if shape is not None else "with one axis"
-            raise ValueError(f"tensor {name!r} must be {dtype} {wanted}, got {array.dtype} of shape {array.shape}")
+            kinds = " or ".join(dtypes)
+            raise ValueError(f"tensor {full!r} must be {kinds} {wanted}, got {array.dtype} of shape {array.shape}")
         if not np.all(good(array)):
-            raise ValueError(f"tensor {name!r} holds numbers that are NaN, infinite or out of range")
+            raise ValueError(f"tensor {full!r} holds numbers that are NaN, infinite or out of range")
         return array
 
     def end(self) -> None:
@@ -82,7 +106,7 @@ class Tensors:
             If there is.
         """
         for name in sorted(self._left):
-            raise ValueError(f"tensor {name[:80]!r} is unknown")
+            raise ValueError(f"tensor {(self._where + name)[:80]!r} is unknown")
 
 
 # Reading --------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from ..concurrency import cached_property
 from ..layers.layer import Layer
 from .operators import DOMAINS, ELEMENTS, FIRST, LAST, MANY, Operator, TooLarge, find, largest_room, room
 from .operators.recurrent import Made
-from .saving import Savable
+from .saving import VERSION, Savable, version
 
 GROWTH = 64  # times as many elements as go in, a result may have in any case
 LIVE = 32  # bytes that all results at a time may have, for each element that one may have
@@ -242,7 +242,8 @@ class Graph(Savable):
         self._plan = self._planned(self._places([value.name for value in self.outputs]))
 
     def __reduce__(self) -> Any:
-        return Graph, (self.nodes, self.inputs, self.outputs, dict(self.constants), self.opset, self.backend)
+        parts = self.nodes, self.inputs, self.outputs, dict(self.constants), self.opset, self.backend
+        return Graph, parts, {VERSION: version()}
 
     def __repr__(self) -> str:
         names = [", ".join(value.name for value in values) for values in (self.inputs, self.outputs)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import numbers
-import warnings
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from ..training.network import Network
 from . import labels, recurrent, training
 from .files import Tensors
 from .scaling import features_described, positive, read_features
-from .values import decoded, encoded, fields_of, inside
+from .values import decoded, decoded_parameters, encoded, fields_of, inside
 
 FITTED = ("layer", "pooling", "activity", "targets", "features", "backend", "history", "session")
 LABELS, NUMBERS = ("multilabel", "classes"), ("form", "loss", "parameter", "scaled")
@@ -76,11 +75,7 @@ def made(kind: type[SequenceEstimator], content: Any, tensors: Tensors) -> Seque
 
 def _parameters_described(model: SequenceEstimator) -> dict[str, Any]:
     """Parameters of the constructor as JSON."""
-    parameters = model.get_params(deep=False)
-    if parameters["callback"] is not None:
-        kind = type(model).__name__
-        warnings.warn(f"callback of {kind} is not saved: it is code; the file has callback=None", stacklevel=6)
-        parameters["callback"] = None
+    parameters = model.get_params(deep=False) | {"callback": None}
     seed = parameters["random_state"]
     if seed is not None and not isinstance(seed, numbers.Integral):
         raise ValueError(
@@ -91,11 +86,9 @@ def _parameters_described(model: SequenceEstimator) -> dict[str, Any]:
 
 
 def _unfitted(kind: type[SequenceEstimator], content: Any) -> SequenceEstimator:
-    """An estimator of these parameters; those that a file lacks are younger than it, and at their defaults."""
-    known = kind._get_param_names()
-    given = fields_of(content, "parameters", [name for name in known if isinstance(content, dict) and name in content])
+    """An estimator of these parameters."""
+    parameters = decoded_parameters(content, kind._get_param_names())
     with inside("parameters"):
-        parameters = {name: decoded(value, name) for name, value in given.items()}
         if "class_weight" in parameters:
             _check_class_weight(parameters["class_weight"])
         model = kind(**parameters)

@@ -13,6 +13,7 @@ from .files import Tensors
 from .values import fields_of, inside
 
 MOST = 2**63 - 1  # of what is counted
+NAMES = "feature_names_in_"
 
 # Of X ------------------------------------------------------------------------------------------------------
 
@@ -20,11 +21,17 @@ MOST = 2**63 - 1  # of what is counted
 def features_described(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What an estimator has kept of X: columns, where it was (n, T), their names, if any, and whether lengths came."""
     columns = estimator._columns
-    names = getattr(estimator, "feature_names_in_", None)
-    content = {"columns": None if columns is None else int(columns), "named": names is not None}
+    named, tensors = names_described(estimator)
+    content = {"columns": None if columns is None else int(columns), "named": named}
     if estimator._lengths_given:
         content["lengths"] = True  # what has none is as files were before there was this field
-    return content, {} if names is None else {"feature_names_in_": labels.packed(names, "feature_names_in_")[1]}
+    return content, tensors
+
+
+def names_described(estimator: Any) -> tuple[bool, dict[str, np.ndarray]]:
+    """Whether an estimator knows the names of columns, and the tensor with them."""
+    names = getattr(estimator, "feature_names_in_", None)
+    return names is not None, {} if names is None else {NAMES: labels.packed(names, NAMES)[1]}
 
 
 def read_features(content: Any, channels: int, tensors: Tensors) -> dict[str, Any]:
@@ -38,18 +45,19 @@ def read_features(content: Any, channels: int, tensors: Tensors) -> dict[str, An
         named = check_flag(content["named"], "named")
         if given and content["lengths"] is not True:
             raise ValueError(f"lengths must be true, or left out, got {content['lengths']!r:.80}")
-    found = {"n_channels_": channels, "n_features_in_": columns or channels, "_columns": columns}
-    found["_lengths_given"] = bool(given)
-    if named:
-        found["feature_names_in_"] = _read_names(found["n_features_in_"], tensors)
-    return found
+    count = columns or channels
+    found = {"n_channels_": channels, "n_features_in_": count, "_columns": columns, "_lengths_given": bool(given)}
+    return found | read_names(named, count, tensors)
 
 
-def _read_names(count: int, tensors: Tensors) -> np.ndarray:
-    names = labels.unpacked("object", tensors.take("feature_names_in_"), "tensor 'feature_names_in_'")
+def read_names(named: bool, count: int, tensors: Tensors) -> dict[str, Any]:
+    """The attribute with the names of so many columns, if there are names."""
+    if not named:
+        return {}
+    names = labels.unpacked("object", tensors.take(NAMES), f"tensor {NAMES!r}")
     if len(names) != count:
-        raise ValueError(f"tensor 'feature_names_in_' must hold {count} names, got {len(names)}")
-    return names
+        raise ValueError(f"tensor {NAMES!r} must hold {count} names, got {len(names)}")
+    return {NAMES: names}
 
 
 # Scalers --------------------------------------------------------------------------------------------------

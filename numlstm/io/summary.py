@@ -73,10 +73,14 @@ def _shape(shape: Sequence[int | str | None]) -> str:
 
 
 def _sizes(model: Any, layers: list[Layer]) -> str:
-    """What goes in, what is inside, and what comes out."""
+    """What goes in, what is inside, and what comes out; of a Pipeline's last step."""
+    if hasattr(model, "steps"):
+        return _sizes(model.steps[-1][1], layers)
     if not layers:
-        channels = getattr(model, "n_channels_", None)
-        return "not fitted" if channels is None else f"{channels} channels"
+        for name, what in (("n_channels_", "channels"), ("n_features_in_", "columns")):
+            if hasattr(model, name):
+                return f"{getattr(model, name)} {what}"
+        return "not fitted"
     layer = layers[0]
     out = layer.output_size if layer is model else model._model.network.outputs
     return f"input {layer.input_size}, hidden {layer.hidden_size}, output {out}"
@@ -86,6 +90,10 @@ def _parameters(model: Any, layers: list[Layer]) -> Mapping[str, np.ndarray]:
     """What has been learnt, by name."""
     if isinstance(model, Graph):
         return model.constants
+    if hasattr(model, "steps"):
+        steps = [(name, _parameters(step, layers_of(step))) for name, step in model.steps]
+        return {f"{name}.{each}": array for name, found in steps for each, array in found.items()}
     if not layers:
-        return {name: getattr(model, name) for name in ("mean_", "scale_") if hasattr(model, name)}
+        found = {name: getattr(model, name, None) for name in ("mean_", "center_", "min_", "scale_")}
+        return {name: array for name, array in found.items() if array is not None}
     return dict(layers[0].parameters if layers[0] is model else model._model.parameters)

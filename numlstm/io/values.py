@@ -102,6 +102,20 @@ def fields_of(value: Any, name: str, names: Sequence[str]) -> dict[str, Any]:
     return value
 
 
+def decoded_parameters(content: Any, names: Sequence[str]) -> dict[str, Any]:
+    """Values for a constructor that takes `names`; those that a file lacks are younger than it, and at their defaults.
+
+    Raises
+    ------
+    ValueError
+        If there are others, or values that `encoded` would not make.
+    """
+    known = [name for name in names if isinstance(content, dict) and name in content]
+    content = fields_of(content, "parameters", known)
+    with inside("parameters"):
+        return {name: decoded(value, name) for name, value in content.items()}
+
+
 # Values ---------------------------------------------------------------------------------------------------
 
 

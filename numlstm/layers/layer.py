@@ -167,10 +167,11 @@ class Layer(Savable):
         return f"{type(self).__name__}({', '.join([str(self.input_size), str(self.hidden_size), *extra])})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_weights": (dict(self.parameters), {}, {}), "_read_only": ""}  # a copy is on its own
+        own = {"_weights": (dict(self.parameters), {}, {}), "_read_only": ""}  # a copy is on its own
+        return super().__getstate__() | own
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        super().__setstate__(state)
         self.set_parameters(state["_weights"][0])
 
     # Parameters -------------------------------------------------------------------------------------------

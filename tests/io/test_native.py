@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from native_files import edited, edits, joined, mutants, parts, put, with_numbers
 from sklearn.exceptions import NotFittedError
 
 import numlstm
@@ -471,33 +472,6 @@ def test_paths_of_any_kind(tmp_path):
 # Files that lie -------------------------------------------------------------------------------------------
 
 
-def parts(data):
-    """The header, our text in it, and the tensors' bytes of a file."""
-    length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length])
-    return header, json.loads(header["__metadata__"]["numlstm"]), data[8 + length :]
-
-
-def joined(header, content, tensors, text=None, outer=None):
-    """A file of them; `text` and `outer` are what stands for `content` and for the header."""
-    header = header | {"__metadata__": {"numlstm": json.dumps(content) if text is None else text}}
-    raw = json.dumps(header).encode() if outer is None else outer
-    return len(raw).to_bytes(8, "little") + raw + tensors
-
-
-def edited(data, where, value):
-    """A file with one field of our text replaced, added, or with `...` removed."""
-    header, content, tensors = parts(data)
-    place = content
-    for name in where[:-1]:
-        place = place[name]
-    if value is ...:
-        del place[where[-1]]
-    else:
-        place[where[-1]] = value
-    return joined(header, content, tensors)
-
-
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """Files of several models, as bytes."""
@@ -603,23 +577,6 @@ def test_a_field_that_lies_is_named(model, where, value, message, written, path)
     assert time.perf_counter() - start < 2.0
 
 
-def with_numbers(data, name, function):
-    """A file with the numbers of one tensor changed in place."""
-    header, content, tensors = parts(data)
-    start, stop = header[name]["data_offsets"]
-    kind = {"F32": np.float32, "F64": np.float64, "U32": np.uint32, "U8": np.uint8}[header[name]["dtype"]]
-    array = np.frombuffer(tensors[start:stop], kind).copy()
-    function(array)
-    return joined(header, content, tensors[:start] + array.tobytes() + tensors[stop:])
-
-
-def put(*values):
-    def function(array):
-        array[: len(values)] = values
-
-    return function
-
-
 @pytest.mark.parametrize(
     ("model", "name", "function"),
     [
@@ -718,33 +675,6 @@ def test_headers_that_lie_are_refused_in_little_memory(written, path):
         tracemalloc.stop()
 
 
-def mutants(data, rng, count):
-    """Files that differ from one by a few bits or bytes, that are cut, or that have parts twice or not at all."""
-    header = 8 + int.from_bytes(data[:8], "little")
-    for _ in range(count):
-        changed = bytearray(data)
-        end = header if rng.random() < 0.8 else len(data)
-        for _ in range(rng.integers(1, 4)):
-            at = int(rng.integers(end))
-            kind = rng.integers(6)
-            if kind == 0:
-                changed[at % len(changed)] ^= 1 << rng.integers(8)
-            elif kind == 1:
-                changed[at % len(changed)] = int(rng.integers(256))
-            elif kind == 2:
-                del changed[at : at + int(rng.integers(1, 40))]
-            elif kind == 3:
-                changed[at:at] = changed[at : at + int(rng.integers(1, 40))]
-            elif kind == 4:
-                changed[at % len(changed)] = rng.choice(list(b'0123456789-e."[]{}:,nulltrue'))
-            else:
-                del changed[at:]
-                changed = changed or bytearray(1)
-        if rng.random() < 0.5 and len(changed) > 8:  # so that the length of the header still is right
-            changed[:8] = max(0, header - 8 + len(changed) - len(data)).to_bytes(8, "little")
-        yield bytes(changed)
-
-
 def test_mutants_are_refused_or_loaded_in_little_memory(written, tmp_path, monkeypatch):
     rng = np.random.default_rng(1)
     path, start = tmp_path / "mutant", time.perf_counter()
@@ -769,23 +699,6 @@ def test_mutants_are_refused_or_loaded_in_little_memory(written, tmp_path, monke
     assert total == 3000
     assert 10 < loaded < total / 2
     assert time.perf_counter() - start < 60
-
-
-def edits(content, rng):
-    """Our text with one value replaced by another that is odd."""
-    odd = [None, True, 0, -1, 10**18, 1e300, "", "x", [], [[]], {}, {"tuple": []}, {"dict": [[1, 2]]}, {"float": "inf"},
-           {"numpy": ["float32", 0.5]}, {"numpy": ["str", "lstm"]}, [1] * 50]  # fmt: skip
-    places = []
-
-    def walk(value):
-        for key in value if isinstance(value, dict) else range(len(value)):
-            places.append((value, key))
-            if isinstance(value[key], dict | list):
-                walk(value[key])
-
-    walk(content)
-    place, key = places[rng.integers(len(places))]
-    place[key] = odd[rng.integers(len(odd))]
 
 
 def test_odd_values_anywhere_are_refused_or_loaded(written, path):

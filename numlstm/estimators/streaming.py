@@ -1,0 +1,256 @@
+"""Streams of Pipelines: every step is transformed as the Pipeline does, then predicted from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+from sklearn.utils.validation import check_is_fitted
+
+from ..concurrency import new_lock
+from ..layers.layer import Layer
+from ..layers.sequences import as_numbers
+from ..layers.stream import Stream
+from .model import SequenceModel
+from .scaler import SequenceScaler
+from .stream import INTERRUPTED, PredictionStream
+
+Transform = Callable[[np.ndarray, int], np.ndarray]  # of step t, (C,) or (batch_size, C)
+
+
+def stream(model: Any, batch_size: int = 1) -> Stream | PredictionStream | PipelineStream:
+    """Predict while a sequence arrives, with all that a Pipeline does to it before.
+
+    Parameters
+    ----------
+    model : Pipeline, estimator, layer, or search such as GridSearchCV
+        A fitted Pipeline ends in an `LSTMClassifier` or `LSTMRegressor`; the steps before are `SequenceScaler`,
+        scikit-learn's `StandardScaler`, `MinMaxScaler`, `MaxAbsScaler` or `RobustScaler`, "passthrough" or None, or
+        Pipelines of these. Of a fitted search, its `best_estimator_`.
+    batch_size : int, at least 1, default 1
+        Streams that advance together.
+
+    Returns
+    -------
+    PipelineStream, PredictionStream or Stream
+        A snapshot of the Pipeline, the estimator or the layer, whose ``step(x_t)`` takes the next step of every
+        sequence.
+
+    Raises
+    ------
+    NotFittedError
+        Before `fit`.
+    TypeError
+        If `model` is of another class.
+    ValueError
+        If a step of the Pipeline needs more than one step of a sequence, or is not known here; the message names it.
+        If the model is bidirectional: the end of a stream is not known.
+
+    See Also
+    --------
+    numlstm.LSTMClassifier.stream : What this is for an estimator alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numlstm
+    >>> from sklearn.pipeline import make_pipeline
+    >>> X = np.random.default_rng(0).normal(50.0, 10.0, size=(40, 6, 2))
+    >>> model = numlstm.LSTMClassifier(hidden_size=4, max_iter=5, random_state=0)
+    >>> pipeline = make_pipeline(numlstm.SequenceScaler(), model).fit(X, X[:, -1, 0] > 50)
+    >>> stream = numlstm.stream(pipeline)
+    >>> for x_t in X[0]:
+    ...     probabilities = stream.step(x_t)
+    >>> bool(np.allclose(probabilities, pipeline.predict_proba(X[:1])[0], atol=1e-5))
+    True
+    """
+    if isinstance(model, Layer | SequenceModel):
+        return model.stream(batch_size)
+    if isinstance(model, Pipeline):
+        return PipelineStream(model, batch_size)
+    return stream(_best(model), batch_size)
+
+
+def _best(model: Any) -> Any:
+    """The model that a search has found."""
+    if not hasattr(model, "refit"):
+        raise TypeError(
+            "model must be a layer or an estimator of numlstm, a Pipeline that ends in such an estimator, or a search "
+            f"for one, got {type(model).__name__}"
+        )
+    check_is_fitted(model, "best_estimator_", msg="This %(name)s has no best_estimator_: call fit, with refit=True.")
+    return model.best_estimator_
+
+
+class PipelineStream:
+    """A snapshot of a fitted Pipeline that takes one step of every stream at a call, and remembers.
+
+    Made by `numlstm.stream`. A scaler of scikit-learn's has seen X as (n, T), with a mean, a range or the like for each
+    of the T steps: step t of a stream is scaled with those of column t, and sequences end after T steps. Threads that
+    use it at once wait for one another; each step is one of the same streams. Not to be pickled or copied.
+    """
+
+    def __init__(self, pipeline: Pipeline, batch_size: int) -> None:
+        *before, (name, model) = _steps(pipeline)
+        if not isinstance(model, SequenceModel):
+            raise ValueError(
+                "a Pipeline to be streamed must end in an LSTMClassifier or LSTMRegressor, got step "
+                f"{name!r}, {_named(model)}"
+            )
+        self._transforms = [_transform(*step) for step in before if step[1] is not None and step[1] != "passthrough"]
+        self._most = min((each.steps for each in self._transforms if isinstance(each, ColumnScaler)), default=None)
+        self._stream = model.stream(batch_size)
+        self._shape = batch_size, model.n_channels_
+        self._taken, self._turn = 0, new_lock()
+        self._between = False  # whether a step began that did not end
+
+    def __getstate__(self) -> None:
+        raise TypeError("a PipelineStream cannot be pickled or copied: make another one")
+
+    def reset(self) -> None:
+        """Begin new sequences."""
+        with self._turn:
+            self._stream.reset()
+            self._taken, self._between = 0, False
+
+    def step(self, x_t: Any) -> np.ndarray:
+        """Take one step, transform it, and predict.
+
+        Parameters
+        ----------
+        x_t : array, shape (batch_size, C), or (C,) with a batch size of 1
+            As the Pipeline is given it: not scaled.
+
+        Returns
+        -------
+        array, shape (batch_size, K), or (K,) if `x_t` was (C,)
+            Of a classifier, the probability of each class (``pipeline.classes_``); of a regressor, the targets, without
+            their axis if y was one number for each sequence or step. As `predict_proba` and `predict` would give for
+            the sequence so far.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `x_t` has another shape, or is not numeric or not finite; or if the sequence would have more steps than
+            the Pipeline's scalers know. The stream is as before then.
+        RuntimeError
+            If an exception such as KeyboardInterrupt ended an earlier step before its end; `reset` begins anew.
+        """
+        x = self._checked(x_t)
+        with self._turn:
+            if self._between:
+                raise RuntimeError(INTERRUPTED)
+            if self._taken == self._most:
+                raise ValueError(
+                    f"x_t is step {self._taken + 1} of a sequence, but the Pipeline was fitted with {self._most} "
+                    "steps: call reset() to begin new sequences"
+                )
+            with np.errstate(over="ignore"):  # what is too large then, the estimator's stream refuses
+                for transform in self._transforms:
+                    x = transform(x, self._taken)
+            x = self._stream.checked(x)
+            self._between = True
+            said = self._stream.step(x)
+            self._taken += 1
+            self._between = False
+        return said
+
+    def _checked(self, x_t: Any) -> np.ndarray:
+        """One step's input, or an error that says what was expected."""
+        x = as_numbers(x_t, "x_t")
+        if x.shape != self._shape and (1, *x.shape) != self._shape:
+            raise ValueError(f"x_t must have shape {self._shape}, got {x.shape}")
+        if not np.isfinite(x).all():
+            raise ValueError("x_t must be finite, but contains NaN or infinity")
+        return x
+
+
+# Steps of a Pipeline --------------------------------------------------------------------------------------
+
+
+def _steps(pipeline: Pipeline) -> Iterator[tuple[str, Any]]:
+    """All steps by name, those of Pipelines inside too."""
+    for name, step in pipeline.steps:
+        if isinstance(step, Pipeline):
+            yield from _steps(step)
+        else:
+            yield name, step
+
+
+def _named(step: Any) -> str:
+    return repr(step) if step is None or isinstance(step, str) else type(step).__name__
+
+
+def _transform(name: str, step: Any) -> Transform:
+    """What a fitted transformer does with one step; one that is of no class below may need more of the sequence.
+
+    Raises
+    ------
+    NotFittedError, ValueError
+        If it is not fitted, or not known.
+    """
+    if type(step) is SequenceScaler:
+        check_is_fitted(step)
+        return ChannelScaler(step)
+    if type(step) in _operations:
+        check_is_fitted(step)
+        return ColumnScaler(step)
+    known = [each.__name__ for each in (SequenceScaler, *_operations)]
+    raise ValueError(
+        f"step {name!r} of a Pipeline to be streamed must be one of {known} or 'passthrough', got {_named(step)}: "
+        "transform each step yourself, and give it to the stream of the last step's estimator, pipeline[-1].stream()"
+    )
+
+
+class ChannelScaler:
+    """What a `SequenceScaler` does with one step, whichever it is."""
+
+    def __init__(self, scaler: SequenceScaler) -> None:
+        self._mean, self._scale = scaler.mean_.copy(), scaler.scale_.copy()
+
+    def __call__(self, x: np.ndarray, t: int) -> np.ndarray:
+        scaled = (x.astype(np.float64) - self._mean) / self._scale
+        return scaled.astype(x.dtype if x.dtype == np.float32 else np.float64)
+
+
+class ColumnScaler:
+    """What a scaler of scikit-learn's does with column t of X (n, T), which is step t.
+
+    Its own operations, in its own order and precision, without its checks, which take longer than a step.
+    """
+
+    def __init__(self, scaler: Any) -> None:
+        self.steps = scaler.n_features_in_
+        operations = _operations[type(scaler)](scaler)
+        self._operations = [(function, numbers.copy()) for function, numbers in operations if numbers is not None]
+        # Since it takes arrays of any library, in scikit-learn 1.8, it takes its own numbers in the precision of X.
+        self._rounded = isinstance(scaler, StandardScaler) and scaler.__sklearn_tags__().array_api_support
+        self._limits = _limits(scaler) if getattr(scaler, "clip", False) else None
+
+    def __call__(self, x: np.ndarray, t: int) -> np.ndarray:
+        x = x.astype(x.dtype if x.dtype in (np.float64, np.float32, np.float16) else np.float64)
+        for function, numbers in self._operations:
+            function(x, numbers[t].astype(x.dtype) if self._rounded else numbers[t], out=x)
+        return x if self._limits is None else x.clip(*self._limits, out=x)
+
+
+def _limits(scaler: Any) -> tuple[float, float]:
+    return scaler.feature_range if isinstance(scaler, MinMaxScaler) else (-1.0, 1.0)
+
+
+# For each scaler of scikit-learn's: what `transform` does with X, in its order; None where it leaves that out.
+_operations: dict[type, Callable[[Any], list[tuple[np.ufunc, np.ndarray | None]]]] = {
+    StandardScaler: lambda scaler: [
+        (np.subtract, scaler.mean_ if scaler.with_mean else None),
+        (np.divide, scaler.scale_ if scaler.with_std else None),
+    ],
+    MinMaxScaler: lambda scaler: [(np.multiply, scaler.scale_), (np.add, scaler.min_)],
+    MaxAbsScaler: lambda scaler: [(np.divide, scaler.scale_)],
+    RobustScaler: lambda scaler: [
+        (np.subtract, scaler.center_ if scaler.with_centering else None),
+        (np.divide, scaler.scale_ if scaler.with_scaling else None),
+    ],
+}
