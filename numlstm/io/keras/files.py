@@ -192,7 +192,7 @@ class KerasFile:
         attributes = group.attrs
         parts = (f"{name}{k}" for k in count())
         keys = [name] if name in attributes else [*takewhile(attributes.__contains__, parts)]
-        counts = [math.prod(attributes.get_id(key).shape) for key in keys]
+        counts = [math.prod(attributes.get_id(key).shape or ()) for key in keys]
         if sum(counts) != total:
             raise _Refused(
                 f"there must be {total} arrays in the file in {group.name!r:.200}, got {sum(counts)} in {name!r}: do "
@@ -204,8 +204,8 @@ class KerasFile:
         """The texts of an attribute, once their size is known to be sane."""
         what = group.attrs.get_id(name)
         kind = self._h5py.check_string_dtype(what.dtype)
-        if math.prod(what.shape) != total or (kind is None and total):
-            raise _Refused(f"attribute {name!r} must be a text for each of {total}, got {what.dtype} {what.shape}")
+        if what.shape is None or math.prod(what.shape) != total or (kind is None and total):
+            raise _Refused(f"attribute {name!r} must have {total} texts, got {what.dtype} of shape {what.shape}")
         fixed = kind is None or kind.length is not None
         if total * (what.dtype.itemsize if fixed else self._size) > max(NAMES_LIMIT, 8 * self._size):
             raise _Refused(f"attribute {name!r} must be of a sane size, got {total} texts; {MORE} as a .keras file")
