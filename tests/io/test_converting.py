@@ -267,7 +267,7 @@ def test_legacy_files_of_keras(tmp_path, capsys):
     assert main(["info", model]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "written by Keras " in said
-    assert "layers LSTM(2, 3, recurrent_activation=('hard_sigmoid', 0.2, 0.5)" in said
+    assert "layers LSTM(2, 3, recurrent_activation='hard_sigmoid'" in said
     assert main(["convert", model, str(tmp_path / "x.onnx")]) == 0
     with np.load(data / "keras_v2_sequential.npz") as stored:
         made = read(tmp_path / "x.onnx").run({"lstm_input": stored["lstm_input"]})
