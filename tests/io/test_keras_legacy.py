@@ -74,6 +74,7 @@ def test_stored_models(name, tmp_path):
 
 def test_stored_weights_with_a_configuration(tmp_path):
     path = stored(tmp_path, "weights")
+    assert "registered_name" in CONFIGURATION  # which is in another form than that in a model's file
     check(from_keras(path, CONFIGURATION, backend="reference"), "functional")
     check(from_keras(path.rename(tmp_path / "any.weights.h5"), json.loads(CONFIGURATION)), "functional")
 
@@ -237,7 +238,7 @@ def node_set(kind, *nodes):
         (node_set("Masking", []), "inbound_nodes must be objects with args and kwargs"),
         (node_set("Masking", 3), "inbound_nodes must be objects with args and kwargs"),
         (node_set("Masking", [["x", 0, 0, {"training": True}]]), "is called with 'training'"),
-        (node_set("Multiply", [["_CONSTANT_VALUE", -1, 2.0, {}]]), "integers|missing|text"),
+        (node_set("Multiply", [["_CONSTANT_VALUE", -1, 2.0, {}]]), "'multiply' in it must be called with what"),
         (lambda config: config["config"].update(input_layers=3), "input_layers must be lists of a name"),
         (lambda config: config["config"].update(layers=[3]), "must be an object with class_name"),
     ],
@@ -248,9 +249,9 @@ def test_what_is_refused_in_functional_models(edit, message, tmp_path):
 
 
 def test_operations_of_keras_2_are_refused_by_name(tmp_path):
-    options = {"name": "tf.getitem", "function": "__operators__.getitem"}
-    edit = entries_set("Masking", class_name="SlicingOpLambda", config=options, module="keras.src.layers.core")
-    with pytest.raises(ValueError, match=r"layer 'tf.getitem' \(SlicingOpLambda\): layers of this kind are not"):
+    options = {"name": "tf.mean", "function": "math.reduce_mean"}
+    edit = entries_set("Masking", class_name="TFOpLambda", config=options, module="keras.src.layers.core")
+    with pytest.raises(ValueError, match=r"layer 'tf.mean' \(TFOpLambda\): layers of this kind are not"):
         from_keras(with_config(tmp_path, edit, "functional"))
 
 
@@ -296,11 +297,11 @@ LSTM_GROUP = "model_weights/lstm"
         (attribute_gone("/", MODEL), r"config must be given with 'model.h5'"),
         (attribute_gone("/", "keras_version"), "there must be an attribute 'keras_version' in it"),
         (attribute_set("/", "keras_version", "1.2.2"), r"must be written by Keras 2 or 3, got version '1.2.2'"),
-        (attribute_set("/", MODEL, "{"), "model_config in 'model.h5': "),
+        (attribute_set("/", MODEL, "{"), "the configuration in 'model.h5': "),
         (attribute_set("/", MODEL, 3), "attribute 'model_config' must have 1 texts, got"),
         (attribute_set("/", MODEL, ["{}", "{}"]), "attribute 'model_config' must have 1 texts, got"),
         (attribute_set("/", MODEL, h5py.Empty("f4")), "attribute 'model_config' must have 1 texts, got"),
-        (attribute_set("/", MODEL, b"\xff\xfe"), "must hold weights in an HDF5 file|model_config"),
+        (attribute_set("/", MODEL, b"\xff\xfe"), "must hold weights in an HDF5 file|the configuration"),
         (attribute_set("/", MODEL, '{"a": NaN}'), "NaN is no JSON"),
         (attribute_set("/", MODEL, " " * (1 << 25)), "must have at most 16777216 characters"),
         (attribute_set("/", MODEL, '{"class_name": "Sequential", "config": ' * 100_000), "nested too deep"),

@@ -393,6 +393,7 @@ def check_whole(model, expected, feeds=None, **options):
     assert [value.name for value in made.graph.input] == [*feeds]
     used = {name for node in made.graph.node for name in node.input}
     assert used >= {tensor.name for tensor in made.graph.initializer}
+    assert all(node.input[-1] for node in made.graph.node)
     assert not {"Where", "Range", "Less"} & {node.op_type for node in made.graph.node}
     return made
 

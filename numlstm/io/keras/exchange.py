@@ -114,7 +114,7 @@ def from_keras(
     What Keras 2 wrote computes what Keras 2 does, where Keras 3 does something else with it: "hard_sigmoid" is
     ``0.2 x + 0.5``; layers that merge several inputs look at no mask and pass on where all are true; a recurrent layer
     looks at its input's mask beside an initial state, too; `Identity`, `Normalization` and `Rescaling` pass on no mask.
-    Its operations between layers, such as ``x[:, -1]`` (`SlicingOpLambda`, `TFOpLambda`), are not supported.
+    Between its layers there may be ``x[:, -1]``, and arithmetic by operators.
 
     ``stateful=True``, and policies of types other than float32 and float64, are refused.
 

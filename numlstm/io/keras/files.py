@@ -63,63 +63,62 @@ class KerasFile:
 
     def __init__(self, path: Path, config: Any) -> None:
         self._name = path.name
-        self.version, self.places = 3, dict[str, Place]()
-        source: Path | BinaryIO = path
+        self.places: dict[str, Place] = {}
         check_file(path)
-        whole = path.name.lower().endswith(".keras")
-        if whole:
+        text: str | None = None
+        source: Path | BinaryIO = path
+        if path.name.lower().endswith(".keras"):
             self._check_no(config)
             text, source, self._size = _unzipped(path)
-            config = from_json(text, f"{CONFIG} in {path.name!r}")
         else:
             self._size = path.stat().st_size
         self._room = self._size
         self._h5py: Any = h5py_for(f"{path.name!r} is read by")
         with self._reading():
             self._file = self._h5py.File(source, "r")
-        self._layers = None if whole else self._file  # the group of those that have lists of arrays
         try:
-            config = config if whole else self._described(config)
-            if not isinstance(config, dict):
-                raise ValueError(
-                    f"the configuration of {path.name!r} must be a JSON object, got {type(config).__name__}"
-                )
+            self.config, self.version, self._layers = self._described(text, config)
         except BaseException:
             self._file.close()
             raise
-        self.config: dict[str, Any] = config
 
     def _check_no(self, config: Any) -> None:
         if config is not None:
             raise ValueError(f"config must be None with {self._name!r}, which holds the model's configuration")
 
-    def _described(self, given: Any) -> Any:
-        """The model in a ``.h5`` file, or that which is given for it."""
-        with self._reading():
-            attributes = self._file.attrs
-            whole, by_layers = MODEL in attributes, LAYERS in attributes or f"{LAYERS}0" in attributes
-            text, version = (self._text(self._file, name) if whole else None for name in (MODEL, "keras_version"))
-            if whole:
-                self._layers = self._group("model_weights")
-            elif not by_layers:
-                self._layers = None
-            if whole and self._layers is None:
-                raise _Refused("there must be a group 'model_weights' in it")
+    def _described(self, text: str | None, given: Any) -> tuple[dict[str, Any], int, Any]:
+        """The model, of which Keras that is, and the group of layers that have lists of arrays, if any have."""
+        version, layers = "3.", None
+        if text is None:
+            with self._reading():
+                text, version, layers = self._legacy()
         if text is not None:
             self._check_no(given)
-            config = from_json(text, f"{MODEL} in {self._name!r}")
-        elif given is None:
+            config = from_json(text, f"the configuration in {self._name!r}")
+        elif given is not None:
+            config = _given_config(given)
+        else:
             raise ValueError(
                 f"config must be given with {self._name!r}, which has weights only: kinds of layers, their order and "
                 "activations are not in it. model.to_json() gives it; or save the model as a .keras file"
             )
-        else:
-            config = _given_config(given)
-            version = config.get("keras_version", "3.") if isinstance(config, dict) else "3."
+        if not isinstance(config, dict):
+            raise ValueError(f"the configuration of {self._name!r} must be a JSON object, got {type(config).__name__}")
+        version = config.get("keras_version", version)
         if not isinstance(version, str) or version[:2] not in ("2.", "3."):
             raise ValueError(f"{self._name!r} must be written by Keras 2 or 3, got version {version!r:.40}; {MORE}")
-        self.version = int(version[0])
-        return modern(config, self.version) if isinstance(config, dict) and "module" not in config else config
+        number = int(version[0])
+        return config if "module" in config else modern(config, number), number, layers
+
+    def _legacy(self) -> tuple[str | None, str, Any]:
+        """What is in a ``.h5`` file beside arrays: a model, its version, and the group of layers with lists."""
+        attributes = self._file.attrs
+        if MODEL not in attributes:
+            return None, "3.", self._file if LAYERS in attributes or f"{LAYERS}0" in attributes else None
+        layers = self._group("model_weights")
+        if layers is None:
+            raise _Refused("there must be a group 'model_weights' in it")
+        return self._text(self._file, MODEL), self._text(self._file, "keras_version"), layers
 
     def __enter__(self) -> KerasFile:
         return self

@@ -12,6 +12,18 @@ MODELS = {"Sequential": "Sequential", "Functional": "Functional", "Model": "Func
 STATEFUL = ("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional")  # are called with a list of the input and states
 INNER = ("layer", "backward_layer", "cell", "activation", "recurrent_activation")  # options that may hold a layer
 TERSE = ("InputLayer", "SpatialDropout1D")  # do not say whether they are trained, as operations do not
+OPERATIONS = {
+    "__operators__.getitem": "GetItem",
+    "__operators__.add": "Add",
+    "math.add": "Add",
+    "math.subtract": "Subtract",
+    "math.multiply": "Multiply",
+    "math.truediv": "TrueDivide",
+    "math.negative": "Negative",
+    "math.pow": "Power",
+}  # by the functions of TensorFlow's that Keras 2 has in layers between others
+SLICE = {"start", "stop", "step"}
+OF_OPERATIONS, CONSTANT = ("TFOpLambda", "SlicingOpLambda"), "_CONSTANT_VALUE"
 UNLESS_ON = ("time_major", "causal")  # options that Keras 3 does not have; nobody misses them where they are False
 
 
@@ -32,6 +44,10 @@ def modern(layer: Any, version: int) -> Any:
         config = {"layers": config}
     if not isinstance(config, dict):
         return layer
+    operation = OPERATIONS.get(str(config.get("function"))) if kind in OF_OPERATIONS else None
+    if operation is not None and layer.get("registered_name") in (None, kind):
+        own = {"class_name": operation, "module": "keras.ops", "registered_name": None}
+        return layer | own | {"config": {"name": config.get("name")}}
     made = {**layer, "class_name": MODELS.get(kind, kind), "config": _options(kind, config, version)}
     if kind in MODELS and str(layer.get("module", "keras")).startswith("keras"):
         made["module"] = "keras"
@@ -121,6 +137,9 @@ def _node(node: Any, layer: Mapping[str, Any], counted: Mapping[str, str]) -> An
     options = {name: _value(value, counted) for name, value in given.items()}
     if isinstance(tensors, list) and len(tensors) == 1:
         tensors = tensors[0]
+        if layer.get("module") == "keras.ops":
+            others = [options.pop(name) for name in ("y", "slice_spec") if name in options]
+            return {"args": [tensors, *others], "kwargs": {k: each for k, each in options.items() if each is not None}}
     elif isinstance(tensors, list) and layer.get("class_name") in STATEFUL:
         tensors, *options["initial_state"] = tensors
     return {"args": [tensors], "kwargs": options}
@@ -132,10 +151,12 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _tensor(value: Any, counted: Mapping[str, str]) -> Any:
-    """The result of a call."""
+    """The result of a call, or a number."""
     if not _is_tensor(value):
         return value
     name, call, *rest = value
+    if name == CONSTANT:
+        return rest[0]
     return {"class_name": "__keras_tensor__", "config": {"keras_history": [name, call - (name in counted), *rest[:1]]}}
 
 
@@ -143,6 +164,8 @@ def _value(value: Any, counted: Mapping[str, str]) -> Any:
     """What a call is given beside its first argument: tensors, in lists or not, or anything else."""
     if _is_tensor(value):
         return _tensor(value, counted)
+    if isinstance(value, dict) and value.keys() == SLICE:
+        return {"class_name": "__slice__", "config": value}
     return [_value(each, counted) for each in value] if isinstance(value, list) else value
 
 
