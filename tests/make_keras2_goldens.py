@@ -20,12 +20,12 @@ def models(keras):
             layers.LSTM(
                 3, return_sequences=True, recurrent_activation="hard_sigmoid", input_shape=(None, 2), name="lstm"
             ),
+            layers.LeakyReLU(0.1),
             layers.Dropout(0.5),
             layers.GRU(2, return_sequences=True, go_backwards=True, reset_after=False),
             layers.BatchNormalization(),
-            layers.LeakyReLU(0.1),
-            layers.SimpleRNN(2, activation="hard_sigmoid"),
-            layers.Dense(3, activation="softmax"),
+            layers.SimpleRNN(2),
+            layers.Dense(3, activation="hard_sigmoid"),
         ]
     )
     x, tokens = keras.Input((STEPS, 2), name="x"), keras.Input((STEPS,), dtype="int32", name="tokens")
@@ -34,15 +34,15 @@ def models(keras):
     y, *state = both(words)
     masked = layers.TimeDistributed(layers.Dense(2))(layers.Masking()(x))
     product = layers.Multiply()([y, masked])
-    decoded = layers.Bidirectional(layers.LSTM(2))(layers.Rescaling(0.5)(product), initial_state=state)
-    cells = layers.RNN([layers.GRUCell(2), layers.LSTMCell(3)])(product)
+    decoded = layers.Bidirectional(layers.LSTM(2))(product, initial_state=state)
+    cells = layers.RNN([layers.GRUCell(2), layers.LSTMCell(3)])(layers.Rescaling(0.5)(product))
     first = keras.Input((3,))
     head = keras.Sequential([keras.Input((3,)), layers.Dense(2), layers.BatchNormalization(), layers.Dense(2)])
     head.layers[0].trainable = False  # so that its arrays come late in the file
     inner = keras.Model(first, [head(first), head(layers.LayerNormalization()(first))], name="inner")
     ends = 2.0 - y[:, -1] * x[:, 0] / (y[..., ::-1] + 4)[:, 1] + 1.5
     joined = layers.Concatenate()([decoded, inner(cells)[1], ends])
-    functional = keras.Model([tokens, x], [joined, *inner(cells)])
+    functional = keras.Model([tokens, x], [joined, *inner(-cells)])
     return {"sequential": sequential, "functional": functional}
 
 

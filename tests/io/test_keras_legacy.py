@@ -387,7 +387,7 @@ def read_damaged_files(folder):
             assert isinstance(graph, Graph)
             graph.run({value.name: x[value.name] for value in graph.inputs if value.name in x})
             count["graph"] += 1
-        except (ValueError, OSError, TypeError) as error:
+        except (ValueError, OSError) as error:
             count["error"] += bool(str(error))
     print(json.dumps(count))
 

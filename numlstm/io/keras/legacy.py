@@ -49,12 +49,10 @@ def modern(layer: Any, version: int) -> Any:
         own = {"class_name": operation, "module": "keras.ops", "registered_name": None}
         return layer | own | {"config": {"name": config.get("name")}}
     made = {**layer, "class_name": MODELS.get(kind, kind), "config": _options(kind, config, version)}
-    if kind in MODELS and str(layer.get("module", "keras")).startswith("keras"):
-        made["module"] = "keras"
-    elif version == 2 and str(layer.get("module", "")).startswith("keras."):
+    if version == 2 and str(layer.get("module", "")).startswith("keras."):
         made["module"] = "keras.layers"
     elif "module" not in layer and ">" not in kind:  # custom objects are registered as package>name
-        is_layer = version == 2 or kind in TERSE or "trainable" in config
+        is_layer = version == 2 or kind in (*MODELS, *TERSE) or "trainable" in config
         made["module"] = "keras.layers" if is_layer else "keras.ops"
     return made
 
@@ -116,8 +114,8 @@ def _connect(config: dict[str, Any]) -> None:
 
 def _counts_itself(layer: Mapping[str, Any]) -> bool:
     """Whether it is a model with inputs of its own, which Keras 2 counts as its first call."""
-    config = layer.get("config")
-    layers = config.get("layers") if layer.get("class_name") in MODELS and isinstance(config, dict) else None
+    kind, config = layer.get("class_name"), layer.get("config")
+    layers = config.get("layers") if kind in ("Sequential", "Functional") and isinstance(config, dict) else None
     first = layers[0] if isinstance(layers, list) and layers else None
     return isinstance(first, dict) and first.get("class_name") == "InputLayer"
 
