@@ -64,6 +64,7 @@ class KerasFile:
     def __init__(self, path: Path, config: Any) -> None:
         self._name = path.name
         self.places: dict[str, Place] = {}
+        self._names: tuple[str | None, list[str]] = None, []
         check_file(path)
         text: str | None = None
         source: Path | BinaryIO = path
@@ -169,7 +170,9 @@ class KerasFile:
         if layer is None:
             raise _Refused(f"there must be weights of layer {place.layer!r:.80} in it: do configuration and weights "
                            "belong together?")  # fmt: skip
-        names = self._texts(layer, ARRAYS, place.total)
+        if self._names[0] != place.layer:  # one list serves all that is in a layer
+            self._names = place.layer, self._texts(layer, ARRAYS, place.total)
+        names = self._names[1]
         found = [self._group(names[k], layer, self._h5py.Dataset) for k in place.positions]
         if None in found:
             raise _Refused(f"the arrays that {ARRAYS} of layer {place.layer!r:.80} names must be in it")
@@ -200,7 +203,11 @@ class KerasFile:
         return [text for key, each in zip(keys, counts, strict=True) for text in self._attribute(group, key, each)]
 
     def _attribute(self, group: Any, name: str, total: int) -> list[str]:
-        """The texts of an attribute, once their size is known to be sane."""
+        """The texts of an attribute, once their size is known to be sane.
+
+        Of a text of any length the HDF5 library alone knows how long it claims to be, and takes that much, at most
+        4 GiB, before it finds that the file is shorter.
+        """
         what = group.attrs.get_id(name)
         kind = self._h5py.check_string_dtype(what.dtype)
         if what.shape is None or math.prod(what.shape) != total or (kind is None and total):
