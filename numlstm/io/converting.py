@@ -21,9 +21,11 @@ FORMATS = {
     ".onnx": "onnx",
     ".keras": "keras",
     ".weights.h5": "keras",
+    ".h5": "keras",
     ".pt": "torch",
     ".pth": "torch",
 }
+READ_ALONE = (".h5",)  # nothing is written in this format
 
 
 def convert(
@@ -42,11 +44,11 @@ def convert(
     ----------
     source, target : str or path-like
         ``.safetensors`` (numlstm's own, and in `source` a state dict of PyTorch's, too), ``.onnx``, ``.keras``,
-        ``.weights.h5``, ``.pt`` or ``.pth``.
+        ``.weights.h5``, ``.pt`` or ``.pth``; `source` may be any other ``.h5`` file of Keras's, too.
     prefix, nonlinearity : str
         Of `from_torch`, for a state dict.
     config : str, optional
-        Of `from_keras`, for a ``.weights.h5`` file.
+        Of `from_keras`, for a ``.weights.h5`` file, or another ``.h5`` file that has weights only.
     layer : int, optional
         Convert this one of the recurrent layers alone, counted from 0.
     to : {"torch"}, optional
@@ -102,11 +104,11 @@ def check_options(
     """Refuse options of `read` that are for other formats than that of a file."""
     ending = _ending(path, "source")
     for name, given, of in (
-        ("config", config is not None, ".weights.h5"),
-        ("prefix", bool(prefix), "torch"),
-        ("nonlinearity", nonlinearity != "tanh", "torch"),
+        ("config", config is not None, (".weights.h5", ".h5")),
+        ("prefix", bool(prefix), ("torch",)),
+        ("nonlinearity", nonlinearity != "tanh", ("torch",)),
     ):
-        if given and of not in (ending, kind):
+        if given and not {ending, kind} & {*of}:
             raise ValueError(f"{name} is of no use for {os.fspath(path)!r}")
 
 
@@ -119,10 +121,11 @@ def format_of(path: str | os.PathLike[str]) -> str:
 def _ending(path: str | os.PathLike[str], name: str) -> str:
     """How a file's name ends, if that tells its format."""
     base = Path(path).name.lower()
-    for ending in FORMATS:
+    endings = [each for each in FORMATS if name == "source" or each not in READ_ALONE]
+    for ending in endings:
         if base.endswith(ending):
             return ending
-    raise ValueError(f"{name} must end in one of {[*FORMATS]}, got {os.fspath(path)!r}")
+    raise ValueError(f"{name} must end in one of {endings}, got {os.fspath(path)!r}")
 
 
 def _one_layer(model: Any, index: int) -> Layer:

@@ -1,9 +1,11 @@
 """``python -m numlstm convert`` and ``info``: every format of files into every other."""
 
+import gzip
 import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,8 +164,11 @@ def test_an_estimator(classifier, tmp_path):
 
 
 REFUSED = [
-    (["in.txt", "out.onnx"], "source must end in one of ['.safetensors', '.onnx', '.keras', '.weights.h5', "),
-    (["layer.safetensors", "out.h5"], "target must end in one of ['.safetensors', "),
+    (["in.txt", "out.onnx"], "source must end in one of ['.safetensors', '.onnx', '.keras', '.weights.h5', '.h5'"),
+    (
+        ["layer.safetensors", "out.h5"],
+        "target must end in one of ['.safetensors', '.onnx', '.keras', '.weights.h5', '.pt', '.pth'], got ",
+    ),
     (
         ["layer.safetensors", "out.onnx", "--to", "torch"],
         "to must be 'torch', for a .safetensors file, got 'torch' for ",
@@ -230,7 +235,7 @@ def test_info_refuses_options_for_other_formats(folder, capsys):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of this kind are POSIX's")
-@pytest.mark.parametrize("name", ["x.safetensors", "x.onnx", "x.pt", "x.keras", "x.weights.h5"])
+@pytest.mark.parametrize("name", ["x.safetensors", "x.onnx", "x.pt", "x.keras", "x.weights.h5", "x.h5"])
 def test_pipes_are_not_waited_for(name, tmp_path, capsys):
     os.mkfifo(tmp_path / name)
     assert main(["info", str(tmp_path / name)]) == 1
@@ -252,6 +257,28 @@ def test_info_of_a_state_dict_with_a_prefix(folder, capsys):
     assert "prefixes of some are ['rnn.']" in capsys.readouterr().err
     assert main(["info", str(folder / "torch.safetensors"), "--prefix", "rnn."]) == 0
     assert main(["info", str(folder / "model.weights.h5"), "--config", str(folder / "config.json")]) == 0
+
+
+def test_legacy_files_of_keras(tmp_path, capsys):
+    data = Path(__file__).parents[1] / "data"
+    for name in ("sequential.h5", "weights.h5", "weights.json"):
+        (tmp_path / name).write_bytes(gzip.decompress((data / f"keras_v2_{name}.gz").read_bytes()))
+    model, weights, config = (str(tmp_path / name) for name in ("sequential.h5", "weights.h5", "weights.json"))
+    assert main(["info", model]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "written by Keras " in said
+    assert "layers LSTM(2, 3, recurrent_activation='hard_sigmoid'" in said
+    assert main(["convert", model, str(tmp_path / "x.onnx")]) == 0
+    with np.load(data / "keras_v2_sequential.npz") as stored:
+        made = read(tmp_path / "x.onnx").run({"lstm_input": stored["lstm_input"]})
+        np.testing.assert_allclose(made[0], stored["result 0"], rtol=1e-5, atol=1e-6)
+    assert main(["convert", model, str(tmp_path / "x.keras"), "--layer", "0"]) == 1
+    assert "must have activations that Keras has by name" in capsys.readouterr().err
+    assert main(["info", weights]) == 1
+    assert "config must be given with 'weights.h5'" in capsys.readouterr().err
+    assert main(["info", weights, "--config", config]) == 0
+    assert main(["info", model, "--config", config]) == 1
+    assert "config must be None with 'sequential.h5'" in capsys.readouterr().err
 
 
 def test_as_a_user_types_it(tmp_path):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import damaged, with_another_value
+from keras_configs import CUSTOM, LAMBDA, layer_of
 from make_keras_goldens import FOLDER
 
 from numlstm import GRU, LSTM, RNN
@@ -78,16 +80,6 @@ def test_a_graph_has_onnx_operators_alone_where_there_are_no_masks():
     assert {node.op for node in graph.nodes if node.domain == "numlstm"} == {"Compact", "Spread"}
 
 
-def layer_of(config, kind):
-    """The description of the first layer of a kind, wherever it is."""
-    if isinstance(config, dict):
-        if config.get("class_name") == kind:
-            return config
-        config = list(config.values())
-    found = (layer_of(each, kind) for each in config) if isinstance(config, list) else ()
-    return next((each for each in found if each is not None), None)
-
-
 def edited(tmp_path, edit, name="sequential"):
     """A file with a configuration that is changed by a function."""
     parts = members(name)
@@ -118,8 +110,6 @@ def refused(tmp_path, edit, message, name="sequential"):
 
 
 POLICY = {"module": "keras", "class_name": "DTypePolicy", "config": {"name": "mixed_float16"}, "registered_name": None}
-CUSTOM = {"module": "mine", "class_name": "Mine", "config": {}, "registered_name": "mine>Mine"}
-LAMBDA = {"class_name": "__lambda__", "config": {"value": ["4wAAAAA=", None, None]}}
 
 
 @pytest.mark.parametrize(
@@ -278,8 +268,8 @@ def test_paths(tmp_path):
     (tmp_path / "folder.keras").mkdir()
     with pytest.raises(IsADirectoryError):
         from_keras(tmp_path / "folder.keras")
-    for name in ("model.h5", "model.pt", "model"):
-        with pytest.raises(ValueError, match=r"source must be a file of one of the kinds \['.keras', '.weights.h5'\]"):
+    for name in ("model.pt", "model"):
+        with pytest.raises(ValueError, match=r"source must be a file of one of the kinds \['.keras', '.h5'\]"):
             from_keras(tmp_path / name)
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.keras")
@@ -476,52 +466,6 @@ def test_h5py_is_needed(tmp_path):
 
 CASES = 1000
 SECONDS = 120.0
-
-
-def damaged(data, rng):
-    """Bytes with some bits turned, some bytes replaced, or the end missing."""
-    made, how = bytearray(data), rng.randrange(4)
-    if how == 0:
-        for _ in range(rng.choice((1, 3, 20))):
-            made[rng.randrange(len(made))] ^= 1 << rng.randrange(8)
-    elif how == 1:
-        del made[rng.randrange(len(made)) :]
-    elif how == 2:
-        place = rng.randrange(len(made) - 8)
-        made[place : place + 8] = rng.choice((b"\xff" * 8, bytes(8), (1 << 62).to_bytes(8, "little")))
-    else:
-        filled = [place for place, value in enumerate(made) if value]
-        for place in rng.sample(filled, 3):
-            made[place] = rng.randrange(256)
-    return bytes(made)
-
-
-VALUES = (None, True, False, 0, 1, -1, 2**40, 0.5, "", "x", "lstm", "float32", [], [1], {}, [None, None, 2], "relu")
-
-
-def with_another_value(config, rng):
-    """A configuration with one value replaced, removed or repeated, anywhere in it."""
-    places = []
-
-    def walk(value):
-        for key in value if isinstance(value, dict) else range(len(value)):
-            places.append((value, key))
-            if isinstance(value[key], dict | list):
-                walk(value[key])
-
-    walk(config)
-    for _ in range(rng.choice((1, 1, 2))):
-        parent, key = rng.choice(places)
-        other, place = rng.choice(places)
-        if (isinstance(parent, list) and key >= len(parent)) or (isinstance(parent, dict) and key not in parent):
-            continue
-        if rng.random() < 0.2:
-            del parent[key]
-        elif rng.random() < 0.3 and isinstance(other, dict) and place in other:
-            parent[key] = json.loads(json.dumps(other[place]))
-        else:
-            parent[key] = rng.choice(VALUES)
-    return config
 
 
 def damaged_file(folder, seed):

@@ -70,18 +70,22 @@ def same(results, wanted, dtype="float32"):
 
 
 def check(model, tmp_path, dtype="float32", inputs=None, backend="reference"):
-    """The model computes the same when it comes from a .keras file, and from weights with a configuration.
+    """The model computes the same when it comes from a .keras or .h5 file, and from weights with a configuration.
 
     The reference has no kernels to compile, for each option anew; its peers are compared elsewhere.
     """
     inputs = inputs_for(model) if inputs is None else inputs
     wanted = by_keras(model, inputs)
-    path, weights = tmp_path / "model.keras", tmp_path / "model.weights.h5"
+    path, older, weights = (tmp_path / f"model{end}" for end in (".keras", ".h5", ".weights.h5"))
     model.save(path)
+    model.save(older)
     model.save_weights(weights)
     graph = from_keras(path, backend=backend)
     given = {value.name: inputs[tensor.name] for value, tensor in zip(graph.inputs, model.inputs, strict=True)}
     same(graph.run(given), wanted, dtype)
+    again = from_keras(older, backend=backend)
+    assert (again.nodes, again.inputs, again.outputs) == (graph.nodes, graph.inputs, graph.outputs)
+    same([*again.constants.values()], [*graph.constants.values()], dtype)
     same(from_keras(weights, model.to_json(), backend=backend).run(given), wanted, dtype)
     return graph
 

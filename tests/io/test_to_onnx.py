@@ -46,11 +46,8 @@ def check(model, expected, feeds=None, **options):
     """Outputs in ONNX Runtime, and by the graph here, before it is written and after it is read."""
     feeds = {"x": x_of(), "sequence_lens": LENGTHS} if feeds is None else feeds
     made = to_onnx(model, **options)
-    found = [
-        run(made, feeds),
-        from_onnx(made).run(feeds),
-        graph_of(model, state=options.get("state", False)).run(feeds),
-    ]
+    given = {name: value for name, value in options.items() if name in ("state", "lengths")}
+    found = [run(made, feeds), from_onnx(made).run(feeds), graph_of(model, **given).run(feeds)]
     for outputs in found:
         assert len(outputs) == len(expected)
         for got, want in zip(outputs, expected, strict=True):
@@ -386,13 +383,83 @@ def test_what_is_no_model():
         to_onnx(model, state=True)
 
 
+# Sequences whose steps are all real ---------------------------------------------------------------------------
+
+
+def check_whole(model, expected, feeds=None, **options):
+    """As `check`, without lengths, and with nothing in the model that nobody needs."""
+    feeds = {"x": x_of()} if feeds is None else feeds
+    made = check(model, expected, feeds, lengths=False, **options)
+    assert [value.name for value in made.graph.input] == [*feeds]
+    used = {name for node in made.graph.node for name in node.input}
+    assert used >= {tensor.name for tensor in made.graph.initializer}
+    assert all(node.input[-1] for node in made.graph.node)
+    assert not {"Where", "Range", "Less"} & {node.op_type for node in made.graph.node}
+    return made
+
+
+@pytest.mark.parametrize(("kind", "options"), LAYERS, ids=lambda value: getattr(value, "__name__", str(value)))
+def test_layers_without_lengths(kind, options):
+    layer = filled(kind(D, 5, **options))
+    y, state = layer(x_of())
+    check_whole(layer, [y, *states_of(state)])
+
+
+@pytest.mark.parametrize("options", [{}, {"peepholes": True}, {"bias": False}, {"peepholes": True, "bias": False}])
+def test_initial_states_without_lengths(options):
+    layer = filled(LSTM(D, 4, 2, bidirectional=True, **options))
+    h, c = np.random.default_rng(3).normal(size=(2, 4, N, 4)).astype("float32")
+    y, state = layer(x_of(), (h, c))
+    check_whole(layer, [y, *state], {"x": x_of(), "h_0": h, "c_0": c}, state=True)
+    check_whole(layer, [y, *state], {"x": x_of(), "h_0": h, "c_0": c}, state=True, dynamic=False, shape=(N, T))
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_estimators_without_lengths(pooling, bidirectional):
+    options = {"hidden_size": 5, "pooling": pooling, "bidirectional": bidirectional, "max_iter": 2, "random_state": 0}
+    for labels in ("texts", "several"):
+        model = LSTMClassifier(**options).fit(SEQUENCES, LABELS[labels])
+        check_whole(model, [model.predict(x_of()), model.predict_proba(x_of())])
+    for targets in (1, 2):
+        y = 1000 + RNG.normal(size=(40, targets))
+        model = LSTMRegressor(**options).fit(SEQUENCES, y[:, 0] if targets == 1 else y)
+        check_whole(model, [model.predict(x_of())])
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_targets_for_each_step_without_lengths(targets):
+    y = [RNG.normal(size=(len(each), targets)) for each in SEQUENCES]
+    model = LSTMRegressor(hidden_size=5, bidirectional=True, max_iter=2, random_state=0).fit(SEQUENCES, y)
+    check_whole(model, [np.stack(model.predict([*x_of()]))])
+
+
+def test_scalers_without_lengths():
+    scaler, x = SequenceScaler().fit(SEQUENCES), DOUBLE["x"]
+    check_whole(scaler, [scaler.transform(x)], {"x": x})
+    for last in (LSTMClassifier(pooling="max", max_iter=2, random_state=0), SequenceScaler()):
+        model = make_pipeline(SequenceScaler(), last).fit([5 + 3 * each for each in SEQUENCES], LABELS["texts"])
+        results = (
+            [model.transform(x)] if last.__class__ is SequenceScaler else [model.predict(x), model.predict_proba(x)]
+        )
+        check_whole(model, results, {"x": x})
+
+
+def test_lengths_that_are_asked_for_by_default():
+    layer = LSTM(D, 4)
+    assert [value.name for value in to_onnx(layer).graph.input] == ["x", "sequence_lens"]
+    assert to_onnx(layer, lengths=True).SerializeToString() == to_onnx(layer).SerializeToString()
+    with pytest.raises(TypeError, match="lengths must be True or False, got None"):
+        to_onnx(layer, lengths=None)
+
+
 # Graphs -----------------------------------------------------------------------------------------------------
 
 
 def test_what_a_graph_has_cannot_be_chosen():
     graph = graph_of(LSTM(D, 4))
-    for options in ({"dynamic": False, "shape": (2, 3)}, {"state": True}):
-        with pytest.raises(ValueError, match=r"dynamic must be True and state False for a Graph"):
+    for options in ({"dynamic": False, "shape": (2, 3)}, {"state": True}, {"lengths": False}):
+        with pytest.raises(ValueError, match=r"dynamic and lengths must be True and state False for a Graph"):
             to_onnx(graph, **options)
 
 

@@ -1,1 +1,1 @@
-"""Weights and models of Keras 3, in and out; Keras itself is not needed."""
+"""Weights and models of Keras, in and out; Keras itself is not needed."""

@@ -12,6 +12,7 @@ from .sketch import Sketch, Tensor, binary, number, unary
 Activation = Callable[[Sketch, Tensor], Tensor]
 
 SLOPE = 0.2  # of Keras's leaky_relu
+HARD_SIGMOID_2 = (0.2, 0.5)  # slope and offset in Keras 2
 SELU = {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805}
 
 # What cells have, by Keras's names: the name in ONNX, that in numlstm, and parameters, of which identity has none.
@@ -121,6 +122,9 @@ def activation_of(part: Part, name: str, default: Any) -> Activation:
         layer = described(value, f"{part.label}: {name}")
         if layer.kind in OF_LAYERS:
             return OF_LAYERS[layer.kind](Options(layer.config, f"{part.label}: {name}"))
+    elif value == "hard_sigmoid" and part.version == 2:
+        slope, offset = HARD_SIGMOID_2
+        return _plain("HardSigmoid", alpha=slope, beta=offset)
     elif value is None or (isinstance(value, str) and value in NAMED):
         return NAMED[value or "linear"]
     raise part.options.refused(name, f"one of {[*NAMED]}")
@@ -139,7 +143,7 @@ def of_cell(part: Part, name: str, default: str) -> tuple[str, tuple[float, ...]
             return op, given
     elif value is None or (isinstance(value, str) and value in OF_CELLS):
         op, _, parameters = OF_CELLS[value or "linear"]
-        return op, parameters
+        return op, HARD_SIGMOID_2 if value == "hard_sigmoid" and part.version == 2 else parameters
     raise part.options.refused(name, f"one of {[*OF_CELLS]} in a recurrent layer")
 
 

@@ -177,13 +177,15 @@ class Part:
     kind, name, label : str
     options : Options
     children : list of Part
+    version : {2, 3}
+        Of the Keras whose rules hold.
     """
 
     def __init__(self, described: Described, file: KerasFile, sketch: Sketch, path: str) -> None:
         self.kind, self.name, self.label = described.kind, described.name, str(described)
         self.operation = described.operation
         self.options = Options(described.config, self.label)
-        self.sketch, self.path = sketch, path
+        self.sketch, self.path, self.version = sketch, path, file.version
         self.children: list[Part] = []
         self.calls: Any = None
         self._file = file

@@ -1,4 +1,4 @@
-"""Weights and models of Keras 3, as layers and graphs, and layers as weights; Keras itself is not needed."""
+"""Weights and models of Keras, as layers and graphs, and layers as weights; Keras itself is not needed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .models import graph_of
 BLOCKS = {"lstm": 4, "gru": 3, "rnn": 1}  # columns of the kernels for each unit: what tells layers apart
 ORDERS = {"lstm": (0, 1, 2, 3), "gru": (1, 0, 2), "rnn": (0,)}  # Keras's i f c o and z r h, as ours and from ours
 MERGES = {"concat": "concat", "sum": "sum", "ave": "mean"}  # ours, by Keras's names
-SUFFIXES = (".keras", ".weights.h5")
+SUFFIXES = (".keras", ".h5")
 DTYPES = {"float32": "float32", "float64": "float64", "float16": "float32", "bfloat16": "float32"}  # what becomes what
 ROLES: dict[str, dict[str, tuple[str, ...]]] = {
     "lstm": {
@@ -49,16 +49,17 @@ def from_keras(
     backend: str | None = None,
     dtype: str | None = None,
 ) -> LSTM | GRU | RNN | Graph:
-    """A model of Keras 3 from a file, as a graph; or a recurrent layer of Keras's from its weights, as a layer.
+    """A model of Keras 3 or 2 from a file, as a graph; or a recurrent layer of Keras's from its weights, as a layer.
 
     Parameters
     ----------
     source : path, or list of array
-        A ``.keras`` file, as ``model.save(path)`` writes it, or a ``.weights.h5`` file, as ``model.save_weights(path)``
-        does; both are read by h5py (``pip install "numlstm[keras]"``). Or what ``layer.get_weights()`` gives of an
-        LSTM, a GRU, a SimpleRNN or a `Bidirectional` of one. Sizes, directions and biases follow from the shapes.
+        A ``.keras`` file of Keras 3 or a ``.h5`` file of Keras 3 or 2, as ``model.save(path)`` writes them, or a
+        ``.weights.h5`` or ``.h5`` file, as ``model.save_weights(path)`` does; all are read by h5py
+        (``pip install "numlstm[keras]"``). Or what ``layer.get_weights()`` gives of an LSTM, a GRU, a SimpleRNN or a
+        `Bidirectional` of one. Sizes, directions and biases follow from the shapes.
     config : str, mapping or path, optional
-        What a ``.weights.h5`` file does not hold: ``model.to_json()``, what is in that text, or a ``.json`` file.
+        What a file of weights alone does not hold: ``model.to_json()``, what is in that text, or a ``.json`` file.
     kind : {"lstm", "gru", "rnn"} or None, default None
         What weights must be of; None takes what the shapes tell.
     num_layers : int, at least 1, default 1
@@ -85,9 +86,9 @@ def from_keras(
     Raises
     ------
     ValueError
-        If shapes of weights do not fit one another; if a file is none of its kind, was written by an older Keras or is
-        damaged; if a layer or one of its options is not supported, or custom. The message names it. No code in a file
-        is run: a `Lambda` is refused.
+        If shapes of weights do not fit one another; if a file is none of its kind, was written by an older Keras than
+        those, or is damaged; if a layer or one of its options is not supported, or custom. The message names it. No
+        code in a file is run: a `Lambda` is refused.
     TypeError
         If it is neither a path nor a list of arrays, or these hold other than real numbers.
     OSError
@@ -108,7 +109,12 @@ def from_keras(
     and others that merge several inputs. They may be in Sequential and functional models, and these in one another;
     between layers there may be ``x + 1``, ``x[:, -1]`` and other simple operations.
     Masks are as in Keras: a step that is masked is skipped wherever it is. Where layers that merge several inputs
-    have masks, earlier Keras than 3.10 did something else.
+    have masks, Keras 3 before 3.10 did something else.
+
+    What Keras 2 wrote computes what Keras 2 does, where Keras 3 does something else with it: "hard_sigmoid" is
+    ``0.2 x + 0.5``; layers that merge several inputs look at no mask and pass on where all are true; a recurrent layer
+    looks at its input's mask beside an initial state, too; `Identity`, `Normalization` and `Rescaling` pass on no mask.
+    Between its layers there may be ``x[:, -1]``, and arithmetic by operators.
 
     ``stateful=True``, and policies of types other than float32 and float64, are refused.
 

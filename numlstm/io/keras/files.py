@@ -6,17 +6,19 @@ import io
 import math
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from itertools import count, takewhile
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from ..files import check_file
 from ..values import from_json, inside, to_json
+from .legacy import modern
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"  # members of a .keras file
 LIMITS = {METADATA: 1 << 16, CONFIG: 1 << 24, WEIGHTS: 1 << 32}  # bytes of each, unpacked
@@ -24,7 +26,17 @@ RATIO = 100  # of unpacked to packed bytes; Keras packs nothing
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 STORED_IN = "f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"  # types of numbers, without byte order
 VARIABLES = "vars"  # group of a layer's own arrays, which are named 0, 1, ...
+MODEL, LAYERS, ARRAYS = "model_config", "layer_names", "weight_names"  # attributes in .h5 files
+NAMES_LIMIT = 1 << 30  # bytes of a list of texts of any length, all of which may be the same one in the file
 MORE = "open it in Keras 3 and save it again"
+
+
+class Place(NamedTuple):
+    """Which arrays of those of a layer of the model are wanted, in files that have them in lists."""
+
+    layer: str
+    total: int
+    positions: Sequence[int]
 
 
 class KerasFile:
@@ -33,39 +45,81 @@ class KerasFile:
     Parameters
     ----------
     path : Path
-        Of a ``.keras`` or ``.weights.h5`` file.
+        Of a ``.keras`` or ``.h5`` file.
     config : str, mapping, path or None
-        What a ``.weights.h5`` file does not hold.
+        What a file of weights alone does not hold.
 
     Attributes
     ----------
     config : dict
-        The model, as Keras describes it.
+        The model, as Keras 3 describes it.
+    version : {2, 3}
+        Of the Keras that described it.
+    by_layers : bool
+        Whether all arrays of a layer of the model are in one list, so that `places` must be set.
+    places : mapping of str to Place
+        Where arrays are then, by the paths that they have in other files.
     """
 
     def __init__(self, path: Path, config: Any) -> None:
         self._name = path.name
-        source: Path | BinaryIO
+        self.places: dict[str, Place] = {}
+        self._names: tuple[str | None, list[str]] = None, []
         check_file(path)
+        text: str | None = None
+        source: Path | BinaryIO = path
         if path.name.lower().endswith(".keras"):
-            if config is not None:
-                raise ValueError(f"config must be None with {path.name!r}, which holds the model's configuration")
-            text, source, self._room = _unzipped(path)
-            config = from_json(text, f"{CONFIG} in {path.name!r}")
-        elif config is None:
-            raise ValueError(
-                f"config must be given with {path.name!r}, which has weights only: kinds of layers, their order and "
-                "activations are not in it. model.to_json() gives it; or save the model as a .keras file"
-            )
+            self._check_no(config)
+            text, source, self._size = _unzipped(path)
         else:
-            source, self._room = path, path.stat().st_size
-            config = _given_config(config)
-        if not isinstance(config, dict):
-            raise ValueError(f"the configuration of {path.name!r} must be a JSON object, got {type(config).__name__}")
-        self.config: dict[str, Any] = config
+            self._size = path.stat().st_size
+        self._room = self._size
         self._h5py: Any = h5py_for(f"{path.name!r} is read by")
         with self._reading():
             self._file = self._h5py.File(source, "r")
+        try:
+            self.config, self.version, self._layers = self._described(text, config)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _check_no(self, config: Any) -> None:
+        if config is not None:
+            raise ValueError(f"config must be None with {self._name!r}, which holds the model's configuration")
+
+    def _described(self, text: str | None, given: Any) -> tuple[dict[str, Any], int, Any]:
+        """The model, of which Keras that is, and the group of layers that have lists of arrays, if any have."""
+        version, layers = "3.", None
+        if text is None:
+            with self._reading():
+                text, version, layers = self._legacy()
+        if text is not None:
+            self._check_no(given)
+            config = from_json(text, f"the configuration in {self._name!r}")
+        elif given is not None:
+            config = _given_config(given)
+        else:
+            raise ValueError(
+                f"config must be given with {self._name!r}, which has weights only: kinds of layers, their order and "
+                "activations are not in it. model.to_json() gives it; or save the model as a .keras file"
+            )
+        if not isinstance(config, dict):
+            raise ValueError(f"the configuration of {self._name!r} must be a JSON object, got {type(config).__name__}")
+        version = config.get("keras_version", version)
+        if not isinstance(version, str) or version[:2] not in ("2.", "3."):
+            raise ValueError(f"{self._name!r} must be written by Keras 2 or 3, got version {version!r:.40}; {MORE}")
+        number = int(version[0])
+        return config if "module" in config else modern(config, number), number, layers
+
+    def _legacy(self) -> tuple[str | None, str, Any]:
+        """What is in a ``.h5`` file beside arrays: a model, its version, and the group of layers with lists."""
+        attributes = self._file.attrs
+        if MODEL not in attributes:
+            return None, "3.", self._file if LAYERS in attributes or f"{LAYERS}0" in attributes else None
+        layers = self._group("model_weights")
+        if layers is None:
+            raise _Refused("there must be a group 'model_weights' in it")
+        return self._text(self._file, MODEL), self._text(self._file, "keras_version"), layers
 
     def __enter__(self) -> KerasFile:
         return self
@@ -87,17 +141,84 @@ class KerasFile:
             reason = " ".join(str(error.args[0] if error.args else "").split()) or type(error).__name__
             raise ValueError(f"{self._name!r} must hold weights in an HDF5 file: {reason:.200}") from error
 
+    @property
+    def by_layers(self) -> bool:
+        """Whether arrays are in lists."""
+        return self._layers is not None
+
     def arrays(self, path: str) -> list[Any]:
         """The arrays of a layer, as HDF5's datasets: they tell their shapes, and nothing has been read."""
         with self._reading():
-            group = self._group(f"{path}/{VARIABLES}" if path else VARIABLES)
-            if group is None:
-                return []
-            names = [*group]
-            expected = [str(k) for k in range(len(names))]
-            if {*names} != {*expected}:
-                raise _Refused(f"group {path!r:.200} must have arrays 0 to {len(names) - 1}, got other names")
-            return [self._member(group, name) for name in expected]
+            return self._listed(self.places.get(path)) if self.by_layers else self._numbered(path)
+
+    def _numbered(self, path: str) -> list[Any]:
+        """Those in a group, which are named 0, 1, ..."""
+        group = self._group(f"{path}/{VARIABLES}" if path else VARIABLES)
+        if group is None:
+            return []
+        names = [*group]
+        expected = [str(k) for k in range(len(names))]
+        if {*names} != {*expected}:
+            raise _Refused(f"group {path!r:.200} must have arrays 0 to {len(names) - 1}, got other names")
+        return [self._member(group, name) for name in expected]
+
+    def _listed(self, place: Place | None) -> list[Any]:
+        """Those whose names are in a list."""
+        if place is None:
+            return []
+        layer = self._group(place.layer, self._layers)
+        if layer is None:
+            raise _Refused(f"there must be weights of layer {place.layer!r:.80} in it: do configuration and weights "
+                           "belong together?")  # fmt: skip
+        if self._names[0] != place.layer:  # one list serves all that is in a layer
+            self._names = place.layer, self._texts(layer, ARRAYS, place.total)
+        names = self._names[1]
+        found = [self._group(names[k], layer, self._h5py.Dataset) for k in place.positions]
+        if None in found:
+            raise _Refused(f"the arrays that {ARRAYS} of layer {place.layer!r:.80} names must be in it")
+        return found
+
+    # Texts --------------------------------------------------------------------------------------------------
+
+    def _text(self, group: Any, name: str) -> str:
+        """One that is an attribute."""
+        if name not in group.attrs:
+            raise _Refused(f"there must be an attribute {name!r} in it")
+        (text,) = self._attribute(group, name, 1)
+        if len(text) > LIMITS[CONFIG]:
+            raise _Refused(f"attribute {name!r} must have at most {LIMITS[CONFIG]} characters, got {len(text)}")
+        return text
+
+    def _texts(self, group: Any, name: str, total: int) -> list[str]:
+        """As many as there must be: an attribute, or several where they are too long for one."""
+        attributes = group.attrs
+        parts = (f"{name}{k}" for k in count())
+        keys = [name] if name in attributes else [*takewhile(attributes.__contains__, parts)]
+        counts = [math.prod(attributes.get_id(key).shape or ()) for key in keys]
+        if sum(counts) != total:
+            raise _Refused(
+                f"there must be {total} arrays in the file in {group.name!r:.200}, got {sum(counts)} in {name!r}: do "
+                "configuration and weights belong together?"
+            )
+        return [text for key, each in zip(keys, counts, strict=True) for text in self._attribute(group, key, each)]
+
+    def _attribute(self, group: Any, name: str, total: int) -> list[str]:
+        """The texts of an attribute, once their size is known to be sane.
+
+        Of a text of any length the HDF5 library alone knows how long it claims to be, and takes that much, at most
+        4 GiB, before it finds that the file is shorter.
+        """
+        what = group.attrs.get_id(name)
+        kind = self._h5py.check_string_dtype(what.dtype)
+        if what.shape is None or math.prod(what.shape) != total or (kind is None and total):
+            raise _Refused(f"attribute {name!r} must have {total} texts, got {what.dtype} of shape {what.shape}")
+        fixed = kind is None or kind.length is not None
+        if total * (what.dtype.itemsize if fixed else self._size) > max(NAMES_LIMIT, 8 * self._size):
+            raise _Refused(f"attribute {name!r} must be of a sane size, got {total} texts; {MORE} as a .keras file")
+        values = np.ravel(group.attrs[name]).tolist()
+        return [value.decode("utf-8") if isinstance(value, bytes) else str(value) for value in values]
+
+    # Arrays -------------------------------------------------------------------------------------------------
 
     def read(self, dataset: Any, label: str) -> np.ndarray:
         """The numbers of a dataset, in memory."""
@@ -123,15 +244,17 @@ class KerasFile:
         self._room -= size  # an array that is there many times would fill the memory
         return dataset.dtype.newbyteorder("=")
 
-    def _group(self, path: str) -> Any:
-        """A group, or None if there is none."""
-        group = self._file
-        for part in path.split("/"):
+    def _group(self, path: str, group: Any = None, kind: Any = None) -> Any:
+        """A group, or what else is wanted, or None if there is nothing."""
+        group = self._file if group is None else group
+        parts = path.split("/")
+        for number, part in enumerate(parts, 1):
             if part not in group:
                 return None
             group = self._member(group, part)
-            if not isinstance(group, self._h5py.Group):
-                raise _Refused(f"{path!r:.200} must be a group")
+            expected = kind if kind and number == len(parts) else self._h5py.Group
+            if not isinstance(group, expected):
+                raise _Refused(f"{path!r:.200} must be {'an array' if expected is kind else 'a group'}")
         return group
 
     def _member(self, group: Any, name: str) -> Any:

@@ -498,16 +498,17 @@ def merged(part: Part, tensors: Sequence[Tensor]) -> Tensor:
         raise part.refused(f"its inputs must be of one type, got {sorted(dtypes)}")
     masks = [each.mask for each in tensors]
     wide = [reduce(lambda x, _: unsqueeze(sketch, x, 1), range(ndim - each.ndim), each) for each in tensors]
-    if part.kind in ("Maximum", "Minimum"):
+    older = part.version == 2  # which sees to no mask in what it computes
+    if part.kind in ("Maximum", "Minimum") and not older:
         return _extreme(part, op, wide, masks)
-    if part.kind == "Multiply":
+    if part.kind == "Multiply" and not older:
         return _product(part, wide, masks)
     y = reduce(lambda x, other: binary(sketch, op, x, other), wide)
     if part.kind == "Average":
         if not y.floating:
             raise part.refused(f"its inputs must hold floating-point numbers, got {y.dtype}")
         y = binary(sketch, "Div", y, number(sketch, len(tensors), y))
-    return y.under(either(sketch, masks))
+    return y.under(every(sketch, masks) if older else either(sketch, masks))
 
 
 def _where(sketch: Sketch, mask: Tensor, x: Tensor, other: Tensor) -> Tensor:
@@ -541,6 +542,12 @@ def either(sketch: Sketch, masks: Sequence[Tensor | None]) -> Tensor | None:
     return reduce(lambda x, y: binary(sketch, "Or", x, y), there) if len(there) == len(masks) else None
 
 
+def every(sketch: Sketch, masks: Sequence[Tensor | None]) -> Tensor | None:
+    """Where all masks are true that there are, as Keras 2 has it."""
+    there = [mask for mask in masks if mask is not None]
+    return reduce(lambda x, y: binary(sketch, "And", x, y), there) if there else None
+
+
 @layer("Concatenate", several=True, passes=False)
 def concatenated(part: Part, tensors: Sequence[Tensor]) -> Tensor:
     """One after another."""
@@ -552,7 +559,7 @@ def concatenated(part: Part, tensors: Sequence[Tensor]) -> Tensor:
         return y
     masks = [_mask_of(part, each) for each in tensors]
     if axis == y.ndim - 1:
-        return y.under(either(part.sketch, masks))
+        return y.under((every if part.version == 2 else either)(part.sketch, masks))
     return y.under(concat(part.sketch, masks, axis))
 
 

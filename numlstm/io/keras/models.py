@@ -14,6 +14,7 @@ from .config import Described, Part, described
 from .files import KerasFile
 from .layers import KINDS
 from .operations import OPERATIONS
+from .placing import places
 from .recurrent import LAYERS as RECURRENT
 from .recurrent import bidirectional, count_sequences, recurrent
 from .sketch import Sketch, Tensor, cast, concat, sliced
@@ -25,6 +26,7 @@ MASKED = (*HOLDERS, "BatchNormalization", "GlobalAveragePooling1D", "Softmax")  
 MOST = 20_000  # calls of layers; models in models, each used twice, are many in few words
 INPUTS = ("float32", "float64", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 DEPTH = 32  # of models in models
+OPAQUE_2 = ("Identity", "Normalization", "Rescaling")  # let no mask through in Keras 2
 
 
 def graph_of(file: KerasFile, backend: str | None = None) -> Graph:
@@ -35,6 +37,8 @@ def graph_of(file: KerasFile, backend: str | None = None) -> Graph:
     if what.kind not in MODELS:
         raise ValueError(f"the model must be one of {[*MODELS]}, got {what.kind[:80]!r}")
     model = reader.part(what, "")
+    if file.by_layers:
+        file.places = places(model)
     inputs = [sketch.input(*each) for each in _inputs(model)]
     outputs = reader.run(model, inputs)
     names = _output_names(model)
@@ -117,7 +121,10 @@ class Reader:
         part = Part(what, self._file, self._sketch, path)
         known = OPERATIONS if part.operation else (*KINDS, *HOLDERS, "InputLayer")
         if part.kind not in known:
-            raise part.refused("layers of this kind are not supported")
+            raise part.refused(
+                "layers of this kind are not supported, nor are custom ones, which are code: make a model of those "
+                "that from_keras names"
+            )
         if what.shared is not None:
             self._shared[key] = part
         self._depth += 1
@@ -205,11 +212,12 @@ class Reader:
             raise part.refused(f"it must have one input, got {len(first)}")
         (x,) = first
         before = mask or x.mask
-        if mask is None and not state:  # beside a state Keras looks for no mask
+        if mask is None and (not state or part.version == 2):  # beside a state Keras 3 looks for no mask
             mask = x.mask
         if kind is not None:
             y = kind.apply(part, x, mask) if kind.reads_mask else kind.apply(part, x.under(None))
-            return [y.under(y.mask or before) if kind.passes else y]
+            passes = kind.passes and not (part.version == 2 and part.kind in OPAQUE_2)
+            return [y.under(y.mask or before) if passes else y]
         if part.kind == "TimeDistributed":
             return [each.under(before) for each in self._each_step(part, x, mask)]
         x, *state = (cast(sketch, each, part.options.dtype) for each in (x, *state))

@@ -24,7 +24,7 @@ INPUT, FORGET = 0, 1
 OF_PEEPHOLES = {"input_gate": 0, "forget_gate": 1, "output_gate": 2}
 
 
-def graph_of(model: Any, *, shape: Sequence[int | str] = FREE, state: bool = False) -> Graph:
+def graph_of(model: Any, *, shape: Sequence[int | str] = FREE, state: bool = False, lengths: bool = True) -> Graph:
     """The graph that computes what a model does.
 
     Parameters
@@ -34,6 +34,8 @@ def graph_of(model: Any, *, shape: Sequence[int | str] = FREE, state: bool = Fal
         Lengths of the axes of batch and steps, or their names.
     state : bool
         Whether initial states are inputs; of layers.
+    lengths : bool
+        Whether lengths of sequences are an input.
 
     Raises
     ------
@@ -43,16 +45,18 @@ def graph_of(model: Any, *, shape: Sequence[int | str] = FREE, state: bool = Fal
         If it is not fitted, or has an option that ONNX has no place for.
     """
     if isinstance(model, Graph):
-        if state or (*shape,) != FREE:
-            raise ValueError("dynamic must be True and state False for a Graph, whose inputs are what they are")
+        if state or not lengths or (*shape,) != FREE:
+            raise ValueError(
+                "dynamic and lengths must be True and state False for a Graph, whose inputs are what they are"
+            )
         return model
     if isinstance(model, Layer):
-        return _of_layer(model, shape, state)
+        return _of_layer(model, shape, state, lengths)
     if state:
         raise ValueError(
             f"state must be False for {type(model).__name__}: estimators start from zeros, layers need not"
         )
-    return _of_estimator(model, shape)
+    return _of_estimator(model, shape, lengths)
 
 
 # Layers -------------------------------------------------------------------------------------------------------
@@ -66,9 +70,13 @@ class Outputs(NamedTuple):
 
 
 class _Builder:
-    """Nodes and constants that come to be."""
+    """Nodes and constants that come to be.
 
-    def __init__(self) -> None:
+    `lengths` is the name of the input that has them, or empty if all steps are real.
+    """
+
+    def __init__(self, lengths: bool) -> None:
+        self.lengths = LENGTHS if lengths else ""
         self.nodes: list[Node] = []
         self.constants: dict[str, np.ndarray] = {}
 
@@ -81,6 +89,11 @@ class _Builder:
         """A vector of integers, made once."""
         return self.constant("integers_" + "_".join(map(str, values)), np.array(values, np.int64))
 
+    def inputs(self, x: Value) -> list[Value]:
+        """What is given: x, and lengths if they are."""
+        assert x.shape is not None
+        return [x, Value(self.lengths, "int32", x.shape[:1])] if self.lengths else [x]
+
     def add(self, op: str, *inputs: str, out: str = "", outputs: Sequence[str] = (), **attributes: Any) -> str:
         """A new node; its output, or the first of them."""
         outputs = tuple(outputs) or (out or f"{op}_{len(self.nodes)}",)
@@ -88,12 +101,12 @@ class _Builder:
         return outputs[0]
 
 
-def _of_layer(layer: Layer, shape: Sequence[int | str], state: bool) -> Graph:
-    """x and lengths, and initial states if asked for, to y and final states."""
-    build, stack = _Builder(), layer._stack
+def _of_layer(layer: Layer, shape: Sequence[int | str], state: bool, lengths: bool) -> Graph:
+    """x, and lengths and initial states if asked for, to y and final states."""
+    build, stack = _Builder(lengths), layer._stack
     rows, steps = shape
     names = [f"{name}_n" for name in stack.state_names]
-    inputs = [Value("x", stack.dtype, (rows, steps, stack.input_size)), Value(LENGTHS, "int32", (rows,))]
+    inputs = build.inputs(Value("x", stack.dtype, (rows, steps, stack.input_size)))
     initial = None
     sizes = [size for size in stack.hidden_sizes for _ in range(stack.directions)]
     if state:
@@ -141,9 +154,11 @@ def _stack(
         ]
         w, r, b, p = given
         states = [part[index] for part in initial] if initial else []
-        inputs = [x, w, r, b, LENGTHS, *states]
+        inputs = [x, w, r, b, build.lengths, *states]
         if p:
             inputs = [*inputs, *[""] * (7 - len(inputs)), p]
+        while not inputs[-1]:
+            inputs.pop()
         own = [name + ends.format(index) for name in names]
         y = build.add(op, *inputs, outputs=(f"Y_l{index}", *own), **attributes)
         y = _merged(build, stack, y, axis=1, order=(0, 2, 1, 3), shape=(0, 0, stack.output_sizes[index]))
@@ -212,8 +227,8 @@ def _carry(name: str, array: np.ndarray, missing: Sequence[str], negated: bool) 
 # Estimators ---------------------------------------------------------------------------------------------------
 
 
-def _of_estimator(model: Any, shape: Sequence[int | str]) -> Graph:
-    """x and lengths to labels and probabilities, to targets, or to scaled sequences."""
+def _of_estimator(model: Any, shape: Sequence[int | str], lengths: bool) -> Graph:
+    """x, and lengths if asked for, to labels and probabilities, to targets, or to scaled sequences."""
     from ...estimators.model import SequenceModel
     from ...estimators.scaler import SequenceScaler
 
@@ -234,16 +249,15 @@ def _of_estimator(model: Any, shape: Sequence[int | str]) -> Graph:
 
     for each in (*before, last):
         check_is_fitted(each)
-    build, scalers = _Builder(), [each for each in (*before, last) if isinstance(each, SequenceScaler)]
+    build, scalers = _Builder(lengths), [each for each in (*before, last) if isinstance(each, SequenceScaler)]
     fitted = None if isinstance(last, SequenceScaler) else last._model
     dtype = "float64" if fitted is None else fitted.network.stack.dtype
     channels = scalers[0].n_channels_ if fitted is None else fitted.network.stack.input_size
     given = "float64" if scalers else dtype  # a small deviation from a large mean needs it
-    inputs = [Value("x", given, (*shape, channels)), Value(LENGTHS, "int32", (shape[0],))]
+    inputs = build.inputs(Value("x", given, (*shape, channels)))
     x = _scaled(build, scalers, dtype)
     if fitted is None:
-        kept = build.add("Unsqueeze", _mask(build), build.integers(2))
-        build.add("Where", kept, x, build.constant("zero", np.zeros((), dtype)), out="scaled")
+        _kept(build, x, "zero", np.zeros((), dtype), out="scaled")
         return Graph(build.nodes, inputs, [Value("scaled", dtype, (*shape, channels))], build.constants, OPSET)
     scores = _scores(build, fitted, last.layers_[0], x)
     outputs = _answers(build, fitted, scores, shape)
@@ -268,13 +282,20 @@ def _scaled(build: _Builder, scalers: Sequence[Any], dtype: str) -> str:
     return build.add("Cast", x, to=NUMBERS[dtype]) if scalers and dtype != "float64" else x
 
 
+def _kept(build: _Builder, x: str, name: str, value: np.ndarray, out: str = "") -> str:
+    """x (N, T, F), with a value past each length: a constant of that name."""
+    if not build.lengths:
+        return build.add("Identity", x, out=out) if out else x
+    return build.add("Where", _mask(build), x, build.constant(name, value), out=out)
+
+
 def _mask(build: _Builder) -> str:
-    """Which steps are within each length, (N, T)."""
+    """Which steps are within each length, (N, T, 1)."""
     zero, one = (build.constant(f"number_{value}", np.array(value, np.int64)) for value in (0, 1))
     count = build.add("Gather", build.add("Shape", "x"), one, axis=0)
     steps = build.add("Unsqueeze", build.add("Range", zero, count, one), build.integers(0))
-    lengths = build.add("Unsqueeze", build.add("Cast", LENGTHS, to=NUMBERS["int64"]), build.integers(1))
-    return build.add("Less", steps, lengths)
+    lengths = build.add("Unsqueeze", build.add("Cast", build.lengths, to=NUMBERS["int64"]), build.integers(1))
+    return build.add("Unsqueeze", build.add("Less", steps, lengths), build.integers(2))
 
 
 def _scores(build: _Builder, fitted: Any, layer: Layer, x: str) -> str:
@@ -304,17 +325,17 @@ def _last(build: _Builder, stack: Any, final: list[list[str]]) -> str:
 def _pooled(build: _Builder, network: Any, parameters: Mapping[str, np.ndarray], y: str) -> str:
     """A vector (N, F) for all outputs y (N, T, F)."""
     dtype = network.stack.dtype
-    inside = build.add("Unsqueeze", _mask(build), build.integers(2))
-    steps = build.integers(1)
     if network.pooling == "max":
-        lowest = build.constant("lowest", np.array(-np.inf, dtype))
-        return build.add("ReduceMax", build.add("Where", inside, y, lowest), axes=(1,), keepdims=0)
-    shares = build.add("Cast", inside, to=NUMBERS[dtype])
+        return build.add("ReduceMax", _kept(build, y, "lowest", np.array(-np.inf, dtype)), axes=(1,), keepdims=0)
+    shares = build.add("Cast", _mask(build), to=NUMBERS[dtype]) if build.lengths else ""
     if network.pooling == "attention":
         weight = build.constant("weight_attention", parameters["weight_attention"].reshape(-1, 1))
         bias = build.constant("bias_attention", parameters["bias_attention"])
-        energy = build.add("Tanh", build.add("Add", build.add("MatMul", y, weight), bias))
-        shares = build.add("Mul", build.add("Exp", energy), shares)
+        energy = build.add("Exp", build.add("Tanh", build.add("Add", build.add("MatMul", y, weight), bias)))
+        shares = build.add("Mul", energy, shares) if shares else energy
+    if not shares:
+        return build.add("ReduceMean", y, axes=(1,), keepdims=0)
+    steps = build.integers(1)
     total = build.add("ReduceSum", build.add("Mul", y, shares), steps, keepdims=0)
     return build.add("Div", total, build.add("ReduceSum", shares, steps, keepdims=0))
 
@@ -330,8 +351,7 @@ def _answers(build: _Builder, fitted: Any, scores: str, shape: Sequence[int | st
     scaled = build.add("Mul", double, build.constant("target_scale", codec.scale))
     targets = build.add("Add", scaled, build.constant("target_mean", codec.mean))
     if codec.by_step:
-        inside = build.add("Unsqueeze", _mask(build), build.integers(2))
-        build.add("Where", inside, targets, build.constant("zero", np.zeros(())), out="predictions")
+        _kept(build, targets, "zero", np.zeros(()), out="predictions")
         return [Value("predictions", "float64", (*shape, codec.outputs))]
     if codec.form == "one":
         build.add("Squeeze", targets, build.integers(1), out="predictions")

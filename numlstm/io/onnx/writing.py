@@ -26,6 +26,7 @@ def to_onnx(
     *,
     shape: tuple[int, int] | None = None,
     state: bool = False,
+    lengths: bool = True,
 ) -> Any:
     """A layer or an estimator as an ONNX model, which other runtimes run.
 
@@ -41,13 +42,15 @@ def to_onnx(
         With ``dynamic=False``.
     state : bool, default False
         Whether initial states are inputs, ``h_0`` and of an LSTM ``c_0``, each (layers · directions, N, H); of a layer.
+    lengths : bool, default True
+        Whether the lengths of sequences are an input, ``sequence_lens``; else every sequence has T steps.
 
     Returns
     -------
     onnx.ModelProto
         Opset 17, checked by `onnx.checker`. Inputs are ``x`` (N, T, D), in the dtype of the model, or float64 where a
-        `SequenceScaler` comes first, and ``sequence_lens`` (N,), int32 in 1..T, the steps of each sequence. A `Graph`
-        has its own opset, inputs and outputs. Others' outputs:
+        `SequenceScaler` comes first, and with ``lengths=True`` ``sequence_lens`` (N,), int32 in 1..T, the steps of
+        each sequence. A `Graph` has its own opset, inputs and outputs. Others' outputs:
 
         - of a layer ``y`` (N, T, H · directions), zeros past each length, and the final states ``h_n`` and, of an
           LSTM, ``c_n``, (layers · directions, N, H); where layers differ in size ``h_n_l0`` (directions, N, H), ...
@@ -58,7 +61,8 @@ def to_onnx(
     Raises
     ------
     ValueError
-        If ONNX has no place for an option or a number, which the message names: `layer_norm`, `proj_size`, `cell_clip`,
+        If `dynamic`, `shape`, `state` or `lengths` is given for a `Graph`, whose inputs are what they are; if ONNX has
+        no place for an option or a number, which the message names: `layer_norm`, `proj_size`, `cell_clip`,
         `zoneout`, `full_gate_recurrence`; of the LSTM gates that are coupled (but for ``"input"``) or left out, where
         the activation of gates is not the logistic function; classes that are neither numbers nor texts; masks as
         `from_keras` makes them in a `Graph`, if its opset is below 15.
@@ -94,11 +98,18 @@ def to_onnx(
     ((2, 7, 10), (2, 2, 5))
     >>> bool((y == layer(x, lengths=[7, 4])[0]).all())
     True
+
+    Where all sequences have as many steps, there need be no lengths:
+
+    >>> y, h_n, c_n = from_onnx(to_onnx(layer, lengths=False)).run({"x": x})
+    >>> bool((y == layer(x)[0]).all())
+    True
     """
     onnx = _package()
     path = None if path is None else os.fsdecode(os.fspath(path))
-    check_flag(state, "state")
-    graph = without_own(graph_of(model, shape=_axes(check_flag(dynamic, "dynamic"), shape), state=state))
+    axes = _axes(check_flag(dynamic, "dynamic"), shape)
+    state, lengths = check_flag(state, "state"), check_flag(lengths, "lengths")
+    graph = without_own(graph_of(model, shape=axes, state=state, lengths=lengths))
     made = _proto(onnx, graph)
     if made.ByteSize() > LARGEST:
         raise ValueError(f"model must have at most {LARGEST} bytes for ONNX, got {made.ByteSize()}")

@@ -1,0 +1,177 @@
+"""Configurations of Keras 2, and of ``.h5`` files, in the form in which Keras 3 writes its own.
+
+What is no configuration is left as it is, for the reader to refuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+MODELS = {"Sequential": "Sequential", "Functional": "Functional", "Model": "Functional"}  # by their older names
+STATEFUL = ("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional")  # are called with a list of the input and states
+INNER = ("layer", "backward_layer", "cell", "activation", "recurrent_activation")  # options that may hold a layer
+TERSE = ("InputLayer", "SpatialDropout1D")  # do not say whether they are trained, as operations do not
+OPERATIONS = {
+    "__operators__.getitem": "GetItem",
+    "__operators__.add": "Add",
+    "math.add": "Add",
+    "math.subtract": "Subtract",
+    "math.multiply": "Multiply",
+    "math.truediv": "TrueDivide",
+    "math.negative": "Negative",
+    "math.pow": "Power",
+}  # by the functions of TensorFlow's that Keras 2 has in layers between others
+SLICE = {"start", "stop", "step"}
+OF_OPERATIONS, CONSTANT = ("TFOpLambda", "SlicingOpLambda"), "_CONSTANT_VALUE"
+UNLESS_ON = ("time_major", "causal")  # options that Keras 3 does not have; nobody misses them where they are False
+
+
+def modern(layer: Any, version: int) -> Any:
+    """A layer or a model as Keras 3 describes it.
+
+    Parameters
+    ----------
+    layer : dict
+        With class_name and config.
+    version : {2, 3}
+        Of the Keras that wrote it.
+    """
+    if not isinstance(layer, dict) or not isinstance(layer.get("class_name"), str):
+        return layer
+    kind, config = layer["class_name"], layer.get("config")
+    if kind == "Sequential" and isinstance(config, list):  # before Keras 2.2
+        config = {"layers": config}
+    if not isinstance(config, dict):
+        return layer
+    operation = OPERATIONS.get(str(config.get("function"))) if kind in OF_OPERATIONS else None
+    if operation is not None and layer.get("registered_name") in (None, kind):
+        own = {"class_name": operation, "module": "keras.ops", "registered_name": None}
+        return layer | own | {"config": {"name": config.get("name")}}
+    made = {**layer, "class_name": MODELS.get(kind, kind), "config": _options(kind, config, version)}
+    if version == 2 and str(layer.get("module", "")).startswith("keras."):
+        made["module"] = "keras.layers"
+    elif "module" not in layer and ">" not in kind:  # custom objects are registered as package>name
+        is_layer = version == 2 or kind in (*MODELS, *TERSE) or "trainable" in config
+        made["module"] = "keras.layers" if is_layer else "keras.ops"
+    return made
+
+
+def _options(kind: str, config: Mapping[str, Any], version: int) -> dict[str, Any]:
+    """Options of a layer or a model."""
+    made = {name: value for name, value in config.items() if name not in UNLESS_ON or value is not False}
+    shape = made.pop("batch_input_shape", None)
+    if kind == "InputLayer":
+        made.setdefault("batch_shape", shape)
+    dtype = made.get("dtype")
+    if isinstance(dtype, dict) and dtype.get("class_name") == "Policy" and isinstance(dtype.get("config"), dict):
+        made["dtype"] = dtype["config"].get("name")
+    if kind == "LeakyReLU" and "alpha" in made:
+        made["negative_slope"] = made.pop("alpha")
+    axis = made.get("axis")
+    if kind == "BatchNormalization" and isinstance(axis, list) and len(axis) == 1:
+        made["axis"] = axis[0]
+    if kind in ("GRU", "GRUCell") and version == 2:
+        made.setdefault("reset_after", False)  # Keras that does not write it had no other
+    for name in INNER:
+        if name in made:
+            made[name] = modern(made[name], version)
+    for name in ("cells", "layers"):
+        if isinstance(made.get(name), list):
+            made[name] = [modern(each, version) for each in made[name]]
+    if kind == "Sequential":
+        _begin(made, config)
+    elif kind in MODELS and version == 2:
+        _connect(made)
+    return made
+
+
+def _begin(made: dict[str, Any], config: Mapping[str, Any]) -> None:
+    """Put an `InputLayer` before a first layer that says what it is given."""
+    layers = config.get("layers")
+    first = layers[0] if isinstance(layers, list) and layers else None
+    options = first.get("config") if isinstance(first, dict) and first.get("class_name") != "InputLayer" else None
+    if isinstance(options, dict) and "batch_input_shape" in options:
+        inputs = {"name": f"{options.get('name')}_input", "batch_shape": options["batch_input_shape"]}
+        made["layers"].insert(0, {"module": "keras.layers", "class_name": "InputLayer", "config": inputs})
+
+
+# Calls --------------------------------------------------------------------------------------------------------
+
+
+def _connect(config: dict[str, Any]) -> None:
+    """Bring calls in a functional model into Keras 3's form."""
+    layers = config.get("layers")
+    if not isinstance(layers, list) or not all(isinstance(each, dict) for each in layers):
+        return
+    counted = {str(each.get("name")): each["class_name"] for each in layers if _counts_itself(each)}
+    for each in layers:
+        if isinstance(each.get("inbound_nodes"), list):
+            each["inbound_nodes"] = [_node(node, each, counted) for node in each["inbound_nodes"]]
+    for name in ("input_layers", "output_layers"):
+        config[name] = _ends(config.get(name), {name for name, kind in counted.items() if kind == "Sequential"})
+
+
+def _counts_itself(layer: Mapping[str, Any]) -> bool:
+    """Whether it is a model with inputs of its own, which Keras 2 counts as its first call."""
+    kind, config = layer.get("class_name"), layer.get("config")
+    layers = config.get("layers") if kind in ("Sequential", "Functional") and isinstance(config, dict) else None
+    first = layers[0] if isinstance(layers, list) and layers else None
+    return isinstance(first, dict) and first.get("class_name") == "InputLayer"
+
+
+def _node(node: Any, layer: Mapping[str, Any], counted: Mapping[str, str]) -> Any:
+    """A call: ``[[name, call, result, options], ...]`` as ``{"args": ..., "kwargs": ...}``."""
+    if isinstance(node, list) and node and isinstance(node[0], str):
+        node = [node]
+    if isinstance(node, dict):
+        tensors: Any = {name: _tensor(each, counted) for name, each in node.items()}
+        first = next(iter(node.values()), None)
+    elif isinstance(node, list) and node:
+        tensors, first = [_tensor(each, counted) for each in node], node[0]
+    else:
+        return node
+    given = first[3] if isinstance(first, list) and len(first) == 4 and isinstance(first[3], dict) else {}
+    options = {name: _value(value, counted) for name, value in given.items()}
+    if isinstance(tensors, list) and len(tensors) == 1:
+        tensors = tensors[0]
+        if layer.get("module") == "keras.ops":
+            others = [options.pop(name) for name in ("y", "slice_spec") if name in options]
+            return {"args": [tensors, *others], "kwargs": {k: each for k, each in options.items() if each is not None}}
+    elif isinstance(tensors, list) and layer.get("class_name") in STATEFUL:
+        tensors, *options["initial_state"] = tensors
+    return {"args": [tensors], "kwargs": options}
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether it is the name of a layer, with numbers of a call and a result."""
+    return isinstance(value, list) and len(value) in (3, 4) and isinstance(value[0], str) and type(value[1]) is int
+
+
+def _tensor(value: Any, counted: Mapping[str, str]) -> Any:
+    """The result of a call, or a number."""
+    if not _is_tensor(value):
+        return value
+    name, call, *rest = value
+    if name == CONSTANT:
+        return rest[0]
+    return {"class_name": "__keras_tensor__", "config": {"keras_history": [name, call - (name in counted), *rest[:1]]}}
+
+
+def _value(value: Any, counted: Mapping[str, str]) -> Any:
+    """What a call is given beside its first argument: tensors, in lists or not, or anything else."""
+    if _is_tensor(value):
+        return _tensor(value, counted)
+    if isinstance(value, dict) and value.keys() == SLICE:
+        return {"class_name": "__slice__", "config": value}
+    return [_value(each, counted) for each in value] if isinstance(value, list) else value
+
+
+def _ends(value: Any, counted: set[str]) -> Any:
+    """Inputs or outputs of a model; of functional models Keras 3 counts in the same way here."""
+    if _is_tensor(value):
+        name, call, *rest = value
+        return [name, call - (name in counted), *rest]
+    if isinstance(value, dict):
+        return {name: _ends(each, counted) for name, each in value.items()}
+    return [_ends(each, counted) for each in value] if isinstance(value, list) else value

@@ -1,0 +1,49 @@
+"""Bytes and configurations that are damaged, by chance."""
+
+import json
+
+
+def damaged(data, rng):
+    """Bytes with some bits turned, some bytes replaced, or the end missing."""
+    made, how = bytearray(data), rng.randrange(4)
+    if how == 0:
+        for _ in range(rng.choice((1, 3, 20))):
+            made[rng.randrange(len(made))] ^= 1 << rng.randrange(8)
+    elif how == 1:
+        del made[rng.randrange(len(made)) :]
+    elif how == 2:
+        place = rng.randrange(len(made) - 8)
+        made[place : place + 8] = rng.choice((b"\xff" * 8, bytes(8), (1 << 62).to_bytes(8, "little")))
+    else:
+        filled = [place for place, value in enumerate(made) if value]
+        for place in rng.sample(filled, 3):
+            made[place] = rng.randrange(256)
+    return bytes(made)
+
+
+VALUES = (None, True, False, 0, 1, -1, 2**40, 0.5, "", "x", "lstm", "float32", [], [1], {}, [None, None, 2], "relu")
+
+
+def with_another_value(config, rng):
+    """A configuration with one value replaced, removed or repeated, anywhere in it."""
+    places = []
+
+    def walk(value):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            places.append((value, key))
+            if isinstance(value[key], dict | list):
+                walk(value[key])
+
+    walk(config)
+    for _ in range(rng.choice((1, 1, 2))):
+        parent, key = rng.choice(places)
+        other, place = rng.choice(places)
+        if (isinstance(parent, list) and key >= len(parent)) or (isinstance(parent, dict) and key not in parent):
+            continue
+        if rng.random() < 0.2:
+            del parent[key]
+        elif rng.random() < 0.3 and isinstance(other, dict) and place in other:
+            parent[key] = json.loads(json.dumps(other[place]))
+        else:
+            parent[key] = rng.choice(VALUES)
+    return config
