@@ -2,10 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
-import time
 import warnings
 from pathlib import Path
 
@@ -240,30 +240,32 @@ def test_a_child_forked_under_the_lock_does_not_hold_it(tmp_path):
             held.set()
             release.wait(60)
 
-    holder = threading.Thread(target=hold)
+    holder = threading.Thread(target=hold, daemon=True)
     holder.start()
     held.wait(60)
-    go, went = os.pipe()
+    told, tell = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forks in a process with threads
         child = os.fork()
     if not child:
-        os.close(went)
-        os.read(go, 1)  # until the parent has had the lock a second time
+        signal.alarm(30)  # ends it if it hangs
+        os.close(tell)
+        os.read(told, 1)  # until the parent has looked, or has ended
         with caching.alone(tmp_path):
             os._exit(7)
-    assert not takes_lock(tmp_path)
-    release.set()
-    holder.join()
-    assert takes_lock(tmp_path), "the child holds it"
-    with caching.alone(tmp_path):
+    os.close(told)
+    try:
         assert not takes_lock(tmp_path)
-    os.close(went)
-    os.close(go)
-    end = time.monotonic() + 30
-    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < end:
-        time.sleep(0.02)
-    assert os.waitstatus_to_exitcode(ended[1]) == 7
+        release.set()
+        holder.join()
+        assert takes_lock(tmp_path), "the child holds it"
+        with caching.alone(tmp_path):
+            assert not takes_lock(tmp_path)
+    finally:
+        release.set()
+        os.close(tell)
+        _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 7, "the child cannot take it"
 
 
 # Processes -------------------------------------------------------------------------------------------------
