@@ -231,6 +231,18 @@ def takes_lock(directory):
     return done.returncode == 0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
+def test_files_are_saved_under_the_lock(tmp_path):
+    class Watching:
+        def save(self, key, data):
+            self.saved = key, data, takes_lock(tmp_path)
+
+    files = Watching()
+    caching.Files({tmp_path: files}).save("key", "data")
+    assert files.saved == ("key", "data", False)
+    assert takes_lock(tmp_path)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_child_forked_under_the_lock_does_not_hold_it(tmp_path):
     held, release = threading.Event(), threading.Event()
