@@ -1,7 +1,7 @@
 """numlstm among the libraries that threadpoolctl limits: ``with threadpool_limits(2):``.
 
-threadpoolctl knows libraries by the files that a process has loaded. numlstm has no such file: its machine code comes
-from llvmlite, whose library is loaded whenever there are kernels, and has no threads of its own. It stands for us.
+threadpoolctl knows libraries by the files that a process has loaded, and numlstm has none of its own. NumPy's extension
+module stands for it: that is loaded whenever numlstm is, even before there are kernels, and has no threads.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .thread_count import set_thread_cap, thread_cap
 def register() -> None:
     """Make numlstm known to threadpoolctl, where it is installed; it always is with scikit-learn.
 
-    It is imported here, which takes some milliseconds: limits must find us even if it is first used after us.
+    It is imported here, which takes some milliseconds: a limit that is set before the first kernel is loaded must hold.
     """
     try:
         import threadpoolctl
@@ -30,7 +30,7 @@ def register() -> None:
         """
 
         user_api = internal_api = "numlstm"
-        filename_prefixes = ("libllvmlite", "llvmlite.dll")
+        filename_prefixes = ("_multiarray_umath",)
 
         def get_num_threads(self) -> int | None:
             with contextlib.suppress(ValueError):

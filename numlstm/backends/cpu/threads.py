@@ -22,12 +22,9 @@ import numpy as np
 from .compiling import kernel
 from .team import look, pause
 from .thread_count import available_cores, default_threads, limit_threads, thread_count  # noqa: F401
-from .threadpools import register
 
 Shard = tuple[int, int]
 LOOKS = 10_000  # some tenths of a millisecond
-
-register()
 
 
 @cache

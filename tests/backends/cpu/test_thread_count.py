@@ -323,13 +323,29 @@ def test_a_layer_takes_no_more_shards_than_threadpoolctl_lets_it(monkeypatch):
         assert not shards, "one thread needs no pool"
 
 
-def test_threadpoolctl_that_is_imported_late_knows_us():
-    code = (
-        "import numpy, numlstm; numlstm.LSTM(3, 4, backend='cpu')(numpy.ones((1, 2, 3))); import threadpoolctl; "
-        "print([each['prefix'] for each in threadpoolctl.threadpool_info() if each['user_api'] == 'numlstm'])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "llvmlite" in done.stdout
+FIRST_CALL = """
+import sys
+{imports}
+assert "numba" not in sys.modules
+with threadpool_limits(limits=1):
+    assert [each["num_threads"] for each in threadpool_info() if each["user_api"] == "numlstm"] == [1]
+    numlstm.LSTM(3, 4, backend="cpu")(numpy.ones((1, 2, 3)))
+    from numlstm.backends.cpu.threads import thread_count
+    assert thread_count() == 1
+assert thread_count() == 2
+"""
+
+
+@pytest.mark.parametrize("first", ["numlstm", "threadpoolctl"])
+def test_a_limit_holds_for_the_very_first_call(first):
+    imports = [
+        "import numpy, numlstm; from numlstm import LSTM",
+        "from threadpoolctl import threadpool_info, threadpool_limits",
+    ]
+    code = FIRST_CALL.format(imports="\n".join(imports if first == "numlstm" else imports[::-1]))
+    environment = os.environ | {"NUMLSTM_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_threadpoolctl_everything_works():
