@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 PACKAGES = (
     "numpy", "scipy", "numba", "llvmlite", "scikit-learn", "safetensors", "tqdm", "numba-cuda", "torch", "onnxruntime",
@@ -27,13 +28,32 @@ def _chosen(get_backend: Callable[[], str]) -> str:
         return str(error)
 
 
+def _threads() -> str:
+    """How many a call may use, and what decides that."""
+    from .backends.cpu.thread_count import available_cores, in_force
+
+    cores = len(available_cores())
+    try:
+        number, reason = in_force()
+    except ValueError as error:
+        return str(error)
+    return f"{number} ({f'{reason}; ' if reason else ''}{cores} core{'s' * (cores > 1)} for this process)"
+
+
+def _places(directories: tuple[Path, ...]) -> str:
+    """Where kernels are looked for, in this order, and which of the directories take new ones."""
+    from .backends.caching import writable
+
+    shown = [f"{directory}{'' if writable(directory) else ' (read only)'}" for directory in directories]
+    return ", ".join(shown) or "none: set NUMBA_CACHE_DIR"
+
+
 def configuration() -> dict[str, str]:
     """What `show_config` prints, by name."""
     from . import __version__
     from .backends.availability import gpus
-    from .backends.cpu.compiling import cache_directory
+    from .backends.cpu.compiling import cache_directories
     from .backends.cpu.target import TILE_VECTORS, target
-    from .backends.cpu.threads import available_cores, thread_count
     from .backends.dispatch import VARIABLE, get_backend
 
     unit = target()
@@ -46,14 +66,14 @@ def configuration() -> dict[str, str]:
         "cpu": f"{unit.cpu}, {unit.instructions}{'' if unit.fma else ', no FMA'}",
         "lanes": lanes,
         "tile": f"{unit.tile_rows(TILE_VECTORS)[0]} rows of {TILE_VECTORS} vectors",
-        "threads": f"{thread_count()} (cores for this process: {len(available_cores())})",
-        "kernel cache": str(cache_directory()),
+        "threads": _threads(),
+        "kernel cache": _places(cache_directories()),
         "gpu": gpus(),
     }
 
 
 def show_config() -> None:
-    """Print versions, CPU features, lanes, tile, threads, cache directory, and the GPU or why there is none.
+    """Print versions, CPU features, lanes, tile, threads, kernel cache, and the GPU or why there is none.
 
     ``python -m numlstm`` prints the same.
 

@@ -6,6 +6,7 @@ import sys
 import time
 
 from numlstm.backends import availability
+from numlstm.backends.cpu import compiling
 from numlstm.config import configuration
 
 
@@ -28,3 +29,13 @@ def test_without_a_gpu_it_says_why_and_soon(monkeypatch):
 def test_a_wrong_variable_is_shown(monkeypatch):
     monkeypatch.setenv("NUMLSTM_BACKEND", "CUDA")
     assert "NUMLSTM_BACKEND must be 'auto'" in configuration()["backend"]
+
+
+def test_places_of_kernels_are_shown_and_which_take_new_ones(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    places = tmp_path / "file" / "cache", tmp_path / "home" / "cache"
+    monkeypatch.setattr(compiling, "cache_directories", lambda: places)
+    assert configuration()["kernel cache"] == f"{places[0]} (read only), {places[1]}"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    monkeypatch.setattr(compiling, "cache_directories", lambda: ())
+    assert configuration()["kernel cache"] == "none: set NUMBA_CACHE_DIR"

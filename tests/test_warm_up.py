@@ -11,8 +11,8 @@ import numlstm
 from numlstm import GRU, LSTM, RNN, LSTMClassifier, LSTMRegressor
 
 COUNT = """
-from numlstm.backends.cpu.compiling import cache_directory
-print(*sorted(path.name for path in cache_directory().rglob("*.nbc")), sep="\\n")
+from numlstm.backends.cpu.compiling import cache_directories
+print(*sorted(path.name for path in cache_directories()[0].rglob("*.nbc")), sep="\\n")
 """
 USE = """
 import numpy as np, numlstm
@@ -30,7 +30,8 @@ FORWARD = "import numpy as np, numlstm; numlstm.LSTM(2, 40)(np.ones((3, 4, 2), '
 def compiled(code, cache):
     """Machine code on disk after a process has run `code`."""
     result = subprocess.run(
-        [sys.executable, "-c", code + COUNT], env=os.environ | {"NUMBA_CACHE_DIR": str(cache)},
+        [sys.executable, "-c", code + COUNT],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(cache), "XDG_CACHE_HOME": str(cache / "user")},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     return set(result.stdout.split())

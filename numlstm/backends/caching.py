@@ -1,4 +1,8 @@
-"""Where machine code is kept between processes."""
+"""Where machine code is kept between processes: in several directories, not all of which need be writable.
+
+A container's image may hold the kernels of `warm_up` in a directory that whoever runs it cannot write to. So kernels
+are looked for in every directory, and what none of them has is written to the first that takes it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,9 @@ import contextlib
 import hashlib
 import os
 import sys
-import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,39 +22,172 @@ config: Any = numba.config
 PACKAGE = Path(__file__).parents[1]
 
 
-def _user_cache() -> Path:
-    """Where this platform keeps what can be made again."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+# Directories ----------------------------------------------------------------------------------------------
 
 
-def _writable(directory: Path) -> bool:
+def _user_cache() -> Path | None:
+    """Where this platform keeps what can be made again; None for a user who has no such place."""
+    variable = {"win32": "LOCALAPPDATA", "darwin": ""}.get(sys.platform, "XDG_CACHE_HOME")
+    chosen = Path(os.environ.get(variable, ""))
+    if chosen.is_absolute():  # the XDG specification wants others ignored
+        return chosen
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            return True
-    except OSError:
-        return False
+        home = Path.home()
+    except RuntimeError:  # no HOME, and nobody by this number among the users
+        return None
+    return home / {"win32": "AppData/Local", "darwin": "Library/Caches"}.get(sys.platform, ".cache")
 
 
-def cache_directory(backend: Path) -> Path:
-    """Where the compiled kernels of the backend in a folder are kept.
+def cache_directories(backend: Path) -> tuple[Path, ...]:
+    """Where compiled kernels of the backend in a folder are kept: by choice of the user, and in the user's cache.
 
-    Numba does not notice edits of functions that a kernel calls, so the last part of the path is a
-    fingerprint of all sources that kernels are made of. An unwritable home falls back to a temporary
-    directory: slower to start, never an error.
+    Numba does not notice edits of functions that a kernel calls, so the last part of each path is a fingerprint of all
+    sources that kernels are made of. Nothing is made here, nor need any of the directories be there.
     """
     digest = hashlib.sha256()
     for source in sorted([*(PACKAGE / "cells").glob("*.py"), *backend.parent.glob("*.py"), *backend.glob("*.py")]):
         digest.update(source.read_bytes())
-    part = Path("numlstm") / digest.hexdigest()[:16]
-    chosen = [Path(config.CACHE_DIR)] if config.CACHE_DIR else []
-    with contextlib.suppress(RuntimeError):  # there may be no home directory
-        chosen.append(_user_cache())
-    for parent in chosen:
-        if _writable(parent / part):
-            return parent / part
-    return Path(tempfile.mkdtemp(prefix="numlstm-"))
+    parents = Path(config.CACHE_DIR).absolute() if config.CACHE_DIR else None, _user_cache()
+    return tuple(parent / "numlstm" / digest.hexdigest()[:16] for parent in parents if parent)
+
+
+def writable(directory: Path) -> bool:
+    """Whether files can be made in a directory, or it can be made itself."""
+    while not directory.exists() and directory != directory.parent:
+        directory = directory.parent
+    return directory.is_dir() and os.access(directory, os.W_OK | os.X_OK)
+
+
+# Files ----------------------------------------------------------------------------------------------------
+
+
+class Files:
+    """The files of one function, in several directories; Numba's cache loads from it and saves to it.
+
+    Parameters
+    ----------
+    by_directory : dict of Path to IndexDataCacheFile
+        Numba's files of the function in each directory.
+    """
+
+    def __init__(self, by_directory: dict[Path, Any]) -> None:
+        self.by_directory = by_directory
+
+    def load(self, key: Any) -> Any:
+        """What the first directory has that has it; None if none does."""
+        for files in self.by_directory.values():
+            with contextlib.suppress(OSError):  # not for this user to read
+                found = files.load(key)
+                if found is not None:
+                    return found
+        return None
+
+    def save(self, key: Any, data: Any) -> None:
+        """Write to the first directory that takes it."""
+        for directory, files in self.by_directory.items():
+            with contextlib.suppress(OSError):
+                directory.mkdir(parents=True, exist_ok=True)
+                with alone(directory):
+                    files.save(key, data)
+                return
+        _warn_that_nothing_is_kept(tuple(self.by_directory))
+
+    def flush(self) -> None:
+        """Forget what is in directories that can be written to."""
+        for files in self.by_directory.values():
+            with contextlib.suppress(OSError):
+                files.flush()
+
+
+@cache
+def _warn_that_nothing_is_kept(directories: Sequence[Path]) -> None:
+    """Say so once in a process."""
+    tried = f" ({' and '.join(map(str, directories))} cannot be written to)" if directories else ""
+    warnings.warn(
+        f"numlstm found no place to keep compiled kernels in{tried}: each process compiles them anew, "
+        "which takes some seconds. Set NUMBA_CACHE_DIR to a directory that can be written to.",
+        stacklevel=2,
+    )
+
+
+@contextlib.contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Wait for other processes that write there: two that number their files at once would mix them up.
+
+    A lock of the process, not of the open file: a child that is forked meanwhile does not hold it. Threads of one
+    process are kept apart by Numba's lock of its compiler.
+    """
+    with open(directory / "lock", "a") as file:
+        try:
+            import fcntl
+
+            fcntl.lockf(file, fcntl.LOCK_EX)  # until the file is closed
+        except (ImportError, OSError):  # not here, or not on this file system: see `cpu.compiling.compiled`
+            pass
+        yield
+
+
+# Numba's side ---------------------------------------------------------------------------------------------
+
+
+@cache
+def _digest(source: str) -> bytes:
+    return hashlib.sha256(Path(source).read_bytes()).digest()
+
+
+class Locator:
+    """What Numba wants to know of a function's place; it does not ask whether that is writable."""
+
+    directory = Path(os.devnull)
+
+    def __init__(self, function: Callable, source: str) -> None:
+        self._py_file, self.line = source, function.__code__.co_firstlineno  # Numba's warnings name the file
+
+    @classmethod
+    def from_function(cls, function: Callable, source: str) -> Locator:
+        """Make one."""
+        return cls(function, source)
+
+    def ensure_cache_path(self) -> None:
+        """Done where files are saved."""
+
+    def get_cache_path(self) -> str:
+        """The first directory."""
+        return str(self.directory)
+
+    def get_source_stamp(self) -> bytes:
+        """What changes with the file."""
+        return _digest(self._py_file)
+
+    def get_disambiguator(self) -> str:
+        """What tells functions of a name in one file apart."""
+        return str(self.line)
+
+
+def kept_in(directories: Sequence[Path], numba_cache: Any, files: Any) -> Any:
+    """A cache for dispatchers, to be called with a function: one of Numba's, with its files in `directories`.
+
+    Parameters
+    ----------
+    directories : sequence of Path
+    numba_cache : type
+        Numba's ``FunctionCache``, or another of its caches.
+    files : type
+        The ``IndexDataCacheFile`` that it uses.
+    """
+
+    class HereLocator(Locator):
+        directory = directories[0] if directories else Locator.directory
+
+    class Implementation(numba_cache._impl_class):
+        _locator_classes = (HereLocator,)
+
+    class Cache(numba_cache):
+        _impl_class = Implementation
+
+        def __init__(self, function: Callable) -> None:
+            super().__init__(function)
+            name, stamp = self._impl.filename_base, self._impl.locator.get_source_stamp()
+            self._cache_file = Files({place: files(str(place), name, stamp) for place in directories})
+
+    return Cache

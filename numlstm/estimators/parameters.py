@@ -119,7 +119,9 @@ COMMON = """
     callback : callable or None, default None
         Called with a `numlstm.training.progress.Progress` after each epoch; what is true ends the training.
     verbose : bool or int, default False
-        1 shows a progress bar with losses and rate in terminals and notebooks, 2 anywhere.
+        1 shows losses, the score and the rate on standard error: beside a progress bar in terminals, and in notebooks
+        that have ipywidgets; elsewhere, as in a log, in a line for the first and the last epoch, and in between at
+        most one every 5 seconds. 2 or more writes a line for every epoch, anywhere.
     random_state : int, numpy.random.RandomState or None, default None
         Seed of initial parameters, validation split, shuffling and dropout. With an int, results repeat to the bit,
         for any number of threads.

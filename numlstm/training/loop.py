@@ -14,7 +14,7 @@ import numpy as np
 from .batches import Sequences, shuffled_batches, sorted_batches
 from .network import Model
 from .optimizers import Optimizer
-from .progress import History, Progress, progress_bar, show
+from .progress import Display, History, Progress, display
 from .schedules import Schedule
 from .targets import StepTargets, Targets
 
@@ -116,7 +116,7 @@ class Trainer:
         x = model.backend.upload(x, model.network.stack.dtype)
         return model.loss_and_gradient(x, lengths, targets, weights, self.rng)
 
-    def epoch(self, schedule: Schedule, bar: Any) -> float:
+    def epoch(self, schedule: Schedule, shown: Display) -> float:
         """One pass over the data; its mean loss.
 
         Raises
@@ -128,7 +128,7 @@ class Trainer:
         # A loss is looked at when the next step has begun, so that a device never waits for the host.
         for mean, count, rows in one_late(self._steps(schedule)):
             loss, terms = loss + float(mean) * count, terms + count
-            bar.update(rows)
+            shown.update(rows)
         check_finite(self.model.backend.global_norm(self.model.flat), "norm of the parameters")
         return loss / terms
 
@@ -201,6 +201,11 @@ class Stopper:
         """Whether it waited long enough."""
         return self.patience is not None and self.waited >= self.patience
 
+    @property
+    def reason(self) -> str:
+        """Why it stops, for users."""
+        return f"stopped, no improvement for {self.patience} epoch{'s' * (self.patience != 1)}"
+
     def restore(self, model: Model) -> None:
         """Put the best weights back."""
         if self.weights is not None:
@@ -233,7 +238,7 @@ def train(
     history : History, optional
         What to write to and return; a new one by default.
     verbose : int
-        As in `progress_bar`.
+        As in `display`.
     before_epoch : sequence of callable
         Called without arguments before each epoch.
     callbacks : sequence of callable
@@ -249,25 +254,29 @@ def train(
     FloatingPointError
         If the loss or the parameters are no longer finite.
     """
-    history, began = history or History(), time.perf_counter()
-    with progress_bar(verbose, epochs, len(trainer.data)) as bar:
+    history, began, interrupted = history or History(), time.perf_counter(), False
+    with display(verbose, epochs, len(trainer.data)) as shown:
         try:
             for _ in range(epochs):
                 for begin in before_epoch:
                     begin()
-                history.losses.append(trainer.epoch(schedule, bar))
+                history.losses.append(trainer.epoch(schedule, shown))
                 if validation:
                     loss, score = evaluate(trainer.model, validation)
                     history.validation_losses.append(loss)
                     history.validation_scores.append(score)
                 schedule.end_epoch(stopper.watch(history.watched[-1], trainer.model))
                 progress = _progress(history, epochs, trainer, schedule, time.perf_counter() - began)
-                show(bar, progress)
+                shown.show(progress)
                 asked = [callback(progress) for callback in callbacks]
                 if any(asked) or stopper.stops:
+                    shown.stop("stopped by a callback" if any(asked) else stopper.reason)
                     break
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            shown.stop("interrupted")
+            interrupted = True
+    if interrupted:
+        warnings.warn("Training interrupted by user.", stacklevel=4)
     stopper.restore(trainer.model)
     return history
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import os
+import sys
+import threading
+import time
+import warnings
 from dataclasses import dataclass, field
-from typing import Any
-
-from tqdm.auto import tqdm
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -52,19 +56,148 @@ class History:
         return self.validation_losses or self.losses
 
 
-def progress_bar(verbose: int, epochs: int, sequences: int) -> tqdm:
+# How it is shown ------------------------------------------------------------------------------------------
+
+SECONDS = 5.0  # between lines in a log
+FORMAT = "{desc} {percentage:3.0f}% {remaining} left |{bar}| {rate_noinv_fmt}"  # a narrow terminal cuts off the end
+
+
+def display(verbose: int, epochs: int, sequences: int) -> Display:
+    """What shows training over so many epochs of so many sequences.
+
+    With `verbose` 1 a bar in terminals and in notebooks that have ipywidgets; elsewhere, in a pipe or a log, a line
+    for the first and the last epoch, and in between at most one every 5 seconds. With 2 or more a line for each epoch.
+    """
+    if not verbose or sys.stderr is None:  # programs without a console have none
+        return Display(epochs)
+    bar = bar_class() if verbose == 1 else None
+    return Lines(epochs, SECONDS if verbose == 1 else 0.0) if bar is None else Bar(epochs, bar, sequences)
+
+
+def bar_class() -> Any:
+    """The class of tqdm's bars for where standard error goes; None where there can be no bar."""
+    if sys.stderr.isatty():
+        from tqdm.std import tqdm
+
+        return tqdm
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tqdm warns where it finds a notebook without ipywidgets
+        from tqdm import autonotebook, std
+
+    return None if autonotebook.tqdm is std.tqdm else autonotebook.tqdm
+
+
+class Display:
+    """Shows nothing; those below show epochs, and at the end why there were no more of them.
+
+    Parameters
+    ----------
+    epochs : int
+        The most there will be.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs, self.reason = epochs, ""
+        self.progress: Progress | None = None
+
+    def update(self, sequences: int) -> None:
+        """So many more have been trained on."""
+
+    def show(self, progress: Progress) -> None:
+        """An epoch has ended."""
+        self.progress = progress
+
+    def stop(self, reason: str) -> None:
+        """Training ends here, because of this."""
+        if self.progress is None or self.progress.epoch < self.epochs:
+            self.reason = reason
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """Training has ended."""
+
+    def text(self) -> str:
+        """The last epoch's number, and its figures or why it was the last."""
+        progress = self.progress
+        epoch = f"epoch {progress.epoch if progress else 0}/{self.epochs}"
+        return ": ".join(filter(None, [epoch, self.reason, figures(progress)]))
+
+
+class Lines(Display):
+    """Lines of plain text, for logs: the first and the last epoch, and others at least so many seconds apart."""
+
+    def __init__(self, epochs: int, seconds: float) -> None:
+        super().__init__(epochs)
+        self.seconds, self.next = seconds, -math.inf
+
+    def show(self, progress: Progress) -> None:
+        super().show(progress)
+        if time.monotonic() >= self.next or progress.epoch == self.epochs:
+            write_line(f"{self.text()}, {progress.sequences_per_second:.4g} sequences/s")
+            self.next = time.monotonic() + self.seconds
+
+    def __exit__(self, *error: Any) -> None:
+        if self.reason:
+            write_line(self.text())
+
+
+class Bar(Display):
     """A bar over all sequences of all epochs.
 
-    With `verbose` 1 it shows in terminals and notebooks, with 2 or more in files and pipes too.
+    Parameters
+    ----------
+    epochs : int
+    bar : type
+        One of tqdm's.
+    sequences : int
+        In an epoch.
     """
-    disable = {0: True, 1: None}.get(verbose, False)  # None: tqdm looks whether it writes to a terminal
-    return tqdm(total=epochs * sequences, unit="sequence", unit_scale=True, disable=disable, dynamic_ncols=True)
+
+    def __init__(self, epochs: int, bar: Any, sequences: int) -> None:
+        super().__init__(epochs)
+        self.bar = bar(
+            total=epochs * sequences, desc=self.text(), unit=" sequences", unit_scale=True, dynamic_ncols=True,
+            bar_format=FORMAT,
+        )  # fmt: skip
+
+    def update(self, sequences: int) -> None:
+        self.bar.update(sequences)
+
+    def show(self, progress: Progress) -> None:
+        super().show(progress)
+        self.bar.set_description_str(self.text())
+
+    def __exit__(self, *error: Any) -> None:
+        if self.reason:  # a line takes the place of the bar, which would be cut off at the width of the terminal
+            self.bar.total = self.bar.n  # or else a notebook keeps it, as one that failed
+            self.bar.leave = False
+        self.bar.close()
+        if self.reason:
+            write_line(self.text())
 
 
-def show(bar: Any, progress: Progress) -> None:
-    """Write an epoch's figures beside the bar."""
-    bar.set_description(f"epoch {progress.epoch}/{progress.epochs}", refresh=False)
-    figures = {"loss": f"{progress.loss:.4g}"}
-    if progress.validation_loss is not None:
-        figures |= {"validation loss": f"{progress.validation_loss:.4g}", "score": f"{progress.validation_score:.4g}"}
-    bar.set_postfix(figures)
+def write_line(text: str) -> None:
+    """Write a line where progress is shown, at once."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def figures(progress: Progress | None) -> str:
+    """The losses of an epoch, and the score."""
+    if progress is None:
+        return ""
+    shown = {"loss": progress.loss, "validation loss": progress.validation_loss, "score": progress.validation_score}
+    return ", ".join(f"{name} {value:.4g}" for name, value in shown.items() if value is not None)
+
+
+def _after_fork() -> None:
+    """A thread that wrote a bar may have held tqdm's lock, and is not there to release it."""
+    std = sys.modules.get("tqdm.std")
+    if std is not None:
+        std.tqdm.set_lock(threading.RLock())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

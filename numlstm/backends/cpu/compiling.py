@@ -6,9 +6,8 @@ functions become parts of kernels.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -16,19 +15,24 @@ from typing import Any
 import numba
 from llvmlite import ir
 from numba import types
-from numba.core.caching import NullCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 from numba.extending import intrinsic
 
 from .. import caching
 
-config: Any = numba.config
 njit: Any = numba.njit
 
 
 @cache
-def cache_directory() -> Path:
-    """Where compiled kernels are kept."""
-    return caching.cache_directory(Path(__file__).parent)
+def cache_directories() -> tuple[Path, ...]:
+    """Where compiled kernels are looked for, and kept in the first that can be written to."""
+    return caching.cache_directories(Path(__file__).parent)
+
+
+@cache
+def kernel_cache() -> Any:
+    """The class of the dispatchers' caches."""
+    return caching.kept_in(cache_directories(), FunctionCache, IndexDataCacheFile)
 
 
 # A function that only kernels call: nothing is compiled for calls from Python.
@@ -79,34 +83,10 @@ class Pointed:
 
 
 def _cached(function: Callable, **flags: bool) -> Any:
-    """A dispatcher that keeps its machine code in `cache_directory`."""
-    kept = config.CACHE_DIR
-    config.CACHE_DIR = str(cache_directory())  # read once, when a dispatcher is made
-    try:
-        dispatcher = njit(cache=True, error_model="numpy", **flags)(function)
-    finally:
-        config.CACHE_DIR = kept
-    save = dispatcher._cache.save_overload
-
-    def save_alone(signature: Any, code: Any) -> None:
-        with _alone():
-            save(signature, code)
-
-    dispatcher._cache.save_overload = save_alone
+    """A dispatcher that keeps its machine code in `cache_directories`."""
+    dispatcher = njit(error_model="numpy", **flags)(function)
+    dispatcher._cache = kernel_cache()(function)
     return dispatcher
-
-
-@contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """Wait for other processes that write to the cache: two that number their files at once would mix them up."""
-    with open(cache_directory() / "lock", "a") as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
-        except (ImportError, OSError):  # not here, or not on this file system: see `compiled`
-            pass
-        yield
 
 
 def compiled(dispatcher: Any, signature: tuple[Any, ...]) -> Any:

@@ -12,7 +12,7 @@ import ctypes
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache, partial
 from queue import SimpleQueue
 from typing import Any
@@ -22,51 +22,10 @@ import numpy as np
 from .. import forking  # noqa: F401
 from .compiling import kernel
 from .team import look, pause
+from .thread_count import available_cores, default_threads, limit_threads, thread_count  # noqa: F401
 
 Shard = tuple[int, int]
 LOOKS = 10_000  # some tenths of a millisecond
-
-
-def available_cores() -> list[int]:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
-
-
-@cache
-def default_threads() -> int:
-    """`NUMLSTM_NUM_THREADS`; by default as many as there are cores for this process.
-
-    No more than `NUMBA_NUM_THREADS` then: joblib sets that in its workers, so that they share the cores.
-    """
-    text = os.environ.get("NUMLSTM_NUM_THREADS", "")
-    if not text:
-        share = os.environ.get("NUMBA_NUM_THREADS", "")
-        cores = len(available_cores())
-        return min(cores, int(share)) if share.isdecimal() and int(share) else cores
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"NUMLSTM_NUM_THREADS must be a positive integer, got {text!r}")
-    return int(text)
-
-
-_limit: int | None = None
-
-
-def thread_count() -> int:
-    """Threads that a call may use."""
-    return _limit or default_threads()
-
-
-@contextlib.contextmanager
-def limit_threads(count: int) -> Iterator[None]:
-    """Use `count` threads inside the block, in the whole process."""
-    global _limit
-    kept, _limit = _limit, count
-    try:
-        yield
-    finally:
-        _limit = kept
 
 
 @cache

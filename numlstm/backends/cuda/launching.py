@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ...concurrency import cached_property
-from ..caching import cache_directory
+from ..caching import cache_directories, kept_in
 from .arguments import alike, kind_of, packed
-from .device import SIMULATED, THREADS, config, cuda, current_index
+from .device import SIMULATED, THREADS, cuda, current_index
 
 if not SIMULATED:
+    from numba.cuda.core.caching import IndexDataCacheFile
     from numba.cuda.cudadrv.driver import _to_core_stream
-    from numba.cuda.dispatcher import CUDA_CORE_GE_1_0, LaunchConfig, launch
+    from numba.cuda.dispatcher import CUDA_CORE_GE_1_0, CUDACache, LaunchConfig, launch
 
     from .device import binding, driver, overload
 
@@ -76,12 +77,9 @@ class Kernel:
         """What compiles it."""
         if SIMULATED:
             return cuda.jit(self.function)
-        kept = config.CACHE_DIR
-        config.CACHE_DIR = str(kernel_cache())  # read once, when a dispatcher is made
-        try:
-            return cuda.jit(cache=True, **self.options)(self.function)
-        finally:
-            config.CACHE_DIR = kept
+        made = cuda.jit(**self.options)(self.function)
+        made._cache = kernel_cache()(self.function)
+        return made
 
     def launch(self, blocks: Any, threads: Any, *arguments: Any, shared: int = 0) -> None:
         """Run it, after what was launched before; returns at once.
@@ -183,6 +181,6 @@ def kernel(function: Callable) -> Kernel:
 
 
 @cache
-def kernel_cache() -> Path:
-    """Where compiled kernels are kept."""
-    return cache_directory(Path(__file__).parent)
+def kernel_cache() -> Any:
+    """The class of the dispatchers' caches."""
+    return kept_in(cache_directories(Path(__file__).parent), CUDACache, IndexDataCacheFile)

@@ -1,10 +1,12 @@
-"""The disk cache: where it is, what makes it stale, and that a second process compiles nothing."""
+"""The disk cache: where it is, what makes it stale, who may not write there; a second process compiles nothing."""
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
-import tempfile
+import threading
+import warnings
 from pathlib import Path
 
 import numba
@@ -14,68 +16,77 @@ import pytest
 from numlstm.backends import caching
 from numlstm.backends.cpu import compiling, optimizing
 
-cache_directory = compiling.cache_directory.__wrapped__
+
+def directories():
+    """Where kernels of the CPU are kept, looked up anew."""
+    return compiling.cache_directories.__wrapped__()
 
 
 @pytest.fixture
 def no_numba_cache(monkeypatch, tmp_path):
-    """No choice of the user's, and temporary directories inside `tmp_path`."""
+    """No choice of the user's."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     return tmp_path
 
 
-def test_numba_cache_dir_is_honoured(monkeypatch, tmp_path):
+def test_numba_cache_dir_comes_first_and_nothing_is_made(monkeypatch, tmp_path):
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "deep" / "cache"))
-    directory = cache_directory()
-    assert directory.is_dir()
-    assert directory.parent == tmp_path / "deep" / "cache" / "numlstm"
-    assert cache_directory() == directory
+    monkeypatch.setattr(caching, "_user_cache", lambda: tmp_path / "user")
+    first, second = directories()
+    assert first.parent == tmp_path / "deep" / "cache" / "numlstm"
+    assert second.parent == tmp_path / "user" / "numlstm"
+    assert first.name == second.name
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_relative_directory_stays_where_it_is(monkeypatch, tmp_path):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "cache")
+    monkeypatch.chdir(tmp_path)
+    assert directories()[0].parent == tmp_path / "cache" / "numlstm"
+
+
+def no_home():
+    raise RuntimeError("Could not determine home directory.")
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="XDG is for other systems")
-def test_cache_of_the_user(monkeypatch, no_numba_cache):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(no_numba_cache / "xdg"))
-    assert cache_directory().parent == no_numba_cache / "xdg" / "numlstm"
-    monkeypatch.delenv("XDG_CACHE_HOME")
+@pytest.mark.parametrize("text", [None, "", "relative/cache"])
+def test_cache_of_the_user(monkeypatch, no_numba_cache, text):
     monkeypatch.setenv("HOME", str(no_numba_cache / "home"))
-    assert cache_directory().parent == no_numba_cache / "home" / ".cache" / "numlstm"
-
-
-def use_file_as_cache(monkeypatch, path):
-    (path / "file").write_text("in the way")
-    monkeypatch.setattr(caching, "_user_cache", lambda: path / "file")
-
-
-def use_read_only_cache(monkeypatch, path):
-    (path / "locked").mkdir(mode=0o500)
-    if os.access(path / "locked", os.W_OK):
-        pytest.skip("this user may write anywhere")
-    monkeypatch.setattr(caching, "_user_cache", lambda: path / "locked")
-
-
-def use_absent_home(monkeypatch, path):
-    def no_home():
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(no_numba_cache / "xdg"))
+    (found,) = directories()
+    assert found.parent == no_numba_cache / "xdg" / "numlstm"
+    monkeypatch.delenv("XDG_CACHE_HOME") if text is None else monkeypatch.setenv("XDG_CACHE_HOME", text)
+    (found,) = directories()
+    assert found.parent == no_numba_cache / "home" / ".cache" / "numlstm"
     monkeypatch.setattr(Path, "home", no_home)
+    assert directories() == ()
 
 
-@pytest.mark.parametrize("use", [use_file_as_cache, use_read_only_cache, use_absent_home])
-def test_without_a_writable_home_the_cache_is_temporary(monkeypatch, no_numba_cache, use):
-    use(monkeypatch, no_numba_cache)
-    directory = cache_directory()
-    assert directory.parent == no_numba_cache / "temporary"
-    (directory / "kernel").write_text("fits in")
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="XDG is for other systems")
+def test_cache_of_a_user_without_a_home(monkeypatch, no_numba_cache):
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(no_numba_cache))
+    (found,) = directories()
+    assert found.parent == no_numba_cache / "numlstm"
 
 
-def test_unwritable_numba_cache_dir_falls_back(monkeypatch, tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "file"))
-    monkeypatch.setattr(caching, "_user_cache", lambda: tmp_path / "user")
-    assert cache_directory().parent == tmp_path / "user" / "numlstm"
+@pytest.mark.parametrize(
+    ("platform", "variable", "expected"),
+    [
+        ("win32", "LOCALAPPDATA", "AppData/Local"),
+        ("darwin", None, "Library/Caches"),
+        ("linux", "XDG_CACHE_HOME", ".cache"),
+    ],
+)
+def test_cache_of_each_platform(monkeypatch, tmp_path, platform, variable, expected):
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "chosen"))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "chosen"))
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert caching._user_cache() == tmp_path / ("chosen" if variable else expected)
+    monkeypatch.delenv(variable or "XDG_CACHE_HOME")
+    assert caching._user_cache() == tmp_path / expected
 
 
 @pytest.mark.parametrize("changed", ["cells/lstm.py", "backends/cpu/simd.py"])
@@ -83,13 +94,193 @@ def test_edited_source_has_a_cache_of_its_own(monkeypatch, tmp_path, changed):
     package = tmp_path / "numlstm"
     shutil.copytree(caching.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
-    original = cache_directory()
+    original = directories()
     monkeypatch.setattr(caching, "PACKAGE", package)
     monkeypatch.setattr(compiling, "__file__", str(package / "backends" / "cpu" / "compiling.py"))
-    assert cache_directory() == original
+    assert directories() == original
     with (package / changed).open("a") as source:
         source.write("# edited\n")
-    assert cache_directory() != original
+    assert directories()[0] != original[0]
+
+
+# Directories that cannot be written to ---------------------------------------------------------------------
+
+NORM = """
+import ctypes, os, warnings
+if hasattr(os, "getuid") and os.getuid() == 0:  # root may write anywhere, unless without its capabilities
+    assert ctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522), (ctypes.c_uint32 * 6)()) == 0
+import numpy as np
+from numlstm.backends.cpu import optimizing
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for dtype in {dtypes}:
+        assert optimizing.global_norm[dtype](np.array([3, 4], dtype)) == 5
+stats = optimizing.global_norm.dispatcher.stats
+print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
+print(*(f"{{each.category.__name__}}: {{each.message}}" for each in caught), sep="\\n")
+"""
+
+
+def norm(*dtypes, tmp, **environment):
+    """Hits and misses of a process that computes norms, and its warnings; it may leave nothing in `tmp`."""
+    (tmp / "temporary").mkdir(exist_ok=True)
+    for variable in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
+        environment.setdefault(variable, "")
+    environment |= {"PYTHONPATH": str(caching.PACKAGE.parent), "TMPDIR": str(tmp / "temporary")}
+    environment = {**os.environ, **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", NORM.format(dtypes=dtypes)], env={k: str(v) for k, v in environment.items()},
+        cwd="/", capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert not list((tmp / "temporary").iterdir())
+    counts, *caught = done.stdout.strip().splitlines()
+    return tuple(map(int, counts.split())), caught
+
+
+def locked(directory):
+    """Let nobody write there."""
+    for path in [*directory.rglob("*"), directory]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    return directory
+
+
+def content(directory):
+    """All files, and when each was changed."""
+    return {path: path.stat().st_mtime_ns for path in directory.rglob("*")}
+
+
+posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="permissions of POSIX")
+
+
+@posix
+def test_what_a_read_only_directory_has_is_used_and_nothing_is_written(tmp_path):
+    image, home = tmp_path / "image", tmp_path / "home"
+    assert norm("float32", tmp=tmp_path, NUMBA_CACHE_DIR=image) == ((0, 1), [])
+    assert any(path.suffix == ".nbc" for path in image.rglob("*"))
+    home.mkdir()
+    before = content(locked(image))
+    found = norm("float32", tmp=tmp_path, NUMBA_CACHE_DIR=image, XDG_CACHE_HOME=home)
+    assert found == ((1, 0), [])
+    assert content(image) == before
+    assert not list(home.iterdir())
+
+
+@posix
+def test_what_a_read_only_directory_lacks_goes_to_the_next(tmp_path):
+    image, home = tmp_path / "image", tmp_path / "home"
+    norm("float32", tmp=tmp_path, NUMBA_CACHE_DIR=image)
+    home.mkdir()
+    before = content(locked(image))
+    places = {"NUMBA_CACHE_DIR": image, "XDG_CACHE_HOME": home}
+    assert norm("float64", tmp=tmp_path, **places) == ((0, 1), [])
+    assert norm("float32", "float64", tmp=tmp_path, **places) == ((2, 0), [])
+    assert content(image) == before
+    assert len(list(home.rglob("*.nbc"))) == 1
+
+
+@posix
+def test_with_nothing_writable_it_compiles_in_memory_and_says_so_once(tmp_path):
+    image, home = tmp_path / "image", tmp_path / "home"
+    image.mkdir(), home.mkdir()
+    places = {"NUMBA_CACHE_DIR": locked(image), "HOME": locked(home)}
+    counts, caught = norm("float32", "float64", tmp=tmp_path, **places)
+    assert counts == (0, 2)
+    (warning,) = caught
+    assert warning.startswith("UserWarning: numlstm found no place to keep compiled kernels")
+    assert f"{image}" in warning
+    assert f"{home}" in warning
+    assert warning.endswith("Set NUMBA_CACHE_DIR to a directory that can be written to.")
+
+
+@posix
+def test_a_directory_that_may_not_be_read_is_no_error(tmp_path):
+    image = tmp_path / "image"
+    image.mkdir()
+    norm("float32", tmp=tmp_path, NUMBA_CACHE_DIR=image)
+    image.chmod(0o000)
+    home = tmp_path / "home"
+    home.mkdir()
+    found = norm("float32", tmp=tmp_path, NUMBA_CACHE_DIR=image, XDG_CACHE_HOME=home)
+    assert found == ((0, 1), [])
+
+
+def test_a_file_in_the_way_is_no_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    places = {"NUMBA_CACHE_DIR": tmp_path / "file", "XDG_CACHE_HOME": tmp_path / "user"}
+    assert norm("float32", tmp=tmp_path, **places) == ((0, 1), [])
+    assert norm("float32", tmp=tmp_path, **places) == ((1, 0), [])
+
+
+def test_without_any_directory_it_compiles_in_memory():
+    caching._warn_that_nothing_is_kept.cache_clear()
+    dispatcher = numba.njit(increment)
+    dispatcher._cache = caching.kept_in((), compiling.FunctionCache, compiling.IndexDataCacheFile)(increment)
+    with pytest.warns(UserWarning, match="keep compiled kernels in: each process"):
+        dispatcher.compile((numba.int64,))
+    assert dispatcher(1) == 2
+
+
+# The lock --------------------------------------------------------------------------------------------------
+
+
+def takes_lock(directory):
+    """Whether another process could have the lock now."""
+    code = f"import fcntl; fcntl.lockf(open({str(directory / 'lock')!r}, 'a'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=60)
+    return done.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
+def test_files_are_saved_under_the_lock(tmp_path):
+    class Watching:
+        def save(self, key, data):
+            self.saved = key, data, takes_lock(tmp_path)
+
+    files = Watching()
+    caching.Files({tmp_path: files}).save("key", "data")
+    assert files.saved == ("key", "data", False)
+    assert takes_lock(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_forked_under_the_lock_does_not_hold_it(tmp_path):
+    held, release = threading.Event(), threading.Event()
+
+    def hold():
+        with caching.alone(tmp_path):
+            held.set()
+            release.wait(60)
+
+    holder = threading.Thread(target=hold, daemon=True)
+    holder.start()
+    held.wait(60)
+    told, tell = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks in a process with threads
+        child = os.fork()
+    if not child:
+        signal.alarm(30)  # ends it if it hangs
+        os.close(tell)
+        os.read(told, 1)  # until the parent has looked, or has ended
+        with caching.alone(tmp_path):
+            os._exit(7)
+    os.close(told)
+    try:
+        assert not takes_lock(tmp_path)
+        release.set()
+        holder.join()
+        assert takes_lock(tmp_path), "the child holds it"
+        with caching.alone(tmp_path):
+            assert not takes_lock(tmp_path)
+    finally:
+        release.set()
+        os.close(tell)
+        _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 7, "the child cannot take it"
+
+
+# Processes -------------------------------------------------------------------------------------------------
 
 
 SECOND_PROCESS = """
@@ -134,7 +325,7 @@ def test_processes_that_compile_at_once_do_not_mix_up_their_files(tmp_path):
     def start(order):
         return subprocess.Popen(
             [sys.executable, "-c", AT_ONCE, *map(str, order)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}, text=True,
+            env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "user")}, text=True,
         )  # fmt: skip
 
     def finish(process):

@@ -249,28 +249,7 @@ def test_pool_works_after_an_error():
     assert sorted(done) == [0, 1]
 
 
-# How many threads, and which rows -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", " ", "²", "+2"])
-def test_invalid_number_of_threads_is_named(monkeypatch, text):
-    monkeypatch.setenv("NUMLSTM_NUM_THREADS", text)
-    with pytest.raises(ValueError, match="NUMLSTM_NUM_THREADS"):
-        threads.default_threads.__wrapped__()
-
-
-@pytest.mark.parametrize(("text", "count"), [("1", 1), ("3", 3), ("", len(threads.available_cores()))])
-def test_number_of_threads_by_default(monkeypatch, text, count):
-    monkeypatch.setenv("NUMLSTM_NUM_THREADS", text)
-    assert threads.default_threads.__wrapped__() == count
-
-
-def test_limit_ends_with_its_block():
-    before = threads.thread_count()
-    with contextlib.suppress(KeyError), threads.limit_threads(before + 1):
-        assert threads.thread_count() == before + 1
-        raise KeyError
-    assert threads.thread_count() == before
+# Which rows -----------------------------------------------------------------------------------------------
 
 
 def assert_covers(shards, count):

@@ -46,7 +46,8 @@ LSTM, CLIPPED = 'variant("lstm")', 'variant("lstm", cell_clip=0.6)'
 def counts(cache, wanted):
     """Hits and misses of each kernel that a fresh process wants."""
     text = PROCESS.format(tests=str(TESTS), wanted=f"[{', '.join(wanted)}]")
-    environment = os.environ | {"NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": str(TESTS.parent)}
+    places = {"NUMBA_CACHE_DIR": str(cache), "XDG_CACHE_HOME": str(cache / "user")}
+    environment = os.environ | places | {"PYTHONPATH": str(TESTS.parent)}
     done = subprocess.run(
         [sys.executable, "-c", text], env=environment, capture_output=True, text=True, timeout=300, check=False
     )

@@ -1,0 +1,47 @@
+"""numlstm among the libraries that threadpoolctl limits: ``with threadpool_limits(2):``.
+
+threadpoolctl knows libraries by the files that a process has loaded, and numlstm has none of its own. NumPy's extension
+module stands for it: that is loaded whenever numlstm is, even before there are kernels, and has no threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from importlib import import_module
+
+from .thread_count import set_thread_cap, thread_cap
+
+
+def register() -> None:
+    """Make numlstm known to threadpoolctl, where it is installed; it always is with scikit-learn.
+
+    It is imported here, which takes some milliseconds: a limit that is set before the first kernel is loaded must hold.
+    """
+    try:
+        import threadpoolctl
+        from threadpoolctl import LibController
+    except ImportError:
+        return
+
+    class NumLSTMController(LibController):
+        """Limits the threads of numlstm's kernels, for calls of the thread that sets the limit.
+
+        A wrong `NUMLSTM_NUM_THREADS` is an error of calls to numlstm, not of whoever limits all libraries.
+        """
+
+        user_api = internal_api = "numlstm"
+        filename_prefixes = ("_multiarray_umath",)
+
+        def get_num_threads(self) -> int | None:
+            with contextlib.suppress(ValueError):
+                return thread_cap()
+            return None
+
+        def set_num_threads(self, num_threads: int) -> None:
+            with contextlib.suppress(ValueError):
+                set_thread_cap(num_threads)
+
+        def get_version(self) -> str:
+            return import_module(__name__.partition(".")[0]).__version__
+
+    threadpoolctl.register(NumLSTMController)
