@@ -24,6 +24,9 @@ FORMATS = {
     ".weights.h5": "keras",
     ".pt": "torch",
     ".pth": "torch",
+    ".pth.tar": "torch",
+    ".ckpt": "torch",
+    ".bin": "torch",
 }
 
 
@@ -43,7 +46,8 @@ def convert(
     ----------
     source, target : str or path-like
         ``.safetensors`` (numlstm's own, and in `source` a state dict of PyTorch's, too), ``.onnx``, ``.keras``,
-        ``.weights.h5``, ``.pt`` or ``.pth``.
+        ``.weights.h5``, or a name that files of ``torch.save`` have: ``.pt``, ``.pth``, ``.pth.tar``, ``.ckpt`` or
+        ``.bin``.
     prefix, nonlinearity : str
         Of `from_torch`, for a state dict.
     config : str, optional

@@ -88,7 +88,8 @@ def _unpickled(path: Path) -> Any:
         message = f"{path.name!r} is read by PyTorch: install torch, or save the state dict as .safetensors"
         raise ImportError(message) from error
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # of a path, PyTorch looks at the suffix
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # of many kinds: of pickle, of zip files, of PyTorch
