@@ -96,7 +96,7 @@ def test_integers_in_safetensors_are_refused_unless_they_are_elsewhere(tmp_path)
 def test_files_of_no_kind_are_refused(tmp_path, name, content):
     path = tmp_path / name
     path.write_bytes(content)
-    words = f"'{name}' must be a file of torch.save or of safetensors, which begin otherwise than with {content[:9]!r}"
+    words = f"'{name}' must be a file of safetensors or of torch.save, which begin otherwise than with {content[:9]!r}"
     with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
         from_torch(path)
 

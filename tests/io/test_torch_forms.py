@@ -129,6 +129,14 @@ def test_what_is_said_of_weights_further_above_is_refused(inner, above):
         from_torch(given, inner)
 
 
+def test_adapters_of_peft_are_refused():
+    given = {f"lstm.base_layer.{name}": array for name, array in STATE.items()}
+    same(to_torch(from_torch(given)), STATE)
+    words = "state_dict must hold what the module computes with, but ['lstm.lora_A.default.weight'] are added to"
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}"):
+        from_torch(given | {"lstm.lora_A.default.weight": np.ones((2, 3))})
+
+
 def test_raw_weights_at_both_places_are_refused():
     with pytest.raises(
         ValueError, match=r"^state_dict must say what .* in a module around it 'rnns.0.weight_hh_l0_raw'"

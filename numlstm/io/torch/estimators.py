@@ -106,7 +106,7 @@ def estimator_from_torch(
     check_option(pooling, "pooling", (*POOLINGS, "none") if classes is None else POOLINGS)
     backend = None if backend is None else check_name(backend)
     whole = unwrapped(state_dict_of(state_dict))
-    place = located([*whole], recurrent)
+    place = located([*whole], recurrent, "recurrent")
     head_place = _head_located(whole, head, place)
     if not (recurrent and head):
         _refuse_others(whole, place, head_place)
@@ -181,12 +181,12 @@ def _sorted_labels(classes: Any, outputs: int, head: str) -> tuple[np.ndarray, n
         labels = column_or_1d(np.asarray(classes))
         if labels.dtype.kind == "U" and not all(isinstance(label, str) for label in classes):
             raise TypeError("labels must be of one type")  # NumPy makes texts of all
+        if labels.dtype.kind == "f" and np.isnan(labels).any():
+            raise ValueError("NaN is no label")
         check_classification_targets(labels)
         known, order = np.unique(labels, return_index=True)
     except (TypeError, ValueError) as error:
         raise ValueError(f"classes must be an array of labels, got {classes!r}") from error
-    if known.dtype.kind == "f" and np.isnan(known).any():
-        raise ValueError(f"classes must be an array of labels, got NaN in {classes!r}")
     if len(known) < len(labels):
         raise ValueError(f"classes must hold each label once, got {labels.tolist()}")
     if len(known) != max(outputs, 2):

@@ -76,7 +76,7 @@ def _read(path: Path) -> Any:
     if start.endswith(b"{") and len(start) == START:
         return _Safetensors(path)
     raise ValueError(
-        f"{path.name!r} must be a file of torch.save or of safetensors, which begin otherwise than with {start!r}"
+        f"{path.name!r} must be a file of safetensors or of torch.save, which begin otherwise than with {start!r}"
     )
 
 

@@ -40,8 +40,8 @@ def prefixes(names: Collection[str], pattern: str) -> list[str]:
     return [*dict.fromkeys(match.string[: match.start()] for match in found)]
 
 
-def located(names: Collection[str], prefix: str) -> str:
-    """The whole prefix of the recurrent module that `prefix` means.
+def located(names: Collection[str], prefix: str, parameter: str = "prefix") -> str:
+    """The whole prefix of the recurrent module that `prefix`, a parameter of that name, means.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def located(names: Collection[str], prefix: str) -> str:
     found = prefixes(names, RECURRENT)
     if prefix not in found:
         _refuse_foreign(names, prefix, anywhere=not found)
-    return chosen(found, prefix, "prefix", "LSTM, GRU or RNN", names)
+    return chosen(found, prefix, parameter, "LSTM, GRU or RNN", names)
 
 
 def chosen(found: Collection[str], prefix: str, parameter: str, what: str, names: Collection[str]) -> str:
@@ -135,7 +135,7 @@ def unwrapped(whole: StateDict) -> StateDict:
 
 
 def refuse_above(names: Collection[str], prefix: str, own: Collection[str]) -> None:
-    """Refuse names in modules around one that say that its parameters are not what it computes with.
+    """Refuse names in modules around one that say that its parameters are not, or not alone, what it computes with.
 
     Raises
     ------
@@ -150,6 +150,12 @@ def refuse_above(names: Collection[str], prefix: str, own: Collection[str]) -> N
                 f"state_dict must say what the module computes with, but has {prefix + name!r}, and in a module around "
                 f"it {match[0]!r}: pass a mapping that has the right one under the former name, and not the latter"
             )
+    adapter = prefix.removesuffix("base_layer.") + "lora_"  # names of PEFT's
+    if prefix.endswith("base_layer.") and (adapters := [name for name in names if name.startswith(adapter)]):
+        raise ValueError(
+            f"state_dict must hold what the module computes with, but {listed(adapters)} are added to parameters under "
+            f"{prefix!r}: merge them first (model.merge_and_unload())"
+        )
 
 
 # What is there ------------------------------------------------------------------------------------------------
