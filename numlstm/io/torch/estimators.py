@@ -107,7 +107,8 @@ def estimator_from_torch(
     backend = None if backend is None else check_name(backend)
     whole = unwrapped(state_dict_of(state_dict))
     place = located([*whole], recurrent, "recurrent")
-    head_place = _head_located(whole, head, place)
+    linear = prefixes([*whole], rf"(?:(?<=\.)|\A)(?:{AFFINE})")
+    head_place = chosen(linear, head, "head", "Linear", [*whole])
     if not (recurrent and head):
         _refuse_others(whole, place, head_place)
     module = read(whole, place, None, dtype, {"dropout": dropout, "nonlinearity": nonlinearity})
@@ -126,12 +127,6 @@ def estimator_from_torch(
 
 
 # What is there ------------------------------------------------------------------------------------------------
-
-
-def _head_located(whole: StateDict, head: str, recurrent: str) -> str:
-    """The whole prefix of the linear map that `head` means."""
-    found = [each for each in prefixes([*whole], rf"(?:(?<=\.)|\A)(?:{AFFINE})") if each != recurrent]
-    return chosen(found, head, "head", "Linear", [*whole])
 
 
 def _refuse_others(whole: StateDict, recurrent: str, head: str) -> None:
