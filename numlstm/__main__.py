@@ -9,7 +9,7 @@ from typing import Any
 
 from .config import show_config
 
-FILES = ".safetensors, .onnx, .keras, .weights.h5, .pt or .pth"
+FILES = ".safetensors, .onnx, .keras, .weights.h5, .pt, .pth, .pth.tar, .ckpt or .bin"
 READ = FILES.replace(".weights.h5", ".h5")  # of which .weights.h5 is one
 
 

@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from .onnx.reading import from_onnx
     from .onnx.writing import to_onnx
     from .torch import from_torch, to_torch
+    from .torch.estimators import estimator_from_torch
 
 _homes = {
     "Graph": ".graph",
+    "estimator_from_torch": ".torch.estimators",
     "from_keras": ".keras.exchange",
     "from_onnx": ".onnx.reading",
     "from_torch": ".torch",
@@ -25,7 +27,18 @@ _homes = {
     "to_torch": ".torch",
 }
 
-__all__ = ["Graph", "from_keras", "from_onnx", "from_torch", "load", "save", "to_keras_weights", "to_onnx", "to_torch"]
+__all__ = [
+    "Graph",
+    "estimator_from_torch",
+    "from_keras",
+    "from_onnx",
+    "from_torch",
+    "load",
+    "save",
+    "to_keras_weights",
+    "to_onnx",
+    "to_torch",
+]
 
 
 def __getattr__(name: str) -> Any:

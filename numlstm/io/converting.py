@@ -24,6 +24,9 @@ FORMATS = {
     ".h5": "keras",
     ".pt": "torch",
     ".pth": "torch",
+    ".pth.tar": "torch",
+    ".ckpt": "torch",
+    ".bin": "torch",
 }
 READ_ALONE = (".h5",)  # nothing is written in this format
 
@@ -44,7 +47,8 @@ def convert(
     ----------
     source, target : str or path-like
         ``.safetensors`` (numlstm's own, and in `source` a state dict of PyTorch's, too), ``.onnx``, ``.keras``,
-        ``.weights.h5``, ``.pt`` or ``.pth``; `source` may be any other ``.h5`` file of Keras's, too.
+        ``.weights.h5``, or a name that files of ``torch.save`` have: ``.pt``, ``.pth``, ``.pth.tar``, ``.ckpt`` or
+        ``.bin``. `source` may be any other ``.h5`` file of Keras's, too.
     prefix, nonlinearity : str
         Of `from_torch`, for a state dict.
     config : str, optional

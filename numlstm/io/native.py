@@ -35,7 +35,8 @@ FORMAT, FORMAT_VERSION = "numlstm", 1
 LONGEST = 1000  # characters of a message: it can quote what a file says
 FIELDS = ("format", "format_version", "numlstm_version", "class", "model")
 
-READERS = {".onnx": "from_onnx", ".keras": "from_keras", ".h5": "from_keras", ".pt": "from_torch", ".pth": "from_torch"}
+READERS = {".onnx": "from_onnx", ".keras": "from_keras", ".h5": "from_keras"}
+READERS |= dict.fromkeys((".pt", ".pth", ".pth.tar", ".ckpt", ".bin"), "from_torch")
 
 # For each class that a file can name: where it is, and what makes fields and tensors of its instances and back. All
 # that is ever imported for a file is here.

@@ -80,6 +80,9 @@ TARGETS = [("x.safetensors", {}), ("x.safetensors", {"to": "torch"}), ("x.onnx",
            ("x.keras", {}), ("x.weights.h5", {})]  # fmt: skip
 
 
+OF_TORCH = [".pth.tar", ".ckpt", ".bin"]  # the same as .pt by other names
+
+
 @pytest.fixture(scope="module")
 def folder(layer, tmp_path_factory):
     pytest.importorskip("torch")
@@ -90,7 +93,8 @@ def folder(layer, tmp_path_factory):
 
 def test_every_format_is_tried():
     endings = {ending for ending in FORMATS for name in SOURCES if name.endswith(ending)}
-    assert endings == {*FORMATS} == {ending for ending in FORMATS for name, _ in TARGETS if name.endswith(ending)}
+    assert endings | {*OF_TORCH} == {*FORMATS}
+    assert endings == {ending for ending in FORMATS for name, _ in TARGETS if name.endswith(ending)}
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -252,8 +256,18 @@ def test_names_that_a_terminal_cannot_show(tmp_path):
     assert done.stdout.startswith(b"\\xfc.onnx: ")
 
 
+@pytest.mark.parametrize("ending", OF_TORCH)
+def test_files_of_pytorch_by_other_names(ending, folder, layer, tmp_path, capsys):
+    path = tmp_path / f"model{ending}"
+    convert(folder / "torch.pt", path)
+    np.testing.assert_array_equal(outputs_of(read(path)), layer(X)[0])
+    assert main(["info", str(path)]) == 0
+    assert "written by PyTorch" in " ".join(capsys.readouterr().out.split())
+
+
 def test_info_of_a_state_dict_with_a_prefix(folder, capsys):
-    assert main(["info", str(folder / "torch.safetensors")]) == 1
+    assert main(["info", str(folder / "torch.safetensors")]) == 0
+    assert main(["info", str(folder / "torch.safetensors"), "--prefix", "other."]) == 1
     assert "prefixes of some are ['rnn.']" in capsys.readouterr().err
     assert main(["info", str(folder / "torch.safetensors"), "--prefix", "rnn."]) == 0
     assert main(["info", str(folder / "model.weights.h5"), "--config", str(folder / "config.json")]) == 0

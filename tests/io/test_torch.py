@@ -1,15 +1,13 @@
 """Modules of PyTorch's as layers, and layers as PyTorch's modules."""
 
-import json
 import re
-import subprocess
-import sys
 from functools import cache
 
 import numpy as np
 import pytest
 from lstm_cases import relative_error
 from pairwise import pairwise
+from torch_states import same
 
 from numlstm import GRU, LSTM, RNN
 from numlstm.io import from_torch, to_torch
@@ -166,16 +164,6 @@ def error(value, truth):
 
 
 # There and back -----------------------------------------------------------------------------------------------
-
-
-def same(made, given):
-    """Names, their order, shapes, dtypes and all bits are the same."""
-    assert list(made) == list(given)
-    for name in made:
-        array, other = np.asarray(made[name]), np.asarray(given[name])
-        assert array.dtype == other.dtype
-        assert array.shape == other.shape
-        assert array.tobytes() == other.tobytes(), name
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -340,44 +328,6 @@ def test_a_module_in_a_larger_model_is_found_by_its_prefix():
         from_torch(state)
 
 
-DERIVED = {  # modules that keep other numbers than the plain ones, and how they are refused
-    "weight norm": (
-        lambda torch, module: torch.nn.utils.weight_norm(module, "weight_hh_l0"),
-        "'a.weight_hh_l0_g' is of a module with weight norm",
-    ),
-    "spectral norm": (
-        lambda torch, module: torch.nn.utils.spectral_norm(module, "weight_hh_l0"),
-        "'a.weight_hh_l0_orig' is of a module with weight norm, spectral norm",
-    ),
-    "parametrized": (
-        lambda torch, module: torch.nn.utils.parametrizations.weight_norm(module, "weight_hh_l0"),
-        "'a.parametrizations.weight_hh_l0.original0' is of a module with weight norm",
-    ),
-    "quantised": (
-        lambda torch, module: torch.ao.quantization.quantize_dynamic(torch.nn.Sequential(module), {torch.nn.LSTM})[0],
-        "'a._all_weight_values.0.param' is of a quantised or quantisable module",
-    ),
-    "quantisable": (
-        lambda torch, module: torch.ao.nn.quantizable.LSTM(3, 4),
-        "'a.layers.0.layer_fw.cell.igates.weight' is of a quantised or quantisable module",
-    ),
-    "cell": (lambda torch, module: torch.nn.LSTMCell(3, 4), "'a.weight_ih' is of an LSTMCell, GRUCell or RNNCell"),
-}
-
-
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
-@pytest.mark.parametrize(("derive", "words"), DERIVED.values(), ids=DERIVED)
-def test_modules_that_keep_other_numbers_are_refused(derive, words):
-    torch = pytest.importorskip("torch")
-    try:
-        derived = derive(torch, torch.nn.LSTM(3, 4))
-    except (AttributeError, RuntimeError) as error:
-        pytest.skip(f"not in this PyTorch: {error}")
-    given = {f"a.{key}": value for key, value in derived.state_dict().items()}
-    with pytest.raises(ValueError, match=re.escape(words)):
-        from_torch(given, "a.")
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -456,27 +406,27 @@ REFUSED = {
         added(**{"inner.weight_ih_l0": np.ones(3)}),
         ValueError, "state_dict must hold parameters of one LSTM, GRU or RNN and nothing else under",
     ),
-    "weight norm": (
-        added(weight_hh_l0_g=np.ones(3)),
-        ValueError, "state_dict must hold plain parameters, but 'encoder.rnn.weight_hh_l0_g' is of a module with",
+    "a cell": (
+        lambda state: {"encoder.rnn.weight_ih": np.ones((4, 3))},
+        ValueError, "state_dict must hold plain parameters, but 'encoder.rnn.weight_ih' is of an LSTMCell, GRUCell or",
     ),
     "key that is no string": (
         lambda state: state | {3: np.ones(3)}, TypeError, "state_dict must have strings as keys, got 3",
     ),
     "elsewhere": (
         renamed("encoder.", "decoder."),
-        ValueError, "prefix must be that of an LSTM, GRU or RNN, got 'encoder.rnn.'; prefixes of some are "
+        ValueError, "prefix must be that of one LSTM, GRU or RNN, got 'encoder.rnn.'; prefixes of some are "
         "['decoder.rnn.']",
     ),
     "nowhere": (
         lambda state: {"head.weight": np.ones((2, 3))},
-        ValueError, "prefix must be that of an LSTM, GRU or RNN, got 'encoder.rnn.'; state_dict has none, its keys are "
-        "['head.weight']",
+        ValueError, "prefix must be that of one LSTM, GRU or RNN, got 'encoder.rnn.'; state_dict has none, its keys "
+        "are ['head.weight']",
     ),
-    "a checkpoint": (
-        lambda state: {"model": state, "epoch": 3},
-        ValueError, "prefix must be that of an LSTM, GRU or RNN, got 'encoder.rnn.'; prefixes of some are "
-        "['model.encoder.rnn.']",
+    "nowhere, with names like those": (
+        lambda state: {f"a.{k}": np.ones(2) for k in range(20)} | {"x.weight_hh_l": np.ones(2)},
+        ValueError, "prefix must be that of one LSTM, GRU or RNN, got 'encoder.rnn.'; state_dict has none, its keys "
+        "are ['x.weight_hh_l']",
     ),
     "three axes": (
         changed("weight_hh_l1", lambda array: array[None]),
@@ -580,7 +530,6 @@ def test_a_kind_may_be_demanded(state):
         ({"nonlinearity": "selu"}, ValueError, "nonlinearity must be one of ['tanh', 'relu'], got 'selu'"),
         ({"prefix": None}, TypeError, "prefix must be a string, got NoneType"),
         ({"state_dict": [1]}, TypeError, "state_dict must be a mapping of names to tensors, or a path, got list"),
-        ({"state_dict": "model.h5"}, ValueError, "suffix of 'model.h5' must be one of ['.safetensors', '.pt', '.pth']"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(state, options, error, words):
@@ -633,167 +582,3 @@ def test_activations_may_be_named_as_they_are_by_default():
 def test_what_is_no_layer_is_refused():
     with pytest.raises(TypeError, match=r"^layer must be an LSTM, a GRU or an RNN, got dict$"):
         to_torch({})
-
-
-# Files --------------------------------------------------------------------------------------------------------
-
-
-def write_safetensors(path, arrays, dtypes=None, **changes):
-    """A file of safetensors, written here, with `changes` to entries of the header."""
-    header, parts, start = {"__metadata__": {"format": "pt"}}, [], 0
-    for name, array in arrays.items():
-        kind = (dtypes or {}).get(name) or {"float16": "F16", "float32": "F32", "float64": "F64"}[array.dtype.name]
-        parts.append(array.tobytes())
-        entry = {"dtype": kind, "shape": array.shape, "data_offsets": [start, start + len(parts[-1])]}
-        header[name] = entry | changes.get(name, {})
-        start += len(parts[-1])
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    path.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(parts))
-    return path
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("as_string", [False, True])
-def test_safetensors_are_read(state, tmp_path, dtype, as_string):
-    state = {name: array.astype(dtype) for name, array in state.items()}
-    path = write_safetensors(tmp_path / "model.safetensors", state)
-    layer = from_torch(str(path) if as_string else path, PREFIX)
-    same(to_torch(layer), to_torch(from_torch(state, PREFIX)))
-
-
-@pytest.mark.parametrize("kind", ["BF16", "F16"])
-def test_halves_in_safetensors_become_float32(tmp_path, kind):
-    state = to_torch(LSTM(3, 5, random_state=0))
-    if kind == "BF16":  # the upper half of a float32
-        halves = {name: (array.view("uint32") >> 16).astype("uint16") for name, array in state.items()}
-        wanted = {name: (array.astype("uint32") << 16).view("float32") for name, array in halves.items()}
-    else:
-        halves = {name: array.astype("float16") for name, array in state.items()}
-        wanted = {name: array.astype("float32") for name, array in halves.items()}
-    path = write_safetensors(tmp_path / "model.safetensors", halves, dict.fromkeys(halves, kind))
-    same(to_torch(from_torch(path)), wanted)
-
-
-def test_files_of_numlstm_are_no_state_dicts(tmp_path):
-    """They hold options, too, and without these would be other models."""
-    path = tmp_path / "model.safetensors"
-    GRU(3, 4, reset_after=False).save(path)
-    with pytest.raises(ValueError, match=r"'model.safetensors' was written by numlstm, .*: numlstm.load reads it$"):
-        from_torch(path)
-
-
-@pytest.mark.parametrize("name", ["float32", "bfloat16"])
-def test_safetensors_of_pytorch_are_read(tmp_path, name):
-    torch = pytest.importorskip("torch")
-    save_file = pytest.importorskip("safetensors.torch").save_file
-    state = torch.nn.LSTM(3, 4, 2, bidirectional=True, proj_size=2).to(getattr(torch, name)).state_dict()
-    save_file(state, tmp_path / "model.safetensors")
-    made = to_torch(from_torch(tmp_path / "model.safetensors"))
-    same(made, {key: value.float().numpy() for key, value in state.items()})
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"shape": [10**12, 10**12]}, "'model.safetensors' must be a file of safetensors: "),
-        ({"shape": [10**6, 10**6]}, "'model.safetensors' must be a file of safetensors: "),
-        ({"data_offsets": [0, 10**15]}, "'model.safetensors' must be a file of safetensors: "),
-        ({"data_offsets": [0, -8]}, "'model.safetensors' must be a file of safetensors: "),
-        ({"dtype": "F99"}, "'model.safetensors' must be a file of safetensors: "),
-    ],
-)
-def test_safetensors_that_claim_more_than_they_hold_are_refused(tmp_path, changes, words):
-    state = to_torch(LSTM(3, 5, random_state=0))
-    path = write_safetensors(tmp_path / "model.safetensors", state, weight_ih_l0=changes)
-    with pytest.raises(ValueError, match="^" + re.escape(words)):
-        from_torch(path)
-
-
-def test_integers_in_safetensors_are_refused_unless_they_are_elsewhere(tmp_path):
-    state = {f"rnn.{name}": array for name, array in to_torch(LSTM(3, 5, random_state=0)).items()}
-    state["steps"] = np.ones(2)
-    path = write_safetensors(tmp_path / "model.safetensors", state, {"steps": "I64"})
-    assert type(from_torch(path, "rnn.")) is LSTM
-    path = write_safetensors(tmp_path / "model.safetensors", state, {"rnn.bias_ih_l0": "I32"})
-    with pytest.raises(TypeError, match=r"^'rnn.bias_ih_l0' must hold real numbers, .* got I32$"):
-        from_torch(path, "rnn.")
-
-
-@pytest.mark.parametrize("content", [b"", b"123", b"\xff" * 64, (2**40).to_bytes(8, "little") + b"{}"])
-def test_files_that_are_no_safetensors_are_refused(tmp_path, content):
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"^'model.safetensors' must be a file of safetensors: "):
-        from_torch(path)
-
-
-@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
-def test_files_that_are_not_there_are_missed(tmp_path, suffix):
-    if suffix == ".pt":
-        pytest.importorskip("torch")
-    with pytest.raises(FileNotFoundError):
-        from_torch(tmp_path / f"none{suffix}")
-
-
-@pytest.mark.parametrize("suffix", [".pt", ".pth", ".PT"])
-def test_files_of_pytorch_are_read(tmp_path, suffix):
-    torch = pytest.importorskip("torch")
-    module = torch.nn.GRU(3, 4, 2)
-    torch.save(module.state_dict(), tmp_path / f"model{suffix}")
-    same(to_torch(from_torch(tmp_path / f"model{suffix}")), module.state_dict())
-
-
-def test_files_of_pytorch_that_hold_something_else_are_refused(tmp_path):
-    torch = pytest.importorskip("torch")
-    path = tmp_path / "model.pt"
-    torch.save(torch.nn.LSTM(3, 4), path)  # a whole module: code would have to run
-    with pytest.raises(ValueError, match=r"^'model.pt' must hold a state dict, as .*, but PyTorch reads none: "):
-        from_torch(path)
-    torch.save([1.0], path)
-    with pytest.raises(ValueError, match=r"^'model.pt' must hold a mapping of names to tensors, got list$"):
-        from_torch(path)
-    torch.save({"epoch": 3, "model": torch.nn.LSTM(3, 4).state_dict()}, path)
-    with pytest.raises(ValueError, match=r"prefixes of some are \['model\.'\]$"):
-        from_torch(path)
-    assert repr(from_torch(path, "model.")) == "LSTM(3, 4)"
-    path.write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"^'model.pt' must hold a state dict, as .*, but PyTorch reads none: "):
-        from_torch(path)
-
-
-WITHOUT_TORCH = """
-import sys
-
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "torch":
-            raise ImportError("no torch here")
-
-sys.meta_path.insert(0, Refuse())
-import numpy as np
-from numlstm import LSTM
-from numlstm.io import from_torch, to_torch
-
-layer = LSTM(3, 5, proj_size=2, bidirectional=True, random_state=0)
-state = to_torch(layer)
-for given in (state, sys.argv[1]):
-    made = to_torch(from_torch(given))
-    assert list(made) == list(state)
-    assert all(np.array_equal(made[name], state[name]) for name in state)
-try:
-    from_torch("model.pt")
-except ImportError as error:
-    print(error)
-print("torch" in sys.modules)
-"""
-
-
-def test_all_but_files_of_pytorch_works_without_it(tmp_path):
-    layer = LSTM(3, 5, proj_size=2, bidirectional=True, random_state=0)
-    path = write_safetensors(tmp_path / "model.safetensors", to_torch(layer))
-    command = [sys.executable, "-c", WITHOUT_TORCH, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [
-        "'model.pt' is read by PyTorch: install torch, or save the state dict as .safetensors", "False",
-    ]  # fmt: skip
