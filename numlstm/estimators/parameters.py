@@ -240,7 +240,7 @@ CHECKS: dict[str, Callable[[Any, str], Any]] = {
     **{name: check for name, check in OPTION_CHECKS.items() if name != "bias"},
     "activity_regularization": _real(0.0),
     "temporal_activity_regularization": _real(0.0),
-    "pooling": _option("last", "mean", "max", "attention"),
+    "pooling": _option("last", "mean", "max", "attention", "concat"),
     "solver": _option("adam", "adamw", "sgd", "rmsprop"),
     "alpha": _real(0.0),
     "batch_size": _integer(1),

@@ -14,6 +14,14 @@ from ..concurrency import cached_property
 from ..layers.stack import Stack
 
 HEAD, POOL = "_output", "_attention"  # what their parameters' names end in
+PARTS = {  # what scores are made of, for each pooling
+    "last": ("last",),
+    "mean": ("mean",),
+    "max": ("max",),
+    "attention": ("attention",),
+    "concat": ("last", "max", "mean"),
+    "none": (),
+}
 
 
 @dataclass(frozen=True)
@@ -26,9 +34,10 @@ class Network:
         The recurrent layers.
     outputs : int
         Scores for each sequence, or for each step.
-    pooling : {"last", "mean", "max", "attention", "none"}
-        What the scores of a sequence are made of: the last hidden state, or a pooling of the last layer's outputs at
-        every step. With "none" there are scores for every step.
+    pooling : {"last", "mean", "max", "attention", "concat", "none"}
+        What the scores of a sequence are made of: the last hidden state, a pooling of the last layer's outputs at every
+        step, or, with "concat", the last state, maximum and mean side by side. With "none" there are scores for every
+        step.
     loss : LossSpec
     activity : (float, float) or None
         Strengths of penalties on size and change of the last layer's outputs, in training.
@@ -46,17 +55,23 @@ class Network:
     @cached_property
     def head(self) -> AffineSpec:
         """The affine map to scores."""
-        return AffineSpec(self.stack.output_size, self.outputs, self.stack.dtype)
+        return AffineSpec(self.stack.output_size * max(1, len(self.features)), self.outputs, self.stack.dtype)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """What the affine map reads, side by side: the last state, or poolings."""
+        return PARTS[self.pooling]
 
     @cached_property
-    def pool(self) -> PoolSpec | None:
-        """The pooling, where all steps are needed."""
-        return PoolSpec(self.pooling, self.stack.output_size, self.stack.dtype) if self.pooling in POOLINGS else None
+    def pools(self) -> dict[str, PoolSpec]:
+        """The poolings of all steps, by what their parameters' names end in."""
+        size, dtype = self.stack.output_size, self.stack.dtype
+        return {f"_{part}": PoolSpec(part, size, dtype) for part in self.features if part in POOLINGS}
 
     @cached_property
     def others(self) -> dict[str, AffineSpec | PoolSpec]:
-        """What has parameters besides the stack, by what their names end in."""
-        return {HEAD: self.head} | ({POOL: self.pool} if self.pool else {})
+        """What may have parameters besides the stack, by what their names end in."""
+        return {HEAD: self.head, **self.pools}
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -158,7 +173,7 @@ class Model:
     def shares(self, x: Array, lengths: np.ndarray | None) -> Array:
         """The weight that attention gives to each step, (N, T)."""
         y, final, _ = self._run(x, lengths)
-        return self._features(y, final, lengths)[1]
+        return self._features(y, final, lengths)[1][POOL]
 
     def loss_and_gradient(
         self,
@@ -178,17 +193,10 @@ class Model:
         seed = int(rng.integers(2**64, dtype=np.uint64)) if stack.random else None
         layers, mask = self._drop_weights(rng) if stack.weight_dropout else (self.layers, None)
         y, final, tapes = self._run(x, lengths, layers, seed, training=True)
-        features, tape = self._features(y, final, lengths)
+        features, tapes_of_pools = self._features(y, final, lengths)
         loss, dscores = backend.loss(network.loss, backend.affine_forward(head, features), targets, weights)
         dfeatures = backend.affine_backward(head, features, dscores, others[HEAD])
-        if network.pooling == "last":
-            dy, dfinal = None, stack.last_gradients(backend, dfeatures)
-        else:
-            dfinal = [[None] * stack.states] * len(final)
-            if network.pool:
-                dy = backend.pool_backward(self.others[POOL], y, lengths, tape, dfeatures, others[POOL])
-            else:
-                dy = dfeatures.reshape(x.shape[0], x.shape[1], -1)
+        dy, dfinal = self._features_backward(dfeatures, y, lengths, len(final), tapes_of_pools)
         if network.activity:
             _, slope = backend.activity_loss(y, lengths, *network.activity)
             slope = backend.multiply(slope, weights.sum())
@@ -230,11 +238,44 @@ class Model:
             seed=seed, training=training, last_outputs=wanted,
         )  # fmt: skip
 
-    def _features(self, y: Array, final: list[tuple[Array, ...]], lengths: np.ndarray | None) -> tuple[Array, Any]:
-        """What the affine map reads, and the pooling's tape."""
-        network = self.network
-        if network.pool:
-            return self.backend.pool_forward(self.others[POOL], y, lengths)
-        if network.pooling == "none":
-            return y.reshape(-1, network.stack.output_size), None
-        return network.stack.last(self.backend, final), None
+    def _features(
+        self, y: Array, final: list[tuple[Array, ...]], lengths: np.ndarray | None
+    ) -> tuple[Array, dict[str, Any]]:
+        """What the affine map reads, and the tapes of poolings."""
+        network, backend = self.network, self.backend
+        if not network.features:
+            return y.reshape(-1, network.stack.output_size), {}
+        features, tapes = [], {}
+        for part in network.features:
+            if part == "last":
+                features.append(network.stack.last(backend, final))
+            else:
+                pooled, tapes[f"_{part}"] = backend.pool_forward(self.others[f"_{part}"], y, lengths)
+                features.append(pooled)
+        return features[0] if len(features) == 1 else backend.concatenate(features), tapes
+
+    def _features_backward(
+        self, dfeatures: Array, y: Array, lengths: np.ndarray | None, count: int, tapes: dict[str, Any]
+    ) -> tuple[Array | None, list[list[Array | None]]]:
+        """Gradients of the outputs at every step, and of the final states of `count` layers and directions."""
+        network, backend = self.network, self.backend
+        stack, size = network.stack, network.stack.output_size
+        dy, dfinal = None, [[None] * stack.states] * count
+        if not network.features:
+            return dfeatures.reshape(*y.shape[:2], -1), dfinal
+        for k, part in enumerate(network.features):
+            own = dfeatures
+            if len(network.features) > 1:
+                own = backend.multiply(dfeatures[:, k * size : (k + 1) * size], 1.0)
+            if part == "last":
+                dfinal = stack.last_gradients(backend, own)
+                continue
+            suffix = f"_{part}"
+            slope = backend.pool_backward(
+                self.others[suffix], y, lengths, tapes[suffix], own, self._gradients[1][suffix]
+            )  # fmt: skip
+            if dy is None:
+                dy = slope
+            else:
+                backend.add(dy, slope)
+        return dy, dfinal
