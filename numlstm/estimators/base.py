@@ -15,6 +15,7 @@ from ..backends.contract import Array, Backend
 from ..backends.dispatch import backend_for
 from ..layers.options import stack_of
 from ..layers.sequences import check_integer, check_real
+from ..training.baseline import constant_loss
 from ..training.batches import Sequences
 from ..training.loop import Data, Stopper, Trainer, Validation, train
 from ..training.network import Model, Network
@@ -25,6 +26,7 @@ from ..training.schedules import Schedule
 from ..training.targets import StepTargets, Targets
 from .callbacks import CallbackSupportMixin, EpochTasks
 from .classes import Classes
+from .convergence import warn_of_training
 from .inputs import sequences_of, warn_if_far
 from .model import Codec, Fitted, SequenceModel, Session
 from .numeric import Numbers
@@ -113,13 +115,15 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         shown = X if lengths is None else [x[:length] for x, length in zip(X, lengths, strict=True)]
         tasks = EpochTasks(self, self.max_iter, shown, y, metadata, results)
         train(
-            trainer, self._schedule(trainer), self._stopper(validation), epochs=self.max_iter, validation=validation,
+            trainer, self._schedule(trainer), self._stopper(), epochs=self.max_iter, validation=validation,
             history=history, verbose=int(self.verbose), before_epoch=[tasks.begin],
             callbacks=[tasks.end, *self._own_callbacks()],
         )  # fmt: skip
         fitted.__dict__.update(results())
         tasks.end_of_fit()
         adopt(self, results_of(fitted))
+        constant, scores = constant_loss(trainer.model, data)
+        warn_of_training(history, constant, codec.shown(scores))
         return self
 
     def _partial_fit(self: Self, X: Any, y: Any, sample_weight: Any, lengths: Any, codec: Codec | None = None) -> Self:
@@ -148,7 +152,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
             for state, named in zip(optimizer.state, session.state, strict=True):
                 state[...] = network.pack(backend, named)
         history = train(
-            trainer, self._schedule(trainer), self._stopper(None), epochs=1, verbose=int(self.verbose),
+            trainer, self._schedule(trainer), self._stopper(), epochs=1, verbose=int(self.verbose),
             callbacks=self._own_callbacks(),
         )  # fmt: skip
         fitted.__dict__.update(fitted._results(trainer, codec, history, None if first else self))
@@ -346,9 +350,8 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
             warm_up=self.warm_up, patience=patience,
         )  # fmt: skip
 
-    def _stopper(self, validation: Validation | None) -> Stopper:
-        keeps_best = self.early_stopping and validation is not None
-        return Stopper(self.tol, self.n_iter_no_change, keeps_best=keeps_best)
+    def _stopper(self) -> Stopper:
+        return Stopper(self.tol, self.n_iter_no_change)
 
 
 def _same(before: Fitted, codec: Codec, network: Network) -> Codec:

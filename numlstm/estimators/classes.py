@@ -120,6 +120,11 @@ class Classes:
             raise ValueError(f"class_weight must hold finite weights of at least 0, got {class_weight!r}")
         return weights
 
+    def shown(self, scores: np.ndarray) -> str:
+        """What scores (K,) predict, for a message."""
+        labels = self.decode(scores[None]).tolist()
+        return f"labels {labels[0]}" if self.multilabel else f"class {labels[0]!r}"
+
     def decode(self, scores: np.ndarray) -> np.ndarray:
         """Labels that belong to scores."""
         return (scores > 0).astype(np.int64) if self.multilabel else self.classes[scores.argmax(axis=1)]

@@ -172,12 +172,12 @@ class SequenceModel(Savable, BaseEstimator, ABC):
             return [*((before and getattr(before, name)) or []), *new]
 
         losses = joined("loss_curve_", history.losses)
-        watched = history.watched if before is None else [before.best_loss_, *history.watched]
         return {
             "loss_curve_": losses,
             "validation_loss_curve_": joined("validation_loss_curve_", history.validation_losses) or None,
             "validation_scores_": joined("validation_scores_", history.validation_scores) or None,
-            "best_loss_": min(watched, default=np.inf),
+            "best_loss_": min(history.watched, default=np.inf),
+            "stop_reason_": history.stop_reason,
             "n_iter_": len(losses),
         }
 

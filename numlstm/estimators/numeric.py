@@ -63,6 +63,10 @@ class Numbers:
             )
         return encoded
 
+    def shown(self, scores: np.ndarray) -> str:
+        """What scores (K,) predict, for a message."""
+        return np.array2string(self.decode(scores), precision=4, threshold=6)
+
     def decode(self, scores: np.ndarray) -> np.ndarray:
         """Scores (m, K) as users said targets; in float64, as a small deviation from a large mean needs."""
         return scores * self.scale + self.mean

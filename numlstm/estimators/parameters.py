@@ -143,7 +143,9 @@ ATTRIBUTES = """
     validation_loss_curve_, validation_scores_ : list of float, or None
         Loss of the validation set after each epoch, and its accuracy or R²; None without a validation set.
     best_loss_ : float
-        The least of the losses that were watched.
+        The least of the losses that were watched in the last call: that of the weights that are kept.
+    stop_reason_ : {"max_iter", "no_improvement", "callback", "interrupted"}
+        What ended training: its last epoch, `n_iter_no_change`, a callback, or Ctrl-C.
     n_iter_ : int
         Epochs done; with `warm_start` and `partial_fit`, of all calls.
     n_features_in_ : int

@@ -11,7 +11,9 @@ import numpy as np
 from ..estimators.base import SequenceEstimator
 from ..estimators.model import Session
 from ..layers.sequences import check_flag, check_integer, check_option
+from ..training.loop import REASONS
 from ..training.network import Network
+from ..training.progress import ALL_EPOCHS
 from .files import Tensors
 from .values import decoded, encoded, fields_of, inside
 
@@ -27,12 +29,16 @@ def history_described(model: SequenceEstimator) -> tuple[dict[str, Any], dict[st
     """The losses of all epochs."""
     present: list[str] = [name for name in CURVES if getattr(model, name) is not None]
     content = {"best_loss": encoded(model.best_loss_, "best_loss_"), "curves": present}
+    if model.stop_reason_ != ALL_EPOCHS:
+        content["stop_reason"] = model.stop_reason_  # what has none is as files were before there was this field
     return content, {name: np.array(getattr(model, name), np.float64) for name in ("loss_curve_", *present)}
 
 
 def read_history(content: Any, tensors: Tensors) -> dict[str, Any]:
     """The attributes that tell how training went."""
-    content = fields_of(content, "history", ["best_loss", "curves"])
+    given = ["stop_reason"] if isinstance(content, dict) and "stop_reason" in content else []
+    content = fields_of(content, "history", ["best_loss", "curves", *given])
+    reason = check_option(content["stop_reason"], "history: stop_reason", [*REASONS]) if given else ALL_EPOCHS
     present = content["curves"]
     if not isinstance(present, list) or present != [name for name in CURVES if name in present]:
         raise ValueError(f"history: curves must be some of {list(CURVES)}, in this order")
@@ -44,7 +50,7 @@ def read_history(content: Any, tensors: Tensors) -> dict[str, Any]:
     for name in CURVES:  # of little data a score can be NaN
         there = name in present
         found[name] = tensors.numbers(name, "float64", None, lambda _: True).tolist() if there else None
-    return found | {"best_loss_": best, "n_iter_": len(losses)}
+    return found | {"best_loss_": best, "n_iter_": len(losses), "stop_reason_": reason}
 
 
 # Sessions -------------------------------------------------------------------------------------------------

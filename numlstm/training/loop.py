@@ -14,7 +14,7 @@ import numpy as np
 from .batches import Sequences, shuffled_batches, sorted_batches
 from .network import Model
 from .optimizers import Optimizer
-from .progress import Display, History, Progress, display
+from .progress import ALL_EPOCHS, Display, History, Progress, display
 from .schedules import Schedule
 from .targets import StepTargets, Targets
 
@@ -165,6 +165,13 @@ def one_late(items: Iterable[Item]) -> Iterator[Item]:
     yield from waiting
 
 
+REASONS = {  # for users, of what ends training before its last epoch
+    "no_improvement": "stopped, no improvement for {} epoch{}",
+    "callback": "stopped by a callback",
+    "interrupted": "interrupted",
+}
+
+
 class Stopper:
     """Watches a loss: says when it has not fallen for long, and keeps the weights that it was least with.
 
@@ -174,12 +181,10 @@ class Stopper:
         By how much it must fall to count as fallen.
     patience : int or None
         Epochs to wait for that; None never stops.
-    keeps_best : bool
-        Whether weights are kept.
     """
 
-    def __init__(self, tol: float, patience: int | None, *, keeps_best: bool) -> None:
-        self.tol, self.patience, self.keeps_best = tol, patience, keeps_best
+    def __init__(self, tol: float, patience: int | None) -> None:
+        self.tol, self.patience = tol, patience
         self.least = self.mark = math.inf
         self.waited = 0
         self.weights: np.ndarray | None = None
@@ -188,8 +193,7 @@ class Stopper:
         """Take note of an epoch's loss; whether it fell."""
         if loss < self.least:
             self.least = loss
-            if self.keeps_best:
-                self.weights = np.array(model.backend.to_numpy(model.flat))
+            self.weights = np.array(model.backend.to_numpy(model.flat))
         improved = loss < self.mark - self.tol
         if improved:
             self.mark = loss
@@ -200,11 +204,6 @@ class Stopper:
     def stops(self) -> bool:
         """Whether it waited long enough."""
         return self.patience is not None and self.waited >= self.patience
-
-    @property
-    def reason(self) -> str:
-        """Why it stops, for users."""
-        return f"stopped, no improvement for {self.patience} epoch{'s' * (self.patience != 1)}"
 
     def restore(self, model: Model) -> None:
         """Put the best weights back."""
@@ -254,7 +253,7 @@ def train(
     FloatingPointError
         If the loss or the parameters are no longer finite.
     """
-    history, began, interrupted = history or History(), time.perf_counter(), False
+    history, began = history or History(), time.perf_counter()
     with display(verbose, epochs, len(trainer.data)) as shown:
         try:
             for _ in range(epochs):
@@ -269,13 +268,14 @@ def train(
                 progress = _progress(history, epochs, trainer, schedule, time.perf_counter() - began)
                 shown.show(progress)
                 asked = [callback(progress) for callback in callbacks]
-                if any(asked) or stopper.stops:
-                    shown.stop("stopped by a callback" if any(asked) else stopper.reason)
+                if progress.epoch < epochs and (any(asked) or stopper.stops):
+                    history.stop_reason = "callback" if any(asked) else "no_improvement"
                     break
         except KeyboardInterrupt:
-            shown.stop("interrupted")
-            interrupted = True
-    if interrupted:
+            history.stop_reason = "interrupted"
+        if history.stop_reason != ALL_EPOCHS:
+            shown.stop(REASONS[history.stop_reason].format(stopper.patience, "s" * (stopper.patience != 1)))
+    if history.stop_reason == "interrupted":
         warnings.warn("Training interrupted by user.", stacklevel=4)
     stopper.restore(trainer.model)
     return history

@@ -11,6 +11,8 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+ALL_EPOCHS = "max_iter"  # what ends training if nothing does before
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -44,11 +46,15 @@ class Progress:
 
 @dataclass
 class History:
-    """What estimators keep of each epoch; the two lists of validation stay empty without a validation set."""
+    """What estimators keep of each epoch; the two lists of validation stay empty without a validation set.
+
+    `stop_reason` says what ended training: "max_iter", "no_improvement", "callback" or "interrupted".
+    """
 
     losses: list[float] = field(default_factory=list)
     validation_losses: list[float] = field(default_factory=list)
     validation_scores: list[float] = field(default_factory=list)
+    stop_reason: str = ALL_EPOCHS
 
     @property
     def watched(self) -> list[float]:
@@ -109,8 +115,7 @@ class Display:
 
     def stop(self, reason: str) -> None:
         """Training ends here, because of this."""
-        if self.progress is None or self.progress.epoch < self.epochs:
-            self.reason = reason
+        self.reason = reason
 
     def __enter__(self) -> Self:
         return self

@@ -20,6 +20,7 @@ from ...estimators.regressor import LSTMRegressor
 from ...layers.options import not_defaults, stack_of
 from ...layers.sequences import check_option
 from ...training.network import HEAD, Network
+from ...training.progress import ALL_EPOCHS
 from .derived import parameter
 from .files import StateDict, state_dict_of
 from .layers import Module, check_choices, common_dtype, read
@@ -216,5 +217,6 @@ def _fitted(
         {"n_channels_": channels, "n_features_in_": channels, "_columns": None, "_lengths_given": False},
         **model._trained(fitted, not_defaults(options), backend_for(model.backend).name),
         loss_curve_=[], validation_loss_curve_=None, validation_scores_=None, best_loss_=np.inf, n_iter_=0,
+        stop_reason_=ALL_EPOCHS,
     )  # fmt: skip
     return model

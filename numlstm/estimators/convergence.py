@@ -1,0 +1,54 @@
+"""Warnings where training has learnt nothing, or ended while it was still learning."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from ..training.progress import ALL_EPOCHS, History
+
+BETTER = 0.99  # of the loss of a constant: from there on something has been learnt
+FALL = 0.05  # of the loss, over the last tenth of the epochs: it still falls
+LEARNT = 0.01  # of the loss of a constant: below that, a fall does not matter
+
+
+def warn_of_training(history: History, constant: float, prediction: str) -> None:
+    """Tell of a fit that ended by itself, but not well.
+
+    Parameters
+    ----------
+    history : History
+        Of that fit.
+    constant : float
+        Loss of the best prediction that is the same for all.
+    prediction : str
+        What that is, for users.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If training is no better than that, or its loss still fell at the end.
+    """
+    if history.stop_reason not in (ALL_EPOCHS, "no_improvement"):
+        return
+    losses = history.losses
+    tenth = max(1, len(losses) // 10)
+    last, before = np.mean(losses[-tenth:]), np.mean(losses[-2 * tenth : -tenth] or losses[:1])
+    if min(losses) > BETTER * constant:
+        warnings.warn(
+            f"training ended with a loss of {min(losses):.4g}, no better than always predicting {prediction}, whose "
+            f"loss is {constant:.4g}. Scale X (numlstm.SequenceScaler), or try another learning_rate_init or more epochs "
+            "(max_iter)",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
+    elif history.stop_reason == ALL_EPOCHS and last < (1 - FALL) * before and last > LEARNT * constant:
+        epochs = f"max_iter={len(losses)} epoch{'s' * (len(losses) > 1)}"
+        warnings.warn(
+            f"training ended after {epochs} while its loss still fell, from {before:.4g} to {last:.4g} over the last "
+            f"{tenth}: more epochs (max_iter) may help",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
