@@ -39,8 +39,8 @@ def warn_of_training(history: History, constant: float, prediction: str) -> None
     if min(losses) > BETTER * constant:
         warnings.warn(
             f"training ended with a loss of {min(losses):.4g}, no better than always predicting {prediction}, whose "
-            f"loss is {constant:.4g}. Scale X (numlstm.SequenceScaler), or try another learning_rate_init or more epochs "
-            "(max_iter)",
+            f"loss is {constant:.4g}. Scale X (numlstm.SequenceScaler), or try another learning_rate_init, or more "
+            "epochs (max_iter)",
             ConvergenceWarning,
             stacklevel=5,
         )

@@ -63,9 +63,10 @@ SHARED = """
     activity_regularization, temporal_activity_regularization : float, at least 0, default 0.0
         Strength of penalties on the mean square of the last layer's outputs, and on that of their change from step to
         step (AR and TAR: Merity et al. 2018); no part of the losses that are reported.
-    pooling : {"last", "mean", "max", "attention"}, default "last"
+    pooling : {"concat", "last", "mean", "max", "attention"}, default "concat"
         What the output layer reads: the last hidden state, or the mean, the maximum or a mean with learnt weights [3]_
-        of the hidden states at all steps.
+        of the hidden states at all steps; "concat" is the last state, maximum and mean side by side [6]_. Where every
+        step has a target, it reads each step's state, whatever this says.
     init : {"keras", "torch", "chrono"} or ("chrono", steps), default "keras"
         Initial parameters, as in `LSTM`; "chrono" takes the length of the longest sequence.
     forget_bias : float or None, default None

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..concurrency import new_lock
 from ..layers.stream import Stream
-from ..training.network import HEAD, POOL
+from ..training.network import HEAD, PARTS, POOL
 
 INTERRUPTED = "an earlier step of this stream was interrupted: call reset()"
 
@@ -39,6 +39,16 @@ class Maximum:
         return self.highest
 
 
+class SideBySide:
+    """Several poolings of what came so far."""
+
+    def __init__(self, poolings: list[Callable[[np.ndarray], np.ndarray]]) -> None:
+        self.poolings = poolings
+
+    def __call__(self, h: np.ndarray) -> np.ndarray:
+        return np.concatenate([pooling(h) for pooling in self.poolings], axis=1)
+
+
 def pooled_so_far(pooling: str, parameters: dict[str, np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
     """A pooling that takes one step at a time."""
     if pooling == "mean":
@@ -48,6 +58,8 @@ def pooled_so_far(pooling: str, parameters: dict[str, np.ndarray]) -> Callable[[
     if pooling == "attention":
         weight, bias = parameters["weight" + POOL], parameters["bias" + POOL]
         return Mean(lambda h: np.exp(np.tanh(h @ weight[:, None] + bias)))
+    if len(PARTS[pooling]) > 1:
+        return SideBySide([pooled_so_far(part, parameters) for part in PARTS[pooling]])
     return lambda h: h
 
 

@@ -17,7 +17,7 @@ from ..estimators.model import Codec, Fitted
 from ..estimators.numeric import Numbers
 from ..layers.sequences import check_flag, check_option, check_real
 from ..layers.stack import Stack
-from ..training.network import Network
+from ..training.network import PARTS, Network
 from . import labels, recurrent, training
 from .files import Tensors
 from .scaling import features_described, positive, read_features
@@ -130,7 +130,7 @@ def _results(model: SequenceEstimator, fitted: dict[str, Any], tensors: Tensors)
 
 def _read_network(stack: Stack, codec: Codec, fitted: dict[str, Any]) -> Network:
     """The network of a stack, for targets."""
-    poolings = ("none",) if codec.by_step else ("last", "mean", "max", "attention")
+    poolings = ("none",) if codec.by_step else [name for name in PARTS if name != "none"]
     pooling = check_option(fitted["pooling"], "pooling", poolings)
     activity = fitted["activity"]
     if activity is not None:

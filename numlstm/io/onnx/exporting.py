@@ -302,14 +302,17 @@ def _scores(build: _Builder, fitted: Any, layer: Layer, x: str) -> str:
     """Scores (N, K), or (N, T, K) if every step has its own."""
     network = fitted.network
     made = _stack(build, layer, build.add("Transpose", x, perm=(1, 0, 2)))
-    if network.pooling == "last":
-        features = _last(build, network.stack, made.final)
-    else:
-        y = build.add("Transpose", made.y, perm=(1, 0, 2))
-        features = _pooled(build, network, fitted.parameters, y) if network.pool else y
+    y = build.add("Transpose", made.y, perm=(1, 0, 2)) if network.pooling != "last" else ""
+    features = [
+        _last(build, network.stack, made.final)
+        if part == "last"
+        else _pooled(build, network, part, fitted.parameters, y)
+        for part in network.features
+    ] or [y]
+    read = features[0] if len(features) == 1 else build.add("Concat", *features, axis=1)
     weight = build.constant("weight_output", fitted.parameters["weight_output"].T)
     bias = build.constant("bias_output", fitted.parameters["bias_output"])
-    return build.add("Add", build.add("MatMul", features, weight), bias)
+    return build.add("Add", build.add("MatMul", read, weight), bias)
 
 
 def _last(build: _Builder, stack: Any, final: list[list[str]]) -> str:
@@ -322,13 +325,13 @@ def _last(build: _Builder, stack: Any, final: list[list[str]]) -> str:
     return values[0] if len(values) == 1 else build.add("Sum", *values)
 
 
-def _pooled(build: _Builder, network: Any, parameters: Mapping[str, np.ndarray], y: str) -> str:
+def _pooled(build: _Builder, network: Any, pooling: str, parameters: Mapping[str, np.ndarray], y: str) -> str:
     """A vector (N, F) for all outputs y (N, T, F)."""
     dtype = network.stack.dtype
-    if network.pooling == "max":
+    if pooling == "max":
         return build.add("ReduceMax", _kept(build, y, "lowest", np.array(-np.inf, dtype)), axes=(1,), keepdims=0)
     shares = build.add("Cast", _mask(build), to=NUMBERS[dtype]) if build.lengths else ""
-    if network.pooling == "attention":
+    if pooling == "attention":
         weight = build.constant("weight_attention", parameters["weight_attention"].reshape(-1, 1))
         bias = build.constant("bias_attention", parameters["bias_attention"])
         energy = build.add("Exp", build.add("Tanh", build.add("Add", build.add("MatMul", y, weight), bias)))
