@@ -36,13 +36,12 @@ from .weights import sample_weights, weighted
 
 Self = TypeVar("Self", bound="SequenceEstimator")
 
+PATIENCE = 10  # epochs, by default, where validation data tell that training no longer helps
+
 
 class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     """Base of all estimators of sequences."""
 
-    cell: str
-    init: Any
-    forget_bias: float | None
     activity_regularization: float
     temporal_activity_regularization: float
     solver: str
@@ -54,7 +53,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     warm_up: float
     max_iter: int
     tol: float
-    n_iter_no_change: int | None
+    n_iter_no_change: int | str | None
     early_stopping: bool
     validation_fraction: float
     clip_norm: float | None
@@ -129,7 +128,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     def _partial_fit(self: Self, X: Any, y: Any, sample_weight: Any, lengths: Any, codec: Codec | None = None) -> Self:
         """Train for one epoch, going on from where the last call ended."""
         self._check_parameters()
-        for name, needed in (("early_stopping", False), ("learning_rate", "constant"), ("warm_up", 0.0)):
+        for name, needed in (("early_stopping", False), ("warm_up", 0.0)):
             if getattr(self, name) != needed:
                 raise ValueError(f"{name} must be {needed!r} for partial_fit, got {getattr(self, name)!r}")
         first = not hasattr(self, "_model")
@@ -151,8 +150,9 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
             optimizer.steps = session.steps
             for state, named in zip(optimizer.state, session.state, strict=True):
                 state[...] = network.pack(backend, named)
+        schedule = Schedule("constant", self.learning_rate_init, trainer.steps)
         history = train(
-            trainer, self._schedule(trainer), self._stopper(), epochs=1, verbose=int(self.verbose),
+            trainer, schedule, self._stopper(), epochs=1, verbose=int(self.verbose),
             callbacks=self._own_callbacks(),
         )  # fmt: skip
         fitted.__dict__.update(fitted._results(trainer, codec, history, None if first else self))
@@ -256,21 +256,18 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         stack = stack_of(
             self.cell, sequences.channels, self.dtype, self._layer_options() | {"init": self._init(sequences)}
         )
-        pooling = self.pooling
-        if codec.by_step:
-            if pooling != "last":
-                raise ValueError(f"pooling must be 'last' where every step has a target of its own, got {pooling!r}")
-            pooling = "none"
+        pooling = "none" if codec.by_step else self.pooling
         activity = float(self.activity_regularization), float(self.temporal_activity_regularization)
         return Network(stack, codec.outputs, pooling, codec.loss, activity if any(activity) else None)
 
     def _init(self, sequences: Sequences) -> Any:
         """What `init` says, with the number of steps that "chrono" needs."""
-        return ("chrono", max(3, int(sequences.lengths.max()))) if self.init == "chrono" else self.init
+        init = self._layer_options()["init"]
+        return ("chrono", max(3, int(sequences.lengths.max()))) if init == "chrono" else init
 
     def _initial(self, network: Network, sequences: Sequences, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Fresh parameters."""
-        return network.initialise(self._init(sequences), rng, self.forget_bias)
+        return network.initialise(self._init(sequences), rng, self._layer_options().get("forget_bias"))
 
     def _validation(
         self, fitted: Any, codec: Codec, seen: Sequences, X: Any, y: Any, lengths: Any
@@ -344,14 +341,21 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         return Adam(backend, flat, betas=betas, epsilon=self.epsilon, decoupled=decoupled, **common)
 
     def _schedule(self, trainer: Trainer) -> Schedule:
-        patience = 5 if self.n_iter_no_change is None else max(1, self.n_iter_no_change // 2)
+        patience = self._patience()
         return Schedule(
             self.learning_rate, self.learning_rate_init, self.max_iter * trainer.steps,
-            warm_up=self.warm_up, patience=patience,
+            warm_up=0.0 if self.learning_rate == "one_cycle" else self.warm_up,
+            patience=5 if patience is None else max(1, patience // 2),
         )  # fmt: skip
 
     def _stopper(self) -> Stopper:
-        return Stopper(self.tol, self.n_iter_no_change)
+        return Stopper(self.tol, self._patience())
+
+    def _patience(self) -> int | None:
+        """Epochs without improvement that end training."""
+        if isinstance(self.n_iter_no_change, str):
+            return PATIENCE if self.early_stopping else None
+        return self.n_iter_no_change
 
 
 def _same(before: Fitted, codec: Codec, network: Network) -> Codec:

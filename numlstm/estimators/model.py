@@ -27,6 +27,7 @@ from ..training.batches import Sequences, sorted_batches
 from ..training.loop import PREDICTED_STEPS, Trainer, predicted
 from ..training.network import HEAD, Model, Network
 from ..training.progress import History
+from .acting import acting
 from .classes import Classes
 from .inputs import sequences_of
 from .numeric import Numbers
@@ -134,6 +135,7 @@ class Scores(NamedTuple):
 class SequenceModel(Savable, BaseEstimator, ABC):
     """What estimators are once they are fitted."""
 
+    cell: str
     pooling: str
     backend: str | None
     _columns: int | None  # T, if X was (n, T) in fit
@@ -161,9 +163,9 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         return {"_model": replace(fitted, shown=shown), "backend_": backend}
 
     def _layer_options(self) -> dict[str, Any]:
-        """The parameters that describe layers."""
+        """The parameters that describe layers, and act on them."""
         names = ("hidden_size", *DEFAULTS)
-        return {name: getattr(self, name) for name in names if hasattr(self, name)}
+        return acting(self.cell, {name: getattr(self, name) for name in names if hasattr(self, name)})
 
     def _record(self, history: History, before: SequenceModel | None) -> dict[str, Any]:
         """The attributes that tell how training went, with what went before."""

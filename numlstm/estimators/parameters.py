@@ -81,24 +81,26 @@ SHARED = """
         Sequences that gradients are computed of at once. Those of like length are taken together.
     gradient_accumulation_steps : int, at least 1, default 1
         Batches whose gradients make one step of the optimizer.
-    learning_rate : {"constant", "cosine", "one_cycle", "reduce_on_plateau"}, default "constant"
-        How the step size changes. Cosine: down to 0 at `max_iter`. One cycle: up from 1/25, then down to almost 0.
-        Reduce on plateau: divided by 5 whenever the loss has not fallen by `tol` for half of `n_iter_no_change` epochs.
+    learning_rate : {"cosine", "one_cycle", "reduce_on_plateau", "constant"}, default "cosine"
+        How the step size changes in `fit`; in `partial_fit` it does not. Cosine: down to 0 at `max_iter`. One cycle: up
+        from 1/25, then down to almost 0. Reduce on plateau: divided by 5 whenever the loss has not fallen by `tol` for
+        half of `n_iter_no_change` epochs.
     learning_rate_init : float, positive, default 0.005
         The step size, or its greatest value.
     warm_up : float in [0, 1), default 0.0
-        Share of all steps in which the step size rises from 0. Not with "one_cycle", which has its own.
+        Share of all steps in which the step size rises from 0. Only used when `learning_rate` is not "one_cycle", which
+        has its own.
     max_iter : int, at least 1, default 100
         The most epochs.
     tol : float, at least 0, default 1e-4
         By how much the loss must fall to count as improved.
-    n_iter_no_change : int, at least 1, or None, default 10
-        Epochs without improvement after which training ends; None never ends it, so that a `learning_rate` that
-        changes comes to its end.
+    n_iter_no_change : int, at least 1, "auto" or None, default "auto"
+        Epochs without improvement after which training ends; None never ends it, so that the step size comes down as it
+        should. "auto" is 10 with `early_stopping`, and else None.
     early_stopping : bool, default False
-        Whether to set some sequences aside, to watch their loss instead of the training loss, and to keep the weights
-        that it was least with. They are drawn at random: of windows of one series, pass later ones as `X_val` in
-        `fit`. Those are watched then, and none is set aside.
+        Whether to set some sequences aside, and to watch their loss instead of the training loss. They are drawn at
+        random: of windows of one series, pass later ones as `X_val` in `fit`. Those are watched then, and none is set
+        aside. Whatever is watched, the weights that it was least with are kept.
     validation_fraction : float in (0, 1), default 0.1
         Share of the sequences that `early_stopping` sets aside.
     clip_norm : float, positive, or None, default 1.0
@@ -253,7 +255,7 @@ CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "warm_up": _real(0.0, 1.0),
     "max_iter": _integer(1),
     "tol": _real(0.0),
-    "n_iter_no_change": _or_none(_integer(1)),
+    "n_iter_no_change": lambda value, name: value == "auto" or _or_none(_integer(1))(value, name),
     "early_stopping": check_flag,
     "validation_fraction": _real(SMALLEST, 1.0),
     "clip_norm": _or_none(_real(SMALLEST)),
@@ -288,5 +290,3 @@ def check_parameters(parameters: dict[str, Any]) -> None:
     for name, value in parameters.items():
         if name in CHECKS:
             CHECKS[name](value, name)
-    if parameters["warm_up"] and parameters["learning_rate"] == "one_cycle":
-        raise ValueError(f"warm_up must be 0 with learning_rate='one_cycle', got {parameters['warm_up']}")

@@ -312,7 +312,7 @@ def _scores(build: _Builder, fitted: Any, layer: Layer, x: str) -> str:
     read = features[0] if len(features) == 1 else build.add("Concat", *features, axis=1)
     weight = build.constant("weight_output", fitted.parameters["weight_output"].T)
     bias = build.constant("bias_output", fitted.parameters["bias_output"])
-    return build.add("Add", build.add("MatMul", read, weight), bias)
+    return build.add("Add", build.add("MatMul", features, weight), bias)
 
 
 def _last(build: _Builder, stack: Any, final: list[list[str]]) -> str:
@@ -325,9 +325,8 @@ def _last(build: _Builder, stack: Any, final: list[list[str]]) -> str:
     return values[0] if len(values) == 1 else build.add("Sum", *values)
 
 
-def _pooled(build: _Builder, network: Any, pooling: str, parameters: Mapping[str, np.ndarray], y: str) -> str:
+def _pooled(build: _Builder, dtype: str, pooling: str, parameters: Mapping[str, np.ndarray], y: str) -> str:
     """A vector (N, F) for all outputs y (N, T, F)."""
-    dtype = network.stack.dtype
     if pooling == "max":
         return build.add("ReduceMax", _kept(build, y, "lowest", np.array(-np.inf, dtype)), axes=(1,), keepdims=0)
     shares = build.add("Cast", _mask(build), to=NUMBERS[dtype]) if build.lengths else ""
