@@ -303,13 +303,13 @@ def _scores(build: _Builder, fitted: Any, layer: Layer, x: str) -> str:
     network = fitted.network
     made = _stack(build, layer, build.add("Transpose", x, perm=(1, 0, 2)))
     y = build.add("Transpose", made.y, perm=(1, 0, 2)) if network.pooling != "last" else ""
-    features = [
+    parts = [
         _last(build, network.stack, made.final)
         if part == "last"
-        else _pooled(build, network, part, fitted.parameters, y)
+        else _pooled(build, network.stack.dtype, part, fitted.parameters, y)
         for part in network.features
     ] or [y]
-    read = features[0] if len(features) == 1 else build.add("Concat", *features, axis=1)
+    features = parts[0] if len(parts) == 1 else build.add("Concat", *parts, axis=1)
     weight = build.constant("weight_output", fitted.parameters["weight_output"].T)
     bias = build.constant("bias_output", fitted.parameters["bias_output"])
     return build.add("Add", build.add("MatMul", features, weight), bias)
