@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .backends.cpu.threadpools import register
+
 __version__ = "0.1.0.dev0"
 
 if TYPE_CHECKING:
@@ -66,6 +68,9 @@ __all__ = [
     "use_backend",
     "warm_up",
 ]
+
+
+register()
 
 
 def __getattr__(name: str) -> Any:

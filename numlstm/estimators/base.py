@@ -230,6 +230,8 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
 
         They must fit the network that there was `before`, if there is one; `fitted` takes what is known of X.
         """
+        if before is not None:
+            fitted._lengths_given = self._lengths_given
         sequences = sequences_of(fitted, X, lengths, self.dtype, reset=not hasattr(fitted, "_model"))
         fitted._lengths_given = lengths is not None or getattr(fitted, "_lengths_given", False)
         weights = sample_weights(sample_weight, len(sequences))

@@ -10,13 +10,14 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
+from ..layers.parameters import read_only
 from ..training.batches import Sequences
 from ..training.loop import Data
 from ..training.progress import Progress
 from ..training.targets import Targets
 from .base import SequenceEstimator
 from .callbacks import with_callbacks
-from .classes import Classes, Labels, checked_labels, warn_of_steps
+from .classes import Classes, Labels, checked_labels, kind_of, warn_of_steps
 from .model import Codec
 from .parameters import documented
 from .weights import sample_weights
@@ -328,12 +329,12 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         """The labels, sorted; with several labels at once, the numbers of the columns of y."""
         codec = self._fitted("classes_").codec
         assert isinstance(codec, Classes)
-        return codec.classes
+        return read_only(codec.classes)
 
     def _wanted(self, y: Any, X: Any, sequences: Sequences, name: str = "y") -> Labels:
         labels = checked_labels(y, X, sequences, name)
         if name == "y":
-            warn_of_steps(labels, sequences)
+            warn_of_steps(labels, X, sequences)
         return labels
 
     def _codec(self, wanted: Labels, weights: np.ndarray) -> Classes:
@@ -357,7 +358,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
             raise ValueError(f"classes must be those of the first call, {known.classes.tolist()}, got {told.tolist()}")
         if len(told) < 2:
             raise ValueError(f"classes must hold at least two, got {told.tolist()}")
-        return Classes(told, known.multilabel if known else np.ndim(y) == 2 and np.shape(y)[1] > 1)
+        return Classes(told, known.multilabel if known else kind_of(y) == "multilabel-indicator")
 
     def _targets(self, codec: Codec, wanted: Labels, weights: np.ndarray, name: str = "y") -> Targets:
         assert isinstance(codec, Classes)

@@ -44,7 +44,7 @@ def sequences_of(
             raise ValueError(f"{parameter} must be None when {name} is a list: its sequences have lengths of their own")
         sequences, columns = Sequences.from_list(_finite_sequences(X, dtype, name), dtype), None
     else:
-        if lengths is None and not reset and getattr(estimator, "_lengths_given", False):
+        if lengths is None and getattr(estimator, "_lengths_given", False):
             raise ValueError(
                 f"{parameter} must be given with {name}, as {type(estimator).__name__} was fitted with a padded array "
                 f"and its lengths: pass {parameter}=, or {name} as a list of (T_i, C) arrays"

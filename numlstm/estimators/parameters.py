@@ -169,7 +169,8 @@ SEQUENCES = """
             host's, whatever the backend: batches are made there. Layers take such arrays as they are.
         lengths : int array, shape (n,), in 1..T; optional
             Steps of each sequence of a padded array; T by default. An estimator that was fitted with lengths asks for
-            them with every array: without them it would read padding."""
+            them with every array: without them it would read padding. `GridSearchCV` and its kin predict without them,
+            unless they are routed as metadata: pass lists there."""
 
 WEIGHTS = """
         sample_weight : array, shape (n,), not negative; optional

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 
 from ..backends.contract import LossSpec
+from ..layers.parameters import read_only
 from ..training.batches import Sequences
 from ..training.progress import Progress
 from ..training.targets import StepTargets, Targets
@@ -285,12 +286,12 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
     @property
     def target_mean_(self) -> np.ndarray:
         """What was taken from each target for training."""
-        return self._numbers("target_mean_").mean
+        return read_only(self._numbers("target_mean_").mean)
 
     @property
     def target_scale_(self) -> np.ndarray:
         """What each target was then divided by."""
-        return self._numbers("target_scale_").scale
+        return read_only(self._numbers("target_scale_").scale)
 
     def _numbers(self, attribute: str) -> Numbers:
         codec = self._fitted(attribute).codec
