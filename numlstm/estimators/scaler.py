@@ -141,6 +141,8 @@ class SequenceScaler(Savable, TransformerMixin, BaseEstimator):
         check_is_fitted(known)
         X = array_or_list(X)
         sequences = sequences_of(known, X, lengths, "float64", reset=False)
+        if not len(sequences):
+            return [] if isinstance(X, list | tuple) else np.empty(np.shape(X), _dtype_of([X]))
         as_list = is_list_of_sequences(X, "X")
         dtype = _dtype_of(X if as_list else [X])
         scaled = Sequences(function(known, sequences.values).astype(dtype), sequences.starts, sequences.lengths)
