@@ -106,8 +106,8 @@ def split_padded(X: Any, value: float = np.nan) -> list[np.ndarray]:
 
 
 def _check_value(value: Any) -> float:
-    nan = isinstance(value, numbers.Real) and np.isnan(value)
-    return np.nan if nan else check_real(value, "value", -np.inf, np.inf)
+    is_nan = isinstance(value, numbers.Real) and value != value
+    return np.nan if is_nan else check_real(value, "value", -np.inf, np.inf)
 
 
 def ends_of(padding: np.ndarray) -> np.ndarray:
