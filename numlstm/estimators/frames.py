@@ -58,10 +58,16 @@ def labels_of(frame: Any, name: str) -> list[Hashable]:
         If two columns have the same.
     """
     labels = list(frame.columns)
-    for label in labels:
-        if labels.count(label) > 1:
-            raise ValueError(f"{name} must have columns with names of their own, got {label!r} twice")
+    if len(set(labels)) < len(labels):
+        twice = next(label for label in labels if labels.count(label) > 1)
+        raise ValueError(f"{name} must have columns with names of their own, got {twice!r} twice")
     return labels
+
+
+def as_list(columns: Any) -> list[Hashable]:
+    """The columns that a user names, alone or in a list or an array."""
+    columns = columns.tolist() if hasattr(columns, "tolist") else columns
+    return columns if isinstance(columns, list) else [columns]
 
 
 def _numbers(column: Any, label: Hashable, name: str) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .frames import is_frame, labels_of, numbered, numbers_in, split
+from .frames import as_list, is_frame, labels_of, numbered, numbers_in, split
 
 
 class SequencesFromFrame(NamedTuple):
@@ -84,19 +84,18 @@ def sequences_from_frame(
     if not len(frame):
         raise ValueError("frame must have at least one row, got none")
     labels = labels_of(frame, "frame")
-    keys_in = by if isinstance(by, list) else [by]
-    used = [*keys_in, *(label for label in (sort_by, target) if label is not None)]
-    if columns is None:
-        columns = [label for label in labels if label not in used]
-    columns = columns if isinstance(columns, list) else [columns]
-    for parameter, wanted in (("by", keys_in), ("sort_by", [sort_by]), ("columns", columns), ("target", [target])):
-        _check_there(frame, labels, parameter, [label for label in wanted if label is not None])
+    keys_in, ordering, targets = as_list(by), [] if sort_by is None else [sort_by], [] if target is None else [target]
+    others = [label for label in labels if label not in [*keys_in, *ordering, *targets]]
+    channels = others if columns is None else as_list(columns)
+    for parameter, wanted in (("by", keys_in), ("sort_by", ordering), ("columns", channels), ("target", targets)):
+        _check_there(frame, labels, parameter, wanted)
     if not keys_in:
         raise ValueError("by must name at least one column, got none")
     of_keys = [_all_there(frame[label], "by", label).to_list() for label in keys_in]
-    rows, keys = numbered(zip(*of_keys, strict=True) if isinstance(by, list) else of_keys[0])
+    several = isinstance(by, list) or getattr(by, "ndim", 0)
+    rows, keys = numbered(zip(*of_keys, strict=True) if several else of_keys[0])
     order = np.arange(len(rows)) if sort_by is None else _order(_all_there(frame[sort_by], "sort_by", sort_by), sort_by)
-    sequences = split(numbers_in(frame, "frame", columns)[order], rows[order])
+    sequences = split(numbers_in(frame, "frame", channels)[order], rows[order])
     y = None if target is None else _targets(frame[target], rows, order)
     return SequencesFromFrame(sequences, keys, y)
 

@@ -146,6 +146,8 @@ ATTRIBUTES = """
         Epochs done; with `warm_start` and `partial_fit`, of all calls.
     n_features_in_ : int
         As scikit-learn counts: C, or T where X was (n, T).
+    feature_names_in_ : array of str, shape (n_features_in_,)
+        The names of the columns of DataFrames, if X was some and all of these are strings.
     n_channels_ : int
         C, the features of a step.
     backend_ : str

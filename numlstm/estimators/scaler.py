@@ -31,6 +31,8 @@ class SequenceScaler(Savable, TransformerMixin, BaseEstimator):
         C, the features of a step; 1 where X was (n, T).
     n_features_in_ : int
         As scikit-learn counts: C, or T where X was (n, T).
+    feature_names_in_ : array of str, shape (n_features_in_,)
+        The names of the columns of DataFrames, if X was some and all of these are strings.
     n_steps_seen_ : int
         Steps of all sequences together.
 

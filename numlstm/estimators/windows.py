@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..layers.sequences import as_numbers, check_integer
-from .frames import is_frame, labels_of, numbers_in
+from .frames import as_list, is_frame, labels_of, numbers_in
 
 Columns = Hashable | list[Hashable] | None
 
@@ -146,7 +146,7 @@ def _roles(labels: list[Hashable], target: Columns, past: Columns, future: Colum
 
 
 def _places(labels: list[Hashable], name: str, columns: Any) -> list[int]:
-    columns = columns if isinstance(columns, list) else [columns]
+    columns = as_list(columns)
     for column in columns:
         if isinstance(column, bool) or column not in labels:
             raise ValueError(f"{name} must name columns of series, among {labels}, got {column!r}")

@@ -60,6 +60,7 @@ def test_several_columns_make_a_key(frame):
     sequences, keys, _ = sequences_from_frame(table, by=["id", "ward"])
     assert keys == [("b", 1), ("a", 1), ("b", 2), ("c", 1)]
     assert [len(each) for each in sequences] == [1, 2, 2, 1]
+    assert sequences_from_frame(table, by=np.array(["id", "ward"])).keys == keys
     assert sequences_from_frame(table, by=["id"], columns="x").keys == [("b",), ("a",), ("c",)]
 
 
@@ -150,6 +151,7 @@ def test_labels_that_are_no_text():
     ("more", "arguments", "error", "message"),
     [
         ({}, {"by": "patient"}, ValueError, r"by must name columns of frame, \['id', .*\], got 'patient'"),
+        ({}, {"by": None}, ValueError, "by must name columns of frame, .* got None"),
         ({}, {"by": []}, ValueError, "by must name at least one column"),
         ({}, {"sort_by": "t"}, ValueError, "sort_by must name columns .* got 't'; sort_by=None keeps the order"),
         ({}, {"columns": ["x", "z"]}, ValueError, "columns must name columns of frame, .* got 'z'"),

@@ -139,6 +139,7 @@ def test_columns_of_tables_have_names(frame):
     for named, numbered in [
         ({}, {}),
         ({"target": "load"}, {"target": 0}),
+        ({"past": np.array(["wind", "day"])}, {"past": np.array([1, 2])}),
         ({"target": ["wind", "load"], "past": "price", "future": "day"}, {"target": [1, 0], "past": 3, "future": 2}),
     ]:
         for found, expected in zip(
