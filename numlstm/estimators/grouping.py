@@ -92,7 +92,7 @@ def sequences_from_frame(
     if not keys_in:
         raise ValueError("by must name at least one column, got none")
     of_keys = [_all_there(frame[label], "by", label).to_list() for label in keys_in]
-    several = isinstance(by, list) or getattr(by, "ndim", 0)
+    several = bool(isinstance(by, list) or getattr(by, "ndim", None))
     rows, keys = numbered(zip(*of_keys, strict=True) if several else of_keys[0])
     order = np.arange(len(rows)) if sort_by is None else _order(_all_there(frame[sort_by], "sort_by", sort_by), sort_by)
     sequences = split(numbers_in(frame, "frame", channels)[order], rows[order])

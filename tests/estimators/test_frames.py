@@ -393,6 +393,15 @@ def test_axes_of_tables_and_of_lists():
     assert lists.loss_curve_ == LSTMClassifier(**SMALL).fit(SEQUENCES, LABELS).loss_curve_
 
 
+def test_axes_with_names_and_lengths():
+    lengths = RNG.integers(1, 6, 12)
+    X = Array(BLOCK.transpose(2, 1, 0), "channel", "time", "case")
+    model, expected = (LSTMClassifier(**SMALL).fit(each, LABELS, lengths=lengths) for each in (X, BLOCK))
+    assert model.loss_curve_ == expected.loss_curve_
+    found = LSTMRegressor(**SMALL).fit(X, BLOCK[:, :, :1], lengths=lengths).predict(X, lengths=lengths)
+    assert not found[np.arange(5) >= lengths[:, None]].any()
+
+
 def test_xarray_itself():
     xarray = pytest.importorskip("xarray")
     X = xarray.DataArray(BLOCK.transpose(2, 0, 1), dims=("channel", "case", "time"))
