@@ -58,7 +58,8 @@ def sequences_from_frame(
     Raises
     ------
     TypeError
-        If `frame` is no such table, a channel does not hold numbers, or values of `sort_by` cannot be compared.
+        If `frame` is no such table, a channel does not hold numbers, or values of `by`, `sort_by` or `target` cannot be
+        compared.
     ValueError
         If there are no rows or no channels, a column is missing or there twice, or a value is missing in `by` or
         `sort_by`.
@@ -93,7 +94,10 @@ def sequences_from_frame(
         raise ValueError("by must name at least one column, got none")
     of_keys = [_all_there(frame[label], "by", label).to_list() for label in keys_in]
     several = bool(isinstance(by, list) or getattr(by, "ndim", None))
-    rows, keys = numbered(zip(*of_keys, strict=True) if several else of_keys[0])
+    try:
+        rows, keys = numbered(zip(*of_keys, strict=True) if several else of_keys[0])
+    except TypeError as error:
+        raise TypeError(f"by must name columns of numbers, text or times, got {by!r}: {error}") from error
     order = np.arange(len(rows)) if sort_by is None else _order(_all_there(frame[sort_by], "sort_by", sort_by), sort_by)
     sequences = split(numbers_in(frame, "frame", channels)[order], rows[order])
     y = None if target is None else _targets(frame[target], rows, order)
@@ -141,6 +145,8 @@ def _order(column: Any, label: Hashable) -> np.ndarray:
 
 def _targets(column: Any, rows: np.ndarray, order: np.ndarray) -> Any:
     """One target for each sequence if all of its steps have the same, else one for each step."""
+    if any(isinstance(value, list | np.ndarray) for value in column.to_list()):
+        raise TypeError(f"target must name a column with one value in each row, got {column.name!r}")
     known = [None if gone else value for value, gone in zip(column.to_list(), _missing(column), strict=True)]
     targets = np.array([value for value in known if value is not None])
     if len(targets) < len(known):

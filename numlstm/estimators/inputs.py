@@ -192,12 +192,20 @@ def _padded(estimator: BaseEstimator, X: Any, dtype: str, reset: bool, name: str
         # Fitted with sequences of any length, or with several channels
         x = check_array(X, allow_nd=True, input_name=name, estimator=estimator, **options)
     except ValueError as error:
-        message = _of_gaps(X, name) if "contains NaN" in str(error) else re.sub(r"^X\b", name, str(error))
-        raise ValueError(message) from error
+        raise ValueError(_explained(str(error), X, name)) from error
     x = x[:, :, None] if x.ndim == 2 else x
     if x.ndim != 3 or 0 in x.shape[1:]:
         raise ValueError(f"{name} must have shape {FORMS}, got {x.shape}")
     return x
+
+
+def _explained(message: str, X: Any, name: str) -> str:
+    """What scikit-learn says of X, in words that fit sequences."""
+    if "contains NaN" in message:
+        return _of_gaps(X, name)
+    if is_frame(X) and "setting an array element with a sequence" in message:
+        return f"{name} must hold a number in each cell, got sequences: pass numlstm.as_channels_last({name})"
+    return re.sub(r"^X\b", name, message)
 
 
 def _of_gaps(X: Any, name: str) -> str:

@@ -187,6 +187,11 @@ def test_what_is_no_long_table_is_named():
     twice = long(pd.DataFrame).set_axis(["id", "time", "x", "x"], axis=1)
     with pytest.raises(ValueError, match="frame must have columns with names of their own, got 'x' twice"):
         sequences_from_frame(twice)
+    lists = long(pd.DataFrame, of_lists=[[1]] * 6)
+    with pytest.raises(TypeError, match="by must name columns of numbers, text or times, got 'of_lists'"):
+        sequences_from_frame(lists, by="of_lists", columns="x")
+    with pytest.raises(TypeError, match="target must name a column with one value in each row, got 'of_lists'"):
+        sequences_from_frame(lists, target="of_lists")
     mixed = long(pd.DataFrame, time=[1, "a", 2, 3, 4, 5])
     with pytest.raises(TypeError, match="sort_by must name a column whose values can be compared, got 'time'"):
         sequences_from_frame(mixed)

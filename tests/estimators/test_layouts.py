@@ -109,6 +109,12 @@ def test_nested_tables(cell):
     same(as_channels_last(nested), SEQUENCES)
 
 
+def test_estimators_name_nested_tables():
+    nested = pd.DataFrame({"dim_0": [pd.Series(x[:, 0]) for x in SEQUENCES]})
+    with pytest.raises(ValueError, match=r"X must hold a number in each cell, got sequences: pass numlstm.as_channels"):
+        LSTMClassifier(**SMALL).fit(nested, [0, 1, 0, 1])
+
+
 def test_sktime_itself():
     converting = pytest.importorskip("sktime.datatypes")
     block = RNG.normal(size=(4, 2, 5))
