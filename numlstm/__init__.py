@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from .backends.dispatch import get_backend, set_backend, use_backend
     from .config import show_config
     from .estimators import LSTMClassifier, LSTMRegressor
+    from .estimators.grouping import sequences_from_frame
+    from .estimators.layouts import as_channels_last
+    from .estimators.padding import pad_sequences, split_padded
     from .estimators.scaler import SequenceScaler
     from .estimators.streaming import stream
-    from .estimators.windows import pad_sequences, sliding_windows
+    from .estimators.windows import sliding_windows
     from .io import load, save
     from .io.saving import VersionWarning
     from .layers import GRU, LSTM, RNN
@@ -32,7 +35,10 @@ _homes = {
     "LSTMRegressor": ".estimators",
     "RNN": ".layers",
     "SequenceScaler": ".estimators.scaler",
-    "pad_sequences": ".estimators.windows",
+    "as_channels_last": ".estimators.layouts",
+    "pad_sequences": ".estimators.padding",
+    "sequences_from_frame": ".estimators.grouping",
+    "split_padded": ".estimators.padding",
     "sliding_windows": ".estimators.windows",
     "BackendUnavailableError": ".backends.contract",
     "UnsupportedError": ".backends.contract",
@@ -57,13 +63,16 @@ __all__ = [
     "SequenceScaler",
     "UnsupportedError",
     "VersionWarning",
+    "as_channels_last",
     "get_backend",
     "load",
     "pad_sequences",
     "save",
+    "sequences_from_frame",
     "set_backend",
     "show_config",
     "sliding_windows",
+    "split_padded",
     "stream",
     "use_backend",
     "warm_up",

@@ -25,7 +25,7 @@ from ..training.schedules import Schedule
 from ..training.targets import StepTargets, Targets
 from .callbacks import CallbackSupportMixin, EpochTasks
 from .classes import Classes
-from .inputs import sequences_of, warn_if_far
+from .inputs import array_or_list, check_some, sequences_of, warn_if_far
 from .model import Codec, Fitted, SequenceModel, Session
 from .numeric import Numbers
 from .parameters import SMALLEST, check_parameters, documented
@@ -110,7 +110,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         history = History()
         results = partial(fitted._results, trainer, codec, history, self if before is not None else None)
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
-        shown = X if lengths is None else [x[:length] for x, length in zip(X, lengths, strict=True)]
+        shown = X if lengths is None else [x[:length] for x, length in zip(array_or_list(X), lengths, strict=True)]
         tasks = EpochTasks(self, self.max_iter, shown, y, metadata, results)
         train(
             trainer, self._schedule(trainer), self._stopper(validation), epochs=self.max_iter, validation=validation,
@@ -233,6 +233,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         if before is not None:
             fitted._lengths_given = self._lengths_given
         sequences = sequences_of(fitted, X, lengths, self.dtype, reset=not hasattr(fitted, "_model"))
+        check_some(sequences)
         fitted._lengths_given = lengths is not None or getattr(fitted, "_lengths_given", False)
         weights = sample_weights(sample_weight, len(sequences))
         wanted = self._wanted(y, X, sequences)
@@ -282,6 +283,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
             ]
             raise ValueError(f"X_val and y_val must be given together, got only {' and '.join(given)}")
         sequences = sequences_of(fitted, X, lengths, self.dtype, reset=False, name="X_val")
+        check_some(sequences, "X_val")
         warn_if_far(sequences, seen)
         wanted = self._wanted(y, X, sequences, "y_val")
         targets = self._targets(codec, wanted, np.ones(len(sequences)), "y_val")

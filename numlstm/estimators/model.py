@@ -28,7 +28,7 @@ from ..training.loop import PREDICTED_STEPS, Trainer, predicted
 from ..training.network import HEAD, Model, Network
 from ..training.progress import History
 from .classes import Classes
-from .inputs import sequences_of
+from .inputs import check_some, sequences_of
 from .numeric import Numbers
 from .parameters import documented
 from .results import results_of, snapshot
@@ -280,8 +280,8 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         """What the network says of sequences."""
         fitted, model, sequences = self._ready(X, lengths)
         by_step = model.network.pooling == "none"
-        ends = np.cumsum(sequences.lengths) if by_step else np.empty(0)
-        count = int(ends[-1]) if by_step else len(sequences)
+        ends = np.cumsum(sequences.lengths)
+        count = int(sequences.lengths.sum()) if by_step else len(sequences)
         values = np.empty((count, model.network.outputs), model.network.stack.dtype)
         for rows, part in predicted(model, sequences):
             scores = model.backend.to_numpy(part)
@@ -352,6 +352,7 @@ class SequenceModel(Savable, BaseEstimator, ABC):
             As `predict` does.
         """
         fitted, _, sequences = self._ready(X, lengths)
+        check_some(sequences)
         x, own = sequences.take(np.arange(len(sequences)))
         return self._layer(fitted).trace(x, lengths=own)
 

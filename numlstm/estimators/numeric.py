@@ -12,7 +12,8 @@ from ..backends.contract import LossSpec
 from ..layers.sequences import as_numbers
 from ..training.batches import Sequences
 from ..training.targets import StepTargets, Targets
-from .inputs import is_frame
+from .frames import from_index, is_frame, is_indexed
+from .inputs import array_or_list
 from .targets import check_count, not_none
 
 
@@ -117,6 +118,10 @@ def checked_numbers(y: Any, X: Any, sequences: Sequences, name: str = "y") -> Wa
         If they are no finite real numbers in one of the forms, or not one for each sequence or step.
     """
     y = not_none(y, name)
+    if is_indexed(y):
+        if is_indexed(X) and not X.index.equals(y.index):
+            raise ValueError(f"{name} must have the index of {name.replace('y', 'X')}, as both have rows for steps")
+        y = from_index(y, name)
     if getattr(y, "ndim", 0) == 1 and getattr(getattr(y, "dtype", None), "kind", "") == "O":
         y = list(y)
     if _is_by_step(y, sequences, name):
@@ -133,6 +138,7 @@ def checked_numbers(y: Any, X: Any, sequences: Sequences, name: str = "y") -> Wa
         return Wanted("one", values[:, None])
     if values.ndim == 2:
         return Wanted("several", values)
+    X = array_or_list(X)
     steps = int(sequences.lengths.max()) if isinstance(X, list | tuple) else np.shape(X)[1]
     if values.ndim != 3 or values.shape[1] != steps or not values.shape[2]:
         raise ValueError(

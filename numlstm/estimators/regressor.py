@@ -239,13 +239,14 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         TypeError, ValueError
             If X is not as described, or has other features than in `fit`.
         """
+        X = array_or_list(X)
         scores, sequences, numbers = self._scores(X, lengths)
         values = numbers.decode(scores)
         if not numbers.by_step:
             return values[:, 0] if numbers.form == "one" else values
-        if isinstance(array_or_list(X), list | tuple):
+        if isinstance(X, list | tuple):
             own = values[:, 0] if numbers.form == "list of one" else values
-            return np.split(own, np.cumsum(sequences.lengths)[:-1])
+            return np.split(own, np.cumsum(sequences.lengths)[:-1]) if len(sequences) else []
         rows, steps = np.shape(X)[:2]
         padded = np.zeros((rows, steps, numbers.outputs))
         padded[np.arange(steps) < sequences.lengths[:, None]] = values

@@ -31,6 +31,8 @@ class SequenceScaler(Savable, TransformerMixin, BaseEstimator):
         C, the features of a step; 1 where X was (n, T).
     n_features_in_ : int
         As scikit-learn counts: C, or T where X was (n, T).
+    feature_names_in_ : array of str, shape (n_features_in_,)
+        The names of the columns of DataFrames, if X was some and all of these are strings.
     n_steps_seen_ : int
         Steps of all sequences together.
 
@@ -141,6 +143,8 @@ class SequenceScaler(Savable, TransformerMixin, BaseEstimator):
         check_is_fitted(known)
         X = array_or_list(X)
         sequences = sequences_of(known, X, lengths, "float64", reset=False)
+        if not len(sequences):
+            return [] if isinstance(X, list | tuple) else np.empty(np.shape(X), _dtype_of([X]))
         as_list = is_list_of_sequences(X, "X")
         dtype = _dtype_of(X if as_list else [X])
         scaled = Sequences(function(known, sequences.values).astype(dtype), sequences.starts, sequences.lengths)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .inputs import is_frame
+from .frames import is_frame, is_indexed
 
 
 def not_none(y: Any, name: str) -> Any:
@@ -18,10 +18,10 @@ def check_count(y: Any, X: Any, count: int, name: str) -> None:
     """One target for each sequence."""
     if len(y) != count:
         hint = ""
-        if is_frame(X):
+        if is_frame(X) and not is_indexed(X):
             hint = (
                 "; each row of a DataFrame is a sequence of one channel: where the rows are steps, pass "
-                "[part.to_numpy() for _, part in frame.groupby('sequence')], a list of (steps, channels) arrays"
+                "numlstm.sequences_from_frame(frame, by=...).sequences, a list of (steps, channels) arrays"
             )
         of = name.replace("y", "X")
         raise ValueError(f"{name} must have {count} entries, one for each sequence of {of}, got {len(y)}{hint}")
