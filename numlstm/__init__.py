@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .backends.dispatch import get_backend, set_backend, use_backend
     from .config import show_config
     from .estimators import LSTMClassifier, LSTMRegressor
+    from .estimators.encoder import SequenceEncoder
+    from .estimators.imputer import SequenceImputer
     from .estimators.scaler import SequenceScaler
     from .estimators.streaming import stream
     from .estimators.windows import pad_sequences, sliding_windows
@@ -29,6 +31,8 @@ _homes = {
     "LSTMClassifier": ".estimators",
     "LSTMRegressor": ".estimators",
     "RNN": ".layers",
+    "SequenceEncoder": ".estimators.encoder",
+    "SequenceImputer": ".estimators.imputer",
     "SequenceScaler": ".estimators.scaler",
     "pad_sequences": ".estimators.windows",
     "sliding_windows": ".estimators.windows",
@@ -52,6 +56,8 @@ __all__ = [
     "BackendUnavailableError",
     "LSTMClassifier",
     "LSTMRegressor",
+    "SequenceEncoder",
+    "SequenceImputer",
     "SequenceScaler",
     "UnsupportedError",
     "VersionWarning",

@@ -14,7 +14,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from ..backends.dispatch import gpu_array_in
-from ..layers.sequences import as_numbers, check_lengths, checked_sequences
+from ..layers.sequences import as_numbers, check_lengths, check_shapes
 from ..training.batches import Sequences
 
 FORMS = "(n, T, C), (n, T), or a list of n arrays of shape (T_i, C)"
@@ -25,11 +25,19 @@ MOST, STEPS = 1000, 100  # sequences that are looked at, and steps of each
 
 
 def sequences_of(
-    estimator: BaseEstimator, X: Any, lengths: Any, dtype: str, *, reset: bool, name: str = "X"
+    estimator: BaseEstimator,
+    X: Any,
+    lengths: Any,
+    dtype: str,
+    *,
+    reset: bool,
+    name: str = "X",
+    nan_allowed: bool = False,
 ) -> Sequences:
     """X in any of its forms as sequences.
 
-    With `reset`, the number of features is kept in the estimator, as scikit-learn does; else it is compared.
+    With `reset`, the number of features is kept in the estimator, as scikit-learn does; else it is compared. With
+    `nan_allowed` it may hold NaN; with the `dtype` "object", anything.
 
     Raises
     ------
@@ -42,14 +50,14 @@ def sequences_of(
     if is_list_of_sequences(X, name):
         if lengths is not None:
             raise ValueError(f"{parameter} must be None when {name} is a list: its sequences have lengths of their own")
-        sequences, columns = Sequences.from_list(_finite_sequences(X, dtype, name), dtype), None
+        sequences, columns = Sequences.from_list(_finite_sequences(X, dtype, name, nan_allowed), dtype), None
     else:
         if lengths is None and not reset and getattr(estimator, "_lengths_given", False):
             raise ValueError(
                 f"{parameter} must be given with {name}, as {type(estimator).__name__} was fitted with a padded array "
                 f"and its lengths: pass {parameter}=, or {name} as a list of (T_i, C) arrays"
             )
-        x = _padded(estimator, X, dtype, reset, name)
+        x = _padded(estimator, X, dtype, reset, name, "allow-nan" if nan_allowed else True)
         sequences = Sequences.from_padded(x, _lengths(lengths, x, name))
         columns = x.shape[1] if np.ndim(X) == 2 else None
     channels = sequences.channels
@@ -119,20 +127,22 @@ def on_host(X: Any) -> Any:
     return X.detach().cpu().numpy() if hasattr(X, "detach") else np.asarray(X)  # PyTorch's, and our own
 
 
-def _padded(estimator: BaseEstimator, X: Any, dtype: str, reset: bool, name: str) -> np.ndarray:
+def _padded(
+    estimator: BaseEstimator, X: Any, dtype: str, reset: bool, name: str, finite: bool | str = True
+) -> np.ndarray:
     """A checked (n, T, C) array; C is 1 where X has two axes."""
-    if not reset and (x := _quickly_checked(estimator, X, dtype)) is not None:
+    if not reset and dtype != "object" and (x := _quickly_checked(estimator, X, dtype)) is not None:
         return x
     if issparse(X):
         raise TypeError(f"{name} must be dense, got a sparse matrix: pass {name}.toarray()")
     if np.ndim(X) == 2 and (reset or estimator._columns is not None):
         try:
-            return validate_data(estimator, X, reset=reset, dtype=dtype)[:, :, None]
+            return validate_data(estimator, X, reset=reset, dtype=dtype, ensure_all_finite=finite)[:, :, None]
         except ValueError as error:
             raise ValueError(re.sub(r"^X\b", name, str(error))) from error
     if np.ndim(X) == 2:  # fitted with sequences of any length
-        return check_array(X, dtype=dtype, input_name=name, estimator=estimator)[:, :, None]
-    x = check_array(X, allow_nd=True, dtype=dtype, input_name=name, estimator=estimator)
+        return check_array(X, dtype=dtype, input_name=name, estimator=estimator, ensure_all_finite=finite)[:, :, None]
+    x = check_array(X, allow_nd=True, dtype=dtype, input_name=name, estimator=estimator, ensure_all_finite=finite)
     if x.ndim != 3 or 0 in x.shape:
         raise ValueError(f"{name} must have shape {FORMS}, got {x.shape}")
     return x
@@ -193,14 +203,20 @@ def is_frame(X: Any) -> bool:
     return isinstance(X, tuple(table for table in tables if table))
 
 
-def _finite_sequences(X: Any, dtype: str, name: str) -> list[np.ndarray]:
-    """Finite (T_i, C) arrays in `dtype`; (T_i,) is one channel."""
-    arrays = [as_numbers(sequence, f"{name}[{i}]") for i, sequence in enumerate(X)]
-    arrays = checked_sequences([array[:, None] if array.ndim == 1 else array for array in arrays], name)
+def _finite_sequences(X: Any, dtype: str, name: str, nan_allowed: bool) -> list[np.ndarray]:
+    """Finite (T_i, C) arrays in `dtype`, or "object"s of any kind; (T_i,) is one channel."""
+    if dtype == "object":
+        arrays = [np.asarray(sequence, object) for sequence in X]
+    else:
+        arrays = [as_numbers(sequence, f"{name}[{i}]") for i, sequence in enumerate(X)]
+    arrays = [array[:, None] if array.ndim == 1 else array for array in arrays]
+    check_shapes(arrays, name)
+    if dtype == "object":
+        return arrays
     with np.errstate(over="ignore"):
         arrays = [array.astype(dtype, copy=False) for array in arrays]
     for i, array in enumerate(arrays):
-        if not np.isfinite(array).all():
+        if not np.isfinite(array).all() and (not nan_allowed or np.isinf(array).any()):
             raise ValueError(
                 f"{name}[{i}] must be finite, but contains NaN, infinity or a number too large for {dtype}"
             )

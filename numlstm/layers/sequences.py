@@ -232,7 +232,7 @@ def checked_sequences(sequences: Sequence[Any], name: str) -> list[np.ndarray]:
     """
     _check_some(sequences, name)
     arrays = [as_numbers(sequence, f"{name}[{i}]") for i, sequence in enumerate(sequences)]
-    _check_shapes(arrays, name)
+    check_shapes(arrays, name)
     return arrays
 
 
@@ -241,7 +241,14 @@ def _check_some(sequences: Sequence[Any], name: str) -> None:
         raise ValueError(f"{name} must hold at least one sequence, got none")
 
 
-def _check_shapes(arrays: Sequence[np.ndarray | Array], name: str) -> None:
+def check_shapes(arrays: Sequence[np.ndarray | Array], name: str) -> None:
+    """Refuse sequences that are not (T_i, D), all of one D, or empty.
+
+    Raises
+    ------
+    ValueError
+        Naming the first that is not.
+    """
     for i, array in enumerate(arrays):
         if array.ndim != 2 or not array.size:
             expected = "shape (steps, features) with at least one step and one feature"
@@ -275,7 +282,7 @@ def _padded_on(backend: Backend, sequences: Sequence[Any], dtype: str) -> tuple[
             raise TypeError(f"x[{i}] must be in a GPU's memory, as x[0] is, got {type(sequence).__name__}")
     taken = [backend.adopt(sequence, f"x[{i}]", dtype) for i, sequence in enumerate(sequences)]
     arrays = [array for array, _ in taken]
-    _check_shapes(arrays, "x")
+    check_shapes(arrays, "x")
     lengths = np.array([array.shape[0] for array in arrays], np.int64)
     padded = backend.zeros((len(arrays), int(lengths.max()), arrays[0].shape[1]), dtype)
     for k, array in enumerate(arrays):
