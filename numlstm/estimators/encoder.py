@@ -223,8 +223,8 @@ def _is_category(value: Any) -> bool:
 
 
 def _as_array(values: list[Any]) -> np.ndarray:
-    """Numbers as an array of numbers; all else as one of objects."""
-    if all(isinstance(each, numbers.Real) for each in values):
+    """Numbers of one type as an array of that type; all else as one of objects."""
+    if {*map(type, values)} in ({bool}, {int}, {float}):
         return np.array(values)
     array = np.empty(len(values), object)
     array[:] = values

@@ -217,7 +217,8 @@ def _finite_sequences(X: Any, dtype: str, name: str, nan_allowed: bool) -> list[
         arrays = [array.astype(dtype, copy=False) for array in arrays]
     for i, array in enumerate(arrays):
         if not np.isfinite(array).all() and (not nan_allowed or np.isinf(array).any()):
+            finite, nan = ("finite or NaN", "") if nan_allowed else ("finite", "NaN, ")
             raise ValueError(
-                f"{name}[{i}] must be finite, but contains NaN, infinity or a number too large for {dtype}"
+                f"{name}[{i}] must be {finite}, but contains {nan}infinity or a number too large for {dtype}"
             )
     return arrays
