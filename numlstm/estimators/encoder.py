@@ -21,8 +21,8 @@ class SequenceEncoder(SequenceTransformer):
 
     What `sklearn.preprocessing.OneHotEncoder` does with columns. Sequences may hold objects: strings, numbers, booleans
     and None. None and NaN are categories, too, where they are in `fit`. Each channel with categories is replaced, in
-    its place, by one channel for each of them; the others stay as they are. There NaN stays, too, so that a
-    `SequenceImputer` may come later.
+    its place, by one channel for each of them. The others hold numbers, or strings of numbers, and stay; None is NaN
+    there, which stays, too, so that a `SequenceImputer` may come later. Infinity is refused there.
 
     Parameters
     ----------

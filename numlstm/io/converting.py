@@ -54,7 +54,7 @@ def convert(
 
     Returns
     -------
-    LSTM, GRU, RNN, LSTMClassifier, LSTMRegressor, SequenceScaler, Pipeline or Graph
+    LSTM, GRU, RNN, LSTMClassifier, LSTMRegressor, transformer of sequences, Pipeline or Graph
         What was converted.
 
     Raises

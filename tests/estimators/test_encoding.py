@@ -70,6 +70,8 @@ def test_forms():
     assert SequenceEncoder().fit_transform(np.full((2, 3), "a")).tolist() == [[1, 1, 1], [1, 1, 1]]  # one channel stays
     rows = [[["a", 1.0]], [["b", 2.0], ["a", 3.0]]]  # plain lists, whose numbers stay numbers
     assert SequenceEncoder(columns=[0]).fit_transform(rows)[1].tolist() == [[0, 1, 2], [1, 0, 3]]
+    texts = np.array([["a", "1.5"], ["b", "nan"]])  # an array of strings has its numbers as strings
+    np.testing.assert_array_equal(SequenceEncoder(columns=[0]).fit_transform([texts])[0], [[1, 0, 1.5], [0, 1, nan]])
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(flat, columns=["t0", "t1"])
     np.testing.assert_array_equal(SequenceEncoder().fit_transform(frame), SequenceEncoder().fit_transform(flat))
