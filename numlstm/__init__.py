@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from .backends.dispatch import get_backend, set_backend, use_backend
     from .config import show_config
     from .estimators import LSTMClassifier, LSTMRegressor
+    from .estimators.encoder import SequenceEncoder
     from .estimators.grouping import sequences_from_frame
+    from .estimators.imputer import SequenceImputer
     from .estimators.layouts import as_channels_last
     from .estimators.padding import pad_sequences, split_padded
     from .estimators.scaler import SequenceScaler
@@ -34,6 +36,8 @@ _homes = {
     "LSTMClassifier": ".estimators",
     "LSTMRegressor": ".estimators",
     "RNN": ".layers",
+    "SequenceEncoder": ".estimators.encoder",
+    "SequenceImputer": ".estimators.imputer",
     "SequenceScaler": ".estimators.scaler",
     "as_channels_last": ".estimators.layouts",
     "pad_sequences": ".estimators.padding",
@@ -60,6 +64,8 @@ __all__ = [
     "BackendUnavailableError",
     "LSTMClassifier",
     "LSTMRegressor",
+    "SequenceEncoder",
+    "SequenceImputer",
     "SequenceScaler",
     "UnsupportedError",
     "VersionWarning",

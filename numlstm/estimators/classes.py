@@ -196,7 +196,7 @@ def _holds_lists(y: Any) -> bool:
 
 def warn_of_steps(labels: Labels, X: Any, sequences: Sequences) -> None:
     """Tell that labels could be meant for steps, if there are as many for each sequence."""
-    count, padded = labels.values.shape[-1], () if isinstance(X, list | tuple) else np.shape(X)[1:2]
+    count, padded = labels.values.shape[-1], tuple(getattr(X, "shape", ()))[1:2]
     if labels.multilabel and count in (sequences.lengths.max(), *padded):
         warnings.warn(
             f"y of shape {labels.values.shape} is read as {count} labels of each whole sequence, but X has {count} "

@@ -13,7 +13,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from ..backends.dispatch import gpu_array_in
-from ..layers.sequences import as_numbers, check_lengths, checked_sequences, unpacked
+from ..layers.sequences import as_numbers, check_lengths, check_shapes, unpacked
 from ..training.batches import Sequences
 from .axes import arranged, has_named_axes
 from .frames import NamedSequences, from_index, from_list, is_frame, is_indexed
@@ -27,12 +27,19 @@ MOST, STEPS = 1000, 100  # sequences that are looked at, and steps of each
 
 
 def sequences_of(
-    estimator: BaseEstimator, X: Any, lengths: Any, dtype: str, *, reset: bool, name: str = "X"
+    estimator: BaseEstimator,
+    X: Any,
+    lengths: Any,
+    dtype: str,
+    *,
+    reset: bool,
+    name: str = "X",
+    nan_allowed: bool = False,
 ) -> Sequences:
     """X in any of its forms as sequences.
 
     With `reset`, the number of features is kept in the estimator, and so are their names, as scikit-learn does; else
-    they are compared, and X may be empty.
+    they are compared, and X may be empty. With `nan_allowed` it may hold NaN; with the `dtype` "object", anything.
 
     Raises
     ------
@@ -45,14 +52,14 @@ def sequences_of(
     if is_list_of_sequences(X, name):
         if lengths is not None:
             raise ValueError(f"{parameter} must be None when {name} is a list: its sequences have lengths of their own")
-        sequences, columns = Sequences.from_list(_finite_sequences(X, dtype, name), dtype), None
+        sequences, columns = Sequences.from_list(_finite_sequences(X, dtype, name, nan_allowed), dtype), None
     else:
         if lengths is None and getattr(estimator, "_lengths_given", False) and np.shape(X)[0]:
             raise ValueError(
                 f"{parameter} must be given with {name}, as {type(estimator).__name__} was fitted with a padded array "
                 f"and its lengths: pass {parameter}=, or {name} as a list of (T_i, C) arrays"
             )
-        x = _padded(estimator, X, dtype, reset, name)
+        x = _padded(estimator, X, dtype, reset, name, "allow-nan" if nan_allowed else True)
         sequences = Sequences.from_padded(x, _lengths(lengths, x, name))
         columns = x.shape[1] if np.ndim(X) == 2 else None
     channels = sequences.channels
@@ -177,15 +184,17 @@ def on_host(X: Any) -> Any:
     return X.detach().cpu().numpy() if hasattr(X, "detach") else np.asarray(X)  # PyTorch's, and our own
 
 
-def _padded(estimator: BaseEstimator, X: Any, dtype: str, reset: bool, name: str) -> np.ndarray:
+def _padded(
+    estimator: BaseEstimator, X: Any, dtype: str, reset: bool, name: str, finite: bool | str = True
+) -> np.ndarray:
     """A checked (n, T, C) array; C is 1 where X has two axes. Without `reset`, n may be 0."""
-    if not reset and (x := _quickly_checked(estimator, X, dtype)) is not None:
+    if not reset and dtype != "object" and (x := _quickly_checked(estimator, X, dtype)) is not None:
         return x
     if not reset and isinstance(X, list | tuple) and not len(X):
         return np.empty((0, 1, estimator.n_channels_), dtype)
     if issparse(X):
         raise TypeError(f"{name} must be dense, got a sparse matrix: pass {name}.toarray()")
-    options: dict[str, Any] = {"dtype": dtype, "ensure_min_samples": int(reset)}
+    options: dict[str, Any] = {"dtype": dtype, "ensure_min_samples": int(reset), "ensure_all_finite": finite}
     try:
         if np.ndim(X) == 2 and (reset or estimator._columns is not None):
             return validate_data(estimator, X, reset=reset, **options)[:, :, None]
@@ -266,16 +275,24 @@ def is_list_of_sequences(X: Any, name: str) -> bool:
     return len(shapes[0]) == 2
 
 
-def _finite_sequences(X: Any, dtype: str, name: str) -> list[np.ndarray]:
-    """Finite (T_i, C) arrays in `dtype`; (T_i,) is one channel."""
-    arrays = [as_numbers(sequence, f"{name}[{i}]") for i, sequence in enumerate(X)]
-    arrays = checked_sequences([array[:, None] if array.ndim == 1 else array for array in arrays], name)
+def _finite_sequences(X: Any, dtype: str, name: str, nan_allowed: bool) -> list[np.ndarray]:
+    """Finite (T_i, C) arrays in `dtype`, or "object"s of any kind; (T_i,) is one channel."""
+    if dtype == "object":
+        arrays = [np.asarray(sequence, object) for sequence in X]
+    else:
+        arrays = [as_numbers(sequence, f"{name}[{i}]") for i, sequence in enumerate(X)]
+    arrays = [array[:, None] if array.ndim == 1 else array for array in arrays]
+    check_shapes(arrays, name)
+    if dtype == "object":
+        return arrays
     with np.errstate(over="ignore"):
         arrays = [array.astype(dtype, copy=False) for array in arrays]
     for i, array in enumerate(arrays):
-        if not np.isfinite(array).all():
-            hint = ": fill gaps, for example with numlstm.SequenceImputer" if np.isnan(array).any() else ""
+        if not np.isfinite(array).all() and (not nan_allowed or np.isinf(array).any()):
+            finite, nan = ("finite or NaN", "") if nan_allowed else ("finite", "NaN, ")
+            gaps = not nan_allowed and np.isnan(array).any()
+            hint = ": fill gaps, for example with numlstm.SequenceImputer" if gaps else ""
             raise ValueError(
-                f"{name}[{i}] must be finite, but contains NaN, infinity or a number too large for {dtype}{hint}"
+                f"{name}[{i}] must be {finite}, but contains {nan}infinity or a number too large for {dtype}{hint}"
             )
     return arrays

@@ -280,7 +280,7 @@ def checked_sequences(sequences: Sequence[Any], name: str, least: int = 1) -> li
     """
     _check_some(sequences, name)
     arrays = [as_numbers(sequence, f"{name}[{i}]") for i, sequence in enumerate(sequences)]
-    _check_shapes(arrays, name, least)
+    check_shapes(arrays, name, least)
     return arrays
 
 
@@ -289,7 +289,14 @@ def _check_some(sequences: Sequence[Any], name: str) -> None:
         raise ValueError(f"{name} must hold at least one sequence, got none")
 
 
-def _check_shapes(arrays: Sequence[np.ndarray | Array], name: str, least: int) -> None:
+def check_shapes(arrays: Sequence[np.ndarray | Array], name: str, least: int = 1) -> None:
+    """Refuse sequences that are not (T_i, D), all of one D, or have fewer than `least` steps.
+
+    Raises
+    ------
+    ValueError
+        Naming the first that is not.
+    """
     for i, array in enumerate(arrays):
         if array.ndim != 2 or array.shape[0] < least or not array.shape[1]:
             steps = "one step and " if least else ""
@@ -324,7 +331,7 @@ def _padded_on(backend: Backend, sequences: Sequence[Any], dtype: str) -> tuple[
             raise TypeError(f"x[{i}] must be in a GPU's memory, as x[0] is, got {type(sequence).__name__}")
     taken = [backend.adopt(sequence, f"x[{i}]", dtype) for i, sequence in enumerate(sequences)]
     arrays = [array for array, _ in taken]
-    _check_shapes(arrays, "x", least=0)
+    check_shapes(arrays, "x", least=0)
     lengths = np.array([array.shape[0] for array in arrays], np.int64)
     padded = backend.zeros((len(arrays), int(lengths.max()), arrays[0].shape[1]), dtype)
     for k, array in enumerate(arrays):

@@ -5,7 +5,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from sklearn.exceptions import NotFittedError
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
 from numlstm import LSTMRegressor, SequenceScaler, pad_sequences, sliding_windows
 
@@ -57,6 +57,64 @@ def test_forms_and_types_of_arrays(dtype):
 def test_a_constant_channel_is_only_centred():
     X = np.stack([np.full((4, 3), 7.0), np.arange(12.0).reshape(4, 3)], axis=2)
     assert not SequenceScaler().fit_transform(X)[:, :, 0].any()
+
+
+@pytest.mark.parametrize(
+    ("method", "theirs"), [("standard", StandardScaler()), ("robust", RobustScaler()), ("minmax", MinMaxScaler())]
+)
+def test_each_method_as_scikit_learn_does(method, theirs, ragged):
+    ragged[0][0] = [1e3, -1e4]  # far from the others
+    scaler = SequenceScaler(method).fit(ragged)
+    steps = np.concatenate(ragged)
+    scaled = scaler.transform(ragged)
+    np.testing.assert_allclose(np.concatenate(scaled), theirs.fit_transform(steps), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(np.concatenate(scaler.inverse_transform(scaled)), steps, rtol=1e-9)
+    assert hasattr(scaler, "mean_") == (method == "standard")
+    assert scaler.get_feature_names_out().tolist() == ["x0", "x1"]
+
+
+def test_what_each_method_takes_and_divides_by():
+    X = np.array([[0.0, 1.0, 2.0, 3.0, 100.0]])
+    for method, center, scale in [("standard", X.mean(), X.std()), ("robust", 2.0, 2.0), ("minmax", 0.0, 100.0)]:
+        scaler = SequenceScaler(method).fit(X)
+        assert (scaler.center_.item(), scaler.scale_.item()) == pytest.approx((center, scale))
+    scaler = SequenceScaler().fit(X)
+    assert scaler.mean_ is scaler.center_
+    assert not hasattr(scaler.set_params(method="minmax").fit(X), "mean_")
+    assert (scaler.transform(X).min(), scaler.transform(X).max()) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("method", ["standard", "robust", "minmax"])
+def test_a_constant_channel_has_the_scale_one(method):
+    X = np.stack([np.full((4, 3), 0.1), np.arange(12.0).reshape(4, 3)], axis=2)
+    scaler = SequenceScaler(method).fit(X)
+    assert scaler.scale_[0] == 1.0
+    np.testing.assert_allclose(scaler.transform(X + np.array([1.0, 0.0]))[:, :, 0], 1.0)
+
+
+def test_an_unknown_method_is_refused(ragged):
+    scaler = SequenceScaler().fit(ragged)
+    before = dict(vars(scaler)) | {"method": "max"}
+    with pytest.raises(ValueError, match=r"method must be one of .*'standard', 'robust', 'minmax'.*, got 'max'"):
+        scaler.set_params(method="max").fit(ragged)
+    assert vars(scaler) == before
+
+
+class Refitted(SequenceScaler):
+    """Another thread fits it while it transforms."""
+
+    def _changed(self, sequences):
+        model.fit([np.array([[-100.0], [100.0]])])
+        return super()._changed(sequences)
+
+
+model = Refitted()
+
+
+def test_what_transforms_is_one_fit():
+    model.fit([np.array([[0.0], [2.0]])])
+    assert model.transform([np.array([[3.0]])])[0].item() == 2.0
+    assert model.scale_.item() == 100.0
 
 
 def test_a_scaler_says_what_is_wrong(ragged):

@@ -9,7 +9,7 @@ from pairwise import pairwise
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
-from numlstm import GRU, LSTM, RNN, LSTMClassifier, LSTMRegressor, SequenceScaler
+from numlstm import GRU, LSTM, RNN, LSTMClassifier, LSTMRegressor, SequenceEncoder, SequenceImputer, SequenceScaler
 from numlstm.io import from_keras, from_onnx, to_onnx
 from numlstm.io.graph import Graph, Node, Value
 from numlstm.io.onnx.exporting import graph_of
@@ -343,6 +343,25 @@ def test_pipelines():
     model = make_pipeline(SequenceScaler(), "passthrough", SequenceScaler(), LSTMClassifier(max_iter=2, random_state=0))
     model.fit([5 + 3 * each for each in SEQUENCES], LABELS["texts"])
     check(model, [model.predict(given()), model.predict_proba(given())], DOUBLE)
+
+
+@pytest.mark.parametrize("method", ["standard", "robust", "minmax"])
+def test_each_method_of_a_scaler(method):
+    X = [5 + 3 * each for each in SEQUENCES]
+    scaler = SequenceScaler(method).fit(X)
+    check(scaler, [scaler.transform(DOUBLE["x"], lengths=LENGTHS)], DOUBLE)
+    model = make_pipeline(SequenceScaler(method), LSTMClassifier(max_iter=2, random_state=0)).fit(X, LABELS["texts"])
+    check(model, [model.predict(given()), model.predict_proba(given())], DOUBLE)
+
+
+@pytest.mark.parametrize("transformer", [SequenceImputer(), SequenceEncoder(handle_unknown="ignore")])
+def test_transformers_that_onnx_has_no_place_for(transformer):
+    name = type(transformer).__name__
+    model = make_pipeline(transformer, LSTMClassifier(max_iter=1, hidden_size=3)).fit(SEQUENCES, LABELS["texts"])
+    with pytest.raises(TypeError, match=f"a Pipeline must have SequenceScalers, got {name}"):
+        to_onnx(model)
+    with pytest.raises(TypeError, match=f"model must be .* got {name}"):
+        to_onnx(model[0])
 
 
 def test_small_deviations_from_a_large_mean():

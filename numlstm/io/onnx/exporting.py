@@ -277,7 +277,7 @@ def _scaled(build: _Builder, scalers: Sequence[Any], dtype: str) -> str:
     """Scaled x: in float64, and rounded at the end, as there."""
     x = "x"
     for index, scaler in enumerate(scalers):
-        moved = build.add("Sub", x, build.constant(f"mean_{index}", scaler.mean_))
+        moved = build.add("Sub", x, build.constant(f"center_{index}", scaler.center_))
         x = build.add("Div", moved, build.constant(f"scale_{index}", scaler.scale_))
     return build.add("Cast", x, to=NUMBERS[dtype]) if scalers and dtype != "float64" else x
 
