@@ -82,6 +82,10 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     def _targets(self, codec: Codec, wanted: Any, weights: np.ndarray, name: str = "y") -> Targets | StepTargets:
         """Targets for training or validation."""
 
+    def _weights(self, sample_weight: Any, X: Any, sequences: Sequences, wanted: Any) -> np.ndarray:
+        """Checked weights."""
+        return sample_weights(sample_weight, len(sequences))
+
     def _class_weights(self, codec: Codec, wanted: Any) -> Any:
         """What sample weights are multiplied with."""
         return 1.0
@@ -232,8 +236,8 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         """
         sequences = sequences_of(fitted, X, lengths, self.dtype, reset=not hasattr(fitted, "_model"))
         fitted._lengths_given = lengths is not None or getattr(fitted, "_lengths_given", False)
-        weights = sample_weights(sample_weight, len(sequences))
         wanted = self._wanted(y, X, sequences)
+        weights = self._weights(sample_weight, X, sequences, wanted)
         codec = codec or self._codec(wanted, weights)
         network = self._network(sequences, codec)
         if before is not None:
@@ -282,7 +286,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         sequences = sequences_of(fitted, X, lengths, self.dtype, reset=False, name="X_val")
         warn_if_far(sequences, seen)
         wanted = self._wanted(y, X, sequences, "y_val")
-        targets = self._targets(codec, wanted, np.ones(len(sequences)), "y_val")
+        targets = self._targets(codec, wanted, self._weights(None, X, sequences, wanted), "y_val")
         return Validation(Data(sequences, targets), codec.score)
 
     def _split(self, data: Data, codec: Codec, rng: np.random.Generator) -> tuple[Data, Validation]:

@@ -173,6 +173,11 @@ WEIGHTS = """
         sample_weight : array, shape (n,), not negative; optional
             Weight of each sequence; all the same by default. Only their ratios matter."""
 
+STEP_WEIGHTS = """
+        sample_weight : array, shape (n,) or (n, T), not negative, or list of n arrays of shape (T_i,); optional
+            Weight of each sequence; or, where y has a target for each step, of each step. All the same by default.
+            Only their ratios matter."""
+
 VALIDATION = """
         X_val, y_val : optional
             A validation set, in the forms of X and y; its loss and score are recorded after each epoch. A Pipeline
@@ -183,7 +188,17 @@ VALIDATION = """
 
 SECTIONS = {
     name: globals()[name].lstrip("\n ")
-    for name in ("SHARED", "COMMON", "ATTRIBUTES", "THREADS", "REFERENCES", "SEQUENCES", "WEIGHTS", "VALIDATION")
+    for name in (
+        "SHARED",
+        "COMMON",
+        "ATTRIBUTES",
+        "THREADS",
+        "REFERENCES",
+        "SEQUENCES",
+        "WEIGHTS",
+        "STEP_WEIGHTS",
+        "VALIDATION",
+    )
 }
 
 

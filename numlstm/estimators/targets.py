@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from ..training.batches import Sequences
 from .inputs import is_frame
 
 
@@ -25,3 +28,9 @@ def check_count(y: Any, X: Any, count: int, name: str) -> None:
             )
         of = name.replace("y", "X")
         raise ValueError(f"{name} must have {count} entries, one for each sequence of {of}, got {len(y)}{hint}")
+
+
+def padded_steps(X: Any, sequences: Sequences) -> int:
+    """T of an array that has a row for each sequence of X, and a column for each step."""
+    is_list = isinstance(X, list | tuple) or np.ndim(X) < 2
+    return int(sequences.lengths.max()) if is_list else np.shape(X)[1]

@@ -292,8 +292,8 @@ def evaluate(model: Model, validation: Validation) -> tuple[float, float]:
     total, loss, parts = targets.count(np.arange(len(sequences))), 0.0, []
     for rows, scores in predicted(model, sequences):
         wanted, weights = targets.take(rows, total)
-        loss += float(model.backend.loss(model.network.loss, scores, wanted, weights)[0])
-        counted = weights > 0
+        loss += float(model.loss(scores, wanted, weights)[0])
+        counted = weights.reshape(len(weights), -1).any(axis=1)
         parts.append((model.backend.to_numpy(scores)[counted], wanted[counted], weights[counted]))
     return loss, validation.score(*map(np.concatenate, zip(*parts, strict=True)))
 

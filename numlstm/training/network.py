@@ -170,7 +170,7 @@ class Model:
     ) -> float | Any:
         """The weighted sum of a batch's losses; overwrites `gradient`. `rng` chooses what is dropped out.
 
-        The sum is a float, or becomes one once a device has computed it.
+        Targets and weights are as in `loss`. The sum is a float, or becomes one once a device has computed it.
         """
         backend, network = self.backend, self.network
         stack, head = network.stack, self.others[HEAD]
@@ -179,7 +179,7 @@ class Model:
         layers, mask = self._drop_weights(rng) if stack.weight_dropout else (self.layers, None)
         y, final, tapes = self._run(x, lengths, layers, seed, training=True)
         features, tape = self._features(y, final, lengths)
-        loss, dscores = backend.loss(network.loss, backend.affine_forward(head, features), targets, weights)
+        loss, dscores = self.loss(backend.affine_forward(head, features), targets, weights)
         dfeatures = backend.affine_backward(head, features, dscores, others[HEAD])
         if network.pooling == "last":
             dy, dfinal = None, stack.last_gradients(backend, dfeatures)
@@ -191,7 +191,7 @@ class Model:
                 dy = dfeatures.reshape(x.shape[0], x.shape[1], -1)
         if network.activity:
             _, slope = backend.activity_loss(y, lengths, *network.activity)
-            slope = backend.multiply(slope, weights.sum())
+            slope = backend.multiply(slope, weights.sum() * len(weights) / weights.size)
             if dy is None:
                 dy = slope
             else:
@@ -202,6 +202,17 @@ class Model:
             for gradient, part in zip(gradients, stack.split(backend, mask), strict=True):
                 gradient[...] = backend.multiply(gradient, part)
         return loss
+
+    def loss(self, scores: Array, targets: np.ndarray, weights: np.ndarray) -> tuple[float | Any, Array]:
+        """The weighted sum of the losses of scores (M, K), and its gradient.
+
+        Weights (M,) are of rows; weights (M, K) are of single numbers, whose losses must not depend on one another.
+        """
+        spec = self.network.loss
+        if weights.ndim == 1:
+            return self.backend.loss(spec, scores, targets, weights)
+        loss, gradient = self.backend.loss(spec, scores.reshape(-1, 1), targets.reshape(-1, 1), weights.ravel())
+        return loss, gradient.reshape(*scores.shape)
 
     def _drop_weights(self, rng: np.random.Generator) -> tuple[list[Any], Array]:
         """The layers with some recurrent weights dropped, and what all weights were multiplied with."""
