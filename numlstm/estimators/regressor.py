@@ -168,15 +168,18 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         sample_weight: Any = None,
         *,
         lengths: Any = None,
+        static: Any = None,
         X_val: Any = None,
         y_val: Any = None,
         lengths_val: Any = None,
+        static_val: Any = None,
     ) -> LSTMRegressor:
         """Train on sequences and their targets.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         y : array, shape (n,), (n, K) or (n, T, K); or list of n arrays of shape (T_i,) or (T_i, K)
             One target for each sequence, or K; or one or K for each of its steps. An array of two axes is always
             (n, K). Past a sequence's length, anything may stand. NaN is for a step without a label, or without one of
@@ -198,14 +201,17 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         BackendUnavailableError
             If the backend asked for is not available.
         """
-        return self._fit(X, y, sample_weight, lengths, X_val, y_val, lengths_val)
+        return self._fit(X, y, sample_weight, lengths, static, X_val, y_val, lengths_val, static_val)
 
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None) -> LSTMRegressor:
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None, static: Any = None
+    ) -> LSTMRegressor:
         """Train for one epoch on some sequences, going on from where the last call ended.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         y
             As in `fit`.
         <<STEP_WEIGHTS>>
@@ -224,14 +230,15 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
             As `fit` does, and for parameters that need more than one epoch (`early_stopping`, `warm_up`, a
             `learning_rate` that changes).
         """
-        return self._partial_fit(X, y, sample_weight, lengths)
+        return self._partial_fit(X, y, sample_weight, lengths, static)
 
-    def predict(self, X: Any, *, lengths: Any = None) -> Any:
+    def predict(self, X: Any, *, lengths: Any = None, static: Any = None) -> Any:
         """The targets of each sequence, or of each of its steps.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
 
         Returns
         -------
@@ -246,7 +253,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         TypeError, ValueError
             If X is not as described, or has other features than in `fit`.
         """
-        scores, sequences, numbers = self._scores(X, lengths)
+        scores, sequences, numbers = self._scores(X, lengths, static)
         values = numbers.decode(scores)
         if not numbers.by_step:
             return values[:, 0] if numbers.form == "one" else values
@@ -258,12 +265,13 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         padded[np.arange(steps) < sequences.lengths[:, None]] = values
         return padded
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None, static: Any = None) -> float:
         """The coefficient of determination, R², the mean over targets; over all labelled steps where each has a target.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         y
             As in `fit`.
         <<STEP_WEIGHTS>>
@@ -277,7 +285,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         NotFittedError, TypeError, ValueError
             As `predict` does.
         """
-        scores, sequences, numbers = self._scores(X, lengths)
+        scores, sequences, numbers = self._scores(X, lengths, static)
         wanted = checked_numbers(y, X, sequences)
         _check_form(numbers, wanted.form, wanted.values.shape[1], "y")
         weights = wanted.own_steps(self._weights(sample_weight, X, sequences, wanted))
