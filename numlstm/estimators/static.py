@@ -98,7 +98,7 @@ def static_numbers(static: Any, count: int, name: str) -> tuple[np.ndarray, np.n
     static = on_host(static) if gpu_array_in(static) is not None else static
     expected = f"{name} must be an array ({count}, features) of finite real numbers"
     try:
-        values = check_array(static, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name=name)
+        values = check_array(static, dtype=np.float64, order="C", ensure_2d=False, allow_nd=True, input_name=name)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{expected}: {error}") from error
     if values.ndim != 2 or len(values) != count:
