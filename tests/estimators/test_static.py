@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from numba import config
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 
@@ -115,12 +116,23 @@ def test_a_step_of_training_goes_down_the_slope_of_the_loss(y, options, backend)
         np.testing.assert_allclose(model.parameters[name], before[name] - 0.1 * slope, atol=2e-8, err_msg=name)
 
 
-@pytest.mark.parametrize(("kind", "y"), [(LSTMClassifier, LABELS), (LSTMRegressor, NUMBERS), (LSTMRegressor, STEPS)])
-def test_backends_agree(kind, y):
-    ours, plain = (kind(**TINY, batch_size=3, backend=name).fit(X, y, static=S) for name in ("cpu", "reference"))
+@pytest.mark.parametrize("backend", ["cpu", *(["cuda"] if config.ENABLE_CUDASIM else [])])
+@pytest.mark.parametrize(
+    ("kind", "y"),
+    [
+        (LSTMClassifier, LABELS),
+        (LSTMRegressor, NUMBERS),
+        (LSTMRegressor, STEPS),
+        (LSTMRegressor, [np.where(np.arange(2) == len(each) % 2, each, np.nan) for each in STEPS]),
+    ],
+)
+def test_backends_agree(kind, y, backend):
+    ours, plain = (kind(**TINY, batch_size=3, backend=name).fit(X, y, static=S) for name in (backend, "reference"))
     np.testing.assert_allclose(ours.loss_curve_, plain.loss_curve_, rtol=1e-9)
     for name, array in ours.parameters.items():
         np.testing.assert_allclose(array, plain.parameters[name], rtol=1e-7, atol=1e-9)
+    score = ours.score(X, STEPS if isinstance(y, list) else y, static=S)
+    assert score == pytest.approx(plain.score(X, STEPS if isinstance(y, list) else y, static=S))
 
 
 def test_they_are_learnt_alone():
