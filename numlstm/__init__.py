@@ -85,10 +85,14 @@ __all__ = [
 ]
 
 
+_modules = ("metrics",)  # that are attributes without an import of their own
+
 register()
 
 
 def __getattr__(name: str) -> Any:
+    if name in _modules:
+        return import_module(f".{name}", __name__)
     if name not in _homes:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_homes[name], __name__), name)
@@ -96,4 +100,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_homes])
+    return sorted({*globals(), *_homes, *_modules})

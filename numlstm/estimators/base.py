@@ -30,6 +30,7 @@ from .model import Codec, Fitted, SequenceModel, Session
 from .numeric import Numbers
 from .parameters import SMALLEST, check_parameters, documented
 from .results import adopt, results_of
+from .static import StaticFeatures, static_for, static_numbers
 from .weights import sample_weights, weighted
 
 Self = TypeVar("Self", bound="SequenceEstimator")
@@ -82,6 +83,10 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     def _targets(self, codec: Codec, wanted: Any, weights: np.ndarray, name: str = "y") -> Targets | StepTargets:
         """Targets for training or validation."""
 
+    def _weights(self, sample_weight: Any, X: Any, sequences: Sequences, wanted: Any) -> np.ndarray:
+        """Checked weights."""
+        return sample_weights(sample_weight, len(sequences))
+
     def _class_weights(self, codec: Codec, wanted: Any) -> Any:
         """What sample weights are multiplied with."""
         return 1.0
@@ -93,15 +98,24 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     # Training ---------------------------------------------------------------------------------------------
 
     def _fit(
-        self: Self, X: Any, y: Any, sample_weight: Any, lengths: Any, X_val: Any, y_val: Any, lengths_val: Any
+        self: Self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        lengths: Any,
+        static: Any,
+        X_val: Any,
+        y_val: Any,
+        lengths_val: Any,
+        static_val: Any,
     ) -> Self:
         """Train; this estimator changes only at the end."""
         self._check_parameters()
         fitted = self._without_results()
         before = self._model if self.warm_start and hasattr(self, "_model") else None
-        codec, network, data = self._read(fitted, X, y, sample_weight, lengths, before=before)
+        codec, network, data = self._read(fitted, X, y, sample_weight, lengths, static, before=before)
         rng = _generator(self.random_state)
-        validation = self._validation(fitted, codec, data.sequences, X_val, y_val, lengths_val)
+        validation = self._validation(fitted, codec, data.sequences, X_val, y_val, lengths_val, static_val)
         if validation is None and self.early_stopping:
             data, validation = self._split(data, codec, rng)
         backend = self._backend_to_train(network, data)
@@ -109,7 +123,8 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         trainer = self._trainer(network, backend, parameters, data, rng)
         history = History()
         results = partial(fitted._results, trainer, codec, history, self if before is not None else None)
-        metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
+        given = {"sample_weight": sample_weight, "static": static}
+        metadata = {name: value for name, value in given.items() if value is not None}
         shown = X if lengths is None else [x[:length] for x, length in zip(array_or_list(X), lengths, strict=True)]
         tasks = EpochTasks(self, self.max_iter, shown, y, metadata, results)
         train(
@@ -122,7 +137,9 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         adopt(self, results_of(fitted))
         return self
 
-    def _partial_fit(self: Self, X: Any, y: Any, sample_weight: Any, lengths: Any, codec: Codec | None = None) -> Self:
+    def _partial_fit(
+        self: Self, X: Any, y: Any, sample_weight: Any, lengths: Any, static: Any, codec: Codec | None = None
+    ) -> Self:
         """Train for one epoch, going on from where the last call ended."""
         self._check_parameters()
         for name, needed in (("early_stopping", False), ("learning_rate", "constant"), ("warm_up", 0.0)):
@@ -134,7 +151,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
             adopt(fitted, results_of(self))
         before = None if first else self._model
         codec = codec if before is None else before.codec
-        codec, network, data = self._read(fitted, X, y, sample_weight, lengths, before=before, codec=codec)
+        codec, network, data = self._read(fitted, X, y, sample_weight, lengths, static, before=before, codec=codec)
         session = getattr(self, "_session", None)
         rng = copy.deepcopy(session.rng) if session else _generator(self.random_state)
         parameters = self._initial(network, data.sequences, rng) if before is None else before.parameters
@@ -165,6 +182,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         sample_weight: Any = None,
         *,
         lengths: Any = None,
+        static: Any = None,
         lowest: float = 1e-5,
         highest: float = 1.0,
         steps: int = 100,
@@ -174,6 +192,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         y
             As in `fit`.
         <<WEIGHTS>>
@@ -209,7 +228,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         check_real(lowest, "lowest", SMALLEST, np.inf)
         check_real(highest, "highest", lowest, np.inf)
         check_integer(steps, "steps", 2)
-        _, network, data = self._read(self._without_results(), X, y, sample_weight, lengths)
+        _, network, data = self._read(self._without_results(), X, y, sample_weight, lengths, static)
         rng = _generator(copy.deepcopy(self.random_state))
         backend = self._backend_to_train(network, data)
         trainer = self._trainer(network, backend, self._initial(network, data.sequences, rng), data, rng)
@@ -222,6 +241,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         y: Any,
         sample_weight: Any,
         lengths: Any,
+        static: Any,
         *,
         before: Fitted | None = None,
         codec: Codec | None = None,
@@ -235,14 +255,24 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         sequences = sequences_of(fitted, X, lengths, self.dtype, reset=not hasattr(fitted, "_model"))
         check_some(sequences)
         fitted._lengths_given = lengths is not None or getattr(fitted, "_lengths_given", False)
-        weights = sample_weights(sample_weight, len(sequences))
         wanted = self._wanted(y, X, sequences)
+        weights = self._weights(sample_weight, X, sequences, wanted)
         codec = codec or self._codec(wanted, weights)
-        network = self._network(sequences, codec)
+        beside, names = None, None
+        if before is not None:
+            beside = static_for(before.static, static, len(sequences), self.dtype)
+        elif static is not None:
+            beside, names = static_numbers(static, len(sequences), "static")
+        network = self._network(sequences, codec, 0 if beside is None else beside.shape[1])
         if before is not None:
             codec = _same(before, codec, network)
         weights = weights * self._class_weights(codec, wanted)
-        return codec, network, weighted(Data(sequences, self._targets(codec, wanted, weights)))
+        data = weighted(Data(sequences, self._targets(codec, wanted, weights), beside))
+        fitted._static = None if before is None else before.static
+        if before is None and data.static is not None:
+            fitted._static = StaticFeatures.of(data.static, names)
+            data = replace(data, static=fitted._static.scaled(data.static, self.dtype, "static"))
+        return codec, network, data
 
     def _own_callbacks(self) -> list[Any]:
         return [] if self.callback is None else [self.callback]
@@ -250,7 +280,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     def _check_parameters(self) -> None:
         check_parameters(self.get_params(deep=False))
 
-    def _network(self, sequences: Sequences, codec: Codec) -> Network:
+    def _network(self, sequences: Sequences, codec: Codec, static: int) -> Network:
         """The network that the parameters describe."""
         stack = stack_of(
             self.cell, sequences.channels, self.dtype, self._layer_options() | {"init": self._init(sequences)}
@@ -261,7 +291,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
                 raise ValueError(f"pooling must be 'last' where every step has a target of its own, got {pooling!r}")
             pooling = "none"
         activity = float(self.activity_regularization), float(self.temporal_activity_regularization)
-        return Network(stack, codec.outputs, pooling, codec.loss, activity if any(activity) else None)
+        return Network(stack, codec.outputs, pooling, codec.loss, activity if any(activity) else None, static)
 
     def _init(self, sequences: Sequences) -> Any:
         """What `init` says, with the number of steps that "chrono" needs."""
@@ -272,22 +302,22 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         return network.initialise(self._init(sequences), rng, self.forget_bias)
 
     def _validation(
-        self, fitted: Any, codec: Codec, seen: Sequences, X: Any, y: Any, lengths: Any
+        self, fitted: Any, codec: Codec, seen: Sequences, X: Any, y: Any, lengths: Any, static: Any
     ) -> Validation | None:
         """The validation set that `fit` was given, beside the sequences that it trains on."""
-        if X is None and y is None and lengths is None:
+        parts = {"X_val": X, "y_val": y, "lengths_val": lengths, "static_val": static}
+        given = [name for name, value in parts.items() if value is not None]
+        if not given:
             return None
         if X is None or y is None:
-            given = [
-                name for name, value in (("X_val", X), ("y_val", y), ("lengths_val", lengths)) if value is not None
-            ]
             raise ValueError(f"X_val and y_val must be given together, got only {' and '.join(given)}")
         sequences = sequences_of(fitted, X, lengths, self.dtype, reset=False, name="X_val")
         check_some(sequences, "X_val")
         warn_if_far(sequences, seen)
         wanted = self._wanted(y, X, sequences, "y_val")
-        targets = self._targets(codec, wanted, np.ones(len(sequences)), "y_val")
-        return Validation(Data(sequences, targets), codec.score)
+        targets = self._targets(codec, wanted, self._weights(None, X, sequences, wanted), "y_val")
+        beside = static_for(fitted._static, static, len(sequences), self.dtype, "static_val")
+        return Validation(Data(sequences, targets, beside), codec.score)
 
     def _split(self, data: Data, codec: Codec, rng: np.random.Generator) -> tuple[Data, Validation]:
         """Data to train on, and data set aside."""

@@ -147,15 +147,18 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         sample_weight: Any = None,
         *,
         lengths: Any = None,
+        static: Any = None,
         X_val: Any = None,
         y_val: Any = None,
         lengths_val: Any = None,
+        static_val: Any = None,
     ) -> LSTMClassifier:
         """Train on sequences and their labels.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         y : array-like, shape (n,), or (n, K) of 0 and 1
             A label for each sequence, of any type that sorts; or, of K labels, those that it has.
         <<WEIGHTS>>
@@ -174,16 +177,17 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         BackendUnavailableError
             If the backend asked for is not available.
         """
-        return self._fit(X, y, sample_weight, lengths, X_val, y_val, lengths_val)
+        return self._fit(X, y, sample_weight, lengths, static, X_val, y_val, lengths_val, static_val)
 
     def partial_fit(
-        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None, *, lengths: Any = None
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None, *, lengths: Any = None, static: Any = None
     ) -> LSTMClassifier:
         """Train for one epoch on some sequences, going on from where the last call ended.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         y
             As in `fit`.
         classes : array-like, shape (K,)
@@ -209,14 +213,15 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
             raise ValueError(
                 "class_weight must not be 'balanced' for partial_fit, which does not see all labels at once"
             )
-        return self._partial_fit(X, y, sample_weight, lengths, self._classes_for_ever(classes, y))
+        return self._partial_fit(X, y, sample_weight, lengths, static, self._classes_for_ever(classes, y))
 
-    def predict(self, X: Any, *, lengths: Any = None) -> np.ndarray:
+    def predict(self, X: Any, *, lengths: Any = None, static: Any = None) -> np.ndarray:
         """The most likely label of each sequence, or all that are more likely than not.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
 
         Returns
         -------
@@ -229,15 +234,16 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         TypeError, ValueError
             If X is not as described, or has other features than in `fit`.
         """
-        scores, _, classes = self._scores(X, lengths)
+        scores, _, classes = self._scores(X, lengths, static)
         return classes.decode(scores)
 
-    def predict_proba(self, X: Any, *, lengths: Any = None) -> np.ndarray:
+    def predict_proba(self, X: Any, *, lengths: Any = None, static: Any = None) -> np.ndarray:
         """The probability of each class, or of each label.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
 
         Returns
         -------
@@ -249,15 +255,16 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         NotFittedError, TypeError, ValueError
             As `predict` does.
         """
-        scores, _, classes = self._scores(X, lengths)
+        scores, _, classes = self._scores(X, lengths, static)
         return classes.probabilities(scores)
 
-    def predict_log_proba(self, X: Any, *, lengths: Any = None) -> np.ndarray:
+    def predict_log_proba(self, X: Any, *, lengths: Any = None, static: Any = None) -> np.ndarray:
         """The logarithm of `predict_proba`, finite however small that is.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
 
         Returns
         -------
@@ -268,15 +275,16 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         NotFittedError, TypeError, ValueError
             As `predict` does.
         """
-        scores, _, classes = self._scores(X, lengths)
+        scores, _, classes = self._scores(X, lengths, static)
         return classes.log_probabilities(scores)
 
-    def decision_function(self, X: Any, *, lengths: Any = None) -> np.ndarray:
+    def decision_function(self, X: Any, *, lengths: Any = None, static: Any = None) -> np.ndarray:
         """The scores that `predict` decides by.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
 
         Returns
         -------
@@ -289,17 +297,18 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         NotFittedError, TypeError, ValueError
             As `predict` does.
         """
-        scores, _, classes = self._scores(X, lengths)
+        scores, _, classes = self._scores(X, lengths, static)
         if classes.multilabel or len(classes.classes) > 2:
             return scores
         return scores[:, 1] - scores[:, 0]
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None, static: Any = None) -> float:
         """Accuracy; of several labels, the share of sequences that have them all right.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         y
             As in `fit`.
         <<WEIGHTS>>
@@ -315,7 +324,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         """
         from sklearn.metrics import accuracy_score
 
-        predicted = self.predict(X, lengths=lengths)
+        predicted = self.predict(X, lengths=lengths, static=static)
         weights = None if sample_weight is None else sample_weights(sample_weight, len(predicted))
         return float(accuracy_score(y, predicted, sample_weight=weights))
 

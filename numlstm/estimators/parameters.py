@@ -153,7 +153,11 @@ ATTRIBUTES = """
     n_channels_ : int
         C, the features of a step.
     backend_ : str
-        What computed in `fit`."""
+        What computed in `fit`.
+    static_mean_, static_scale_ : array, shape (F,)
+        What is taken from each static feature, and what it is then divided by; if there were any in `fit`.
+    static_feature_names_in_ : array of str, shape (F,)
+        Their names, if they came in a DataFrame."""
 
 THREADS = """
     Predictions serve several threads at once, also while another one fits: each is made by one model, the old or the
@@ -182,9 +186,21 @@ SEQUENCES = """
             them with every array: without them it would read padding. `GridSearchCV` and its kin predict without them,
             unless they are routed as metadata: pass lists there."""
 
+STATIC = """
+        static : array or DataFrame, shape (n, F); optional
+            Finite numbers that are known of each whole sequence. The output layer reads them beside what it is given of
+            the sequence, at each step the same, on the scale of mean 0 and standard deviation 1 over the sequences of
+            `fit` (of the first `partial_fit`, or before a warm start). An estimator that was fitted with them asks for
+            them ever after, with columns of the same names; one that was not refuses them."""
+
 WEIGHTS = """
         sample_weight : array, shape (n,), not negative; optional
             Weight of each sequence; all the same by default. Only their ratios matter."""
+
+STEP_WEIGHTS = """
+        sample_weight : array, shape (n,) or (n, T), not negative, or list of n arrays of shape (T_i,); optional
+            Weight of each sequence; or, where y has a target for each step, of each step. All the same by default.
+            Only their ratios matter."""
 
 VALIDATION = """
         X_val, y_val : optional
@@ -192,12 +208,13 @@ VALIDATION = """
             leaves it as it is, unless made with ``transform_input=["X_val"]`` while metadata routing is on. A median of
             a channel that is more than ten standard deviations of X from that of X gives a warning.
         lengths_val : int array, optional
-            As `lengths`, for `X_val`."""
+            As `lengths`, for `X_val`.
+        static_val : array or DataFrame, optional
+            As `static`, for `X_val`."""
 
-SECTIONS = {
-    name: globals()[name].lstrip("\n ")
-    for name in ("SHARED", "COMMON", "ATTRIBUTES", "THREADS", "REFERENCES", "SEQUENCES", "WEIGHTS", "VALIDATION")
-}
+NAMES = ("SHARED", "COMMON", "ATTRIBUTES", "THREADS", "REFERENCES", "SEQUENCES", "STATIC", "WEIGHTS", "STEP_WEIGHTS",
+         "VALIDATION")  # fmt: skip
+SECTIONS = {name: globals()[name].lstrip("\n ") for name in NAMES}
 
 
 def documented(thing: Any) -> Any:

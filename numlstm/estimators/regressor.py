@@ -17,9 +17,8 @@ from .base import SequenceEstimator
 from .callbacks import with_callbacks
 from .inputs import array_or_list
 from .model import Codec
-from .numeric import Numbers, Wanted, checked_numbers, r_squared, scaling
+from .numeric import Numbers, StepPredictions, Wanted, checked_numbers, r_squared, scaling
 from .parameters import documented
-from .weights import sample_weights
 
 
 @documented
@@ -80,6 +79,13 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
     >>> model = LSTMRegressor(hidden_size=16, random_state=0).fit(X[:200], [x[:, 0].cumsum() for x in X[:200]])
     >>> [len(each) for each in model.predict([np.ones((5, 1)), np.ones((3, 1))])]
     [5, 3]
+
+    Labels at some steps only.
+
+    >>> y = [np.where(np.arange(len(x)) % 2, x[:, 0].cumsum(), np.nan) for x in X]
+    >>> model = LSTMRegressor(hidden_size=16, random_state=0).fit(X[:200], y[:200])
+    >>> bool(model.score(X[200:], y[200:]) > 0.9)
+    True
     """
 
     loss: str
@@ -163,19 +169,24 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         sample_weight: Any = None,
         *,
         lengths: Any = None,
+        static: Any = None,
         X_val: Any = None,
         y_val: Any = None,
         lengths_val: Any = None,
+        static_val: Any = None,
     ) -> LSTMRegressor:
         """Train on sequences and their targets.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         y : array, shape (n,), (n, K) or (n, T, K); or list of n arrays of shape (T_i,) or (T_i, K)
             One target for each sequence, or K; or one or K for each of its steps. An array of two axes is always
-            (n, K). Past a sequence's length, anything may stand.
-        <<WEIGHTS>>
+            (n, K). Past a sequence's length, anything may stand. NaN is for a step without a label, or without one of
+            its K: the network reads the step, and nothing is made of the error there; neither is it in the mean and
+            deviation of `scale_targets`.
+        <<STEP_WEIGHTS>>
         <<VALIDATION>>
 
         Returns
@@ -191,17 +202,20 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         BackendUnavailableError
             If the backend asked for is not available.
         """
-        return self._fit(X, y, sample_weight, lengths, X_val, y_val, lengths_val)
+        return self._fit(X, y, sample_weight, lengths, static, X_val, y_val, lengths_val, static_val)
 
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None) -> LSTMRegressor:
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None, static: Any = None
+    ) -> LSTMRegressor:
         """Train for one epoch on some sequences, going on from where the last call ended.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         y
             As in `fit`.
-        <<WEIGHTS>>
+        <<STEP_WEIGHTS>>
 
         Returns
         -------
@@ -217,20 +231,21 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
             As `fit` does, and for parameters that need more than one epoch (`early_stopping`, `warm_up`, a
             `learning_rate` that changes).
         """
-        return self._partial_fit(X, y, sample_weight, lengths)
+        return self._partial_fit(X, y, sample_weight, lengths, static)
 
-    def predict(self, X: Any, *, lengths: Any = None) -> Any:
+    def predict(self, X: Any, *, lengths: Any = None, static: Any = None) -> Any:
         """The targets of each sequence, or of each of its steps.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
 
         Returns
         -------
         array, shape (n,) or (n, K)
             As y was in `fit`. Where y had a target for each step: (n, T, K), zeros past each length; or, if X is a
-            list, a list of (T_i,) or (T_i, K) arrays.
+            list, a list of (T_i,) or (T_i, K) arrays, which NumPy takes for an array of n objects.
 
         Raises
         ------
@@ -240,27 +255,28 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
             If X is not as described, or has other features than in `fit`.
         """
         X = array_or_list(X)
-        scores, sequences, numbers = self._scores(X, lengths)
+        scores, sequences, numbers = self._scores(X, lengths, static)
         values = numbers.decode(scores)
         if not numbers.by_step:
             return values[:, 0] if numbers.form == "one" else values
         if isinstance(X, list | tuple):
             own = values[:, 0] if numbers.form == "list of one" else values
-            return np.split(own, np.cumsum(sequences.lengths)[:-1]) if len(sequences) else []
+            return StepPredictions(np.split(own, np.cumsum(sequences.lengths)[:-1]) if len(sequences) else [])
         rows, steps = np.shape(X)[:2]
         padded = np.zeros((rows, steps, numbers.outputs))
         padded[np.arange(steps) < sequences.lengths[:, None]] = values
         return padded
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None) -> float:
-        """The coefficient of determination, R², the mean over targets; over all steps where each has a target.
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None, static: Any = None) -> float:
+        """The coefficient of determination, R², the mean over targets; over all labelled steps where each has a target.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         y
             As in `fit`.
-        <<WEIGHTS>>
+        <<STEP_WEIGHTS>>
 
         Returns
         -------
@@ -271,13 +287,11 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         NotFittedError, TypeError, ValueError
             As `predict` does.
         """
-        scores, sequences, numbers = self._scores(X, lengths)
+        scores, sequences, numbers = self._scores(X, lengths, static)
         wanted = checked_numbers(y, X, sequences)
         _check_form(numbers, wanted.form, wanted.values.shape[1], "y")
-        weights = None
-        if sample_weight is not None:
-            weights = wanted.own_weights(sample_weights(sample_weight, len(sequences)))
-        return r_squared(wanted.own_steps(), numbers.decode(scores), weights)
+        weights = wanted.own_steps(self._weights(sample_weight, X, sequences, wanted))
+        return r_squared(wanted.own_steps(wanted.values), numbers.decode(scores), weights)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -301,6 +315,9 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
 
     def _wanted(self, y: Any, X: Any, sequences: Sequences, name: str = "y") -> Wanted:
         return checked_numbers(y, X, sequences, name)
+
+    def _weights(self, sample_weight: Any, X: Any, sequences: Sequences, wanted: Wanted) -> np.ndarray:
+        return wanted.weigh(sample_weight, X, sequences)
 
     def _codec(self, wanted: Wanted, weights: np.ndarray) -> Numbers:
         kind = {"squared_error": "squared", "absolute_error": "absolute"}.get(self.loss, self.loss)

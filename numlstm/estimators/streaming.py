@@ -22,7 +22,7 @@ from .stream import INTERRUPTED, PredictionStream
 from .transforming import dtype_of
 
 
-def stream(model: Any, batch_size: int = 1) -> Stream | PredictionStream | PipelineStream:
+def stream(model: Any, batch_size: int = 1, *, static: Any = None) -> Stream | PredictionStream | PipelineStream:
     """Predict while a sequence arrives, with all that a Pipeline does to it before.
 
     Parameters
@@ -34,6 +34,8 @@ def stream(model: Any, batch_size: int = 1) -> Stream | PredictionStream | Pipel
         search, its `best_estimator_`.
     batch_size : int, at least 1, default 1
         Streams that advance together.
+    static : array, shape (batch_size, F); optional
+        Static features of each stream, if the estimator was fitted with any.
 
     Returns
     -------
@@ -69,11 +71,15 @@ def stream(model: Any, batch_size: int = 1) -> Stream | PredictionStream | Pipel
     >>> bool(np.allclose(probabilities, pipeline.predict_proba(X[:1])[0], atol=1e-5))
     True
     """
-    if isinstance(model, Layer | SequenceModel):
+    if isinstance(model, Layer):
+        if static is not None:
+            raise ValueError(f"static must be None for {type(model).__name__}: layers have no static features")
         return model.stream(batch_size)
+    if isinstance(model, SequenceModel):
+        return model.stream(batch_size, static=static)
     if isinstance(model, Pipeline):
-        return PipelineStream(model, batch_size)
-    return stream(_best(model), batch_size)
+        return PipelineStream(model, batch_size, static)
+    return stream(_best(model), batch_size, static=static)
 
 
 def _best(model: Any) -> Any:
@@ -95,7 +101,7 @@ class PipelineStream:
     use it at once wait for one another; each step is one of the same streams. Not to be pickled or copied.
     """
 
-    def __init__(self, pipeline: Pipeline, batch_size: int) -> None:
+    def __init__(self, pipeline: Pipeline, batch_size: int, static: Any) -> None:
         *before, (name, model) = _steps(pipeline)
         if not isinstance(model, SequenceModel):
             raise ValueError(
@@ -105,7 +111,7 @@ class PipelineStream:
         before = [step for step in before if step[1] is not None and step[1] != "passthrough"]
         self._transforms = [_transform(*step) for step in before]
         self._most = min((each.steps for each in self._transforms if isinstance(each, ColumnScaler)), default=None)
-        self._stream = model.stream(batch_size)
+        self._stream = model.stream(batch_size, static=static)
         first = before[0][1] if before else model
         self._shape = batch_size, getattr(first, "n_channels_", 1)  # a scaler of scikit-learn's has one channel
         self._nan_allowed = _nan_allowed(self._transforms)

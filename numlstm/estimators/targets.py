@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from ..training.batches import Sequences
 from .frames import is_frame, is_indexed
+from .inputs import array_or_list
 
 
 def not_none(y: Any, name: str) -> Any:
@@ -25,3 +29,10 @@ def check_count(y: Any, X: Any, count: int, name: str) -> None:
             )
         of = name.replace("y", "X")
         raise ValueError(f"{name} must have {count} entries, one for each sequence of {of}, got {len(y)}{hint}")
+
+
+def padded_steps(X: Any, sequences: Sequences) -> int:
+    """T of an array that has a row for each sequence of X, and a column for each step."""
+    X = array_or_list(X)
+    is_list = isinstance(X, list | tuple) or np.ndim(X) < 2
+    return int(sequences.lengths.max()) if is_list else np.shape(X)[1]

@@ -32,6 +32,8 @@ class Network:
     loss : LossSpec
     activity : (float, float) or None
         Strengths of penalties on size and change of the last layer's outputs, in training.
+    static : int
+        Numbers of a whole sequence that the affine map reads beside.
     """
 
     stack: Stack
@@ -39,6 +41,7 @@ class Network:
     pooling: str
     loss: LossSpec
     activity: tuple[float, float] | None = None
+    static: int = 0
 
     def __getstate__(self) -> dict[str, Any]:
         return {each.name: getattr(self, each.name) for each in fields(self)}  # nothing that follows from them
@@ -46,7 +49,7 @@ class Network:
     @cached_property
     def head(self) -> AffineSpec:
         """The affine map to scores."""
-        return AffineSpec(self.stack.output_size, self.outputs, self.stack.dtype)
+        return AffineSpec(self.stack.output_size + self.static, self.outputs, self.stack.dtype)
 
     @cached_property
     def pool(self) -> PoolSpec | None:
@@ -150,10 +153,14 @@ class Model:
         stack, others = self.network.parts(self.backend, self.gradient)
         return self.network.stack.split(self.backend, stack), others
 
-    def scores(self, x: Array, lengths: np.ndarray | None) -> Array:
-        """Scores (N, outputs) of sequences (N, T, D); (N · T, outputs) if every step has its own."""
+    def scores(self, x: Array, lengths: np.ndarray | None, static: np.ndarray | None = None) -> Array:
+        """Scores (N, outputs) of sequences (N, T, D); (N · T, outputs) if every step has its own.
+
+        `static` (N, F) is what the affine map reads beside.
+        """
         y, final, _ = self._run(x, lengths)
-        return self.backend.affine_forward(self.others[HEAD], self._features(y, final, lengths)[0])
+        features = self._beside(static, self._features(y, final, lengths)[0])
+        return self.backend.affine_forward(self.others[HEAD], features)
 
     def shares(self, x: Array, lengths: np.ndarray | None) -> Array:
         """The weight that attention gives to each step, (N, T)."""
@@ -167,9 +174,11 @@ class Model:
         targets: np.ndarray,
         weights: np.ndarray,
         rng: np.random.Generator,
+        static: np.ndarray | None = None,
     ) -> float | Any:
         """The weighted sum of a batch's losses; overwrites `gradient`. `rng` chooses what is dropped out.
 
+        Targets and weights are as in `loss`, `static` as in `scores`.
         The sum is a float, or becomes one once a device has computed it.
         """
         backend, network = self.backend, self.network
@@ -179,8 +188,11 @@ class Model:
         layers, mask = self._drop_weights(rng) if stack.weight_dropout else (self.layers, None)
         y, final, tapes = self._run(x, lengths, layers, seed, training=True)
         features, tape = self._features(y, final, lengths)
-        loss, dscores = backend.loss(network.loss, backend.affine_forward(head, features), targets, weights)
+        features = self._beside(static, features)
+        loss, dscores = self.loss(backend.affine_forward(head, features), targets, weights)
         dfeatures = backend.affine_backward(head, features, dscores, others[HEAD])
+        if network.static:
+            dfeatures = backend.concatenate([dfeatures[:, : stack.output_size]])
         if network.pooling == "last":
             dy, dfinal = None, stack.last_gradients(backend, dfeatures)
         else:
@@ -191,7 +203,7 @@ class Model:
                 dy = dfeatures.reshape(x.shape[0], x.shape[1], -1)
         if network.activity:
             _, slope = backend.activity_loss(y, lengths, *network.activity)
-            slope = backend.multiply(slope, weights.sum())
+            slope = backend.multiply(slope, weights.sum() * len(weights) / weights.size)
             if dy is None:
                 dy = slope
             else:
@@ -202,6 +214,17 @@ class Model:
             for gradient, part in zip(gradients, stack.split(backend, mask), strict=True):
                 gradient[...] = backend.multiply(gradient, part)
         return loss
+
+    def loss(self, scores: Array, targets: np.ndarray, weights: np.ndarray) -> tuple[float | Any, Array]:
+        """The weighted sum of the losses of scores (M, K), and its gradient.
+
+        Weights (M,) are of rows; weights (M, K) are of single numbers, whose losses must not depend on one another.
+        """
+        spec = self.network.loss
+        if weights.ndim == 1:
+            return self.backend.loss(spec, scores, targets, weights)
+        loss, gradient = self.backend.loss(spec, scores.reshape(-1, 1), targets.reshape(-1, 1), weights.ravel())
+        return loss, gradient.reshape(*scores.shape)
 
     def _drop_weights(self, rng: np.random.Generator) -> tuple[list[Any], Array]:
         """The layers with some recurrent weights dropped, and what all weights were multiplied with."""
@@ -231,10 +254,17 @@ class Model:
         )  # fmt: skip
 
     def _features(self, y: Array, final: list[tuple[Array, ...]], lengths: np.ndarray | None) -> tuple[Array, Any]:
-        """What the affine map reads, and the pooling's tape."""
+        """What the affine map reads of the sequences, and the pooling's tape."""
         network = self.network
         if network.pool:
             return self.backend.pool_forward(self.others[POOL], y, lengths)
         if network.pooling == "none":
             return y.reshape(-1, network.stack.output_size), None
         return network.stack.last(self.backend, final), None
+
+    def _beside(self, static: np.ndarray | None, features: Array) -> Array:
+        """Features (M, ·), with those of whole sequences beside them, at each step the same if M is N · T."""
+        if static is None:
+            return features
+        static = np.repeat(static, features.shape[0] // len(static), axis=0)
+        return self.backend.concatenate([features, self.backend.to_device(static, self.network.stack.dtype)])

@@ -331,6 +331,30 @@ def test_targets_for_each_step(targets):
     check(model, [expected])
 
 
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+def test_static_features_of_classifiers(pooling):
+    static = RNG.normal([50.0, -3.0], [10.0, 0.1], size=(40, 2))
+    model = LSTMClassifier(hidden_size=5, pooling=pooling, max_iter=2, random_state=0)
+    model.fit(SEQUENCES, LABELS["several"], static=static)
+    own = {"static": static[:N]}
+    feeds = {"x": x_of(), "sequence_lens": LENGTHS, **own}
+    made = check(model, [model.predict(given(), **own), model.predict_proba(given(), **own)], feeds)
+    assert [value.name for value in made.graph.input] == ["x", "sequence_lens", "static"]
+
+
+@pytest.mark.parametrize("lengths", [True, False])
+def test_static_features_beside_each_step(lengths):
+    static = RNG.normal([50.0, -3.0], [10.0, 0.1], size=(40, 2))
+    y = [np.full(len(each), own[0]) for each, own in zip(SEQUENCES, static, strict=True)]
+    model = LSTMRegressor(hidden_size=5, max_iter=2, random_state=0).fit(SEQUENCES, y, static=static)
+    sequences = given() if lengths else list(x_of())
+    expected = np.zeros((N, T, 1))
+    for row, own in zip(expected, model.predict(sequences, static=static[:N]), strict=True):
+        row[: len(own), 0] = own
+    feeds = {"x": x_of(), "static": static[:N]} | ({"sequence_lens": LENGTHS} if lengths else {})
+    check(model, [expected], feeds, lengths=lengths)
+
+
 DOUBLE = {"x": x_of().astype("float64"), "sequence_lens": LENGTHS}
 
 

@@ -259,6 +259,8 @@ def _of_estimator(model: Any, shape: Sequence[int | str], lengths: bool) -> Grap
     if fitted is None:
         _kept(build, x, "zero", np.zeros((), dtype), out="scaled")
         return Graph(build.nodes, inputs, [Value("scaled", dtype, (*shape, channels))], build.constants, OPSET)
+    if fitted.static is not None:
+        inputs.append(Value("static", "float64", (shape[0], len(fitted.static.mean))))
     scores = _scores(build, fitted, last.layers_[0], x)
     outputs = _answers(build, fitted, scores, shape)
     return Graph(build.nodes, inputs, outputs, build.constants, OPSET)
@@ -307,9 +309,24 @@ def _scores(build: _Builder, fitted: Any, layer: Layer, x: str) -> str:
     else:
         y = build.add("Transpose", made.y, perm=(1, 0, 2))
         features = _pooled(build, network, fitted.parameters, y) if network.pool else y
+    if fitted.static is not None:
+        features = _beside(build, fitted, features)
     weight = build.constant("weight_output", fitted.parameters["weight_output"].T)
     bias = build.constant("bias_output", fitted.parameters["bias_output"])
     return build.add("Add", build.add("MatMul", features, weight), bias)
+
+
+def _beside(build: _Builder, fitted: Any, features: str) -> str:
+    """Features (N, ·) or (N, T, ·), with scaled static features beside them."""
+    static, network = fitted.static, fitted.network
+    moved = build.add("Sub", "static", build.constant("static_mean", static.mean))
+    scaled = build.add("Div", moved, build.constant("static_scale", static.scale))
+    scaled = build.add("Cast", scaled, to=NUMBERS[network.stack.dtype])
+    if network.pooling == "none":
+        steps = build.add("Slice", build.add("Shape", features), build.integers(1), build.integers(2))
+        shape = build.add("Concat", build.integers(1), steps, build.integers(1), axis=0)
+        scaled = build.add("Expand", build.add("Unsqueeze", scaled, build.integers(1)), shape)
+    return build.add("Concat", features, scaled, axis=-1)
 
 
 def _last(build: _Builder, stack: Any, final: list[list[str]]) -> str:
