@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .backends.cpu.threadpools import register
+
 __version__ = "0.1.0.dev0"
 
 if TYPE_CHECKING:
@@ -16,9 +18,14 @@ if TYPE_CHECKING:
     from .backends.dispatch import get_backend, set_backend, use_backend
     from .config import show_config
     from .estimators import LSTMClassifier, LSTMRegressor
+    from .estimators.encoder import SequenceEncoder
+    from .estimators.grouping import sequences_from_frame
+    from .estimators.imputer import SequenceImputer
+    from .estimators.layouts import as_channels_last
+    from .estimators.padding import pad_sequences, split_padded
     from .estimators.scaler import SequenceScaler
     from .estimators.streaming import stream
-    from .estimators.windows import pad_sequences, sliding_windows
+    from .estimators.windows import sliding_windows
     from .io import load, save
     from .io.saving import VersionWarning
     from .layers import GRU, LSTM, RNN
@@ -29,8 +36,13 @@ _homes = {
     "LSTMClassifier": ".estimators",
     "LSTMRegressor": ".estimators",
     "RNN": ".layers",
+    "SequenceEncoder": ".estimators.encoder",
+    "SequenceImputer": ".estimators.imputer",
     "SequenceScaler": ".estimators.scaler",
-    "pad_sequences": ".estimators.windows",
+    "as_channels_last": ".estimators.layouts",
+    "pad_sequences": ".estimators.padding",
+    "sequences_from_frame": ".estimators.grouping",
+    "split_padded": ".estimators.padding",
     "sliding_windows": ".estimators.windows",
     "BackendUnavailableError": ".backends.contract",
     "UnsupportedError": ".backends.contract",
@@ -52,23 +64,35 @@ __all__ = [
     "BackendUnavailableError",
     "LSTMClassifier",
     "LSTMRegressor",
+    "SequenceEncoder",
+    "SequenceImputer",
     "SequenceScaler",
     "UnsupportedError",
     "VersionWarning",
+    "as_channels_last",
     "get_backend",
     "load",
     "pad_sequences",
     "save",
+    "sequences_from_frame",
     "set_backend",
     "show_config",
     "sliding_windows",
+    "split_padded",
     "stream",
     "use_backend",
     "warm_up",
 ]
 
 
+_modules = ("metrics",)  # that are attributes without an import of their own
+
+register()
+
+
 def __getattr__(name: str) -> Any:
+    if name in _modules:
+        return import_module(f".{name}", __name__)
     if name not in _homes:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_homes[name], __name__), name)
@@ -76,4 +100,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_homes])
+    return sorted({*globals(), *_homes, *_modules})

@@ -4,6 +4,7 @@ They stay as they are for ever: later versions must go on loading them. Run it o
 of another name.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
 import numlstm
-from numlstm import LSTM, LSTMClassifier, LSTMRegressor, SequenceScaler
+from numlstm import LSTM, LSTMClassifier, LSTMRegressor, SequenceEncoder, SequenceImputer, SequenceScaler
 
 DATA = Path(__file__).parent / "data"
 
@@ -49,6 +50,23 @@ def pipeline():
     np.savez_compressed(DATA / "native_v1_pipeline.npz", X=X, pipeline=whole.predict_proba(X))
 
 
+def transformers():
+    """Likewise."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(50.0, 9.0, size=(12, 5, 3)).astype(object)
+    X[rng.random(X.shape) < 0.2] = np.nan
+    X[:, :, 1] = np.array(["a", "b", None], object)[rng.integers(3, size=(12, 5))]
+    steps = SequenceEncoder(columns=[1]), SequenceImputer(indicator=True), SequenceScaler("robust")
+    model = LSTMClassifier(hidden_size=4, max_iter=3, random_state=0)
+    whole = make_pipeline(*steps, model).fit(X, list("abcd") * 3)
+    numlstm.save(whole, DATA / "native_v1_transformers.safetensors")
+    given = [[each if isinstance(each, str | None) else float(each) for each in row] for row in X.reshape(-1, 3)]
+    expected = whole.predict_proba(X).tolist()
+    text = json.dumps({"X": given, "expected": expected}, separators=(",", ":"))
+    (DATA / "native_v1_transformers.json").write_text(text)
+
+
 if __name__ == "__main__":
     main()
     pipeline()
+    transformers()

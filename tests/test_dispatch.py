@@ -218,9 +218,9 @@ def test_estimators_weigh_one_step_of_training_and_all_of_a_prediction(gpus, mon
         assert model.fit(X, y).backend_ == name
     for least, name in ((2 * 10 * 2 * WEIGHTS, "cuda"), (2 * 10 * 2 * WEIGHTS + 1, "cpu")):
         monkeypatch.setattr(dispatch, "AUTO_WORK", least)
-        model._prepared.clear()
+        model._model.models.clear()
         model.predict(X)
-        assert list(model._prepared) == [name]
+        assert list(model._model.models) == [name]
 
 
 # Arrays on a GPU --------------------------------------------------------------------------------------------

@@ -77,6 +77,11 @@ def test_public_names_can_be_had_and_are_listed(name):
     assert name in numlstm.__all__
 
 
+def test_metrics_are_an_attribute():
+    assert "metrics" in dir(numlstm)
+    assert run("import numlstm; print(numlstm.metrics.step_r2([[1.0, 2.0]], [[1.0, 2.0]]))") == "1.0"
+
+
 def test_all_is_what_loads_lazily():
     assert set(numlstm.__all__) == set(numlstm._homes)
 

@@ -12,7 +12,15 @@ from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
 import numlstm
-from numlstm import LSTM, LSTMClassifier, LSTMRegressor, SequenceScaler, VersionWarning
+from numlstm import (
+    LSTM,
+    LSTMClassifier,
+    LSTMRegressor,
+    SequenceEncoder,
+    SequenceImputer,
+    SequenceScaler,
+    VersionWarning,
+)
 from numlstm.io.graph import Graph, Node, Value
 from numlstm.io.saving import Savable
 
@@ -28,6 +36,9 @@ MODELS = {
     "regressor": (LSTMRegressor(**SMALL).partial_fit(X, X[:, 0, 0]), lambda model: model.predict(X)),
     "unfitted": (LSTMClassifier(), repr),
     "scaler": (SequenceScaler().fit(X), lambda model: model.transform(X)),
+    "robust scaler": (SequenceScaler("robust").fit(X), lambda model: model.transform(X)),
+    "imputer": (SequenceImputer(indicator=True).fit(X), lambda model: model.transform(np.where(X > 0, X, np.nan))),
+    "encoder": (SequenceEncoder().fit(X.round()), lambda model: model.transform(X.round())),
     "unfitted scaler": (SequenceScaler(), repr),
     "layer": (LSTM(2, 3, backend="reference", random_state=0), lambda model: model(X)[0]),
     "graph": (GRAPH, lambda model: model.run({"x": np.ones(3, "float32")})[0]),

@@ -76,7 +76,7 @@ class Files:
     def load(self, key: Any) -> Any:
         """What the first directory has that has it; None if none does."""
         for files in self.by_directory.values():
-            with contextlib.suppress(OSError):  # not for this user to read
+            with contextlib.suppress(Exception):  # not for this user to read; or cut off, as on a full disk
                 found = files.load(key)
                 if found is not None:
                     return found
@@ -88,7 +88,7 @@ class Files:
             with contextlib.suppress(OSError):
                 directory.mkdir(parents=True, exist_ok=True)
                 with alone(directory):
-                    files.save(key, data)
+                    _save(files, key, data)
                 return
         _warn_that_nothing_is_kept(tuple(self.by_directory))
 
@@ -97,6 +97,17 @@ class Files:
         for files in self.by_directory.values():
             with contextlib.suppress(OSError):
                 files.flush()
+
+
+def _save(files: Any, key: Any, data: Any) -> None:
+    """Save; what is there is given up if it cannot be read."""
+    try:
+        files.save(key, data)
+    except OSError:
+        raise
+    except Exception:  # of unpickling, of many kinds
+        files.flush()
+        files.save(key, data)
 
 
 @cache

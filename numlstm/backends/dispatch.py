@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from .contract import Backend, BackendUnavailableError
-from .cpu.threadpools import register
 
 VARIABLE = "NUMLSTM_BACKEND"
 NAMES = ("auto", "cpu", "cuda", "reference")
@@ -36,8 +35,6 @@ _classes = {"cpu": (".cpu.backend", "CpuBackend"), "reference": (".reference", "
 _made: dict[str, Backend] = {}  # each is made once: its memory and the weights packed for it are shared by all
 _making = threading.RLock()
 _forked = False  # from a process that used CUDA
-
-register()
 
 
 def check_name(name: str, parameter: str = "backend") -> str:

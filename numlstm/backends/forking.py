@@ -1,4 +1,8 @@
-"""Forks wait for the compiler: a child that was forked in the middle of it could never compile anything."""
+"""Forks wait for the compiler: a child that was forked in the middle of it could never compile anything.
+
+Imports are not waited for: other modules' hooks may hold what an import needs, such as the lock of `logging`. Whoever
+forks while another thread imports numlstm for the first time gets a child that cannot, as with any package.
+"""
 
 from __future__ import annotations
 

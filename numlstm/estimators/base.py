@@ -27,16 +27,15 @@ from ..training.targets import StepTargets, Targets
 from .callbacks import CallbackSupportMixin, EpochTasks
 from .classes import Classes
 from .convergence import warn_of_training
-from .inputs import sequences_of, warn_if_far
+from .inputs import array_or_list, check_some, sequences_of, warn_if_far
 from .model import Codec, Fitted, SequenceModel, Session
 from .numeric import Numbers
 from .parameters import SMALLEST, check_parameters, documented
 from .results import adopt, results_of
+from .static import StaticFeatures, static_for, static_numbers
 from .weights import sample_weights, weighted
 
 Self = TypeVar("Self", bound="SequenceEstimator")
-
-PATIENCE = 10  # epochs, by default, where validation data tell that training no longer helps
 
 
 class SequenceEstimator(CallbackSupportMixin, SequenceModel):
@@ -53,7 +52,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     warm_up: float
     max_iter: int
     tol: float
-    n_iter_no_change: int | str | None
+    n_iter_no_change: int | None
     early_stopping: bool
     validation_fraction: float
     clip_norm: float | None
@@ -83,6 +82,10 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     def _targets(self, codec: Codec, wanted: Any, weights: np.ndarray, name: str = "y") -> Targets | StepTargets:
         """Targets for training or validation."""
 
+    def _weights(self, sample_weight: Any, X: Any, sequences: Sequences, wanted: Any) -> np.ndarray:
+        """Checked weights."""
+        return sample_weights(sample_weight, len(sequences))
+
     def _class_weights(self, codec: Codec, wanted: Any) -> Any:
         """What sample weights are multiplied with."""
         return 1.0
@@ -94,15 +97,24 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     # Training ---------------------------------------------------------------------------------------------
 
     def _fit(
-        self: Self, X: Any, y: Any, sample_weight: Any, lengths: Any, X_val: Any, y_val: Any, lengths_val: Any
+        self: Self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        lengths: Any,
+        static: Any,
+        X_val: Any,
+        y_val: Any,
+        lengths_val: Any,
+        static_val: Any,
     ) -> Self:
         """Train; this estimator changes only at the end."""
         self._check_parameters()
         fitted = self._without_results()
         before = self._model if self.warm_start and hasattr(self, "_model") else None
-        codec, network, data = self._read(fitted, X, y, sample_weight, lengths, before=before)
+        codec, network, data = self._read(fitted, X, y, sample_weight, lengths, static, before=before)
         rng = _generator(self.random_state)
-        validation = self._validation(fitted, codec, data.sequences, X_val, y_val, lengths_val)
+        validation = self._validation(fitted, codec, data.sequences, X_val, y_val, lengths_val, static_val)
         if validation is None and self.early_stopping:
             data, validation = self._split(data, codec, rng)
         backend = self._backend_to_train(network, data)
@@ -110,8 +122,9 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         trainer = self._trainer(network, backend, parameters, data, rng)
         history = History()
         results = partial(fitted._results, trainer, codec, history, self if before is not None else None)
-        metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
-        shown = X if lengths is None else [x[:length] for x, length in zip(X, lengths, strict=True)]
+        given = {"sample_weight": sample_weight, "static": static}
+        metadata = {name: value for name, value in given.items() if value is not None}
+        shown = X if lengths is None else [x[:length] for x, length in zip(array_or_list(X), lengths, strict=True)]
         tasks = EpochTasks(self, self.max_iter, shown, y, metadata, results)
         train(
             trainer, self._schedule(trainer), self._stopper(), epochs=self.max_iter, validation=validation,
@@ -125,7 +138,9 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         warn_of_training(history, constant, codec.shown(scores))
         return self
 
-    def _partial_fit(self: Self, X: Any, y: Any, sample_weight: Any, lengths: Any, codec: Codec | None = None) -> Self:
+    def _partial_fit(
+        self: Self, X: Any, y: Any, sample_weight: Any, lengths: Any, static: Any, codec: Codec | None = None
+    ) -> Self:
         """Train for one epoch, going on from where the last call ended."""
         self._check_parameters()
         for name, needed in (("early_stopping", False), ("warm_up", 0.0)):
@@ -137,7 +152,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
             adopt(fitted, results_of(self))
         before = None if first else self._model
         codec = codec if before is None else before.codec
-        codec, network, data = self._read(fitted, X, y, sample_weight, lengths, before=before, codec=codec)
+        codec, network, data = self._read(fitted, X, y, sample_weight, lengths, static, before=before, codec=codec)
         session = getattr(self, "_session", None)
         rng = copy.deepcopy(session.rng) if session else _generator(self.random_state)
         parameters = self._initial(network, data.sequences, rng) if before is None else before.parameters
@@ -169,6 +184,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         sample_weight: Any = None,
         *,
         lengths: Any = None,
+        static: Any = None,
         lowest: float = 1e-5,
         highest: float = 1.0,
         steps: int = 100,
@@ -178,6 +194,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         y
             As in `fit`.
         <<WEIGHTS>>
@@ -213,7 +230,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         check_real(lowest, "lowest", SMALLEST, np.inf)
         check_real(highest, "highest", lowest, np.inf)
         check_integer(steps, "steps", 2)
-        _, network, data = self._read(self._without_results(), X, y, sample_weight, lengths)
+        _, network, data = self._read(self._without_results(), X, y, sample_weight, lengths, static)
         rng = _generator(copy.deepcopy(self.random_state))
         backend = self._backend_to_train(network, data)
         trainer = self._trainer(network, backend, self._initial(network, data.sequences, rng), data, rng)
@@ -226,6 +243,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         y: Any,
         sample_weight: Any,
         lengths: Any,
+        static: Any,
         *,
         before: Fitted | None = None,
         codec: Codec | None = None,
@@ -234,16 +252,29 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
 
         They must fit the network that there was `before`, if there is one; `fitted` takes what is known of X.
         """
+        if before is not None:
+            fitted._lengths_given = self._lengths_given
         sequences = sequences_of(fitted, X, lengths, self.dtype, reset=not hasattr(fitted, "_model"))
+        check_some(sequences)
         fitted._lengths_given = lengths is not None or getattr(fitted, "_lengths_given", False)
-        weights = sample_weights(sample_weight, len(sequences))
         wanted = self._wanted(y, X, sequences)
+        weights = self._weights(sample_weight, X, sequences, wanted)
         codec = codec or self._codec(wanted, weights)
-        network = self._network(sequences, codec)
+        beside, names = None, None
+        if before is not None:
+            beside = static_for(before.static, static, len(sequences), self.dtype)
+        elif static is not None:
+            beside, names = static_numbers(static, len(sequences), "static")
+        network = self._network(sequences, codec, 0 if beside is None else beside.shape[1])
         if before is not None:
             codec = _same(before, codec, network)
         weights = weights * self._class_weights(codec, wanted)
-        return codec, network, weighted(Data(sequences, self._targets(codec, wanted, weights)))
+        data = weighted(Data(sequences, self._targets(codec, wanted, weights), beside))
+        fitted._static = None if before is None else before.static
+        if before is None and data.static is not None:
+            fitted._static = StaticFeatures.of(data.static, names)
+            data = replace(data, static=fitted._static.scaled(data.static, self.dtype, "static"))
+        return codec, network, data
 
     def _own_callbacks(self) -> list[Any]:
         return [] if self.callback is None else [self.callback]
@@ -251,14 +282,14 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     def _check_parameters(self) -> None:
         check_parameters(self.get_params(deep=False))
 
-    def _network(self, sequences: Sequences, codec: Codec) -> Network:
+    def _network(self, sequences: Sequences, codec: Codec, static: int) -> Network:
         """The network that the parameters describe."""
         stack = stack_of(
             self.cell, sequences.channels, self.dtype, self._layer_options() | {"init": self._init(sequences)}
         )
         pooling = "none" if codec.by_step else self.pooling
         activity = float(self.activity_regularization), float(self.temporal_activity_regularization)
-        return Network(stack, codec.outputs, pooling, codec.loss, activity if any(activity) else None)
+        return Network(stack, codec.outputs, pooling, codec.loss, activity if any(activity) else None, static)
 
     def _init(self, sequences: Sequences) -> Any:
         """What `init` says, with the number of steps that "chrono" needs."""
@@ -270,21 +301,22 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         return network.initialise(self._init(sequences), rng, self._layer_options().get("forget_bias"))
 
     def _validation(
-        self, fitted: Any, codec: Codec, seen: Sequences, X: Any, y: Any, lengths: Any
+        self, fitted: Any, codec: Codec, seen: Sequences, X: Any, y: Any, lengths: Any, static: Any
     ) -> Validation | None:
         """The validation set that `fit` was given, beside the sequences that it trains on."""
-        if X is None and y is None and lengths is None:
+        parts = {"X_val": X, "y_val": y, "lengths_val": lengths, "static_val": static}
+        given = [name for name, value in parts.items() if value is not None]
+        if not given:
             return None
         if X is None or y is None:
-            given = [
-                name for name, value in (("X_val", X), ("y_val", y), ("lengths_val", lengths)) if value is not None
-            ]
             raise ValueError(f"X_val and y_val must be given together, got only {' and '.join(given)}")
         sequences = sequences_of(fitted, X, lengths, self.dtype, reset=False, name="X_val")
+        check_some(sequences, "X_val")
         warn_if_far(sequences, seen)
         wanted = self._wanted(y, X, sequences, "y_val")
-        targets = self._targets(codec, wanted, np.ones(len(sequences)), "y_val")
-        return Validation(Data(sequences, targets), codec.score)
+        targets = self._targets(codec, wanted, self._weights(None, X, sequences, wanted), "y_val")
+        beside = static_for(fitted._static, static, len(sequences), self.dtype, "static_val")
+        return Validation(Data(sequences, targets, beside), codec.score)
 
     def _split(self, data: Data, codec: Codec, rng: np.random.Generator) -> tuple[Data, Validation]:
         """Data to train on, and data set aside."""
@@ -341,7 +373,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         return Adam(backend, flat, betas=betas, epsilon=self.epsilon, decoupled=decoupled, **common)
 
     def _schedule(self, trainer: Trainer) -> Schedule:
-        patience = self._patience()
+        patience = self.n_iter_no_change
         return Schedule(
             self.learning_rate, self.learning_rate_init, self.max_iter * trainer.steps,
             warm_up=0.0 if self.learning_rate == "one_cycle" else self.warm_up,
@@ -349,13 +381,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         )  # fmt: skip
 
     def _stopper(self) -> Stopper:
-        return Stopper(self.tol, self._patience())
-
-    def _patience(self) -> int | None:
-        """Epochs without improvement that end training."""
-        if isinstance(self.n_iter_no_change, str):
-            return PATIENCE if self.early_stopping else None
-        return self.n_iter_no_change
+        return Stopper(self.tol, self.n_iter_no_change)
 
 
 def _same(before: Fitted, codec: Codec, network: Network) -> Codec:

@@ -155,7 +155,7 @@ def checked_labels(y: Any, X: Any, sequences: Sequences, name: str = "y") -> Lab
         If there is not one label, or one row of 0 and 1, for each.
     """
     y = not_none(y, name)
-    if _kind(y, name) == "multilabel-indicator":
+    if kind_of(y, name) == "multilabel-indicator":
         labels = check_array(y, dtype=np.float64, input_name=name)
         check_count(labels, X, len(sequences), name)
         if not np.isin(labels, (0, 1)).all():
@@ -167,7 +167,7 @@ def checked_labels(y: Any, X: Any, sequences: Sequences, name: str = "y") -> Lab
     return Labels(labels, False)
 
 
-def _kind(y: Any, name: str) -> str:
+def kind_of(y: Any, name: str = "y") -> str:
     """What scikit-learn takes y for.
 
     Raises
@@ -177,10 +177,11 @@ def _kind(y: Any, name: str) -> str:
     """
     try:
         kind = type_of_target(y, input_name=name)
-        several = np.ndim(y) > 1 and np.shape(y)[1] > 1 and kind != "multilabel-indicator"
+        shape = np.asarray(y).shape
+        several = _holds_lists(y) if len(shape) == 1 else shape[1] > 1 and kind != "multilabel-indicator"
     except ValueError:
-        several = isinstance(y, list | tuple) or getattr(y, "dtype", None) == np.dtype(object)
-        if not several or not any(isinstance(each, list | tuple | np.ndarray) for each in y):
+        several = _holds_lists(y)
+        if not several:
             raise
     if several:
         raise ValueError(
@@ -191,10 +192,17 @@ def _kind(y: Any, name: str) -> str:
     return kind
 
 
-def warn_of_steps(labels: Labels, sequences: Sequences) -> None:
+def _holds_lists(y: Any) -> bool:
+    """Whether a list or an array of objects has lists or arrays in it."""
+    if not isinstance(y, list | tuple) and getattr(y, "dtype", None) != np.dtype(object):
+        return False
+    return any(isinstance(each, list | tuple | np.ndarray) for each in y)
+
+
+def warn_of_steps(labels: Labels, X: Any, sequences: Sequences) -> None:
     """Tell that labels could be meant for steps, if there are as many for each sequence."""
-    count = labels.values.shape[-1]
-    if labels.multilabel and count == sequences.lengths.max():
+    count, padded = labels.values.shape[-1], tuple(getattr(X, "shape", ()))[1:2]
+    if labels.multilabel and count in (sequences.lengths.max(), *padded):
         warnings.warn(
             f"y of shape {labels.values.shape} is read as {count} labels of each whole sequence, but X has {count} "
             "steps, too. If y has a label for every step, which numlstm has no classifier for yet, fit LSTMRegressor "

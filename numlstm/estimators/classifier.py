@@ -10,13 +10,14 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
+from ..layers.parameters import read_only
 from ..training.batches import Sequences
 from ..training.loop import Data
 from ..training.progress import Progress
 from ..training.targets import Targets
 from .base import SequenceEstimator
 from .callbacks import with_callbacks
-from .classes import Classes, Labels, checked_labels, warn_of_steps
+from .classes import Classes, Labels, checked_labels, kind_of, warn_of_steps
 from .model import Codec
 from .parameters import documented
 from .weights import sample_weights
@@ -106,19 +107,19 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         recompute: bool = False,
         activity_regularization: float = 0.0,
         temporal_activity_regularization: float = 0.0,
-        pooling: str = "concat",
+        pooling: str = "last",
         init: str | tuple[str, int] = "keras",
         forget_bias: float | None = None,
         solver: str = "adam",
         alpha: float = 0.0,
         batch_size: int = 32,
         gradient_accumulation_steps: int = 1,
-        learning_rate: str = "cosine",
+        learning_rate: str = "constant",
         learning_rate_init: float = 0.005,
         warm_up: float = 0.0,
         max_iter: int = 100,
         tol: float = 1e-4,
-        n_iter_no_change: int | str | None = "auto",
+        n_iter_no_change: int | None = 10,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         clip_norm: float | None = 1.0,
@@ -146,15 +147,18 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         sample_weight: Any = None,
         *,
         lengths: Any = None,
+        static: Any = None,
         X_val: Any = None,
         y_val: Any = None,
         lengths_val: Any = None,
+        static_val: Any = None,
     ) -> LSTMClassifier:
         """Train on sequences and their labels.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         y : array-like, shape (n,), or (n, K) of 0 and 1
             A label for each sequence, of any type that sorts; or, of K labels, those that it has.
         <<WEIGHTS>>
@@ -173,16 +177,17 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         BackendUnavailableError
             If the backend asked for is not available.
         """
-        return self._fit(X, y, sample_weight, lengths, X_val, y_val, lengths_val)
+        return self._fit(X, y, sample_weight, lengths, static, X_val, y_val, lengths_val, static_val)
 
     def partial_fit(
-        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None, *, lengths: Any = None
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None, *, lengths: Any = None, static: Any = None
     ) -> LSTMClassifier:
         """Train for one epoch on some sequences, going on from where the last call ended.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         y
             As in `fit`.
         classes : array-like, shape (K,)
@@ -208,14 +213,15 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
             raise ValueError(
                 "class_weight must not be 'balanced' for partial_fit, which does not see all labels at once"
             )
-        return self._partial_fit(X, y, sample_weight, lengths, self._classes_for_ever(classes, y))
+        return self._partial_fit(X, y, sample_weight, lengths, static, self._classes_for_ever(classes, y))
 
-    def predict(self, X: Any, *, lengths: Any = None) -> np.ndarray:
+    def predict(self, X: Any, *, lengths: Any = None, static: Any = None) -> np.ndarray:
         """The most likely label of each sequence, or all that are more likely than not.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
 
         Returns
         -------
@@ -228,15 +234,16 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         TypeError, ValueError
             If X is not as described, or has other features than in `fit`.
         """
-        scores, _, classes = self._scores(X, lengths)
+        scores, _, classes = self._scores(X, lengths, static)
         return classes.decode(scores)
 
-    def predict_proba(self, X: Any, *, lengths: Any = None) -> np.ndarray:
+    def predict_proba(self, X: Any, *, lengths: Any = None, static: Any = None) -> np.ndarray:
         """The probability of each class, or of each label.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
 
         Returns
         -------
@@ -248,15 +255,16 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         NotFittedError, TypeError, ValueError
             As `predict` does.
         """
-        scores, _, classes = self._scores(X, lengths)
+        scores, _, classes = self._scores(X, lengths, static)
         return classes.probabilities(scores)
 
-    def predict_log_proba(self, X: Any, *, lengths: Any = None) -> np.ndarray:
+    def predict_log_proba(self, X: Any, *, lengths: Any = None, static: Any = None) -> np.ndarray:
         """The logarithm of `predict_proba`, finite however small that is.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
 
         Returns
         -------
@@ -267,15 +275,16 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         NotFittedError, TypeError, ValueError
             As `predict` does.
         """
-        scores, _, classes = self._scores(X, lengths)
+        scores, _, classes = self._scores(X, lengths, static)
         return classes.log_probabilities(scores)
 
-    def decision_function(self, X: Any, *, lengths: Any = None) -> np.ndarray:
+    def decision_function(self, X: Any, *, lengths: Any = None, static: Any = None) -> np.ndarray:
         """The scores that `predict` decides by.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
 
         Returns
         -------
@@ -288,17 +297,18 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         NotFittedError, TypeError, ValueError
             As `predict` does.
         """
-        scores, _, classes = self._scores(X, lengths)
+        scores, _, classes = self._scores(X, lengths, static)
         if classes.multilabel or len(classes.classes) > 2:
             return scores
         return scores[:, 1] - scores[:, 0]
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None, static: Any = None) -> float:
         """Accuracy; of several labels, the share of sequences that have them all right.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         y
             As in `fit`.
         <<WEIGHTS>>
@@ -314,7 +324,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         """
         from sklearn.metrics import accuracy_score
 
-        predicted = self.predict(X, lengths=lengths)
+        predicted = self.predict(X, lengths=lengths, static=static)
         weights = None if sample_weight is None else sample_weights(sample_weight, len(predicted))
         return float(accuracy_score(y, predicted, sample_weight=weights))
 
@@ -328,12 +338,12 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         """The labels, sorted; with several labels at once, the numbers of the columns of y."""
         codec = self._fitted("classes_").codec
         assert isinstance(codec, Classes)
-        return codec.classes
+        return read_only(codec.classes)
 
     def _wanted(self, y: Any, X: Any, sequences: Sequences, name: str = "y") -> Labels:
         labels = checked_labels(y, X, sequences, name)
         if name == "y":
-            warn_of_steps(labels, sequences)
+            warn_of_steps(labels, X, sequences)
         return labels
 
     def _codec(self, wanted: Labels, weights: np.ndarray) -> Classes:
@@ -357,7 +367,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
             raise ValueError(f"classes must be those of the first call, {known.classes.tolist()}, got {told.tolist()}")
         if len(told) < 2:
             raise ValueError(f"classes must hold at least two, got {told.tolist()}")
-        return Classes(told, known.multilabel if known else np.ndim(y) == 2 and np.shape(y)[1] > 1)
+        return Classes(told, known.multilabel if known else kind_of(y) == "multilabel-indicator")
 
     def _targets(self, codec: Codec, wanted: Labels, weights: np.ndarray, name: str = "y") -> Targets:
         assert isinstance(codec, Classes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import warnings
 from typing import Any
 
@@ -14,8 +13,11 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from ..backends.dispatch import gpu_array_in
-from ..layers.sequences import as_numbers, check_lengths, checked_sequences
+from ..layers.sequences import as_numbers, check_lengths, check_shapes, unpacked
 from ..training.batches import Sequences
+from .axes import arranged, has_named_axes
+from .frames import NamedSequences, from_index, from_list, is_frame, is_indexed
+from .padding import ends_of
 
 FORMS = "(n, T, C), (n, T), or a list of n arrays of shape (T_i, C)"
 
@@ -25,11 +27,19 @@ MOST, STEPS = 1000, 100  # sequences that are looked at, and steps of each
 
 
 def sequences_of(
-    estimator: BaseEstimator, X: Any, lengths: Any, dtype: str, *, reset: bool, name: str = "X"
+    estimator: BaseEstimator,
+    X: Any,
+    lengths: Any,
+    dtype: str,
+    *,
+    reset: bool,
+    name: str = "X",
+    nan_allowed: bool = False,
 ) -> Sequences:
     """X in any of its forms as sequences.
 
-    With `reset`, the number of features is kept in the estimator, as scikit-learn does; else it is compared.
+    With `reset`, the number of features is kept in the estimator, and so are their names, as scikit-learn does; else
+    they are compared, and X may be empty. With `nan_allowed` it may hold NaN; with the `dtype` "object", anything.
 
     Raises
     ------
@@ -42,14 +52,14 @@ def sequences_of(
     if is_list_of_sequences(X, name):
         if lengths is not None:
             raise ValueError(f"{parameter} must be None when {name} is a list: its sequences have lengths of their own")
-        sequences, columns = Sequences.from_list(_finite_sequences(X, dtype, name), dtype), None
+        sequences, columns = Sequences.from_list(_finite_sequences(X, dtype, name, nan_allowed), dtype), None
     else:
-        if lengths is None and not reset and getattr(estimator, "_lengths_given", False):
+        if lengths is None and getattr(estimator, "_lengths_given", False) and np.shape(X)[0]:
             raise ValueError(
                 f"{parameter} must be given with {name}, as {type(estimator).__name__} was fitted with a padded array "
                 f"and its lengths: pass {parameter}=, or {name} as a list of (T_i, C) arrays"
             )
-        x = _padded(estimator, X, dtype, reset, name)
+        x = _padded(estimator, X, dtype, reset, name, "allow-nan" if nan_allowed else True)
         sequences = Sequences.from_padded(x, _lengths(lengths, x, name))
         columns = x.shape[1] if np.ndim(X) == 2 else None
     channels = sequences.channels
@@ -62,7 +72,45 @@ def sequences_of(
         raise ValueError(
             f"{name} has {channels} features at each step, but {fitted} was fitted with {estimator.n_channels_}{hint}"
         )
+    if estimator._columns is None and len(sequences):
+        _check_names(estimator, getattr(X, "names", None) if isinstance(X, NamedSequences) else None, reset, name)
     return sequences
+
+
+def _check_names(estimator: BaseEstimator, names: list[str] | None, reset: bool, name: str) -> None:
+    """Keep the names of channels in an estimator, or compare them with those there, as scikit-learn does."""
+    if reset:
+        if names is not None:
+            estimator.feature_names_in_ = np.array(names, object)
+        return
+    known: Any = getattr(estimator, "feature_names_in_", None)
+    fitted = type(estimator).__name__
+    if names is None and known is not None:
+        warnings.warn(
+            f"{name} does not have valid feature names, but {fitted} was fitted with feature names", stacklevel=6
+        )
+    elif names is not None and known is None:
+        warnings.warn(f"{name} has feature names, but {fitted} was fitted without feature names", stacklevel=6)
+    elif names is not None and names != known.tolist():
+        advice = ""
+        if sorted(names) == sorted(known):
+            advice = ": put them in that order, frame[list(fitted.feature_names_in_)]"
+        raise ValueError(
+            f"{name} must have the feature names that {fitted} was fitted with, in the same order: {known.tolist()}, "
+            f"got {names}{advice}"
+        )
+
+
+def check_some(sequences: Sequences, name: str = "X") -> None:
+    """There must be something to learn from, or to show.
+
+    Raises
+    ------
+    ValueError
+        If there is no sequence.
+    """
+    if not len(sequences):
+        raise ValueError(f"{name} must hold at least one sequence, got none")
 
 
 def warn_if_far(validation: Sequences, training: Sequences) -> None:
@@ -93,20 +141,37 @@ def _some_steps(sequences: Sequences) -> np.ndarray:
 def array_or_list(X: Any, name: str = "X") -> Any:
     """X as it is, or as an array or list where it only can be made one; copied to the host if it is on a GPU.
 
+    Tables, in a list or with an index of sequences, become a list of arrays. One whose rows are sequences stays.
+
     Raises
     ------
-    TypeError
+    TypeError, ValueError
         If it is neither, nor can be.
     """
+    X = unpacked(X)
     if gpu_array_in(X) is not None:
         X = on_host(X)
-    if isinstance(X, list | tuple) or issparse(X) or is_frame(X):
+    if is_indexed(X):
+        return from_index(X, name)
+    if isinstance(X, list | tuple):
+        if any(map(is_frame, X)):
+            return from_list(X, name)
+        if any(map(has_named_axes, X)):
+            return [_in_order(each, ("step", "channel"), f"{name}[{i}]") for i, each in enumerate(X)]
+        return X
+    if has_named_axes(X):
+        return _in_order(X, ("sequence", "step", "channel")[: len(X.dims)], name)
+    if issparse(X) or is_frame(X):
         return X
     X = X if hasattr(X, "ndim") and hasattr(X, "dtype") else np.asarray(X)
     if X.ndim == 0 or getattr(X.dtype, "kind", "O") in "mM":
         got = f"dtype {X.dtype}" if X.ndim else type(X[()] if isinstance(X, np.ndarray) else X).__name__
         raise TypeError(f"{name} must hold numbers, in shape {FORMS}, got {got}")
     return list(X) if X.ndim == 1 and len(X) and any(np.ndim(each) for each in X) else X
+
+
+def _in_order(X: Any, roles: tuple[str, ...], name: str) -> Any:
+    return arranged(X, roles, name) if has_named_axes(X) else X
 
 
 def on_host(X: Any) -> Any:
@@ -119,23 +184,53 @@ def on_host(X: Any) -> Any:
     return X.detach().cpu().numpy() if hasattr(X, "detach") else np.asarray(X)  # PyTorch's, and our own
 
 
-def _padded(estimator: BaseEstimator, X: Any, dtype: str, reset: bool, name: str) -> np.ndarray:
-    """A checked (n, T, C) array; C is 1 where X has two axes."""
-    if not reset and (x := _quickly_checked(estimator, X, dtype)) is not None:
+def _padded(
+    estimator: BaseEstimator, X: Any, dtype: str, reset: bool, name: str, finite: bool | str = True
+) -> np.ndarray:
+    """A checked (n, T, C) array; C is 1 where X has two axes. Without `reset`, n may be 0."""
+    if not reset and dtype != "object" and (x := _quickly_checked(estimator, X, dtype)) is not None:
         return x
+    if not reset and isinstance(X, list | tuple) and not len(X):
+        return np.empty((0, 1, estimator.n_channels_), dtype)
     if issparse(X):
         raise TypeError(f"{name} must be dense, got a sparse matrix: pass {name}.toarray()")
-    if np.ndim(X) == 2 and (reset or estimator._columns is not None):
-        try:
-            return validate_data(estimator, X, reset=reset, dtype=dtype)[:, :, None]
-        except ValueError as error:
-            raise ValueError(re.sub(r"^X\b", name, str(error))) from error
-    if np.ndim(X) == 2:  # fitted with sequences of any length
-        return check_array(X, dtype=dtype, input_name=name, estimator=estimator)[:, :, None]
-    x = check_array(X, allow_nd=True, dtype=dtype, input_name=name, estimator=estimator)
-    if x.ndim != 3 or 0 in x.shape:
+    options: dict[str, Any] = {"dtype": dtype, "ensure_min_samples": int(reset), "ensure_all_finite": finite}
+    try:
+        if np.ndim(X) == 2 and (reset or estimator._columns is not None):
+            return validate_data(estimator, X, reset=reset, **options)[:, :, None]
+        # Fitted with sequences of any length, or with several channels
+        x = check_array(X, allow_nd=True, input_name=name, estimator=estimator, **options)
+    except ValueError as error:
+        raise ValueError(_explained(str(error), X, name)) from error
+    x = x[:, :, None] if x.ndim == 2 else x
+    if x.ndim != 3 or 0 in x.shape[1:]:
         raise ValueError(f"{name} must have shape {FORMS}, got {x.shape}")
     return x
+
+
+def _explained(message: str, X: Any, name: str) -> str:
+    """What scikit-learn says of X, in words that fit sequences."""
+    if "contains NaN" in message:
+        return _of_gaps(X, name)
+    if is_frame(X) and "setting an array element with a sequence" in message:
+        return f"{name} must hold a number in each cell, got sequences: pass numlstm.as_channels_last({name})"
+    return re.sub(r"^X\b", name, message)
+
+
+def _of_gaps(X: Any, name: str) -> str:
+    """What to do about NaN in an array of two or three axes: it may be padding."""
+    missing: Any = np.isnan(np.asarray(X, np.float64)).reshape(*np.shape(X)[:2], -1)
+    inside = missing.any(axis=2) & (np.arange(missing.shape[1]) < ends_of(missing.all(axis=2))[:, None])
+    if not inside.any():
+        return (
+            f"{name} must be finite, but contains NaN after the ends of sequences, as padded arrays do: pass "
+            f"numlstm.split_padded({name})"
+        )
+    i, step = np.argwhere(inside)[0]
+    return (
+        f"{name} must be finite, but contains NaN in step {step} of sequence {i}: fill such gaps, for example with "
+        "numlstm.SequenceImputer"
+    )
 
 
 def _quickly_checked(estimator: BaseEstimator, X: Any, dtype: str) -> np.ndarray | None:
@@ -165,13 +260,6 @@ def is_list_of_sequences(X: Any, name: str) -> bool:
     """Whether X holds one array for each sequence; lists of numbers, of equal length, are rows of one array."""
     if not isinstance(X, list | tuple) or not len(X):
         return False
-    for i, sequence in enumerate(X):
-        if is_frame(sequence):
-            kind = type(sequence)
-            raise TypeError(
-                f"{name}[{i}] must be an array (steps, channels), got a {kind.__module__.partition('.')[0]} "
-                f"{kind.__name__}: pass {name}[{i}].to_numpy()"
-            )
     try:
         shapes = [np.shape(sequence) for sequence in X]
     except ValueError as error:
@@ -187,21 +275,24 @@ def is_list_of_sequences(X: Any, name: str) -> bool:
     return len(shapes[0]) == 2
 
 
-def is_frame(X: Any) -> bool:
-    """Whether X is a table of pandas or polars; looks only if they are loaded."""
-    tables = [getattr(sys.modules.get(name), "DataFrame", None) for name in ("pandas", "polars")]
-    return isinstance(X, tuple(table for table in tables if table))
-
-
-def _finite_sequences(X: Any, dtype: str, name: str) -> list[np.ndarray]:
-    """Finite (T_i, C) arrays in `dtype`; (T_i,) is one channel."""
-    arrays = [as_numbers(sequence, f"{name}[{i}]") for i, sequence in enumerate(X)]
-    arrays = checked_sequences([array[:, None] if array.ndim == 1 else array for array in arrays], name)
+def _finite_sequences(X: Any, dtype: str, name: str, nan_allowed: bool) -> list[np.ndarray]:
+    """Finite (T_i, C) arrays in `dtype`, or "object"s of any kind; (T_i,) is one channel."""
+    if dtype == "object":
+        arrays = [np.asarray(sequence, object) for sequence in X]
+    else:
+        arrays = [as_numbers(sequence, f"{name}[{i}]") for i, sequence in enumerate(X)]
+    arrays = [array[:, None] if array.ndim == 1 else array for array in arrays]
+    check_shapes(arrays, name)
+    if dtype == "object":
+        return arrays
     with np.errstate(over="ignore"):
         arrays = [array.astype(dtype, copy=False) for array in arrays]
     for i, array in enumerate(arrays):
-        if not np.isfinite(array).all():
+        if not np.isfinite(array).all() and (not nan_allowed or np.isinf(array).any()):
+            finite, nan = ("finite or NaN", "") if nan_allowed else ("finite", "NaN, ")
+            gaps = not nan_allowed and np.isnan(array).any()
+            hint = ": fill gaps, for example with numlstm.SequenceImputer" if gaps else ""
             raise ValueError(
-                f"{name}[{i}] must be finite, but contains NaN, infinity or a number too large for {dtype}"
+                f"{name}[{i}] must be {finite}, but contains {nan}infinity or a number too large for {dtype}{hint}"
             )
     return arrays

@@ -29,10 +29,11 @@ from ..training.network import HEAD, Model, Network
 from ..training.progress import History
 from .acting import acting
 from .classes import Classes
-from .inputs import sequences_of
+from .inputs import check_some, sequences_of
 from .numeric import Numbers
 from .parameters import documented
 from .results import results_of, snapshot
+from .static import StaticFeatures, static_for
 from .stream import PredictionStream
 
 Codec = Classes | Numbers
@@ -57,12 +58,14 @@ class Fitted:
         From scores to what users are given.
     shown : mapping of str to object
         Options of the layers that are not at their defaults.
+    static : StaticFeatures or None
     """
 
     network: Network
     parameters: dict[str, np.ndarray]
     codec: Codec
     shown: dict[str, Any] = field(default_factory=dict)
+    static: StaticFeatures | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {each.name: getattr(self, each.name) for each in fields(self)}  # nothing that follows from them
@@ -142,6 +145,7 @@ class SequenceModel(Savable, BaseEstimator, ABC):
     _lengths_given: bool  # whether X was a padded array with lengths in fit
     _model: Fitted
     _session: Session
+    _static: StaticFeatures | None  # what `fit` has read, until it is kept in `_model`
 
     # Results ----------------------------------------------------------------------------------------------
 
@@ -156,7 +160,7 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         model = trainer.model
         parameters = model.network.unpack(model.backend, model.flat)
         shown = not_defaults(self._layer_options())
-        return self._trained(Fitted(model.network, parameters, codec), shown, model.backend.name)
+        return self._trained(Fitted(model.network, parameters, codec, static=self._static), shown, model.backend.name)
 
     def _trained(self, fitted: Fitted, shown: dict[str, Any], backend: str) -> dict[str, Any]:
         """The same, of a network that a backend has trained; `shown` are the options of its layers."""
@@ -254,7 +258,7 @@ class SequenceModel(Savable, BaseEstimator, ABC):
 
     @property
     def coef_(self) -> np.ndarray:
-        """Weights of the output layer, read-only, (outputs, features)."""
+        """Weights of the output layer, read-only, (outputs, features); those of static features, scaled, come last."""
         return read_only(self._fitted("coef_").parameters["weight" + HEAD])
 
     @coef_.setter
@@ -270,6 +274,30 @@ class SequenceModel(Savable, BaseEstimator, ABC):
     def intercept_(self, value: Any) -> NoReturn:
         raise AttributeError(READ_ONLY.format("intercept_"))
 
+    @property
+    def static_mean_(self) -> np.ndarray:
+        """What is taken from each static feature."""
+        return read_only(self._static_features("static_mean_").mean)
+
+    @property
+    def static_scale_(self) -> np.ndarray:
+        """What each static feature is then divided by."""
+        return read_only(self._static_features("static_scale_").scale)
+
+    @property
+    def static_feature_names_in_(self) -> np.ndarray:
+        """Names of the static features."""
+        names = self._static_features("static_feature_names_in_").names
+        if names is None:
+            raise AttributeError("static had no names of columns in fit: there are no static_feature_names_in_")
+        return read_only(names)
+
+    def _static_features(self, attribute: str) -> StaticFeatures:
+        static = self._fitted(attribute).static
+        if static is None:
+            raise AttributeError(f"{type(self).__name__} was fitted without static features: it has no {attribute}")
+        return static
+
     def _fitted(self, attribute: str) -> Fitted:
         """What has been fitted; before that, there is no such attribute."""
         if not hasattr(self, "_model"):
@@ -278,14 +306,15 @@ class SequenceModel(Savable, BaseEstimator, ABC):
 
     # Prediction -------------------------------------------------------------------------------------------
 
-    def _scores(self, X: Any, lengths: Any) -> Scores:
+    def _scores(self, X: Any, lengths: Any, static: Any) -> Scores:
         """What the network says of sequences."""
         fitted, model, sequences = self._ready(X, lengths)
+        beside = static_for(fitted.static, static, len(sequences), model.network.stack.dtype)
         by_step = model.network.pooling == "none"
-        ends = np.cumsum(sequences.lengths) if by_step else np.empty(0)
-        count = int(ends[-1]) if by_step else len(sequences)
+        ends = np.cumsum(sequences.lengths)
+        count = int(sequences.lengths.sum()) if by_step else len(sequences)
         values = np.empty((count, model.network.outputs), model.network.stack.dtype)
-        for rows, part in predicted(model, sequences):
+        for rows, part in predicted(model, sequences, beside):
             scores = model.backend.to_numpy(part)
             if not by_step:
                 values[rows] = scores
@@ -354,16 +383,19 @@ class SequenceModel(Savable, BaseEstimator, ABC):
             As `predict` does.
         """
         fitted, _, sequences = self._ready(X, lengths)
+        check_some(sequences)
         x, own = sequences.take(np.arange(len(sequences)))
         return self._layer(fitted).trace(x, lengths=own)
 
-    def stream(self, batch_size: int = 1) -> PredictionStream:
+    def stream(self, batch_size: int = 1, *, static: Any = None) -> PredictionStream:
         """Predict while a sequence arrives: one step at a time, with the state kept.
 
         Parameters
         ----------
         batch_size : int, at least 1, default 1
             Streams that advance together.
+        static : array, shape (batch_size, F); optional
+            Static features of each stream, as in `fit`; after the stream's `reset` they are the same.
 
         Returns
         -------
@@ -376,7 +408,7 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         NotFittedError
             Before `fit`.
         ValueError
-            If the model is bidirectional: the end of a stream is not known.
+            If the model is bidirectional: the end of a stream is not known. If `static` is not as in `fit`.
 
         See Also
         --------
@@ -386,7 +418,9 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         fitted = self._model
         if fitted.network.stack.bidirectional:
             raise ValueError("stream() needs bidirectional=False: the last step of a stream is not known")
-        return PredictionStream(fitted, self._layer(fitted).stream(batch_size), partial(self._say, fitted.codec))
+        stream = self._layer(fitted).stream(batch_size)
+        beside = static_for(fitted.static, static, batch_size, fitted.network.stack.dtype)
+        return PredictionStream(fitted, stream, partial(self._say, fitted.codec), beside)
 
     def _layer(self, fitted: Fitted) -> Layer:
         """The trained layer, on the backend that this estimator has now: models move between them."""

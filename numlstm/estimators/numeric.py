@@ -12,8 +12,9 @@ from ..backends.contract import LossSpec
 from ..layers.sequences import as_numbers
 from ..training.batches import Sequences
 from ..training.targets import StepTargets, Targets
-from .inputs import is_frame
-from .targets import check_count, not_none
+from .frames import from_index, is_frame, is_indexed
+from .targets import check_count, not_none, padded_steps
+from .weights import sample_weights, step_weights
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class Wanted:
     form : str
         As of `Numbers`.
     values : float64 array, shape (n, K), or (M, K) for all steps
+        NaN where there is no label, and past a sequence's end.
     starts, lengths : int64 array, shape (n,), or None
         Where each sequence's steps are among `values`.
     """
@@ -94,22 +96,46 @@ class Wanted:
     starts: np.ndarray | None = None
     lengths: np.ndarray | None = None
 
+    @property
+    def by_step(self) -> bool:
+        """Whether each step has a target."""
+        return self.starts is not None
+
     def encoded(self, numbers: Numbers, weights: np.ndarray, dtype: str, name: str) -> Targets | StepTargets:
-        """As training takes them."""
-        values = numbers.encode(self.values, dtype, name)
+        """As training takes them, with weights as of `weigh`."""
+        values = numbers.encode(np.where(np.isnan(self.values), numbers.mean, self.values), dtype, name)
         if self.starts is None or self.lengths is None:
             return Targets(values, weights)
         return StepTargets(Sequences(values, self.starts, self.lengths), weights)
 
-    def own_steps(self) -> np.ndarray:
-        """`values` without what lies past a sequence's end."""
-        if self.starts is None or self.lengths is None:
-            return self.values
-        return np.concatenate(Sequences(self.values, self.starts, self.lengths).apart())
+    def weigh(self, sample_weight: Any, X: Any, sequences: Sequences) -> np.ndarray:
+        """Checked weights: (n,) of sequences; (M, 1) of steps; (M, K) where some targets of a step have no label.
 
-    def own_weights(self, weights: np.ndarray) -> np.ndarray:
-        """Weights of sequences, for each row of `own_steps`."""
-        return weights if self.lengths is None else np.repeat(weights, self.lengths)
+        Raises
+        ------
+        TypeError, ValueError
+            If `sample_weight` is not as `sample_weights` or, where each step has a target, `step_weights` wants it.
+        """
+        if not self.by_step:
+            return sample_weights(sample_weight, len(sequences))
+        labelled = ~np.isnan(self.values)
+        if (labelled == labelled[:, :1]).all():
+            labelled = labelled[:, :1]
+        weights = labelled.astype(np.float64)
+        weights[self._steps] *= step_weights(sample_weight, sequences.lengths, padded_steps(X, sequences))[:, None]
+        return weights
+
+    def own_steps(self, array: np.ndarray) -> np.ndarray:
+        """Rows of `values`, or of weights of these, without what lies past a sequence's end."""
+        return array[self._steps] if self.by_step else array
+
+    @property
+    def _steps(self) -> np.ndarray:
+        """Where the steps of all sequences are among `values`."""
+        assert self.starts is not None
+        assert self.lengths is not None
+        shifts = self.starts - (np.cumsum(self.lengths) - self.lengths)
+        return np.arange(self.lengths.sum()) + np.repeat(shifts, self.lengths)
 
 
 def checked_numbers(y: Any, X: Any, sequences: Sequences, name: str = "y") -> Wanted:
@@ -118,13 +144,18 @@ def checked_numbers(y: Any, X: Any, sequences: Sequences, name: str = "y") -> Wa
     Raises
     ------
     TypeError, ValueError
-        If they are no finite real numbers in one of the forms, or not one for each sequence or step.
+        If they are no finite real numbers in one of the forms, or not one for each sequence or step. NaN is for steps
+        without a label.
     """
     y = not_none(y, name)
+    if is_indexed(y):
+        if is_indexed(X) and not X.index.equals(y.index):
+            raise ValueError(f"{name} must have the index of {name.replace('y', 'X')}, as both have rows for steps")
+        y = from_index(y, name)
     if getattr(y, "ndim", 0) == 1 and getattr(getattr(y, "dtype", None), "kind", "") == "O":
         y = list(y)
     if _is_by_step(y, sequences, name):
-        return _numbers_in_list(y, X, sequences, name)
+        return _with_labels(_numbers_in_list(y, X, sequences, name), name)
     y = y if hasattr(y, "ndim") else np.asarray(y)
     if getattr(y.dtype, "kind", "f") in "mM":
         raise TypeError(f"{name} must hold real numbers, got dtype {y.dtype}")
@@ -137,18 +168,25 @@ def checked_numbers(y: Any, X: Any, sequences: Sequences, name: str = "y") -> Wa
         return Wanted("one", values[:, None])
     if values.ndim == 2:
         return Wanted("several", values)
-    steps = int(sequences.lengths.max()) if isinstance(X, list | tuple) else np.shape(X)[1]
+    steps = padded_steps(X, sequences)
     if values.ndim != 3 or values.shape[1] != steps or not values.shape[2]:
         raise ValueError(
             f"{name} must have shape (n,), (n, targets) or (n, T, targets) with T = {steps} steps as X, "
             f"got {values.shape}"
         )
-    past = np.arange(values.shape[1]) >= sequences.lengths[:, None]
-    values = np.where(past[:, :, None], 0.0, values)
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name} must be finite at all steps, but contains NaN or infinity")
-    starts = values.shape[1] * np.arange(len(values))
-    return Wanted("steps", values.reshape(-1, values.shape[2]), starts, sequences.lengths)
+    past = np.arange(steps) >= sequences.lengths[:, None]
+    values = np.where(past[:, :, None], np.nan, values)
+    if np.isinf(values).any():
+        raise ValueError(f"{name} must be finite, or NaN at steps without a label, but contains infinity")
+    starts = steps * np.arange(len(values))
+    return _with_labels(Wanted("steps", values.reshape(-1, values.shape[2]), starts, sequences.lengths), name)
+
+
+def _with_labels(wanted: Wanted, name: str) -> Wanted:
+    """Targets of steps, if any step has one."""
+    if np.isnan(wanted.values).all():
+        raise ValueError(f"{name} must hold a target for at least one step, got NaN, which is for none, at every step")
+    return wanted
 
 
 def _is_by_step(y: Any, sequences: Sequences, name: str) -> bool:
@@ -177,30 +215,64 @@ def _numbers_in_list(y: Any, X: Any, sequences: Sequences, name: str) -> Wanted:
         expected = (length, *arrays[0].shape[1:])
         if array.shape != expected:
             raise ValueError(f"{name}[{i}] must have shape {expected}, a target for each step, got {array.shape}")
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name}[{i}] must be finite, but contains NaN or infinity")
+        if np.isinf(array).any():
+            raise ValueError(f"{name}[{i}] must be finite, or NaN at steps without a label, but contains infinity")
     joined = Sequences.from_list([array.reshape(len(array), -1) for array in arrays], "float64")
     return Wanted(form, joined.values, joined.starts, joined.lengths)
 
 
 def scaling(wanted: Wanted, weights: np.ndarray, scale: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted mean and standard deviation of each target; 0 and 1 without `scale`, 1 for a constant target."""
+    """Weighted mean and standard deviation of each target; 0 and 1 without `scale`, 1 for a constant target.
+
+    Raises
+    ------
+    ValueError
+        If a target has no label, or no finite deviation.
+    """
+    missing = np.flatnonzero(np.isnan(wanted.values).all(axis=0))
+    if len(missing):
+        raise ValueError(f"y must hold each target at some step, got NaN at every step for target {missing[0]}")
     outputs = wanted.values.shape[1]
     if not scale:
         return np.zeros(outputs), np.ones(outputs)
-    from sklearn.preprocessing import StandardScaler
+    from sklearn.preprocessing import StandardScaler  # which leaves NaN out, target by target
 
+    of_rows = wanted.own_steps(weights).reshape(-1, weights.size // len(weights)).max(axis=1)
     with np.errstate(over="ignore"):
-        found = StandardScaler().fit(wanted.own_steps(), sample_weight=wanted.own_weights(weights))
+        found = StandardScaler().fit(wanted.own_steps(wanted.values), sample_weight=of_rows)
     if not np.isfinite([found.mean_, found.scale_]).all():
-        raise ValueError(f"y must have a finite standard deviation, got numbers of up to {np.abs(wanted.values).max()}")
+        most = np.nanmax(np.abs(wanted.values))
+        raise ValueError(f"y must have a finite standard deviation, got numbers of up to {most}")
     return found.mean_, found.scale_
 
 
+class StepPredictions(list[np.ndarray]):
+    """Predictions of lists of sequences, (T_i,) or (T_i, K): a list that NumPy takes for an array of n objects.
+
+    So scikit-learn's `cross_val_predict` joins those of several folds, whatever their lengths.
+    """
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if dtype is not None and np.dtype(dtype) != object:
+            return np.array(list(self), dtype)
+        array = np.empty(len(self), object)
+        for i, each in enumerate(self):
+            array[i] = each
+        return array
+
+
 def r_squared(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None) -> float:
-    """Scikit-learn's R², the mean over targets; NaN, in silence, where there is only one row."""
+    """Scikit-learn's R², the mean over targets; NaN, in silence, where one has fewer than two rows.
+
+    Weights are of rows (m,) or (m, 1), or of single numbers (m, K); what has none may be NaN.
+    """
     from sklearn.metrics import r2_score
 
-    if len(truth) < 2:
-        return float("nan")
-    return float(r2_score(truth, predicted, sample_weight=weights))
+    weights = np.ones((len(truth), 1)) if weights is None else weights.reshape(len(truth), -1)
+    of_targets = []
+    for own, said, weight in zip(truth.T, predicted.T, np.broadcast_to(weights, truth.shape).T, strict=True):
+        counted = weight > 0
+        enough = counted.sum() > 1
+        score = r2_score(own[counted], said[counted], sample_weight=weight[counted]) if enough else np.nan
+        of_targets.append(float(score))
+    return float(np.mean(of_targets))

@@ -63,9 +63,9 @@ SHARED = """
     activity_regularization, temporal_activity_regularization : float, at least 0, default 0.0
         Strength of penalties on the mean square of the last layer's outputs, and on that of their change from step to
         step (AR and TAR: Merity et al. 2018); no part of the losses that are reported.
-    pooling : {"concat", "last", "mean", "max", "attention"}, default "concat"
+    pooling : {"last", "mean", "max", "attention", "concat"}, default "last"
         What the output layer reads: the last hidden state, or the mean, the maximum or a mean with learnt weights [3]_
-        of the hidden states at all steps; "concat" is the last state, maximum and mean side by side [6]_. Where every
+        of the hidden states at all steps; "concat" is the last state, maximum and mean side by side [4]_. Where every
         step has a target, it reads each step's state, whatever this says.
     init : {"keras", "torch", "chrono"} or ("chrono", steps), default "keras"
         Initial parameters, as in `LSTM`; "chrono" takes the length of the longest sequence.
@@ -81,7 +81,7 @@ SHARED = """
         Sequences that gradients are computed of at once. Those of like length are taken together.
     gradient_accumulation_steps : int, at least 1, default 1
         Batches whose gradients make one step of the optimizer.
-    learning_rate : {"cosine", "one_cycle", "reduce_on_plateau", "constant"}, default "cosine"
+    learning_rate : {"constant", "cosine", "one_cycle", "reduce_on_plateau"}, default "constant"
         How the step size changes in `fit`; in `partial_fit` it does not. Cosine: down to 0 at `max_iter`. One cycle: up
         from 1/25, then down to almost 0. Reduce on plateau: divided by 5 whenever the loss has not fallen by `tol` for
         half of `n_iter_no_change` epochs.
@@ -94,9 +94,9 @@ SHARED = """
         The most epochs.
     tol : float, at least 0, default 1e-4
         By how much the loss must fall to count as improved.
-    n_iter_no_change : int, at least 1, "auto" or None, default "auto"
-        Epochs without improvement after which training ends; None never ends it, so that the step size comes down as it
-        should. "auto" is 10 with `early_stopping`, and else None.
+    n_iter_no_change : int, at least 1, or None, default 10
+        Epochs without improvement after which training ends; None never ends it, so that a `learning_rate` that
+        changes comes to its end.
     early_stopping : bool, default False
         Whether to set some sequences aside, and to watch their loss instead of the training loss. They are drawn at
         random: of windows of one series, pass later ones as `X_val` in `fit`. Those are watched then, and none is set
@@ -153,10 +153,16 @@ ATTRIBUTES = """
         Epochs done; with `warm_start` and `partial_fit`, of all calls.
     n_features_in_ : int
         As scikit-learn counts: C, or T where X was (n, T).
+    feature_names_in_ : array of str, shape (n_features_in_,)
+        The names of the columns of DataFrames, if X was some and all of these are strings.
     n_channels_ : int
         C, the features of a step.
     backend_ : str
-        What computed in `fit`."""
+        What computed in `fit`.
+    static_mean_, static_scale_ : array, shape (F,)
+        What is taken from each static feature, and what it is then divided by; if there were any in `fit`.
+    static_feature_names_in_ : array of str, shape (F,)
+        Their names, if they came in a DataFrame."""
 
 THREADS = """
     Predictions serve several threads at once, also while another one fits: each is made by one model, the old or the
@@ -166,19 +172,41 @@ REFERENCES = """
     .. [1] S. Hochreiter, J. Schmidhuber, "Long Short-Term Memory", 1997.
     .. [2] D. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", 2015.
     .. [3] C. Raffel, D. Ellis, "Feed-Forward Networks with Attention Can Solve Some Long-Term Memory Problems",
-       2015."""
+       2015.
+    .. [4] J. Howard, S. Ruder, "Universal Language Model Fine-tuning for Text Classification", 2018."""
 
 SEQUENCES = """
         X : array, shape (n, T, C), or (n, T) for one channel; or list of n arrays of shape (T_i, C) or (T_i,)
-            Finite numbers. What is in a GPU's memory (CuPy's arrays, PyTorch's tensors, Numba's) is copied to the
-            host's, whatever the backend: batches are made there. Layers take such arrays as they are.
+            Finite numbers. Of DataFrames (pandas, polars), a list has one for each sequence, with a row for each step
+            and the same columns, in the same order, whenever X comes again. In a DataFrame or Series of pandas with an
+            index of two levels, (sequence, time), rows are steps too, and sequences come in the order in which they
+            begin; in any other DataFrame each row is a sequence of one channel. Axes with names, as xarray has them,
+            are put in order where their names tell it (sequence, series, case, sample, instance, example, trial,
+            subject, batch; step, time, timestep, time_step, timepoint, date; channel, variable, feature; or these with
+            an s), and stay as they are where none is known; labels along them are not looked at. A ``PackedSequence``
+            of PyTorch's is a list. After `fit`, X may be empty. What is in a GPU's memory (CuPy's arrays, PyTorch's
+            tensors, Numba's) is copied to the host's, whatever the backend: batches are made there. Layers take such
+            arrays as they are.
         lengths : int array, shape (n,), in 1..T; optional
             Steps of each sequence of a padded array; T by default. An estimator that was fitted with lengths asks for
-            them with every array: without them it would read padding."""
+            them with every array: without them it would read padding. `GridSearchCV` and its kin predict without them,
+            unless they are routed as metadata: pass lists there."""
+
+STATIC = """
+        static : array or DataFrame, shape (n, F); optional
+            Finite numbers that are known of each whole sequence. The output layer reads them beside what it is given of
+            the sequence, at each step the same, on the scale of mean 0 and standard deviation 1 over the sequences of
+            `fit` (of the first `partial_fit`, or before a warm start). An estimator that was fitted with them asks for
+            them ever after, with columns of the same names; one that was not refuses them."""
 
 WEIGHTS = """
         sample_weight : array, shape (n,), not negative; optional
             Weight of each sequence; all the same by default. Only their ratios matter."""
+
+STEP_WEIGHTS = """
+        sample_weight : array, shape (n,) or (n, T), not negative, or list of n arrays of shape (T_i,); optional
+            Weight of each sequence; or, where y has a target for each step, of each step. All the same by default.
+            Only their ratios matter."""
 
 VALIDATION = """
         X_val, y_val : optional
@@ -186,12 +214,13 @@ VALIDATION = """
             leaves it as it is, unless made with ``transform_input=["X_val"]`` while metadata routing is on. A median of
             a channel that is more than ten standard deviations of X from that of X gives a warning.
         lengths_val : int array, optional
-            As `lengths`, for `X_val`."""
+            As `lengths`, for `X_val`.
+        static_val : array or DataFrame, optional
+            As `static`, for `X_val`."""
 
-SECTIONS = {
-    name: globals()[name].lstrip("\n ")
-    for name in ("SHARED", "COMMON", "ATTRIBUTES", "THREADS", "REFERENCES", "SEQUENCES", "WEIGHTS", "VALIDATION")
-}
+NAMES = ("SHARED", "COMMON", "ATTRIBUTES", "THREADS", "REFERENCES", "SEQUENCES", "STATIC", "WEIGHTS", "STEP_WEIGHTS",
+         "VALIDATION")  # fmt: skip
+SECTIONS = {name: globals()[name].lstrip("\n ") for name in NAMES}
 
 
 def documented(thing: Any) -> Any:
@@ -255,7 +284,7 @@ CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "warm_up": _real(0.0, 1.0),
     "max_iter": _integer(1),
     "tol": _real(0.0),
-    "n_iter_no_change": lambda value, name: value == "auto" or _or_none(_integer(1))(value, name),
+    "n_iter_no_change": _or_none(_integer(1)),
     "early_stopping": check_flag,
     "validation_fraction": _real(SMALLEST, 1.0),
     "clip_norm": _or_none(_real(SMALLEST)),

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 
 from ..backends.contract import LossSpec
+from ..layers.parameters import read_only
 from ..training.batches import Sequences
 from ..training.progress import Progress
 from ..training.targets import StepTargets, Targets
@@ -16,9 +17,8 @@ from .base import SequenceEstimator
 from .callbacks import with_callbacks
 from .inputs import array_or_list
 from .model import Codec
-from .numeric import Numbers, Wanted, checked_numbers, r_squared, scaling
+from .numeric import Numbers, StepPredictions, Wanted, checked_numbers, r_squared, scaling
 from .parameters import documented
-from .weights import sample_weights
 
 
 @documented
@@ -32,7 +32,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
     <<SHARED>>
     loss : {"squared_error", "absolute_error", "huber", "pinball"}, default "squared_error"
         What is made small, of the scaled targets, on average over sequences, steps and targets: the squared error, the
-        absolute error, Huber's loss [4]_, or the pinball loss, which is least at a quantile [5]_.
+        absolute error, Huber's loss [5]_, or the pinball loss, which is least at a quantile [6]_.
     delta : float, positive, default 1.0
         The error from which on Huber's loss is linear, in standard deviations of a target if `scale_targets`.
     quantile : float in (0, 1), default 0.5
@@ -62,8 +62,8 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
     References
     ----------
     <<REFERENCES>>
-    .. [4] P. Huber, "Robust Estimation of a Location Parameter", 1964.
-    .. [5] R. Koenker, G. Bassett, "Regression Quantiles", 1978.
+    .. [5] P. Huber, "Robust Estimation of a Location Parameter", 1964.
+    .. [6] R. Koenker, G. Bassett, "Regression Quantiles", 1978.
 
     Examples
     --------
@@ -79,6 +79,13 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
     >>> model = LSTMRegressor(hidden_size=16, random_state=0).fit(X[:200], [x[:, 0].cumsum() for x in X[:200]])
     >>> [len(each) for each in model.predict([np.ones((5, 1)), np.ones((3, 1))])]
     [5, 3]
+
+    Labels at some steps only.
+
+    >>> y = [np.where(np.arange(len(x)) % 2, x[:, 0].cumsum(), np.nan) for x in X]
+    >>> model = LSTMRegressor(hidden_size=16, random_state=0).fit(X[:200], y[:200])
+    >>> bool(model.score(X[200:], y[200:]) > 0.9)
+    True
     """
 
     loss: str
@@ -119,19 +126,19 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         recompute: bool = False,
         activity_regularization: float = 0.0,
         temporal_activity_regularization: float = 0.0,
-        pooling: str = "concat",
+        pooling: str = "last",
         init: str | tuple[str, int] = "keras",
         forget_bias: float | None = None,
         solver: str = "adam",
         alpha: float = 0.0,
         batch_size: int = 32,
         gradient_accumulation_steps: int = 1,
-        learning_rate: str = "cosine",
+        learning_rate: str = "constant",
         learning_rate_init: float = 0.005,
         warm_up: float = 0.0,
         max_iter: int = 100,
         tol: float = 1e-4,
-        n_iter_no_change: int | str | None = "auto",
+        n_iter_no_change: int | None = 10,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         clip_norm: float | None = 1.0,
@@ -162,19 +169,24 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         sample_weight: Any = None,
         *,
         lengths: Any = None,
+        static: Any = None,
         X_val: Any = None,
         y_val: Any = None,
         lengths_val: Any = None,
+        static_val: Any = None,
     ) -> LSTMRegressor:
         """Train on sequences and their targets.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         y : array, shape (n,), (n, K) or (n, T, K); or list of n arrays of shape (T_i,) or (T_i, K)
             One target for each sequence, or K; or one or K for each of its steps. An array of two axes is always
-            (n, K). Past a sequence's length, anything may stand.
-        <<WEIGHTS>>
+            (n, K). Past a sequence's length, anything may stand. NaN is for a step without a label, or without one of
+            its K: the network reads the step, and nothing is made of the error there; neither is it in the mean and
+            deviation of `scale_targets`.
+        <<STEP_WEIGHTS>>
         <<VALIDATION>>
 
         Returns
@@ -190,17 +202,20 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         BackendUnavailableError
             If the backend asked for is not available.
         """
-        return self._fit(X, y, sample_weight, lengths, X_val, y_val, lengths_val)
+        return self._fit(X, y, sample_weight, lengths, static, X_val, y_val, lengths_val, static_val)
 
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None) -> LSTMRegressor:
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None, static: Any = None
+    ) -> LSTMRegressor:
         """Train for one epoch on some sequences, going on from where the last call ended.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         y
             As in `fit`.
-        <<WEIGHTS>>
+        <<STEP_WEIGHTS>>
 
         Returns
         -------
@@ -216,20 +231,21 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
             As `fit` does, and for parameters that need more than one epoch (`early_stopping`, `warm_up`, a
             `learning_rate` that changes).
         """
-        return self._partial_fit(X, y, sample_weight, lengths)
+        return self._partial_fit(X, y, sample_weight, lengths, static)
 
-    def predict(self, X: Any, *, lengths: Any = None) -> Any:
+    def predict(self, X: Any, *, lengths: Any = None, static: Any = None) -> Any:
         """The targets of each sequence, or of each of its steps.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
 
         Returns
         -------
         array, shape (n,) or (n, K)
             As y was in `fit`. Where y had a target for each step: (n, T, K), zeros past each length; or, if X is a
-            list, a list of (T_i,) or (T_i, K) arrays.
+            list, a list of (T_i,) or (T_i, K) arrays, which NumPy takes for an array of n objects.
 
         Raises
         ------
@@ -238,27 +254,29 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         TypeError, ValueError
             If X is not as described, or has other features than in `fit`.
         """
-        scores, sequences, numbers = self._scores(X, lengths)
+        X = array_or_list(X)
+        scores, sequences, numbers = self._scores(X, lengths, static)
         values = numbers.decode(scores)
         if not numbers.by_step:
             return values[:, 0] if numbers.form == "one" else values
-        if isinstance(array_or_list(X), list | tuple):
+        if isinstance(X, list | tuple):
             own = values[:, 0] if numbers.form == "list of one" else values
-            return np.split(own, np.cumsum(sequences.lengths)[:-1])
+            return StepPredictions(np.split(own, np.cumsum(sequences.lengths)[:-1]) if len(sequences) else [])
         rows, steps = np.shape(X)[:2]
         padded = np.zeros((rows, steps, numbers.outputs))
         padded[np.arange(steps) < sequences.lengths[:, None]] = values
         return padded
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None) -> float:
-        """The coefficient of determination, R², the mean over targets; over all steps where each has a target.
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None, static: Any = None) -> float:
+        """The coefficient of determination, R², the mean over targets; over all labelled steps where each has a target.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         y
             As in `fit`.
-        <<WEIGHTS>>
+        <<STEP_WEIGHTS>>
 
         Returns
         -------
@@ -269,13 +287,11 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         NotFittedError, TypeError, ValueError
             As `predict` does.
         """
-        scores, sequences, numbers = self._scores(X, lengths)
+        scores, sequences, numbers = self._scores(X, lengths, static)
         wanted = checked_numbers(y, X, sequences)
         _check_form(numbers, wanted.form, wanted.values.shape[1], "y")
-        weights = None
-        if sample_weight is not None:
-            weights = wanted.own_weights(sample_weights(sample_weight, len(sequences)))
-        return r_squared(wanted.own_steps(), numbers.decode(scores), weights)
+        weights = wanted.own_steps(self._weights(sample_weight, X, sequences, wanted))
+        return r_squared(wanted.own_steps(wanted.values), numbers.decode(scores), weights)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -285,12 +301,12 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
     @property
     def target_mean_(self) -> np.ndarray:
         """What was taken from each target for training."""
-        return self._numbers("target_mean_").mean
+        return read_only(self._numbers("target_mean_").mean)
 
     @property
     def target_scale_(self) -> np.ndarray:
         """What each target was then divided by."""
-        return self._numbers("target_scale_").scale
+        return read_only(self._numbers("target_scale_").scale)
 
     def _numbers(self, attribute: str) -> Numbers:
         codec = self._fitted(attribute).codec
@@ -299,6 +315,9 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
 
     def _wanted(self, y: Any, X: Any, sequences: Sequences, name: str = "y") -> Wanted:
         return checked_numbers(y, X, sequences, name)
+
+    def _weights(self, sample_weight: Any, X: Any, sequences: Sequences, wanted: Wanted) -> np.ndarray:
+        return wanted.weigh(sample_weight, X, sequences)
 
     def _codec(self, wanted: Wanted, weights: np.ndarray) -> Numbers:
         kind = {"squared_error": "squared", "absolute_error": "absolute"}.get(self.loss, self.loss)

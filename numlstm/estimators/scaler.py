@@ -1,38 +1,52 @@
-"""Standardised channels, for sequences of any form."""
+"""Scaled channels, for sequences of any form."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import check_is_fitted
 
-from ..io.saving import Savable
+from ..layers.sequences import check_option
 from ..training.batches import Sequences
-from .inputs import array_or_list, is_list_of_sequences, sequences_of
-from .parameters import documented
-from .results import adopt, results_of, snapshot
+from .transforming import SequenceTransformer
 
 
-@documented
-class SequenceScaler(Savable, TransformerMixin, BaseEstimator):
-    """Give every channel mean 0 and standard deviation 1, over all steps of all sequences.
+class SequenceScaler(SequenceTransformer):
+    """Give every channel one centre and one scale, over all steps of all sequences.
 
-    What `sklearn.preprocessing.StandardScaler` does with columns, for what it refuses: arrays of three axes and lists
-    of sequences. A constant channel is only centred.
+    What `sklearn.preprocessing.StandardScaler`, `RobustScaler` and `MinMaxScaler` do with columns, for what they
+    refuse: arrays of three axes and lists of sequences. A channel whose scale would be 0, as that of a constant one, is
+    only centred. X must be finite.
+
+    Threads may use it at once, also while another one fits it: each result is of one fit.
+
+    Parameters
+    ----------
+    method : {"standard", "robust", "minmax"}, default "standard"
+        What is taken from each channel, and what it is then divided by: the mean and the standard deviation; the median
+        and the range between the quartiles (25 % and 75 %), which a few outliers do not move; or the minimum and the
+        range, so that all that `fit` has seen comes to lie in [0, 1].
 
     Attributes
     ----------
-    mean_, scale_ : array, shape (C,)
+    center_, scale_ : array, shape (C,)
         What is taken from each channel, and what it is then divided by.
+    mean_ : array, shape (C,)
+        `center_`, if `method` was "standard" in `fit`.
     n_channels_ : int
         C, the features of a step; 1 where X was (n, T).
     n_features_in_ : int
         As scikit-learn counts: C, or T where X was (n, T).
+    feature_names_in_ : array of str, shape (n_features_in_,)
+        The names of the columns of DataFrames, if X was some and all of these are strings.
     n_steps_seen_ : int
         Steps of all sequences together.
+
+    See Also
+    --------
+    SequenceImputer : Fills missing values.
+    SequenceEncoder : Makes channels of categories.
 
     Examples
     --------
@@ -46,83 +60,20 @@ class SequenceScaler(Savable, TransformerMixin, BaseEstimator):
     array([[1.22, 0.  ]])
     >>> scaler.inverse_transform(scaler.transform(X))[1]
     array([[ 5., 20.]])
+    >>> SequenceScaler("minmax").fit_transform(X)[0]
+    array([[0. , 0. ], [0.5, 1. ]])
     """
 
-    def fit(self, X: Any, y: Any = None, *, lengths: Any = None) -> SequenceScaler:
-        """Find each channel's mean and standard deviation.
-
-        Parameters
-        ----------
-        <<SEQUENCES>>
-        y : ignored
-            For pipelines.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        TypeError, ValueError
-            If X is not as described; the scaler is unchanged then.
-        """
-        other = type(self)()
-        sequences = sequences_of(other, X, lengths, "float64", reset=True)
-        values = np.concatenate(sequences.apart())
-        found = StandardScaler().fit(values)
-        other.mean_, other.scale_, other.n_steps_seen_ = found.mean_, found.scale_, len(values)
-        other._lengths_given = lengths is not None
-        adopt(self, results_of(other))
-        return self
-
-    def fit_transform(self, X: Any, y: Any = None, *, lengths: Any = None) -> Any:
-        """Find each channel's mean and standard deviation, and scale.
-
-        Parameters
-        ----------
-        <<SEQUENCES>>
-        y : ignored
-            For pipelines.
-
-        Returns
-        -------
-        array or list of array
-            As from `transform`.
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `fit` does.
-        """
-        return self.fit(X, lengths=lengths).transform(X, lengths=lengths)
-
-    def transform(self, X: Any, *, lengths: Any = None) -> Any:
-        """Scaled sequences, in the form of X.
-
-        Parameters
-        ----------
-        <<SEQUENCES>>
-
-        Returns
-        -------
-        array or list of array
-            As X, in float64, or float32 if X is; zeros past each length.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        TypeError, ValueError
-            If X is not as described, or has other channels than in `fit`.
-        """
-        return self._mapped(X, lengths, lambda known, values: (values - known.mean_) / known.scale_)
+    def __init__(self, method: str = "standard") -> None:
+        self.method = method
 
     def inverse_transform(self, X: Any, *, lengths: Any = None) -> Any:
         """Sequences as they were before `transform`.
 
         Parameters
         ----------
-        <<SEQUENCES>>
+        X, lengths
+            As in `fit`.
 
         Returns
         -------
@@ -134,31 +85,37 @@ class SequenceScaler(Savable, TransformerMixin, BaseEstimator):
         NotFittedError, TypeError, ValueError
             As `transform` does.
         """
-        return self._mapped(X, lengths, lambda known, values: values * known.scale_ + known.mean_)
+        return self._mapped(X, lengths, lambda known, sequences: sequences.values * known.scale_ + known.center_)
 
-    def _mapped(self, X: Any, lengths: Any, function: Any) -> Any:
-        known = snapshot(self)
-        check_is_fitted(known)
-        X = array_or_list(X)
-        sequences = sequences_of(known, X, lengths, "float64", reset=False)
-        as_list = is_list_of_sequences(X, "X")
-        dtype = _dtype_of(X if as_list else [X])
-        scaled = Sequences(function(known, sequences.values).astype(dtype), sequences.starts, sequences.lengths)
-        if as_list:
-            rank = np.ndim(X[0])
-            return [part if rank == 2 else part[:, 0] for part in scaled.apart()]
-        shape = np.shape(X)
-        padded = scaled.values.reshape(*shape[:2], -1)
-        padded[np.arange(shape[1]) >= sequences.lengths[:, None]] = 0
-        return padded.reshape(shape)
+    def _check(self) -> None:
+        check_option(self.method, "method", [*_methods])
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
+    def _learn(self, sequences: Sequences) -> None:
+        self.center_, self.scale_ = _methods[self.method](sequences.values)
+        if self.method == "standard":
+            self.mean_ = self.center_
+
+    def _changed(self, sequences: Sequences) -> np.ndarray:
+        return (sequences.values - self.center_) / self.scale_
 
 
-def _dtype_of(arrays: Any) -> type:
-    """The type of scaled numbers: float32 only where all numbers are."""
-    return np.float32 if all(getattr(each, "dtype", None) == np.float32 for each in arrays) else np.float64
+def _standard(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    found = StandardScaler().fit(values)  # which knows by rounding errors, too, what is constant
+    return found.mean_, found.scale_
+
+
+def _robust(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    low, median, high = np.percentile(values, (25, 50, 75), axis=0)
+    return median, _not_zero(high - low)
+
+
+def _minmax(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    low = values.min(axis=0)
+    return low, _not_zero(values.max(axis=0) - low)
+
+
+def _not_zero(scale: np.ndarray) -> np.ndarray:
+    return np.where(scale == 0, 1.0, scale)
+
+
+_methods = {"standard": _standard, "robust": _robust, "minmax": _minmax}

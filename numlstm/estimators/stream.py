@@ -70,8 +70,10 @@ class PredictionStream:
     the same streams. Not to be pickled or copied.
     """
 
-    def __init__(self, model: Any, stream: Stream, say: Callable[[np.ndarray], np.ndarray]) -> None:
-        self._stream, self._say = stream, say
+    def __init__(
+        self, model: Any, stream: Stream, say: Callable[[np.ndarray], np.ndarray], static: np.ndarray | None
+    ) -> None:
+        self._stream, self._say, self._static = stream, say, static
         self._pooling, self._parameters = model.network.pooling, model.parameters
         self._weight, self._bias = model.parameters["weight" + HEAD].T, model.parameters["bias" + HEAD]
         self._pool = pooled_so_far(self._pooling, self._parameters)
@@ -117,6 +119,8 @@ class PredictionStream:
             h = self._stream.step(x)
             pooled = self._pool(np.atleast_2d(h))
             self._between = False
+        if self._static is not None:
+            pooled = np.concatenate([pooled, self._static], axis=1)
         said = self._say(pooled @ self._weight + self._bias)
         return said if h.ndim == 2 else said[0]
 

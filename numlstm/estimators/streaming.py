@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from sklearn.pipeline import Pipeline
@@ -14,24 +14,28 @@ from ..concurrency import new_lock
 from ..layers.layer import Layer
 from ..layers.sequences import as_numbers
 from ..layers.stream import Stream
+from .encoder import Encoding, SequenceEncoder
+from .imputer import SequenceImputer
 from .model import SequenceModel
 from .scaler import SequenceScaler
 from .stream import INTERRUPTED, PredictionStream
+from .transforming import dtype_of
 
-Transform = Callable[[np.ndarray, int], np.ndarray]  # of step t, (C,) or (batch_size, C)
 
-
-def stream(model: Any, batch_size: int = 1) -> Stream | PredictionStream | PipelineStream:
+def stream(model: Any, batch_size: int = 1, *, static: Any = None) -> Stream | PredictionStream | PipelineStream:
     """Predict while a sequence arrives, with all that a Pipeline does to it before.
 
     Parameters
     ----------
     model : Pipeline, estimator, layer, or search such as GridSearchCV
         A fitted Pipeline ends in an `LSTMClassifier` or `LSTMRegressor`; the steps before are `SequenceScaler`,
-        scikit-learn's `StandardScaler`, `MinMaxScaler`, `MaxAbsScaler` or `RobustScaler`, "passthrough" or None, or
-        Pipelines of these. Of a fitted search, its `best_estimator_`.
+        `SequenceImputer` (whose method is not "interpolate"), `SequenceEncoder`, scikit-learn's `StandardScaler`,
+        `MinMaxScaler`, `MaxAbsScaler` or `RobustScaler`, "passthrough" or None, or Pipelines of these. Of a fitted
+        search, its `best_estimator_`.
     batch_size : int, at least 1, default 1
         Streams that advance together.
+    static : array, shape (batch_size, F); optional
+        Static features of each stream, if the estimator was fitted with any.
 
     Returns
     -------
@@ -67,11 +71,15 @@ def stream(model: Any, batch_size: int = 1) -> Stream | PredictionStream | Pipel
     >>> bool(np.allclose(probabilities, pipeline.predict_proba(X[:1])[0], atol=1e-5))
     True
     """
-    if isinstance(model, Layer | SequenceModel):
+    if isinstance(model, Layer):
+        if static is not None:
+            raise ValueError(f"static must be None for {type(model).__name__}: layers have no static features")
         return model.stream(batch_size)
+    if isinstance(model, SequenceModel):
+        return model.stream(batch_size, static=static)
     if isinstance(model, Pipeline):
-        return PipelineStream(model, batch_size)
-    return stream(_best(model), batch_size)
+        return PipelineStream(model, batch_size, static)
+    return stream(_best(model), batch_size, static=static)
 
 
 def _best(model: Any) -> Any:
@@ -93,17 +101,20 @@ class PipelineStream:
     use it at once wait for one another; each step is one of the same streams. Not to be pickled or copied.
     """
 
-    def __init__(self, pipeline: Pipeline, batch_size: int) -> None:
+    def __init__(self, pipeline: Pipeline, batch_size: int, static: Any) -> None:
         *before, (name, model) = _steps(pipeline)
         if not isinstance(model, SequenceModel):
             raise ValueError(
                 "a Pipeline to be streamed must end in an LSTMClassifier or LSTMRegressor, got step "
                 f"{name!r}, {_named(model)}"
             )
-        self._transforms = [_transform(*step) for step in before if step[1] is not None and step[1] != "passthrough"]
+        before = [step for step in before if step[1] is not None and step[1] != "passthrough"]
+        self._transforms = [_transform(*step) for step in before]
         self._most = min((each.steps for each in self._transforms if isinstance(each, ColumnScaler)), default=None)
-        self._stream = model.stream(batch_size)
-        self._shape = batch_size, model.n_channels_
+        self._stream = model.stream(batch_size, static=static)
+        first = before[0][1] if before else model
+        self._shape = batch_size, getattr(first, "n_channels_", 1)  # a scaler of scikit-learn's has one channel
+        self._nan_allowed = _nan_allowed(self._transforms)
         self._taken, self._turn = 0, new_lock()
         self._between = False  # whether a step began that did not end
 
@@ -122,7 +133,8 @@ class PipelineStream:
         Parameters
         ----------
         x_t : array, shape (batch_size, C), or (C,) with a batch size of 1
-            As the Pipeline is given it: not scaled.
+            As the Pipeline is given it: not scaled, with NaN where a `SequenceImputer` is to fill it, with categories
+            where a `SequenceEncoder` comes first.
 
         Returns
         -------
@@ -160,12 +172,13 @@ class PipelineStream:
 
     def _checked(self, x_t: Any) -> np.ndarray:
         """One step's input, or an error that says what was expected."""
-        x = as_numbers(x_t, "x_t")
+        encoded = bool(self._transforms) and isinstance(self._transforms[0], StepEncoder)
+        x = as_numbers(x_t, "x_t") if not encoded else x_t if isinstance(x_t, np.ndarray) else np.asarray(x_t, object)
         if x.shape != self._shape and (1, *x.shape) != self._shape:
             raise ValueError(f"x_t must have shape {self._shape}, got {x.shape}")
-        if not np.isfinite(x).all():
-            raise ValueError("x_t must be finite, but contains NaN or infinity")
-        return x
+        if encoded or np.isfinite(x).all() or (self._nan_allowed and not np.isinf(x).any()):
+            return x
+        raise ValueError(f"x_t must be finite, but contains {'' if self._nan_allowed else 'NaN or '}infinity")
 
 
 # Steps of a Pipeline --------------------------------------------------------------------------------------
@@ -184,36 +197,93 @@ def _named(step: Any) -> str:
     return repr(step) if step is None or isinstance(step, str) else type(step).__name__
 
 
+class Transform(Protocol):
+    """What a transformer does with step t, (C,) or (batch_size, C)."""
+
+    takes_nan: bool
+
+    def __call__(self, x: np.ndarray, t: int, /) -> np.ndarray: ...
+
+
 def _transform(name: str, step: Any) -> Transform:
     """What a fitted transformer does with one step; one that is of no class below may need more of the sequence.
 
     Raises
     ------
     NotFittedError, ValueError
-        If it is not fitted, or not known.
+        If it is not fitted, not known, or needs later steps.
     """
-    if type(step) is SequenceScaler:
+    kind = type(step)
+    if kind in _own:
         check_is_fitted(step)
-        return ChannelScaler(step)
-    if type(step) in _operations:
+        if kind is SequenceImputer and "interpolate" in step.methods_:
+            raise ValueError(
+                f"step {name!r} of a Pipeline to be streamed must not have the method 'interpolate', which reads later "
+                f"steps, as SequenceImputer has for channel {step.methods_.index('interpolate')}: fit it with 'forward'"
+            )
+        return _own[kind](step)
+    if kind in _operations:
         check_is_fitted(step)
         return ColumnScaler(step)
-    known = [each.__name__ for each in (SequenceScaler, *_operations)]
+    known = [each.__name__ for each in (*_own, *_operations)]
     raise ValueError(
         f"step {name!r} of a Pipeline to be streamed must be one of {known} or 'passthrough', got {_named(step)}: "
         "transform each step yourself, and give it to the stream of the last step's estimator, pipeline[-1].stream()"
     )
 
 
+def _nan_allowed(transforms: list[Transform]) -> bool:
+    """Whether NaN comes to an imputer, which fills it, before anything that refuses it."""
+    for transform in transforms:
+        if isinstance(transform, StepImputer) or not transform.takes_nan:
+            return transform.takes_nan
+    return False
+
+
 class ChannelScaler:
     """What a `SequenceScaler` does with one step, whichever it is."""
 
+    takes_nan = False
+
     def __init__(self, scaler: SequenceScaler) -> None:
-        self._mean, self._scale = scaler.mean_.copy(), scaler.scale_.copy()
+        self._center, self._scale = scaler.center_.copy(), scaler.scale_.copy()
 
     def __call__(self, x: np.ndarray, t: int) -> np.ndarray:
-        scaled = (x.astype(np.float64) - self._mean) / self._scale
-        return scaled.astype(x.dtype if x.dtype == np.float32 else np.float64)
+        return ((x.astype(np.float64) - self._center) / self._scale).astype(dtype_of([x]))
+
+
+class StepImputer:
+    """What a `SequenceImputer` does with one step: for "forward" it remembers what the one before became."""
+
+    takes_nan = True
+
+    def __init__(self, imputer: SequenceImputer) -> None:
+        self._forward = np.array([method == "forward" for method in imputer.methods_])
+        self._statistics, self._indicator = imputer.statistics_.copy(), imputer.indicator_
+        self._filled: dict[int, np.ndarray] = {}  # by step
+
+    def __call__(self, x: np.ndarray, t: int) -> np.ndarray:
+        missing = np.isnan(x)
+        before = self._filled.get(t - 1, self._statistics)
+        filled = np.where(missing, np.where(self._forward, before, self._statistics), x.astype(np.float64))
+        # If a later transform refuses step t, it comes again: what step t - 1 became is still there then.
+        self._filled = {t - 1: before, t: filled}
+        said = np.concatenate([filled, missing], axis=-1) if self._indicator else filled
+        return said.astype(dtype_of([x]))
+
+
+class StepEncoder:
+    """What a `SequenceEncoder` does with one step, whichever it is."""
+
+    takes_nan = True
+
+    def __init__(self, encoder: SequenceEncoder) -> None:
+        self._encode = Encoding(encoder)
+
+    def __call__(self, x: np.ndarray, t: int) -> np.ndarray:
+        rows = x.reshape(-1, self._encode.channels)
+        encoded = self._encode(rows, lambda row: "x_t" if x.ndim == 1 else f"x_t[{row}]")
+        return encoded.reshape(*x.shape[:-1], -1).astype(dtype_of([x]))
 
 
 class ColumnScaler:
@@ -221,6 +291,8 @@ class ColumnScaler:
 
     Its own operations, in its own order and precision, without its checks, which take longer than a step.
     """
+
+    takes_nan = True
 
     def __init__(self, scaler: Any) -> None:
         self.steps = scaler.n_features_in_
@@ -240,6 +312,12 @@ class ColumnScaler:
 def _limits(scaler: Any) -> tuple[float, float]:
     return scaler.feature_range if isinstance(scaler, MinMaxScaler) else (-1.0, 1.0)
 
+
+_own: dict[type, Callable[[Any], Transform]] = {
+    SequenceScaler: ChannelScaler,
+    SequenceImputer: StepImputer,
+    SequenceEncoder: StepEncoder,
+}
 
 # For each scaler of scikit-learn's: what `transform` does with X, in its order; None where it leaves that out.
 _operations: dict[type, Callable[[Any], list[tuple[np.ufunc, np.ndarray | None]]]] = {

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .inputs import is_frame
+import numpy as np
+
+from ..training.batches import Sequences
+from .frames import is_frame, is_indexed
+from .inputs import array_or_list
 
 
 def not_none(y: Any, name: str) -> Any:
@@ -18,10 +22,17 @@ def check_count(y: Any, X: Any, count: int, name: str) -> None:
     """One target for each sequence."""
     if len(y) != count:
         hint = ""
-        if is_frame(X):
+        if is_frame(X) and not is_indexed(X):
             hint = (
                 "; each row of a DataFrame is a sequence of one channel: where the rows are steps, pass "
-                "[part.to_numpy() for _, part in frame.groupby('sequence')], a list of (steps, channels) arrays"
+                "numlstm.sequences_from_frame(frame, by=...).sequences, a list of (steps, channels) arrays"
             )
         of = name.replace("y", "X")
         raise ValueError(f"{name} must have {count} entries, one for each sequence of {of}, got {len(y)}{hint}")
+
+
+def padded_steps(X: Any, sequences: Sequences) -> int:
+    """T of an array that has a row for each sequence of X, and a column for each step."""
+    X = array_or_list(X)
+    is_list = isinstance(X, list | tuple) or np.ndim(X) < 2
+    return int(sequences.lengths.max()) if is_list else np.shape(X)[1]

@@ -1,64 +1,41 @@
-"""Sequences made of other data: padded batches, and windows of a long series."""
+"""Windows of a long series."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Hashable
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..layers.sequences import as_numbers, check_integer, check_real, pad
+from ..layers.sequences import as_numbers, check_integer
+from .frames import as_list, is_frame, labels_of, numbers_in
+
+Columns = Hashable | list[Hashable] | None
 
 
-def pad_sequences(sequences: Any, value: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Sequences of unequal length as one array, padded at the end.
+class Roles(NamedTuple):
+    """The columns of a series that are forecast, that are known until then, and that are known beyond."""
 
-    Estimators and layers take lists as they are; this is for what does not.
-
-    Parameters
-    ----------
-    sequences : list of array, shape (T_i, C) or (T_i,)
-        Of one number of channels.
-    value : float, default 0.0
-        What stands behind the end of a sequence.
-
-    Returns
-    -------
-    padded : array, shape (n, T, C), or (n, T) if sequences are (T_i,)
-        T is the length of the longest; in float64, or float32 if all sequences are.
-    lengths : int64 array, shape (n,)
-        T_i: pass them on as ``lengths=``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the sequence that is empty, of another number of channels, or not numeric.
-
-    Examples
-    --------
-    >>> from numlstm import pad_sequences
-    >>> padded, lengths = pad_sequences([[1.0, 2.0, 3.0], [4.0]])
-    >>> padded
-    array([[1., 2., 3.],
-           [4., 0., 0.]])
-    >>> lengths
-    array([3, 1])
-    """
-    if isinstance(sequences, str | bytes) or not hasattr(sequences, "__len__"):
-        raise TypeError(f"sequences must be a list of arrays, got {type(sequences).__name__}")
-    arrays = [as_numbers(each, f"sequences[{i}]") for i, each in enumerate(sequences)]
-    flat = bool(arrays) and all(array.ndim == 1 for array in arrays)
-    dtype = "float32" if arrays and all(array.dtype == np.float32 for array in arrays) else "float64"
-    padded, lengths = pad([array[:, None] for array in arrays] if flat else arrays, dtype, "sequences")
-    padded[np.arange(padded.shape[1]) >= lengths[:, None]] = check_real(value, "value", -np.inf, np.inf)
-    return (padded[:, :, 0] if flat else padded), lengths
+    target: list[int]
+    past: list[int]
+    future: list[int]
 
 
-def sliding_windows(series: Any, steps: int, horizon: int = 1, stride: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def sliding_windows(
+    series: Any,
+    steps: int,
+    horizon: int = 1,
+    stride: int = 1,
+    *,
+    target: Columns = None,
+    past: Columns = None,
+    future: Columns = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Windows of a long series, and what comes next after each: what a regressor learns forecasting from.
 
     Parameters
     ----------
-    series : array, shape (M,) or (M, C)
+    series : array, shape (M,) or (M, C); or DataFrame of pandas or polars, with M rows
         In the order of time.
     steps : int, at least 1
         Steps of a window.
@@ -66,19 +43,36 @@ def sliding_windows(series: Any, steps: int, horizon: int = 1, stride: int = 1) 
         Steps to forecast.
     stride : int, at least 1, default 1
         Steps from the beginning of a window to that of the next.
+    target : column or list of columns, optional
+        What is forecast: numbers of columns, counted from 0, or labels of a DataFrame's. By default all columns that
+        `past` and `future` leave.
+    past : column or list of columns, optional
+        What is known until the forecast is made, and helps it. By default all columns that `target` and `future` leave,
+        if there is a `target`, else none.
+    future : column or list of columns, optional
+        What is known for the steps of the forecast, too: a calendar, prices, a plan. None by default. With it, `steps`
+        must be at least `horizon`.
 
     Returns
     -------
     X : array, shape (n, steps, C)
-        C is 1 for an (M,) series.
-    y : array, shape (n, horizon · C)
-        The steps right after each window, one behind the other: several targets for a sequence, as estimators take
-        them. ``y.reshape(n, horizon, C)`` has an axis for each.
+        Channels are the columns `target`, `past`, `future`, and `future` once more, moved by the horizon: at each step
+        there stands what will be `horizon` steps later, so that the last steps of a window hold what is known for the
+        steps of its forecast. C is 1 for an (M,) series.
+    y : array, shape (n, horizon · K)
+        The K columns of `target` in the steps right after each window, one step behind the other: several targets for a
+        sequence, as estimators take them. ``y.reshape(n, horizon, K)`` has an axis for each.
 
     Raises
     ------
     TypeError, ValueError
-        If the series is not numeric, or shorter than a window and its forecast.
+        If the series is not numeric, or shorter than a window and its forecast; or if columns are not there, stand in
+        two places, or in none; or if `steps` are fewer than `horizon` with `future`.
+
+    Notes
+    -----
+    To forecast what comes after the series itself: give it `horizon` more rows, with what is known of `future` and NaN
+    elsewhere; the last of X is what `predict` takes, if ``M - steps - horizon`` is a multiple of `stride`.
 
     Examples
     --------
@@ -91,14 +85,69 @@ def sliding_windows(series: Any, steps: int, horizon: int = 1, stride: int = 1) 
     >>> y
     array([[3, 4],
            [4, 5]])
+
+    The load of a grid, with the day of the week, which is known beforehand:
+
+    >>> load_and_day = np.array([[50, 1], [52, 2], [51, 3], [55, 4], [57, 5], [40, 6]])
+    >>> X, y = sliding_windows(load_and_day, steps=3, horizon=2, target=0, future=1)
+    >>> X[0]
+    array([[50,  1,  3],
+           [52,  2,  4],
+           [51,  3,  5]])
+    >>> y[0]
+    array([55, 57])
     """
-    values = as_numbers(series, "series")
-    if values.ndim not in (1, 2) or 0 in values.shape[1:]:
-        raise ValueError(f"series must have shape (M,) or (M, C), got {values.shape}")
+    values, labels = _columns_of(series)
+    roles = _roles(labels, target, past, future)
     steps, horizon = check_integer(steps, "steps", 1), check_integer(horizon, "horizon", 1)
     stride = check_integer(stride, "stride", 1)
     if len(values) < steps + horizon:
         raise ValueError(f"series must have at least steps + horizon = {steps + horizon} steps, got {len(values)}")
+    if roles.future and steps < horizon:
+        raise ValueError(
+            f"steps must be at least horizon = {horizon} with future, whose values for the forecast stand in the last "
+            f"{horizon} steps of a window, got {steps}"
+        )
+    windows = np.lib.stride_tricks.sliding_window_view(values, steps + horizon, axis=0)[::stride].swapaxes(1, 2)
+    now, later = windows[:, :steps], windows[:, horizon:]
+    X = np.concatenate([now[:, :, [*roles.target, *roles.past, *roles.future]], later[:, :, roles.future]], axis=2)
+    return X, windows[:, steps:, roles.target].reshape(len(windows), -1)
+
+
+def _columns_of(series: Any) -> tuple[np.ndarray, list[Hashable]]:
+    """The numbers of a series, (M, C), and what its columns are called."""
+    if is_frame(series):
+        return numbers_in(series, "series"), labels_of(series, "series")
+    values = as_numbers(series, "series")
+    if values.ndim not in (1, 2) or 0 in values.shape[1:]:
+        raise ValueError(f"series must have shape (M,) or (M, C), got {values.shape}")
     columns = values[:, None] if values.ndim == 1 else values
-    windows = np.lib.stride_tricks.sliding_window_view(columns, steps + horizon, axis=0)[::stride].swapaxes(1, 2)
-    return windows[:, :steps].copy(), windows[:, steps:].copy().reshape(len(windows), -1)
+    return columns, list(range(columns.shape[1]))
+
+
+def _roles(labels: list[Hashable], target: Columns, past: Columns, future: Columns) -> Roles:
+    """The places of columns; each has one role."""
+    given = {
+        name: None if value is None else _places(labels, name, value)
+        for name, value in (("target", target), ("past", past), ("future", future))
+    }
+    taken = [place for places in given.values() if places for place in places]
+    for place in taken:
+        if taken.count(place) > 1:
+            raise ValueError(f"target, past and future must name a column once, got {labels[place]!r} twice")
+    rest = [place for place in range(len(labels)) if place not in taken]
+    if given["target"] is None:
+        given["target"], rest = rest, []
+    if given["past"] is None:
+        given["past"], rest = rest, []
+    if not given["target"]:
+        raise ValueError("target must name at least one column, got none")
+    return Roles(*(given[name] or [] for name in Roles._fields))
+
+
+def _places(labels: list[Hashable], name: str, columns: Any) -> list[int]:
+    columns = as_list(columns)
+    for column in columns:
+        if isinstance(column, bool) or column not in labels:
+            raise ValueError(f"{name} must name columns of series, among {labels}, got {column!r}")
+    return [labels.index(column) for column in columns]

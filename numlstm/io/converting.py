@@ -60,7 +60,7 @@ def convert(
 
     Returns
     -------
-    LSTM, GRU, RNN, LSTMClassifier, LSTMRegressor, SequenceScaler, Pipeline or Graph
+    LSTM, GRU, RNN, LSTMClassifier, LSTMRegressor, transformer of sequences, Pipeline or Graph
         What was converted.
 
     Raises

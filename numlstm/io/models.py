@@ -15,6 +15,7 @@ from ..estimators.classes import Classes
 from ..estimators.classifier import LSTMClassifier
 from ..estimators.model import Codec, Fitted
 from ..estimators.numeric import Numbers
+from ..estimators.static import StaticFeatures
 from ..layers.sequences import check_flag, check_option, check_real
 from ..layers.stack import Stack
 from ..training.network import PARTS, Network
@@ -24,7 +25,9 @@ from .scaling import features_described, positive, read_features
 from .values import decoded, decoded_parameters, encoded, fields_of, inside
 
 FITTED = ("layer", "pooling", "activity", "targets", "features", "backend", "history", "session")
+STATIC = "static"  # a field of those that were fitted with static features alone
 LABELS, NUMBERS = ("multilabel", "classes"), ("form", "loss", "parameter", "scaled")
+STATIC_NAMES = "static_feature_names_in_"
 FORMS = ("one", "several", "list of one", "list", "steps")
 # Of losses of numbers: what their parameter may be.
 LOSSES = {"squared": (0.0, 5e-324), "absolute": (0.0, 5e-324), "huber": (5e-324, math.inf), "pinball": (5e-324, 1.0)}
@@ -50,7 +53,10 @@ def described(model: SequenceEstimator) -> tuple[dict[str, Any], dict[str, np.nd
         "history": history,
         "session": session,
     }
-    return content, {**model._model.parameters, **of_targets, **of_features, **of_history, **of_session}
+    static, of_static = _static_described(model._model.static)
+    content["fitted"] |= static
+    of_parts = of_targets | of_features | of_static | of_history | of_session
+    return content, {**model._model.parameters, **of_parts}
 
 
 def made(kind: type[SequenceEstimator], content: Any, tensors: Tensors) -> SequenceEstimator:
@@ -64,7 +70,8 @@ def made(kind: type[SequenceEstimator], content: Any, tensors: Tensors) -> Seque
     content = fields_of(content, "model", ["parameters", "fitted"])
     model = _unfitted(kind, content["parameters"])
     if content["fitted"] is not None:
-        fitted = fields_of(content["fitted"], "fitted", FITTED)
+        given = [STATIC] if isinstance(content["fitted"], dict) and STATIC in content["fitted"] else []
+        fitted = fields_of(content["fitted"], "fitted", [*FITTED, *given])
         with inside("fitted"):
             model.__dict__.update(_results(model, fitted, tensors))
     return model
@@ -115,20 +122,21 @@ def _results(model: SequenceEstimator, fitted: dict[str, Any], tensors: Tensors)
     stack, shown, _ = recurrent.read_stack(fitted["layer"], len(tensors))
     read_codec = _read_classes if isinstance(model, LSTMClassifier) else _read_numbers
     codec = read_codec(fitted["targets"], tensors)
-    network = _read_network(stack, codec, fitted)
+    static = _read_static(fitted[STATIC], tensors) if STATIC in fitted else None
+    network = _read_network(stack, codec, fitted, 0 if static is None else len(static.mean))
     parameters = recurrent.read_parameters(network.shapes, stack.dtype, tensors)
     if not isinstance(fitted["backend"], str) or fitted["backend"] == "auto":
         raise ValueError("backend must be the name of one that computes")
     backend = check_name(fitted["backend"])
     return {
         **read_features(fitted["features"], stack.input_size, tensors),
-        **model._trained(Fitted(network, parameters, codec), shown, backend),
+        **model._trained(Fitted(network, parameters, codec, static=static), shown, backend),
         **training.read_history(fitted["history"], tensors),
         **training.read_session(fitted["session"], network, tensors),
     }
 
 
-def _read_network(stack: Stack, codec: Codec, fitted: dict[str, Any]) -> Network:
+def _read_network(stack: Stack, codec: Codec, fitted: dict[str, Any], static: int) -> Network:
     """The network of a stack, for targets."""
     poolings = ("none",) if codec.by_step else [name for name in PARTS if name != "none"]
     pooling = check_option(fitted["pooling"], "pooling", poolings)
@@ -138,7 +146,36 @@ def _read_network(stack: Stack, codec: Codec, fitted: dict[str, Any]) -> Network
             raise ValueError("activity must be null or a list of two numbers")
         sizes = [check_real(each, "activity", 0.0, math.inf) for each in activity]
         activity = sizes[0], sizes[1]
-    return Network(stack, codec.outputs, pooling, codec.loss, activity)
+    return Network(stack, codec.outputs, pooling, codec.loss, activity, static)
+
+
+# Static features ------------------------------------------------------------------------------------------
+
+
+def _static_described(static: StaticFeatures | None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The field of static features, if there are any, and their tensors."""
+    if static is None:
+        return {}, {}
+    tensors = {"static_mean_": static.mean, "static_scale_": static.scale}
+    if static.names is not None:
+        tensors[STATIC_NAMES] = labels.packed(static.names, STATIC_NAMES)[1]
+    return {STATIC: {"named": static.names is not None}}, tensors
+
+
+def _read_static(content: Any, tensors: Tensors) -> StaticFeatures:
+    content = fields_of(content, STATIC, ["named"])
+    with inside(STATIC):
+        named = check_flag(content["named"], "named")
+    mean = tensors.numbers("static_mean_", "float64", None)
+    scale = tensors.numbers("static_scale_", "float64", mean.shape, positive)
+    if not len(mean):
+        raise ValueError("tensor 'static_mean_' must hold a number for each static feature, got none")
+    names = None
+    if named:
+        names = labels.unpacked("object", tensors.take(STATIC_NAMES), f"tensor {STATIC_NAMES!r}")
+        if names.shape != mean.shape:
+            raise ValueError(f"tensor {STATIC_NAMES!r} must hold {len(mean)} names, got {len(names)}")
+    return StaticFeatures(mean.copy(), scale.copy(), names)
 
 
 # Targets --------------------------------------------------------------------------------------------------

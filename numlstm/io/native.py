@@ -4,12 +4,15 @@ A file is in the format safetensors. Its metadata have one key, "numlstm", with 
 
 - ``format``: "numlstm"; ``format_version``: 1; ``numlstm_version``: of the package that wrote it;
 - ``class``: one of `CLASSES`;
-- ``model``: what `.recurrent` says of a layer, `.models` of an estimator, `.scaling` of a `SequenceScaler`,
-  `.preprocessing` of a scaler of scikit-learn's, `.pipelines` of a Pipeline, `.graphs` of a graph.
+- ``model``: what `.recurrent` says of a layer, `.models` of an estimator, `.scaling` of a `SequenceScaler`, `.imputing`
+  of a `SequenceImputer`, `.encoding` of a `SequenceEncoder`, `.preprocessing` of a scaler of scikit-learn's,
+  `.pipelines` of a Pipeline, `.graphs` of a graph.
 
 Parameters are tensors of their own names. Other arrays are named as the attributes that hold them, but for
 ``optimizer.0.weight_ih_l0`` and the like: what an optimizer remembers of each parameter. Those of a Pipeline's steps
 begin with ``steps.0.`` and so on.
+
+An estimator's field ``static`` is there only if it was fitted with static features.
 
 Later versions of the package read what this one writes: a constructor's parameter that a file lacks is at its default.
 A ``class`` that earlier ones do not know is refused there by its name; what they would misread makes a new
@@ -46,6 +49,8 @@ CLASSES = {
     "RNN": ("numlstm.layers", ".recurrent"),
     "LSTMClassifier": ("numlstm.estimators", ".models"),
     "LSTMRegressor": ("numlstm.estimators", ".models"),
+    "SequenceEncoder": ("numlstm.estimators.encoder", ".encoding"),
+    "SequenceImputer": ("numlstm.estimators.imputer", ".imputing"),
     "SequenceScaler": ("numlstm.estimators.scaler", ".scaling"),
     "StandardScaler": ("sklearn.preprocessing", ".preprocessing"),
     "MinMaxScaler": ("sklearn.preprocessing", ".preprocessing"),
@@ -66,11 +71,12 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
 
     Parameters
     ----------
-    model : layer, estimator, scaler, Pipeline or Graph
+    model : layer, estimator, transformer of sequences, scaler, Pipeline or Graph
         Fitted or not. Of scikit-learn's: `StandardScaler`, `MinMaxScaler`, `MaxAbsScaler`, `RobustScaler`, and a
-        `Pipeline` of these, of `SequenceScaler`, "passthrough", Pipelines and an estimator at the end.
+        `Pipeline` of these, of `SequenceScaler`, `SequenceImputer` and `SequenceEncoder`, "passthrough", Pipelines and
+        an estimator at the end.
     path : str or path-like
-        Where to; as of the method `save` that layers, estimators, `SequenceScaler` and graphs have.
+        Where to; as of the method `save` that layers, estimators, transformers of sequences and graphs have.
 
     Raises
     ------
@@ -189,7 +195,8 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    LSTM, GRU, RNN, LSTMClassifier, LSTMRegressor, SequenceScaler or Graph; Pipeline or scaler of scikit-learn's
+    LSTM, GRU, RNN, LSTMClassifier, LSTMRegressor, SequenceScaler, SequenceImputer, SequenceEncoder or Graph; Pipeline
+    or scaler of scikit-learn's
         As it was saved: with the same parameters and predictions, to the bit where the same backend computes them.
 
     Raises

@@ -12,8 +12,8 @@ from .files import Tensors
 from .values import decoded_parameters, encoded, fields_of, inside
 
 STEPS = (
-    "LSTMClassifier", "LSTMRegressor", "SequenceScaler", "StandardScaler", "MinMaxScaler", "MaxAbsScaler",
-    "RobustScaler", "Pipeline",
+    "LSTMClassifier", "LSTMRegressor", "SequenceScaler", "SequenceImputer", "SequenceEncoder", "StandardScaler",
+    "MinMaxScaler", "MaxAbsScaler", "RobustScaler", "Pipeline",
 )  # fmt: skip
 DEPTH = 8  # of Pipelines inside one another
 

@@ -1,19 +1,22 @@
-"""Scalers as fields and tensors; and what estimators remember of X, which they have in common."""
+"""Scalers as fields and tensors; and what estimators and transformers have in common, such as what they know of X."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..estimators.scaler import SequenceScaler
+from ..estimators.transforming import SequenceTransformer
 from ..layers.sequences import check_flag, check_integer
 from . import labels
 from .files import Tensors
-from .values import fields_of, inside
+from .values import decoded_parameters, encoded, fields_of, inside
 
 MOST = 2**63 - 1  # of what is counted
 NAMES = "feature_names_in_"
+Transformer = TypeVar("Transformer", bound=SequenceTransformer)
 
 # Of X ------------------------------------------------------------------------------------------------------
 
@@ -60,31 +63,72 @@ def read_names(named: bool, count: int, tensors: Tensors) -> dict[str, Any]:
     return {NAMES: names}
 
 
+# Of transformers of sequences -----------------------------------------------------------------------------
+
+
+def parameters_described(transformer: SequenceTransformer) -> dict[str, Any]:
+    """Its parameters; arrays among them are lists, and come back as such."""
+    return {name: encoded(_plain(value), name) for name, value in transformer.get_params(deep=False).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
+
+
+def unfitted(kind: type[Transformer], parameters: Any) -> Transformer:
+    """The transformer with these parameters, if `fit` would take them."""
+    transformer = kind(**decoded_parameters(parameters, kind._get_param_names()))
+    with inside("parameters"):
+        transformer._check()
+    return transformer
+
+
+def fitted_described(
+    transformer: SequenceTransformer, arrays: Mapping[str, np.ndarray], **own: Any
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The fields of what `fit` has left, and its tensors."""
+    features, tensors = features_described(transformer)
+    return {"features": features, "steps": int(transformer.n_steps_seen_), **own}, {**tensors, **arrays}
+
+
+def read_fitted(fitted: dict[str, Any], channels: int, tensors: Tensors) -> dict[str, Any]:
+    """The attributes that all transformers have."""
+    found = read_features(fitted["features"], check_integer(channels, "channels", 1), tensors)
+    return found | {"n_steps_seen_": check_integer(fitted["steps"], "steps", 1)}
+
+
 # Scalers --------------------------------------------------------------------------------------------------
 
 
 def described(scaler: SequenceScaler) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The fields and tensors of a scaler."""
-    if not hasattr(scaler, "mean_"):
-        return {"fitted": None}, {}
-    features, tensors = features_described(scaler)
-    content = {"features": features, "steps": int(scaler.n_steps_seen_)}
-    return {"fitted": content}, tensors | {"mean_": scaler.mean_, "scale_": scaler.scale_}
+    """The fields and tensors of a scaler; those of a standard one are as files were before there were others."""
+    parameters = parameters_described(scaler)
+    content = {} if parameters == parameters_described(type(scaler)()) else {"parameters": parameters}
+    if not hasattr(scaler, "scale_"):
+        return {**content, "fitted": None}, {}
+    center = "mean_" if hasattr(scaler, "mean_") else "center_"
+    fitted, tensors = fitted_described(scaler, {center: getattr(scaler, center), "scale_": scaler.scale_})
+    return {**content, "fitted": fitted}, tensors
 
 
 def made(kind: type[SequenceScaler], content: Any, tensors: Tensors) -> SequenceScaler:
     """The scaler that has these fields and tensors."""
-    scaler = kind()
-    fitted = fields_of(content, "model", ["fitted"])["fitted"]
-    if fitted is None:
+    given = ["parameters"] if isinstance(content, dict) and "parameters" in content else []
+    content = fields_of(content, "model", [*given, "fitted"])
+    scaler = unfitted(kind, content.get("parameters", {}))
+    if content["fitted"] is None:
         return scaler
-    fitted = fields_of(fitted, "fitted", ["features", "steps"])
+    fitted = fields_of(content["fitted"], "fitted", ["features", "steps"])
     with inside("fitted"):
-        mean = tensors.numbers("mean_", "float64", None)
-        scale = tensors.numbers("scale_", "float64", mean.shape, positive)
-        found = read_features(fitted["features"], check_integer(len(mean), "channels", 1), tensors)
-        steps = check_integer(fitted["steps"], "steps", 1)
-    scaler.__dict__.update(found, mean_=mean.copy(), scale_=scale.copy(), n_steps_seen_=steps)
+        name = "center_" if "center_" in tensors else "mean_"
+        center = tensors.numbers(name, "float64", None).copy()
+        scale = tensors.numbers("scale_", "float64", center.shape, positive).copy()
+        found = read_fitted(fitted, len(center), tensors)
+    scaler.__dict__.update(found, center_=center, scale_=scale)
+    if name == "mean_":
+        scaler.mean_ = center
     return scaler
 
 

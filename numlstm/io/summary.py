@@ -94,6 +94,8 @@ def _parameters(model: Any, layers: list[Layer]) -> Mapping[str, np.ndarray]:
         steps = [(name, _parameters(step, layers_of(step))) for name, step in model.steps]
         return {f"{name}.{each}": array for name, found in steps for each, array in found.items()}
     if not layers:
-        found = {name: getattr(model, name, None) for name in ("mean_", "center_", "min_", "scale_")}
+        found = {name: getattr(model, name, None) for name in ("mean_", "center_", "min_", "scale_", "statistics_")}
+        if found["mean_"] is not None:
+            del found["center_"]  # of a SequenceScaler, where it is the same
         return {name: array for name, array in found.items() if array is not None}
     return dict(layers[0].parameters if layers[0] is model else model._model.parameters)

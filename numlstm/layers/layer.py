@@ -29,6 +29,7 @@ from .sequences import (
     of_layers,
     resident,
     stacked,
+    unpacked,
 )
 from .stack import Stack
 from .stream import Stream
@@ -225,12 +226,13 @@ class Layer(Savable):
         Parameters
         ----------
         x : array, shape (N, T, D) or (T, D); or list of N arrays of shape (T_i, D)
-            NumPy's, or in a GPU's memory: of CuPy, PyTorch, Numba, or any kind with ``__cuda_array_interface__``.
+            NumPy's, or in a GPU's memory: of CuPy, PyTorch, Numba, or any kind with ``__cuda_array_interface__``. A
+            ``torch.nn.utils.rnn.PackedSequence`` is taken as the list of its sequences. T and T_i may be 0.
         state : optional
             What an earlier call gave: of an LSTM a tuple ``(h_0, c_0)``, of others ``h_0``, each of shape (layers ·
             directions, N, H), or (layers · directions, H) with one sequence, or a list of arrays (N, H) where layers
             differ in size; zeros by default.
-        lengths : int array, shape (N,), in 1..T; optional
+        lengths : int array, shape (N,), in 0..T; optional
             Steps of each sequence, in any order; T by default. Not with a list, which has its own.
 
         Returns
@@ -238,7 +240,8 @@ class Layer(Savable):
         y : array, shape (N, T, H · directions) or (T, H · directions)
             Outputs of the last layer, zeros past each length. Of the kind of `x`, on the same GPU.
         state
-            ``(h_n, c_n)`` or ``h_n``: after each sequence's own last step (backward: its first).
+            ``(h_n, c_n)`` or ``h_n``: after each sequence's own last step (backward: its first). That of a sequence
+            without a step is as it was.
 
         Raises
         ------
@@ -254,12 +257,15 @@ class Layer(Savable):
                 return result
         batch, backend = self._read(x, state, lengths)
         initial = self._initial(state, batch, backend)
-        x_in = resident(batch.x, backend, self.dtype)
-        y, final, _ = self._stack.forward(backend, self._prepared(backend), x_in, initial, batch.lengths)
-        return batch.given(y, backend), self._final(final, batch, backend)
+        x_in = batch.resident(backend, self.dtype)
+        y, final, _ = self._stack.forward(backend, self._prepared(backend), x_in, initial, batch.steps_to_run)
+        batch.clear(y)
+        batch.keep(final, initial)
+        return batch.outputs(y, backend), self._final(final, batch, backend)
 
     def _read(self, x: Any, state: Any, lengths: Any, passes: int = 1) -> tuple[Batch, Backend]:
         """Checked sequences, and what computes `passes` times as much as a forward pass over them."""
+        x = unpacked(x)
         parts = state if isinstance(state, list | tuple) else (state,)
         arrays = [array for array in map(gpu_array_in, (x, *parts)) if array is not None]
         if arrays:
@@ -348,12 +354,14 @@ class Layer(Savable):
             sizes = {gate: spec.hidden_size for gate, _ in spec.description.traces}
             sizes |= dict(zip(stack.state_names[:2], spec.state_sizes, strict=False))
             arrays.append({name: backend.empty((rows, steps, size), self.dtype) for name, size in sizes.items()})
-        x_in = resident(batch.x, backend, self.dtype)
-        stack.forward(backend, self._prepared(backend), x_in, initial, batch.lengths, traces=arrays)
+        x_in = batch.resident(backend, self.dtype)
+        stack.forward(backend, self._prepared(backend), x_in, initial, batch.steps_to_run, traces=arrays)
         single = batch.form == "single"
         values = {}
         for name in arrays[0]:
-            each = [backend.to_numpy(of_layer[name]) for of_layer in arrays]
+            each = [backend.to_numpy(of_layer[name])[:, : batch.steps] for of_layer in arrays]
+            for array in each:
+                batch.clear(array)
             values[STATES.get(name, name)] = stacked([array[0] if single else array for array in each])
         return Trace(values, np.full(rows, steps) if batch.lengths is None else batch.lengths)
 
@@ -405,26 +413,33 @@ class Layer(Savable):
             seed = int(generator.integers(2**64, dtype=np.uint64))
             if stack.weight_dropout:
                 weights, mask = self._with_dropped_weights(backend, generator)
-        x_in = resident(batch.x, backend, self.dtype)
-        y, final, tapes = stack.forward(backend, weights, x_in, initial, batch.lengths, seed=seed, training=True)
+        x_in = batch.resident(backend, self.dtype)
+        y, final, tapes = stack.forward(backend, weights, x_in, initial, batch.steps_to_run, seed=seed, training=True)
+        batch.clear(y)
+        batch.keep(final, initial)
         turn = new_lock()  # tapes have memory that the way back works in
 
         def pullback(dy: Any, dstate: Any = None) -> tuple[Any, Any, dict[str, np.ndarray]]:
             single = batch.form == "single"
-            shape = (*batch.x.shape[:2], stack.output_size)
+            shape = len(batch.x), batch.steps, stack.output_size
             dy_in = _gradient(dy, "dy", shape[1:] if single else shape, self.dtype, backend)
             dy_in = dy_in[None] if single and dy_in is not None else dy_in
+            dy_in = None if dy_in is None or not batch.steps else batch.cleared(dy_in, backend)
             dfinal = self._final_gradients(dstate, batch, backend)
+            own_dfinal = [[None if d is None else batch.cleared(d, backend) for d in states] for states in dfinal]
             gradient = backend.zeros((stack.size(backend),), self.dtype)
             parts = stack.split(backend, gradient)
             with turn:
-                dx, dinitial = stack.backward(backend, weights, tapes, shape[:2], dy_in, dfinal, parts, seed=seed)
+                dx, dinitial = stack.backward(
+                    backend, weights, tapes, batch.x.shape[:2], dy_in, own_dfinal, parts, seed=seed
+                )
+                batch.keep(dinitial, dfinal)
                 dx_out, dstate_0 = batch.restored(dx, backend), self._final(dinitial, batch, backend)
             if mask is not None:
                 gradient = backend.multiply(gradient, mask)
             return dx_out, dstate_0, stack.unpack(backend, gradient)
 
-        return batch.given(y, backend), self._final(final, batch, backend), pullback
+        return batch.outputs(y, backend), self._final(final, batch, backend), pullback
 
     def _with_dropped_weights(self, backend: Backend, rng: np.random.Generator) -> tuple[list[Any], Array]:
         """Weights with some recurrent ones dropped, and what all were multiplied with."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..backends.contract import Array, Backend
 from ..backends.dispatch import gpu_array_in
+from ..concurrency import cached_property
 
 
 def as_numbers(value: Any, name: str, dtype: str | None = None) -> np.ndarray:
@@ -149,12 +150,16 @@ def check_rng(value: Any, name: str) -> np.random.Generator:
 class Batch:
     """Sequences as backends take them.
 
+    Backends take none without a step: such rows run for one, of which nothing is left.
+
     Attributes
     ----------
     x : array, shape (N, T, D)
-        Padded with zeros; NumPy's, or resident if it came in a GPU's memory.
+        Padded with zeros; NumPy's, or resident if it came in a GPU's memory. It has one step where T is 0.
     lengths : int64 array, shape (N,), or None
-        Steps of each row; None where all have T.
+        Steps of each row; None where all have T, and that is not 0.
+    steps : int
+        T.
     form : {"batch", "single", "list"}
         How the user passed it.
     give : callable or None
@@ -163,8 +168,49 @@ class Batch:
 
     x: np.ndarray | Array
     lengths: np.ndarray | None
+    steps: int
     form: str
     give: Callable[[Array], Any] | None = None
+
+    @cached_property
+    def empty(self) -> list[int]:
+        """The rows without a step."""
+        return [] if self.lengths is None else np.flatnonzero(self.lengths == 0).tolist()
+
+    @property
+    def steps_to_run(self) -> np.ndarray | None:
+        """`lengths` as backends take them."""
+        return np.maximum(self.lengths, 1) if self.empty and self.lengths is not None else self.lengths
+
+    def resident(self, backend: Backend, dtype: str) -> Array:
+        """`x` where `backend` computes; what stands in rows without a step does not matter."""
+        return self.cleared(resident(self.x, backend, dtype), backend)
+
+    def cleared(self, array: Array, backend: Backend) -> Array:
+        """A resident array, or a copy of it that has zeros in the rows without a step, if there are any."""
+        if self.empty:
+            array = backend.multiply(array, 1.0)
+            self.clear(array)
+        return array
+
+    def clear(self, array: Array) -> None:
+        """Write zeros to the rows without a step."""
+        for row in self.empty:
+            array[row] = 0
+
+    def keep(self, states: Sequence[Sequence[Array]], before: Sequence[Sequence[Array | None]] | None) -> None:
+        """Write to the rows without a step what was there `before`: states of layers and directions, None for zeros."""
+        if not self.empty:
+            return
+        for index, own in enumerate(states):
+            for k, state in enumerate(own):
+                source = None if before is None else before[index][k]
+                for row in self.empty:
+                    state[row] = 0 if source is None else source[row]
+
+    def outputs(self, y: Array, backend: Backend) -> Any:
+        """Resident (N, T, ...) results as the user gets them."""
+        return self.given(y if self.steps else y[:, :0], backend)
 
     def given(self, array: Array, backend: Backend) -> Any:
         """A resident (N, ...) array as the user gets it; without its first axis if there is one sequence alone."""
@@ -175,7 +221,7 @@ class Batch:
     def restored(self, array: Array, backend: Backend) -> Any:
         """A resident (N, T, .) array in the form that the user passed."""
         if self.form != "list":
-            return self.given(array, backend)
+            return self.outputs(array, backend)
         lengths = self.x.shape[1:2] * len(self.x) if self.lengths is None else self.lengths
         rows = backend.to_numpy(array) if self.give is None else array
         parts = [row[: int(length)] for row, length in zip(rows, lengths, strict=True)]
@@ -201,38 +247,40 @@ def stacked(arrays: Sequence[np.ndarray]) -> Any:
     return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
 
-def check_lengths(lengths: Any, rows: int, steps: int) -> np.ndarray | None:
+def check_lengths(lengths: Any, rows: int, steps: int, least: int = 1) -> np.ndarray | None:
     """`lengths` as an int64 array, or None where every row has all `steps`.
 
     Raises
     ------
     TypeError, ValueError
-        If they are not `rows` integers in 1..steps.
+        If they are not `rows` integers in least..steps.
     """
     if lengths is None:
         return None
     array = as_numbers(lengths, "lengths")
+    if array.shape == (0,) == (rows,):
+        return None
     if array.dtype.kind not in "iu":
         raise TypeError(f"lengths must hold integers, got dtype {array.dtype}")
     if array.shape != (rows,):
         raise ValueError(f"lengths must have shape ({rows},), one for each sequence, got {array.shape}")
-    if array.min() < 1 or array.max() > steps:
-        wrong = array[(array < 1) | (array > steps)][0]
-        raise ValueError(f"lengths must be in 1..{steps}, the steps of x, got {wrong}")
+    if array.min() < least or array.max() > steps:
+        i = np.flatnonzero((array < least) | (array > steps))[0]
+        raise ValueError(f"lengths must be in {least}..{steps}, the steps of x, got {array[i]} for sequence {i}")
     return None if (array == steps).all() else array.astype(np.int64)
 
 
-def checked_sequences(sequences: Sequence[Any], name: str) -> list[np.ndarray]:
+def checked_sequences(sequences: Sequence[Any], name: str, least: int = 1) -> list[np.ndarray]:
     """Sequences as arrays (T_i, D).
 
     Raises
     ------
     TypeError, ValueError
-        Naming the sequence that is empty, not two-dimensional, of another D, or not numeric.
+        Naming the sequence that has fewer than `least` steps, is not two-dimensional, of another D, or not numeric.
     """
     _check_some(sequences, name)
     arrays = [as_numbers(sequence, f"{name}[{i}]") for i, sequence in enumerate(sequences)]
-    _check_shapes(arrays, name)
+    check_shapes(arrays, name, least)
     return arrays
 
 
@@ -241,10 +289,18 @@ def _check_some(sequences: Sequence[Any], name: str) -> None:
         raise ValueError(f"{name} must hold at least one sequence, got none")
 
 
-def _check_shapes(arrays: Sequence[np.ndarray | Array], name: str) -> None:
+def check_shapes(arrays: Sequence[np.ndarray | Array], name: str, least: int = 1) -> None:
+    """Refuse sequences that are not (T_i, D), all of one D, or have fewer than `least` steps.
+
+    Raises
+    ------
+    ValueError
+        Naming the first that is not.
+    """
     for i, array in enumerate(arrays):
-        if array.ndim != 2 or not array.size:
-            expected = "shape (steps, features) with at least one step and one feature"
+        if array.ndim != 2 or array.shape[0] < least or not array.shape[1]:
+            steps = "one step and " if least else ""
+            expected = f"shape (steps, features) with at least {steps}one feature"
             raise ValueError(f"{name}[{i}] must have {expected}, got {array.shape}")
         if array.shape[1] != arrays[0].shape[1]:
             raise ValueError(
@@ -252,7 +308,7 @@ def _check_shapes(arrays: Sequence[np.ndarray | Array], name: str) -> None:
             )
 
 
-def pad(sequences: Sequence[Any], dtype: str, name: str = "x") -> tuple[np.ndarray, np.ndarray]:
+def pad(sequences: Sequence[Any], dtype: str, name: str = "x", least: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Sequences of shape (T_i, D) as one (N, T, D) array, zeros at the end, and their lengths.
 
     Raises
@@ -260,7 +316,7 @@ def pad(sequences: Sequence[Any], dtype: str, name: str = "x") -> tuple[np.ndarr
     TypeError, ValueError
         As `checked_sequences` does.
     """
-    arrays = checked_sequences(sequences, name)
+    arrays = checked_sequences(sequences, name, least)
     lengths = np.array([len(array) for array in arrays], np.int64)
     padded = np.zeros((len(arrays), lengths.max(), arrays[0].shape[1]), dtype)
     for row, array in zip(padded, arrays, strict=True):
@@ -275,12 +331,22 @@ def _padded_on(backend: Backend, sequences: Sequence[Any], dtype: str) -> tuple[
             raise TypeError(f"x[{i}] must be in a GPU's memory, as x[0] is, got {type(sequence).__name__}")
     taken = [backend.adopt(sequence, f"x[{i}]", dtype) for i, sequence in enumerate(sequences)]
     arrays = [array for array, _ in taken]
-    _check_shapes(arrays, "x")
+    check_shapes(arrays, "x", least=0)
     lengths = np.array([array.shape[0] for array in arrays], np.int64)
     padded = backend.zeros((len(arrays), int(lengths.max()), arrays[0].shape[1]), dtype)
     for k, array in enumerate(arrays):
         padded[k, : array.shape[0]] = array
     return padded, lengths, taken[0][1]
+
+
+def unpacked(value: Any) -> Any:
+    """The list of sequences in a ``PackedSequence`` of PyTorch's; anything else as it is."""
+    if not hasattr(value, "batch_sizes") or not hasattr(value, "unsorted_indices"):
+        return value
+    running = np.asarray(value.batch_sizes)  # sequences that have step t, of those that are sorted by length
+    starts = np.cumsum(running) - running
+    places = range(int(running[0])) if value.unsorted_indices is None else value.unsorted_indices.tolist()
+    return [value.data[starts[running > place] + place] for place in places]
 
 
 def as_batch(x: Any, lengths: Any, features: int, dtype: str, backend: Backend | None = None) -> Batch:
@@ -298,22 +364,26 @@ def as_batch(x: Any, lengths: Any, features: int, dtype: str, backend: Backend |
         if lengths is not None:
             raise ValueError("lengths must be None when x is a list: its sequences have lengths of their own")
         if there is not None:
-            padded, own, give = _padded_on(there, x, dtype)
+            array, lengths, give = _padded_on(there, x, dtype)
         else:
-            padded, own = pad(x, dtype)
-        batch = Batch(padded, check_lengths(own, *padded.shape[:2]), "list", give)
+            array, lengths = pad(x, dtype, least=0)
+        form = "list"
     else:
         array, give = (as_numbers(x, "x", dtype), None) if there is None else there.adopt(x, "x", dtype)
         if array.ndim not in (2, 3):
             raise ValueError(f"x must have shape (N, T, {features}) or (T, {features}), got {array.shape}")
-        if 0 in array.shape[:-1]:
-            raise ValueError(f"x must hold at least one sequence of at least one step, got shape {array.shape}")
         form = "single" if array.ndim == 2 else "batch"
         array = array[None] if form == "single" else array
-        batch = Batch(array, check_lengths(lengths, *array.shape[:2]), form, give)
-    if batch.x.shape[2] != features:
-        raise ValueError(f"x must have {features} features (input_size) on its last axis, got {batch.x.shape[2]}")
-    return batch
+        if not array.shape[0]:
+            raise ValueError(f"x must hold at least one sequence, got shape {array.shape}")
+    rows, steps, own_features = array.shape
+    if own_features != features:
+        raise ValueError(f"x must have {features} features (input_size) on its last axis, got {own_features}")
+    own = check_lengths(lengths, rows, steps, least=0)
+    if not steps:
+        own = np.zeros(rows, np.int64)
+        array = (np if there is None else there).zeros((rows, 1, features), dtype)
+    return Batch(array, own, steps, form, give)
 
 
 def of_layers(

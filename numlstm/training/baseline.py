@@ -18,23 +18,31 @@ def constant_loss(model: Model, data: Data) -> tuple[float, np.ndarray]:
     total = targets.count(np.arange(len(data)))
     parts = [targets.take(rows, total) for rows in sorted_batches(lengths, PREDICTED_STEPS)]
     wanted, weights = (np.concatenate(each) for each in zip(*parts, strict=True))
-    wanted, weights = wanted[weights > 0], weights[weights > 0]
+    counted = weights.reshape(len(weights), -1).any(axis=1)
+    wanted, weights = wanted[counted], weights[counted]
     backend, network = model.backend, model.network
     scores = _best_scores(network.loss, network.outputs, wanted, weights)
     same = np.tile(scores, (len(wanted), 1)).astype(network.stack.dtype)
-    loss, _ = backend.loss(network.loss, backend.to_device(same, network.stack.dtype), wanted, weights)
+    loss, _ = model.loss(backend.to_device(same, network.stack.dtype), wanted, weights)
     return float(loss), scores
 
 
 def _best_scores(loss: LossSpec, outputs: int, wanted: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The constant scores that lose least; of Huber's loss, close to them."""
-    shares = weights / weights.sum()
     if loss.kind == "softmax":
-        return np.log(np.bincount(wanted, shares, outputs).clip(RAREST))
-    if loss.kind == "binary":
-        positive = (shares @ wanted).clip(RAREST, 1 - RAREST)
-        return np.log(positive / (1 - positive))
+        return np.log(np.bincount(wanted, weights / weights.sum(), outputs).clip(RAREST))
+    of_targets = np.broadcast_to(weights[:, None] if weights.ndim == 1 else weights, wanted.shape)
+    shares = of_targets / of_targets.sum(axis=0).clip(RAREST)
     if loss.kind in ("absolute", "pinball"):
         quantile = loss.parameter if loss.kind == "pinball" else 0.5
-        return np.quantile(wanted, quantile, axis=0, weights=shares, method="inverted_cdf")
-    return shares @ wanted
+        columns = zip(wanted.T, of_targets.T, strict=True)
+        return np.array([_quantile(column[share > 0], share[share > 0], quantile) for column, share in columns])
+    mean = (shares * wanted).sum(axis=0)
+    if loss.kind == "binary":
+        positive = mean.clip(RAREST, 1 - RAREST)
+        return np.log(positive / (1 - positive))
+    return mean
+
+
+def _quantile(values: np.ndarray, weights: np.ndarray, quantile: float) -> float:
+    return float(np.quantile(values, quantile, weights=weights, method="inverted_cdf")) if len(values) else 0.0

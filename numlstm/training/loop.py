@@ -26,17 +26,18 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Data:
-    """Sequences, and what is wanted of them."""
+    """Sequences, what is wanted of them, and what else is known of each, (n, F)."""
 
     sequences: Sequences
     targets: Targets | StepTargets
+    static: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.sequences)
 
     def subset(self, rows: np.ndarray) -> Data:
         """Some of them."""
-        return Data(self.sequences.subset(rows), self.targets.subset(rows))
+        return Data(self.sequences.subset(rows), self.targets.subset(rows), rows_of(self.static, rows))
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class Trainer:
         x, lengths = self.data.sequences.take(rows, self.room)
         targets, weights = self.data.targets.take(rows, total)
         x = model.backend.upload(x, model.network.stack.dtype)
-        return model.loss_and_gradient(x, lengths, targets, weights, self.rng)
+        return model.loss_and_gradient(x, lengths, targets, weights, self.rng, rows_of(self.data.static, rows))
 
     def epoch(self, schedule: Schedule, shown: Display) -> float:
         """One pass over the data; its mean loss.
@@ -299,19 +300,25 @@ def evaluate(model: Model, validation: Validation) -> tuple[float, float]:
     """Mean loss and score of data."""
     sequences, targets = validation.data.sequences, validation.data.targets
     total, loss, parts = targets.count(np.arange(len(sequences))), 0.0, []
-    for rows, scores in predicted(model, sequences):
+    for rows, scores in predicted(model, sequences, validation.data.static):
         wanted, weights = targets.take(rows, total)
-        loss += float(model.backend.loss(model.network.loss, scores, wanted, weights)[0])
-        counted = weights > 0
+        loss += float(model.loss(scores, wanted, weights)[0])
+        counted = weights.reshape(len(weights), -1).any(axis=1)
         parts.append((model.backend.to_numpy(scores)[counted], wanted[counted], weights[counted]))
     return loss, validation.score(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def predicted(model: Model, sequences: Sequences) -> Any:
+def predicted(model: Model, sequences: Sequences, static: np.ndarray | None) -> Any:
     """Rows of sequences, and the model's scores of them, some at a time."""
     for rows in sorted_batches(sequences.lengths, PREDICTED_STEPS):
         x, lengths = sequences.take(rows)
-        yield rows, model.scores(model.backend.to_device(x, model.network.stack.dtype), lengths)
+        x = model.backend.to_device(x, model.network.stack.dtype)
+        yield rows, model.scores(x, lengths, rows_of(static, rows))
+
+
+def rows_of(static: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    """Some rows of what may not be there."""
+    return None if static is None else static[rows]
 
 
 def check_finite(value: float, name: str) -> None:

@@ -41,6 +41,8 @@ class Network:
     loss : LossSpec
     activity : (float, float) or None
         Strengths of penalties on size and change of the last layer's outputs, in training.
+    static : int
+        Numbers of a whole sequence that the affine map reads beside.
     """
 
     stack: Stack
@@ -48,6 +50,7 @@ class Network:
     pooling: str
     loss: LossSpec
     activity: tuple[float, float] | None = None
+    static: int = 0
 
     def __getstate__(self) -> dict[str, Any]:
         return {each.name: getattr(self, each.name) for each in fields(self)}  # nothing that follows from them
@@ -55,18 +58,19 @@ class Network:
     @cached_property
     def head(self) -> AffineSpec:
         """The affine map to scores."""
-        return AffineSpec(self.stack.output_size * max(1, len(self.features)), self.outputs, self.stack.dtype)
+        size = self.stack.output_size * max(1, len(self.poolings))
+        return AffineSpec(size + self.static, self.outputs, self.stack.dtype)
 
     @property
-    def features(self) -> tuple[str, ...]:
-        """What the affine map reads, side by side: the last state, or poolings."""
+    def poolings(self) -> tuple[str, ...]:
+        """What the affine map reads of the sequence, side by side: the last state, or poolings of all steps."""
         return PARTS[self.pooling]
 
     @cached_property
     def pools(self) -> dict[str, PoolSpec]:
         """The poolings of all steps, by what their parameters' names end in."""
         size, dtype = self.stack.output_size, self.stack.dtype
-        return {f"_{part}": PoolSpec(part, size, dtype) for part in self.features if part in POOLINGS}
+        return {f"_{part}": PoolSpec(part, size, dtype) for part in self.poolings if part in POOLINGS}
 
     @cached_property
     def others(self) -> dict[str, AffineSpec | PoolSpec]:
@@ -165,10 +169,14 @@ class Model:
         stack, others = self.network.parts(self.backend, self.gradient)
         return self.network.stack.split(self.backend, stack), others
 
-    def scores(self, x: Array, lengths: np.ndarray | None) -> Array:
-        """Scores (N, outputs) of sequences (N, T, D); (N · T, outputs) if every step has its own."""
+    def scores(self, x: Array, lengths: np.ndarray | None, static: np.ndarray | None = None) -> Array:
+        """Scores (N, outputs) of sequences (N, T, D); (N · T, outputs) if every step has its own.
+
+        `static` (N, F) is what the affine map reads beside.
+        """
         y, final, _ = self._run(x, lengths)
-        return self.backend.affine_forward(self.others[HEAD], self._features(y, final, lengths)[0])
+        features = self._beside(static, self._features(y, final, lengths)[0])
+        return self.backend.affine_forward(self.others[HEAD], features)
 
     def shares(self, x: Array, lengths: np.ndarray | None) -> Array:
         """The weight that attention gives to each step, (N, T)."""
@@ -182,9 +190,11 @@ class Model:
         targets: np.ndarray,
         weights: np.ndarray,
         rng: np.random.Generator,
+        static: np.ndarray | None = None,
     ) -> float | Any:
         """The weighted sum of a batch's losses; overwrites `gradient`. `rng` chooses what is dropped out.
 
+        Targets and weights are as in `loss`, `static` as in `scores`.
         The sum is a float, or becomes one once a device has computed it.
         """
         backend, network = self.backend, self.network
@@ -194,12 +204,15 @@ class Model:
         layers, mask = self._drop_weights(rng) if stack.weight_dropout else (self.layers, None)
         y, final, tapes = self._run(x, lengths, layers, seed, training=True)
         features, tapes_of_pools = self._features(y, final, lengths)
-        loss, dscores = backend.loss(network.loss, backend.affine_forward(head, features), targets, weights)
+        features = self._beside(static, features)
+        loss, dscores = self.loss(backend.affine_forward(head, features), targets, weights)
         dfeatures = backend.affine_backward(head, features, dscores, others[HEAD])
+        if network.static:
+            dfeatures = backend.concatenate([dfeatures[:, : dfeatures.shape[1] - network.static]])
         dy, dfinal = self._features_backward(dfeatures, y, lengths, len(final), tapes_of_pools)
         if network.activity:
             _, slope = backend.activity_loss(y, lengths, *network.activity)
-            slope = backend.multiply(slope, weights.sum())
+            slope = backend.multiply(slope, weights.sum() * len(weights) / weights.size)
             if dy is None:
                 dy = slope
             else:
@@ -210,6 +223,17 @@ class Model:
             for gradient, part in zip(gradients, stack.split(backend, mask), strict=True):
                 gradient[...] = backend.multiply(gradient, part)
         return loss
+
+    def loss(self, scores: Array, targets: np.ndarray, weights: np.ndarray) -> tuple[float | Any, Array]:
+        """The weighted sum of the losses of scores (M, K), and its gradient.
+
+        Weights (M,) are of rows; weights (M, K) are of single numbers, whose losses must not depend on one another.
+        """
+        spec = self.network.loss
+        if weights.ndim == 1:
+            return self.backend.loss(spec, scores, targets, weights)
+        loss, gradient = self.backend.loss(spec, scores.reshape(-1, 1), targets.reshape(-1, 1), weights.ravel())
+        return loss, gradient.reshape(*scores.shape)
 
     def _drop_weights(self, rng: np.random.Generator) -> tuple[list[Any], Array]:
         """The layers with some recurrent weights dropped, and what all weights were multiplied with."""
@@ -243,10 +267,10 @@ class Model:
     ) -> tuple[Array, dict[str, Any]]:
         """What the affine map reads, and the tapes of poolings."""
         network, backend = self.network, self.backend
-        if not network.features:
+        if not network.poolings:
             return y.reshape(-1, network.stack.output_size), {}
         features, tapes = [], {}
-        for part in network.features:
+        for part in network.poolings:
             if part == "last":
                 features.append(network.stack.last(backend, final))
             else:
@@ -261,11 +285,11 @@ class Model:
         network, backend = self.network, self.backend
         stack, size = network.stack, network.stack.output_size
         dy, dfinal = None, [[None] * stack.states] * count
-        if not network.features:
+        if not network.poolings:
             return dfeatures.reshape(*y.shape[:2], -1), dfinal
-        for k, part in enumerate(network.features):
+        for k, part in enumerate(network.poolings):
             own = dfeatures
-            if len(network.features) > 1:
+            if len(network.poolings) > 1:
                 own = backend.multiply(dfeatures[:, k * size : (k + 1) * size], 1.0)
             if part == "last":
                 dfinal = stack.last_gradients(backend, own)
@@ -279,3 +303,10 @@ class Model:
             else:
                 backend.add(dy, slope)
         return dy, dfinal
+
+    def _beside(self, static: np.ndarray | None, features: Array) -> Array:
+        """Features (M, ·), with those of whole sequences beside them, at each step the same if M is N · T."""
+        if static is None:
+            return features
+        static = np.repeat(static, features.shape[0] // len(static), axis=0)
+        return self.backend.concatenate([features, self.backend.to_device(static, self.network.stack.dtype)])

@@ -82,7 +82,7 @@ def display(verbose: int, epochs: int, sequences: int) -> Display:
 
 def bar_class() -> Any:
     """The class of tqdm's bars for where standard error goes; None where there can be no bar."""
-    if sys.stderr.isatty():
+    if getattr(sys.stderr, "isatty", bool)():
         from tqdm.std import tqdm
 
         return tqdm
@@ -186,7 +186,7 @@ class Bar(Display):
 def write_line(text: str) -> None:
     """Write a line where progress is shown, at once."""
     sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    getattr(sys.stderr, "flush", bool)()
 
 
 def figures(progress: Progress | None) -> str:

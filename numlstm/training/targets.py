@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..concurrency import cached_property
 from .batches import Sequences
 
 
@@ -23,14 +24,14 @@ class Targets:
     values: np.ndarray
     weights: np.ndarray
 
-    @property
-    def outputs(self) -> int:
-        """Terms of the loss in each of them."""
-        return self.values.shape[1] if self.values.ndim == 2 else 1
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Terms of the loss, with a weight above 0, of each sequence, (n,)."""
+        return np.where(self.weights > 0, self.values.shape[1] if self.values.ndim == 2 else 1, 0)
 
     def count(self, rows: np.ndarray) -> int:
         """Terms that the loss is averaged over."""
-        return len(rows) * self.outputs
+        return int(self.counts[rows].sum())
 
     def take(self, rows: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
         """Targets and weights of some rows, for a mean over `total` terms."""
@@ -48,24 +49,38 @@ class StepTargets:
     Attributes
     ----------
     values : Sequences
-    weights : float64 array, shape (n,)
+        Steps of shape (M, K).
+    weights : float64 array, shape (M, 1) or (M, K)
+        Of the steps in `values`, or of each of their targets; 0 where there is no label.
     """
 
     values: Sequences
     weights: np.ndarray
 
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Terms of the loss, with a weight above 0, of each sequence, (n,)."""
+        terms = (self.weights > 0).sum(axis=1) * (self.values.channels // self.weights.shape[1])
+        before = np.concatenate([[0], np.cumsum(terms)])
+        return before[self.values.starts + self.values.lengths] - before[self.values.starts]
+
     def count(self, rows: np.ndarray) -> int:
         """Terms that the loss is averaged over."""
-        return int(self.values.lengths[rows].sum()) * self.values.channels
+        return int(self.counts[rows].sum())
 
     def take(self, rows: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
-        """Targets (N · T, K) and weights (N · T,) of some rows, weight 0 past a length."""
+        """Targets (N · T, K) and weights (N · T,) or (N · T, K) of some rows, weight 0 past a length."""
         targets, lengths = self.values.take(rows)
-        weights = np.repeat(self.weights[rows] / total, targets.shape[1])
+        weights = self._weights.take(rows)[0] / total
         if lengths is not None:
-            weights[(np.arange(targets.shape[1]) >= lengths[:, None]).ravel()] = 0
-        return targets.reshape(len(weights), -1), weights
+            weights[np.arange(targets.shape[1]) >= lengths[:, None]] = 0
+        weights = weights.reshape(-1, weights.shape[2])
+        return targets.reshape(len(weights), -1), weights[:, 0] if weights.shape[1] == 1 else weights
+
+    @cached_property
+    def _weights(self) -> Sequences:
+        return Sequences(self.weights, self.values.starts, self.values.lengths)
 
     def subset(self, rows: np.ndarray) -> StepTargets:
         """Those of some rows."""
-        return StepTargets(self.values.subset(rows), self.weights[rows])
+        return StepTargets(self.values.subset(rows), self.weights)

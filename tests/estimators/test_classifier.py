@@ -200,7 +200,7 @@ def test_wrong_parameters_are_named_at_fit(ragged, parameters, message):
         (np.full((2, 3, 2), np.nan), [0, 1], "NaN"),
         (np.zeros((2, 3, 2)), [0, 1, 1], "y must have 2 entries, one for each sequence of X, got 3"),
         (np.zeros((2, 3, 2)), [0, 0], "at least two classes, got one class"),
-        (np.zeros((2, 3, 2)), [["a", "b"], ["c", "d"]], r"y should be a 1d array"),
+        (np.zeros((2, 3, 2)), [["a", "b"], ["c", "d"]], r"y must hold one label for each sequence"),
         (np.zeros((2, 3, 2)), [0.5, 1.7], "Unknown label type|continuous"),
         (np.zeros((2, 3, 2)), None, "the target y is None"),
         (np.zeros((2, 3, 2), complex), [0, 1], "[Cc]omplex"),

@@ -52,3 +52,16 @@ def test_labels_of_steps_are_for_others(y):
         LSTMClassifier(**SMALL).fit(X, y)
     with pytest.raises(ValueError, match="y_val must hold one label for each sequence"):
         LSTMClassifier(**SMALL).fit(X, np.arange(24) % 2, X_val=X, y_val=y)
+
+
+def test_other_ways_to_the_same_readings():
+    nested = [["a", "b"] * (1 + k % 3) for k in range(24)]
+    objects = np.empty(24, object)
+    objects[:] = [np.array(each) for each in nested]
+    for y in (nested, objects):
+        with pytest.raises(ValueError, match="y must hold one label for each sequence"):
+            LSTMClassifier(**SMALL).partial_fit(X, y, classes=["a", "b"])
+        with pytest.raises(ValueError, match="y must hold one label for each sequence"):
+            LSTMClassifier(**SMALL).fit(X, y)
+    with pytest.warns(UserWarning, match="but X has 6 steps, too"):  # as many as the padded array has
+        LSTMClassifier(**SMALL).fit(X, RNG.integers(0, 2, (24, 6)), lengths=[5] * 24)

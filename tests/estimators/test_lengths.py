@@ -111,3 +111,14 @@ def test_a_pipeline_asks_for_them():
     with pytest.raises(ValueError, match="lengths must be given with X"):
         pipeline.predict(PADDED)
     assert pipeline.predict(LISTS).shape == (60,)
+
+
+def test_a_warm_start_asks_for_them():
+    model = LSTMClassifier(**SMALL, warm_start=True).fit(PADDED, LABELS, lengths=LENGTHS)
+    expected = model.predict_proba(LISTS)
+    with pytest.raises(ValueError, match=ASKED):
+        model.fit(PADDED, LABELS)
+    np.testing.assert_array_equal(model.predict_proba(LISTS), expected)
+    model.fit(LISTS, LABELS)
+    with pytest.raises(ValueError, match=ASKED):
+        model.predict(PADDED)

@@ -1,9 +1,11 @@
 """Scaling, padding and windows."""
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 from sklearn.exceptions import NotFittedError
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
 from numlstm import LSTMRegressor, SequenceScaler, pad_sequences, sliding_windows
 
@@ -55,6 +57,64 @@ def test_forms_and_types_of_arrays(dtype):
 def test_a_constant_channel_is_only_centred():
     X = np.stack([np.full((4, 3), 7.0), np.arange(12.0).reshape(4, 3)], axis=2)
     assert not SequenceScaler().fit_transform(X)[:, :, 0].any()
+
+
+@pytest.mark.parametrize(
+    ("method", "theirs"), [("standard", StandardScaler()), ("robust", RobustScaler()), ("minmax", MinMaxScaler())]
+)
+def test_each_method_as_scikit_learn_does(method, theirs, ragged):
+    ragged[0][0] = [1e3, -1e4]  # far from the others
+    scaler = SequenceScaler(method).fit(ragged)
+    steps = np.concatenate(ragged)
+    scaled = scaler.transform(ragged)
+    np.testing.assert_allclose(np.concatenate(scaled), theirs.fit_transform(steps), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(np.concatenate(scaler.inverse_transform(scaled)), steps, rtol=1e-9)
+    assert hasattr(scaler, "mean_") == (method == "standard")
+    assert scaler.get_feature_names_out().tolist() == ["x0", "x1"]
+
+
+def test_what_each_method_takes_and_divides_by():
+    X = np.array([[0.0, 1.0, 2.0, 3.0, 100.0]])
+    for method, center, scale in [("standard", X.mean(), X.std()), ("robust", 2.0, 2.0), ("minmax", 0.0, 100.0)]:
+        scaler = SequenceScaler(method).fit(X)
+        assert (scaler.center_.item(), scaler.scale_.item()) == pytest.approx((center, scale))
+    scaler = SequenceScaler().fit(X)
+    assert scaler.mean_ is scaler.center_
+    assert not hasattr(scaler.set_params(method="minmax").fit(X), "mean_")
+    assert (scaler.transform(X).min(), scaler.transform(X).max()) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("method", ["standard", "robust", "minmax"])
+def test_a_constant_channel_has_the_scale_one(method):
+    X = np.stack([np.full((4, 3), 0.1), np.arange(12.0).reshape(4, 3)], axis=2)
+    scaler = SequenceScaler(method).fit(X)
+    assert scaler.scale_[0] == 1.0
+    np.testing.assert_allclose(scaler.transform(X + np.array([1.0, 0.0]))[:, :, 0], 1.0)
+
+
+def test_an_unknown_method_is_refused(ragged):
+    scaler = SequenceScaler().fit(ragged)
+    before = dict(vars(scaler)) | {"method": "max"}
+    with pytest.raises(ValueError, match=r"method must be one of .*'standard', 'robust', 'minmax'.*, got 'max'"):
+        scaler.set_params(method="max").fit(ragged)
+    assert vars(scaler) == before
+
+
+class Refitted(SequenceScaler):
+    """Another thread fits it while it transforms."""
+
+    def _changed(self, sequences):
+        model.fit([np.array([[-100.0], [100.0]])])
+        return super()._changed(sequences)
+
+
+model = Refitted()
+
+
+def test_what_transforms_is_one_fit():
+    model.fit([np.array([[0.0], [2.0]])])
+    assert model.transform([np.array([[3.0]])])[0].item() == 2.0
+    assert model.scale_.item() == 100.0
 
 
 def test_a_scaler_says_what_is_wrong(ragged):
@@ -110,6 +170,94 @@ def test_windows(stride, horizon, channels):
     assert series[1:].any(axis=None)
     model = LSTMRegressor(hidden_size=2, max_iter=1).fit(X, y)
     assert model.predict(X).shape == y.shape
+
+
+SERIES = np.arange(80).reshape(20, 4)  # column k is k more than four times the step
+NAMES = ["load", "wind", "day", "price"]
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_windows_of_columns(stride):
+    X, y = sliding_windows(SERIES, 5, 3, stride, target=[1, 0], past=3, future=[2])
+    starts = range(0, 20 - 5 - 3 + 1, stride)
+    assert X.shape == (len(starts), 5, 5)
+    for window, ahead, start in zip(X, y, starts, strict=True):
+        np.testing.assert_array_equal(window[:, :4], SERIES[start : start + 5, [1, 0, 3, 2]])
+        np.testing.assert_array_equal(window[:, 4], SERIES[start + 3 : start + 8, 2])
+        np.testing.assert_array_equal(window[-3:, 4], SERIES[start + 5 : start + 8, 2])  # of the forecast's steps
+        np.testing.assert_array_equal(ahead.reshape(3, 2), SERIES[start + 5 : start + 8, [1, 0]])
+    assert X.dtype == y.dtype == SERIES.dtype
+    X[...] = y[...] = 0
+    assert SERIES[1:].all()
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_columns_of_tables_have_names(frame):
+    table = frame(dict(zip(NAMES, SERIES.T, strict=True)))
+    for named, numbered in [
+        ({}, {}),
+        ({"target": "load"}, {"target": 0}),
+        ({"past": np.array(["wind", "day"])}, {"past": np.array([1, 2])}),
+        ({"target": ["wind", "load"], "past": "price", "future": "day"}, {"target": [1, 0], "past": 3, "future": 2}),
+    ]:
+        for found, expected in zip(
+            sliding_windows(table, 4, 2, **named), sliding_windows(SERIES, 4, 2, **numbered), strict=True
+        ):
+            np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "channels", "targets"),
+    [
+        ({}, [0, 1, 2, 3], [0, 1, 2, 3]),
+        ({"target": 2}, [2, 0, 1, 3], [2]),
+        ({"target": 2, "past": []}, [2], [2]),
+        ({"target": 2, "past": 1}, [2, 1], [2]),
+        ({"past": 1}, [0, 2, 3, 1], [0, 2, 3]),
+        ({"future": 1}, [0, 2, 3, 1, 1], [0, 2, 3]),
+        ({"target": 2, "future": 1}, [2, 0, 3, 1, 1], [2]),
+    ],
+)
+def test_what_is_not_said_of_columns(given, channels, targets):
+    X, y = sliding_windows(SERIES, 4, 2, **given)
+    np.testing.assert_array_equal(X[0, 0] % 4, channels)
+    np.testing.assert_array_equal(y[0] % 4, targets * 2)
+
+
+def test_a_regressor_reads_what_is_known_of_the_future():
+    rng = np.random.default_rng(0)
+    plan = rng.integers(0, 2, 400).astype(float)
+    series = np.stack([plan * 2 - 1, plan], axis=1)  # the load of a step is what was planned for it
+    options = {"hidden_size": 8, "max_iter": 60, "random_state": 0, "learning_rate_init": 0.02}
+    X, y = sliding_windows(series, 4, 2, target=0, future=1)
+    assert LSTMRegressor(**options).fit(X[:300], y[:300]).score(X[300:], y[300:]) > 0.95
+    X, y = sliding_windows(series, 4, 2, target=0, past=1)
+    assert LSTMRegressor(**options).fit(X[:300], y[:300]).score(X[300:], y[300:]) < 0.2
+
+
+def test_the_last_window_needs_no_targets():
+    series = np.array([[1.0, 5.0], [2.0, 6.0], [np.nan, 7.0], [np.nan, 8.0]])
+    X, _ = sliding_windows(series, 2, 2, target=0, future=1)
+    np.testing.assert_array_equal(X[-1], [[1, 5, 7], [2, 6, 8]])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"target": 4}, r"target must name columns of series, among \[0, 1, 2, 3\], got 4"),
+        ({"target": -1}, "target must name columns of series, .* got -1"),
+        ({"past": "load"}, "past must name columns of series, .* got 'load'"),
+        ({"future": [True]}, "future must name columns of series, .* got True"),
+        ({"target": 1, "past": [0, 1]}, "target, past and future must name a column once, got 1 twice"),
+        ({"target": [2, 2]}, "target, past and future must name a column once, got 2 twice"),
+        ({"target": []}, "target must name at least one column, got none"),
+        ({"past": [0, 1, 2, 3]}, "target must name at least one column, got none"),
+        ({"steps": 2, "horizon": 3, "future": 1}, "steps must be at least horizon = 3 with future, .*, got 2"),
+    ],
+)
+def test_what_no_columns_are(given, message):
+    with pytest.raises(ValueError, match=message):
+        sliding_windows(SERIES, **{"steps": 4} | given)
 
 
 @pytest.mark.parametrize(

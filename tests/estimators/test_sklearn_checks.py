@@ -2,7 +2,7 @@
 
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from numlstm import LSTMClassifier, LSTMRegressor, SequenceScaler
+from numlstm import LSTMClassifier, LSTMRegressor, SequenceEncoder, SequenceImputer, SequenceScaler
 
 MINI_BATCHES = {
     "check_sample_weight_equivalence_on_dense_data": "a repeated sample may fall into another mini-batch than its "
@@ -15,6 +15,13 @@ def allowed_to_fail(estimator):
     return MINI_BATCHES if isinstance(estimator, LSTMClassifier | LSTMRegressor) else {}
 
 
-@parametrize_with_checks([LSTMClassifier(), LSTMRegressor(), SequenceScaler()], expected_failed_checks=allowed_to_fail)
+TRANSFORMERS = [
+    SequenceScaler(), SequenceScaler("robust"), SequenceScaler("minmax"), SequenceImputer(),
+    SequenceImputer("interpolate"), SequenceImputer("median"),
+    SequenceEncoder(handle_unknown="ignore"),  # as OneHotEncoder is checked: the checks transform what fit has not seen
+]  # fmt: skip
+
+
+@parametrize_with_checks([LSTMClassifier(), LSTMRegressor(), *TRANSFORMERS], expected_failed_checks=allowed_to_fail)
 def test_check(estimator, check):
     check(estimator)

@@ -75,7 +75,9 @@ def test_changing_what_is_shown_is_refused():
     with pytest.raises(TypeError, match=r"layers_ of a fitted model is for reading: model.set_parameters"):
         model.layers_[0] = layer
     again = pickle.loads(pickle.dumps(model))
-    shown = [model.coef_, model.intercept_, again.coef_, again.intercept_]
+    shown = [model.coef_, model.intercept_, model.classes_, again.coef_, again.intercept_, again.classes_]
+    regressor = LSTMRegressor(**SMALL).fit(X, LABELS)
+    shown += [regressor.target_mean_, regressor.target_scale_]
     for array in [*shown, *model.parameters.values(), *layer.parameters.values(), *again.parameters.values()]:
         with pytest.raises(ValueError, match="read-only"):
             array[...] = 0

@@ -171,7 +171,8 @@ REFUSED = [
     (["in.txt", "out.onnx"], "source must end in one of ['.safetensors', '.onnx', '.keras', '.weights.h5', '.h5'"),
     (
         ["layer.safetensors", "out.h5"],
-        "target must end in one of ['.safetensors', '.onnx', '.keras', '.weights.h5', '.pt', '.pth'], got ",
+        "target must end in one of ['.safetensors', '.onnx', '.keras', '.weights.h5', '.pt', "
+        "'.pth', '.pth.tar', '.ckpt', '.bin'], got ",
     ),
     (
         ["layer.safetensors", "out.onnx", "--to", "torch"],

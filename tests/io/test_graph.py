@@ -1,5 +1,6 @@
 """Graphs of operators: how they are checked, and how they run."""
 
+import copy
 import threading
 import tracemalloc
 
@@ -365,3 +366,17 @@ def test_large_inputs_make_room():
         assert made.run({"x": np.ones(10, "float32"), "shape": np.array([50, 1])})[0].shape == (50, 10)
         with pytest.raises(ValueError, match="the result would have 300 elements, and must have at most 192"):
             made.run({"x": np.ones(1, "float32"), "shape": np.array([300, 1])})
+
+
+def test_layers_of_a_graph_are_for_reading():
+    """Its weights are its constants, which files and pickles hold."""
+    rng = np.random.default_rng(0)
+    constants = {"W": rng.normal(size=(1, 12, 2)).astype("f4"), "R": rng.normal(size=(1, 12, 3)).astype("f4")}
+    nodes = [Node("LSTM", ("x", "W", "R"), ("y",), {"hidden_size": 3})]
+    graph = Graph(nodes, [Value("x", "float32", (2, 1, 2))], [Value("y", "float32", None)], constants, 22)
+    layer = graph.layers[0]
+    with pytest.raises(TypeError, match="a graph's layers are for reading"):
+        layer.set_parameters(layer.parameters)
+    own = copy.copy(layer)
+    own.set_parameters({name: np.zeros_like(array) for name, array in own.parameters.items()})
+    assert graph.run({"x": np.ones((2, 1, 2), "f4")})[0].any()

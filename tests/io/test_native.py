@@ -481,6 +481,7 @@ def written(tmp_path_factory):
         "layer": LSTM(2, [4, 3], peepholes=True, layer_norm=True, zoneout=(0.1, 0.2), random_state=0),
         "classifier": LSTMClassifier(**SMALL).partial_fit(frame, LABELS, classes=list("abcd")),
         "regressor": LSTMRegressor(**SMALL, loss="huber").fit(X, X.sum(axis=1), X_val=X, y_val=X.sum(axis=1)),
+        "static": LSTMRegressor(**SMALL).fit(X, X[:, -1].sum(axis=1), static=frame.iloc[:, :3]),
         "scaler": SequenceScaler().fit(frame),
     }
     for name, model in models.items():
@@ -561,6 +562,12 @@ LIES = [
     ("regressor", (*FITTED, "targets", "loss"), "softmax", "loss must be one of"),
     ("regressor", (*FITTED, "targets", "parameter"), 0.0, "parameter of 'huber' must be in"),
     ("regressor", (*FITTED, "targets", "parameter"), None, "parameter of 'huber' must be a number"),
+    ("regressor", (*FITTED, "static"), {"named": False}, "tensor 'static_mean_' is missing"),
+    ("static", (*FITTED, "static"), ..., "tensor 'weight_output' must be float32 of shape"),
+    ("static", (*FITTED, "static"), None, "static must be an object"),
+    ("static", (*FITTED, "static"), {}, "static lacks the field 'named'"),
+    ("static", (*FITTED, "static", "named"), 1, "static: named must be True or False"),
+    ("static", (*FITTED, "static", "named"), False, "tensor 'static_feature_names_in_' is unknown"),
     ("scaler", (*FITTED, "steps"), 0, "steps must be at least 1"),
     ("scaler", ("model", "fitted"), None, "is unknown"),
     ("scaler", ("model",), [], "model must be an object"),
@@ -586,6 +593,8 @@ def test_a_field_that_lies_is_named(model, where, value, message, written, path)
         ("classifier", "feature_names_in_", put(0xFF)), ("classifier", "feature_names_in_", put(*b"[[[[")),
         ("classifier", "optimizer.1.bias_output", put(np.nan)),
         ("regressor", "target_scale_", put(0.0)), ("regressor", "target_scale_", put(-1.0)),
+        ("static", "static_mean_", put(np.nan)), ("static", "static_scale_", put(0.0)),
+        ("static", "static_feature_names_in_", put(0xFF)),
         ("regressor", "target_mean_", put(np.nan)), ("scaler", "scale_", put(0.0)), ("scaler", "mean_", put(np.inf)),
     ],
 )  # fmt: skip
@@ -593,6 +602,12 @@ def test_numbers_out_of_range_are_refused(model, name, function, written, path):
     path.write_bytes(with_numbers(written[model], name, function))
     with pytest.raises(ValueError, match=f"{path}: .*tensor '{name}'"):
         numlstm.load(path)
+
+
+def test_the_field_of_static_features_is_where_they_are(written):
+    fields = {name: set(parts(data)[1]["model"]["fitted"]) for name, data in written.items() if name != "layer"}
+    assert fields["static"] - fields["regressor"] == {"static"}
+    assert fields["regressor"] == fields["classifier"]
 
 
 def headers(data):
@@ -696,7 +711,7 @@ def test_mutants_are_refused_or_loaded_in_little_memory(written, tmp_path, monke
     finally:
         tracemalloc.stop()
     assert os.listdir(tmp_path) == ["mutant"]
-    assert total == 3000
+    assert total == 3750
     assert 10 < loaded < total / 2
     assert time.perf_counter() - start < 60
 

@@ -9,7 +9,7 @@ from pairwise import pairwise
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
-from numlstm import GRU, LSTM, RNN, LSTMClassifier, LSTMRegressor, SequenceScaler
+from numlstm import GRU, LSTM, RNN, LSTMClassifier, LSTMRegressor, SequenceEncoder, SequenceImputer, SequenceScaler
 from numlstm.io import from_keras, from_onnx, to_onnx
 from numlstm.io.graph import Graph, Node, Value
 from numlstm.io.onnx.exporting import graph_of
@@ -331,6 +331,30 @@ def test_targets_for_each_step(targets):
     check(model, [expected])
 
 
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+def test_static_features_of_classifiers(pooling):
+    static = RNG.normal([50.0, -3.0], [10.0, 0.1], size=(40, 2))
+    model = LSTMClassifier(hidden_size=5, pooling=pooling, max_iter=2, random_state=0)
+    model.fit(SEQUENCES, LABELS["several"], static=static)
+    own = {"static": static[:N]}
+    feeds = {"x": x_of(), "sequence_lens": LENGTHS, **own}
+    made = check(model, [model.predict(given(), **own), model.predict_proba(given(), **own)], feeds)
+    assert [value.name for value in made.graph.input] == ["x", "sequence_lens", "static"]
+
+
+@pytest.mark.parametrize("lengths", [True, False])
+def test_static_features_beside_each_step(lengths):
+    static = RNG.normal([50.0, -3.0], [10.0, 0.1], size=(40, 2))
+    y = [np.full(len(each), own[0]) for each, own in zip(SEQUENCES, static, strict=True)]
+    model = LSTMRegressor(hidden_size=5, max_iter=2, random_state=0).fit(SEQUENCES, y, static=static)
+    sequences = given() if lengths else list(x_of())
+    expected = np.zeros((N, T, 1))
+    for row, own in zip(expected, model.predict(sequences, static=static[:N]), strict=True):
+        row[: len(own), 0] = own
+    feeds = {"x": x_of(), "static": static[:N]} | ({"sequence_lens": LENGTHS} if lengths else {})
+    check(model, [expected], feeds, lengths=lengths)
+
+
 DOUBLE = {"x": x_of().astype("float64"), "sequence_lens": LENGTHS}
 
 
@@ -343,6 +367,25 @@ def test_pipelines():
     model = make_pipeline(SequenceScaler(), "passthrough", SequenceScaler(), LSTMClassifier(max_iter=2, random_state=0))
     model.fit([5 + 3 * each for each in SEQUENCES], LABELS["texts"])
     check(model, [model.predict(given()), model.predict_proba(given())], DOUBLE)
+
+
+@pytest.mark.parametrize("method", ["standard", "robust", "minmax"])
+def test_each_method_of_a_scaler(method):
+    X = [5 + 3 * each for each in SEQUENCES]
+    scaler = SequenceScaler(method).fit(X)
+    check(scaler, [scaler.transform(DOUBLE["x"], lengths=LENGTHS)], DOUBLE)
+    model = make_pipeline(SequenceScaler(method), LSTMClassifier(max_iter=2, random_state=0)).fit(X, LABELS["texts"])
+    check(model, [model.predict(given()), model.predict_proba(given())], DOUBLE)
+
+
+@pytest.mark.parametrize("transformer", [SequenceImputer(), SequenceEncoder(handle_unknown="ignore")])
+def test_transformers_that_onnx_has_no_place_for(transformer):
+    name = type(transformer).__name__
+    model = make_pipeline(transformer, LSTMClassifier(max_iter=1, hidden_size=3)).fit(SEQUENCES, LABELS["texts"])
+    with pytest.raises(TypeError, match=f"a Pipeline must have SequenceScalers, got {name}"):
+        to_onnx(model)
+    with pytest.raises(TypeError, match=f"model must be .* got {name}"):
+        to_onnx(model[0])
 
 
 def test_small_deviations_from_a_large_mean():

@@ -105,6 +105,24 @@ def test_state(kind, single):
     assert_same(result, layer()(x, state))
 
 
+@pytest.mark.parametrize("form", ["lengths", "list"])
+def test_sequences_of_no_steps(kind, form):
+    put, wanted = kind
+    x, lengths = ([X[0], X[1, :0]], None) if form == "list" else (X, [3, 0])
+    given = [put(each) for each in x] if form == "list" else put(x)
+    y, state, pullback = layer().vjp(given, tuple(map(put, STATE)), lengths)
+    expected, expected_state, expected_pullback = layer().vjp(x, STATE, lengths)
+    assert_kind([y, state], wanted)
+    assert_same((y, state), (expected, expected_state))
+    assert not host(y)[1].any()
+    for found, before in zip(host(state), STATE, strict=True):
+        np.testing.assert_array_equal(found[:, 1], before[:, 1])
+    dx, dstate, dparameters = pullback(put(DY), tuple(map(put, STATE)))
+    assert_same((dx, dstate), expected_pullback(DY, STATE)[:2])
+    assert_same(dparameters["weight_hh_l0"], expected_pullback(DY, STATE)[2]["weight_hh_l0"])
+    np.testing.assert_array_equal(host(given)[1] if form == "lengths" else X[1], X[1])
+
+
 def test_results_have_the_kind_of_x(kind):
     put, wanted = kind
     state = tuple(map(put, STATE))

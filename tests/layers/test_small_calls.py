@@ -50,7 +50,7 @@ def test_it_is_reached():
     assert len(kept) == 1
 
 
-@pytest.mark.parametrize("shape", [(3,), (4, 7, 2), (0, 7, 3), (4, 0, 3), (1, 4, 7, 3), ()])
+@pytest.mark.parametrize("shape", [(3,), (4, 7, 2), (0, 7, 3), (4, 0, 2), (1, 4, 7, 3), ()])
 def test_wrong_shapes_are_refused(shape):
     with pytest.raises(ValueError, match="x must"):
         numlstm.LSTM(3, 5)(np.zeros(shape, "float32"))

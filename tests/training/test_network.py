@@ -100,3 +100,16 @@ def test_penalty_on_outputs_is_in_the_gradient_and_not_in_the_loss(pooling, leng
         sides = [penalty(parameters | {name: parameters[name] + step * direction}) for step in (1e-5, -1e-5)]
         slope = ((found[name] - without[name]) * direction).sum()
         assert slope == pytest.approx((sides[0] - sides[1]) / 2e-5, rel=1e-6, abs=1e-9), name
+
+
+@pytest.mark.parametrize("name", ["cpu", "reference"])
+def test_weights_of_single_numbers_are_those_of_their_rows_where_these_agree(name):
+    network = Network(small_stack(), 4, "none", LossSpec("squared"), (0.6, 0.9))
+    backend, rng = backend_for(name), np.random.default_rng(0)
+    model = Model(network, backend, network.pack(backend, network.initialise("torch", rng)), training=True)
+    x, targets, weights = rng.normal(size=(3, 5, 2)), rng.uniform(size=(15, 4)), rng.uniform(size=15)
+    loss = float(model.loss_and_gradient(x, None, targets, weights, rng))
+    gradient = np.array(model.gradient)
+    again = model.loss_and_gradient(x, None, targets, np.repeat(weights[:, None], 4, axis=1), rng)
+    assert float(again) == pytest.approx(loss)
+    np.testing.assert_allclose(model.gradient, gradient, rtol=1e-12, atol=1e-15)

@@ -75,6 +75,15 @@ def test_without_standard_error_nothing_is_shown(monkeypatch, capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("verbose", [1, 2])
+def test_standard_error_may_be_anything_that_takes_text(monkeypatch, verbose):
+    """Programs that send it to their log put an object with a method alone in its place."""
+    written = []
+    monkeypatch.setattr(sys, "stderr", type("Log", (), {"write": staticmethod(written.append)})())
+    fit(verbose=verbose)
+    assert written[0].startswith("epoch 1/9: loss ")
+
+
 # Ends -----------------------------------------------------------------------------------------------------
 
 

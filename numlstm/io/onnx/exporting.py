@@ -259,6 +259,8 @@ def _of_estimator(model: Any, shape: Sequence[int | str], lengths: bool) -> Grap
     if fitted is None:
         _kept(build, x, "zero", np.zeros((), dtype), out="scaled")
         return Graph(build.nodes, inputs, [Value("scaled", dtype, (*shape, channels))], build.constants, OPSET)
+    if fitted.static is not None:
+        inputs.append(Value("static", "float64", (shape[0], len(fitted.static.mean))))
     scores = _scores(build, fitted, last.layers_[0], x)
     outputs = _answers(build, fitted, scores, shape)
     return Graph(build.nodes, inputs, outputs, build.constants, OPSET)
@@ -277,7 +279,7 @@ def _scaled(build: _Builder, scalers: Sequence[Any], dtype: str) -> str:
     """Scaled x: in float64, and rounded at the end, as there."""
     x = "x"
     for index, scaler in enumerate(scalers):
-        moved = build.add("Sub", x, build.constant(f"mean_{index}", scaler.mean_))
+        moved = build.add("Sub", x, build.constant(f"center_{index}", scaler.center_))
         x = build.add("Div", moved, build.constant(f"scale_{index}", scaler.scale_))
     return build.add("Cast", x, to=NUMBERS[dtype]) if scalers and dtype != "float64" else x
 
@@ -307,12 +309,27 @@ def _scores(build: _Builder, fitted: Any, layer: Layer, x: str) -> str:
         _last(build, network.stack, made.final)
         if part == "last"
         else _pooled(build, network.stack.dtype, part, fitted.parameters, y)
-        for part in network.features
+        for part in network.poolings
     ] or [y]
     features = parts[0] if len(parts) == 1 else build.add("Concat", *parts, axis=1)
+    if fitted.static is not None:
+        features = _beside(build, fitted, features)
     weight = build.constant("weight_output", fitted.parameters["weight_output"].T)
     bias = build.constant("bias_output", fitted.parameters["bias_output"])
     return build.add("Add", build.add("MatMul", features, weight), bias)
+
+
+def _beside(build: _Builder, fitted: Any, features: str) -> str:
+    """Features (N, ·) or (N, T, ·), with scaled static features beside them."""
+    static, network = fitted.static, fitted.network
+    moved = build.add("Sub", "static", build.constant("static_mean", static.mean))
+    scaled = build.add("Div", moved, build.constant("static_scale", static.scale))
+    scaled = build.add("Cast", scaled, to=NUMBERS[network.stack.dtype])
+    if network.pooling == "none":
+        steps = build.add("Slice", build.add("Shape", features), build.integers(1), build.integers(2))
+        shape = build.add("Concat", build.integers(1), steps, build.integers(1), axis=0)
+        scaled = build.add("Expand", build.add("Unsqueeze", scaled, build.integers(1)), shape)
+    return build.add("Concat", features, scaled, axis=-1)
 
 
 def _last(build: _Builder, stack: Any, final: list[list[str]]) -> str:

@@ -50,7 +50,8 @@ def to_onnx(
     onnx.ModelProto
         Opset 17, checked by `onnx.checker`. Inputs are ``x`` (N, T, D), in the dtype of the model, or float64 where a
         `SequenceScaler` comes first, and with ``lengths=True`` ``sequence_lens`` (N,), int32 in 1..T, the steps of
-        each sequence. A `Graph` has its own opset, inputs and outputs. Others' outputs:
+        each sequence; of an estimator with static features ``static`` (N, F), float64, not scaled. A `Graph` has its
+        own opset, inputs and outputs. Others' outputs:
 
         - of a layer ``y`` (N, T, H · directions), zeros past each length, and the final states ``h_n`` and, of an
           LSTM, ``c_n``, (layers · directions, N, H); where layers differ in size ``h_n_l0`` (directions, N, H), ...

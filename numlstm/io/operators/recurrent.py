@@ -37,6 +37,7 @@ ACTIVATIONS = {
 BY_LOWER_CASE = {name.lower(): own for name, own in ACTIVATIONS.items()}
 WITHOUT_DEFAULTS = ("affine", "scaled_tanh")  # no operators of ONNX's that would say what they are
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}  # whether each goes backwards
+READ_ONLY = "a graph's layers are for reading: its weights are its constants; copy.copy(layer) is a layer of its own"
 SMALL = 1 << 20  # elements that there is room for in any case
 FEW = 32  # rows of a small batch
 DTYPES = {"float16": "float32", "float32": "float32", "float64": "float64"}  # of layers, for those of nodes
@@ -249,7 +250,7 @@ def _layer(
         if weights.P is not None:
             parameters[f"peephole_l0{suffix}"] = reordered(weights.P[k], PEEPHOLES)
     whole = {name: np.ascontiguousarray(parameters[name], dtype) for name in stack.shapes}
-    return layer_of(LAYERS[cell], stack, whole, not_defaults(options), backend)
+    return layer_of(LAYERS[cell], stack, whole, not_defaults(options), backend, READ_ONLY)
 
 
 def reordered(array: np.ndarray, order: Sequence[int]) -> np.ndarray:

@@ -167,6 +167,25 @@ def test_what_a_read_only_directory_has_is_used_and_nothing_is_written(tmp_path)
 
 
 @posix
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+@pytest.mark.parametrize("size", [0, 100])
+def test_files_that_are_cut_off_are_no_error(tmp_path, suffix, size):
+    """As a full disk leaves them: they are written again, or, where that cannot be, in the next directory."""
+    cache, home = tmp_path / "cache", tmp_path / "home"
+    norm("float32", tmp=tmp_path, NUMBA_CACHE_DIR=cache)
+    files = [path for path in cache.rglob("*") if path.suffix == suffix]
+    for path in files:
+        os.truncate(path, size)
+    read_only = shutil.copytree(cache, tmp_path / "read only")
+    locked(read_only)
+    compiled, found = ((0, 1), []), ((1, 0), [])
+    assert files
+    for environment in ({"NUMBA_CACHE_DIR": cache}, {"NUMBA_CACHE_DIR": read_only, "XDG_CACHE_HOME": home}):
+        assert norm("float32", tmp=tmp_path, **environment) == compiled
+        assert norm("float32", tmp=tmp_path, **environment) == found
+
+
+@posix
 def test_what_a_read_only_directory_lacks_goes_to_the_next(tmp_path):
     image, home = tmp_path / "image", tmp_path / "home"
     norm("float32", tmp=tmp_path, NUMBA_CACHE_DIR=image)

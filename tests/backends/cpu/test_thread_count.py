@@ -355,3 +355,17 @@ def test_without_threadpoolctl_everything_works():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "(1, 2, 4)"
+
+
+def test_a_limit_of_threadpoolctl_holds_for_the_first_call_of_a_process():
+    code = """
+import numlstm, numpy as np, threading
+from threadpoolctl import threadpool_limits
+with threadpool_limits(1):
+    numlstm.RNN(64, 256, random_state=0)(np.ones((64, 50, 64), "float32"))
+assert not [thread for thread in threading.enumerate() if thread.name == "numlstm"]
+numlstm.RNN(64, 256, random_state=0)(np.ones((64, 50, 64), "float32"))
+assert [thread for thread in threading.enumerate() if thread.name == "numlstm"]
+"""
+    environment = os.environ | {"NUMLSTM_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)

@@ -1,0 +1,78 @@
+"""Sequences as other packages lay them out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..layers.sequences import as_numbers
+from .frames import is_frame
+
+
+def as_channels_last(X: Any) -> Any:
+    """Sequences from the forms of aeon and sktime, where channels come before steps.
+
+    Parameters
+    ----------
+    X : array, shape (n, C, T); list of n arrays, shape (C, T_i); or DataFrame of pandas, n rows and C columns
+        The cells of a table hold a Series or array each, (T_i,), as in sktime's nested tables.
+
+    Returns
+    -------
+    array, shape (n, T, C); or list of n arrays, shape (T_i, C), for a list or a table
+        What estimators take; of the type of X, and with memory of its own.
+
+    Raises
+    ------
+    TypeError
+        If X is neither, or does not hold numbers.
+    ValueError
+        If it has other shapes, no sequences, or channels of unequal length in a sequence.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numlstm import as_channels_last
+    >>> as_channels_last(np.zeros((10, 2, 50))).shape
+    (10, 50, 2)
+    >>> [x.shape for x in as_channels_last([np.zeros((2, 50)), np.zeros((2, 30))])]
+    [(50, 2), (30, 2)]
+    """
+    if is_frame(X):
+        return _from_cells(X)
+    if getattr(X, "dtype", None) == np.dtype(object):
+        X = list(X)
+    if isinstance(X, list | tuple):
+        arrays = [as_numbers(each, f"X[{i}]") for i, each in enumerate(X)]
+        for i, array in enumerate(arrays):
+            if array.ndim != 2 or len(array) != len(arrays[0]):
+                raise ValueError(f"X[{i}] must have shape (C, T_i), with the channels of X[0], got {array.shape}")
+        return [_turned(array) for array in _some(arrays)]
+    x = as_numbers(X, "X")
+    if x.ndim != 3:
+        raise ValueError(f"X must have shape (n, C, T), got {x.shape}")
+    return _turned(x)
+
+
+def _from_cells(frame: Any) -> list[np.ndarray]:
+    """The sequences in a nested table."""
+    if not hasattr(frame, "iloc"):
+        raise TypeError("X must be a DataFrame of pandas, if it is one, got one of polars")
+    found = []
+    for i, cells in enumerate(zip(*(frame.iloc[:, k] for k in range(frame.shape[1])), strict=True)):
+        channels = [as_numbers(cell, f"X[{i}]") for cell in cells]
+        if any(channel.ndim != 1 or len(channel) != len(channels[0]) for channel in channels):
+            raise ValueError(f"X[{i}] must have a Series of one length in each cell, got {[c.shape for c in channels]}")
+        found.append(np.stack(channels, axis=1))
+    return _some(found)
+
+
+def _some(arrays: list[np.ndarray]) -> list[np.ndarray]:
+    if not arrays:
+        raise ValueError("X must hold at least one sequence, got none")
+    return arrays
+
+
+def _turned(x: np.ndarray) -> np.ndarray:
+    return x.swapaxes(-1, -2).copy()

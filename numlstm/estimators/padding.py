@@ -1,0 +1,116 @@
+"""Sequences out of padded arrays, and padded arrays out of sequences."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+
+from ..layers.sequences import as_numbers, check_real, pad
+
+
+def pad_sequences(sequences: Any, value: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Sequences of unequal length as one array, padded at the end.
+
+    Estimators and layers take lists as they are; this is for what does not.
+
+    Parameters
+    ----------
+    sequences : list of array, shape (T_i, C) or (T_i,)
+        Of one number of channels.
+    value : float, default 0.0
+        What stands behind the end of a sequence; may be NaN.
+
+    Returns
+    -------
+    padded : array, shape (n, T, C), or (n, T) if sequences are (T_i,)
+        T is the length of the longest; in float64, or float32 if all sequences are.
+    lengths : int64 array, shape (n,)
+        T_i: pass them on as ``lengths=``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the sequence that is empty, of another number of channels, or not numeric.
+
+    See Also
+    --------
+    split_padded : The way back.
+
+    Examples
+    --------
+    >>> from numlstm import pad_sequences
+    >>> padded, lengths = pad_sequences([[1.0, 2.0, 3.0], [4.0]])
+    >>> padded
+    array([[1., 2., 3.],
+           [4., 0., 0.]])
+    >>> lengths
+    array([3, 1])
+    """
+    if isinstance(sequences, str | bytes) or not hasattr(sequences, "__len__"):
+        raise TypeError(f"sequences must be a list of arrays, got {type(sequences).__name__}")
+    arrays = [as_numbers(each, f"sequences[{i}]") for i, each in enumerate(sequences)]
+    flat = bool(arrays) and all(array.ndim == 1 for array in arrays)
+    dtype = "float32" if arrays and all(array.dtype == np.float32 for array in arrays) else "float64"
+    padded, lengths = pad([array[:, None] for array in arrays] if flat else arrays, dtype, "sequences")
+    padded[np.arange(padded.shape[1]) >= lengths[:, None]] = _check_value(value)
+    return (padded[:, :, 0] if flat else padded), lengths
+
+
+def split_padded(X: Any, value: float = np.nan) -> list[np.ndarray]:
+    """The sequences in a padded array, without their padding: what estimators take.
+
+    Steps are taken off the end of a sequence as long as `value` stands in all of their channels. Steps before the last
+    that has another number stay, whatever they hold.
+
+    Parameters
+    ----------
+    X : array, shape (n, T, C) or (n, T)
+        Padded at the end, as by tslearn.
+    value : float, default NaN
+        What stands behind the end of a sequence.
+
+    Returns
+    -------
+    list of n arrays, shape (T_i, C), or (T_i,) if X is (n, T)
+        Copies, of the type of X.
+
+    Raises
+    ------
+    TypeError
+        If X does not hold numbers, or `value` is none.
+    ValueError
+        If X has another shape, or a sequence is nothing but padding.
+
+    See Also
+    --------
+    pad_sequences : The way back.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numlstm import split_padded
+    >>> split_padded([[1.0, 2.0, 3.0], [4.0, np.nan, np.nan]])
+    [array([1., 2., 3.]), array([4.])]
+    """
+    x = as_numbers(X, "X")
+    if x.ndim not in (2, 3) or 0 in x.shape:
+        raise ValueError(f"X must have shape (n, T, C) or (n, T), got {x.shape}")
+    value = _check_value(value)
+    padding = np.isnan(x) if np.isnan(value) else x == value
+    ends = ends_of(padding.reshape(*x.shape[:2], -1).all(axis=2))
+    if not ends.all():
+        raise ValueError(f"X[{ends.argmin()}] must have a step that is not padding, got {value} in all of its steps")
+    return [row[:end].copy() for row, end in zip(x, ends.tolist(), strict=True)]
+
+
+def _check_value(value: Any) -> float:
+    is_nan = isinstance(value, numbers.Real) and value != value
+    return np.nan if is_nan else check_real(value, "value", -np.inf, np.inf)
+
+
+def ends_of(padding: np.ndarray) -> np.ndarray:
+    """Steps of each sequence, (n,), of which (n, T) says where padding may be: what follows its last other step."""
+    steps = padding.shape[1]
+    return np.where(padding.all(axis=1), 0, steps - (~padding[:, ::-1]).argmax(axis=1))
