@@ -28,24 +28,23 @@ from sklearn.model_selection import train_test_split
 from numlstm import LSTMClassifier, LSTMRegressor, SequenceScaler
 
 HERE = Path(__file__).parent
-BEFORE = {
-    "learning_rate": "constant", "n_iter_no_change": 10, "pooling": "last", "bidirectional": False,
-}  # fmt: skip
+COSINE = {"learning_rate": "cosine", "n_iter_no_change": None}
+ONE_CYCLE = {"learning_rate": "one_cycle", "n_iter_no_change": None}
 CANDIDATES: dict[str, dict[str, Any]] = {
-    "before": BEFORE,
-    "all epochs": BEFORE | {"n_iter_no_change": None},
-    "cosine": {"pooling": "last", "bidirectional": False},
-    "cosine, mean": {"pooling": "mean", "bidirectional": False},
-    "cosine, attention": {"pooling": "attention", "bidirectional": False},
-    "cosine, max": {"pooling": "max", "bidirectional": False},
-    "cosine, concat": {"pooling": "concat", "bidirectional": False},
-    "cosine, concat, both directions": {"pooling": "concat", "bidirectional": True},
-    "one cycle to 0.01, concat": {
-        "pooling": "concat", "bidirectional": False, "learning_rate": "one_cycle", "learning_rate_init": 0.01,
-    },
-    "cosine from 0.01, concat": {"pooling": "concat", "bidirectional": False, "learning_rate_init": 0.01},
-    "cosine, concat, batches of 16": {"pooling": "concat", "bidirectional": False, "batch_size": 16},
-}  # fmt: skip
+    "defaults": {},
+    "all epochs": {"n_iter_no_change": None},
+    "cosine": COSINE,
+    "cosine, mean": COSINE | {"pooling": "mean"},
+    "cosine, attention": COSINE | {"pooling": "attention"},
+    "cosine, max": COSINE | {"pooling": "max"},
+    "cosine, concat": COSINE | {"pooling": "concat"},
+    "cosine, concat, both directions": COSINE | {"pooling": "concat", "bidirectional": True},
+    "the same with 32 units": COSINE | {"pooling": "concat", "bidirectional": True, "hidden_size": 32},
+    "one cycle to 0.01, 50 epochs, concat, both directions": ONE_CYCLE
+    | {"pooling": "concat", "bidirectional": True, "learning_rate_init": 0.01, "max_iter": 50},
+    "cosine from 0.01, concat": COSINE | {"pooling": "concat", "learning_rate_init": 0.01},
+    "cosine, concat, batches of 16": COSINE | {"pooling": "concat", "batch_size": 16},
+}
 VALIDATION_SEEDS, TEST_SEEDS = range(5), range(100, 103)
 TOO_SLOW = ("PLAID", "genes", "OSULeaf")  # for comparing candidates
 
@@ -58,7 +57,6 @@ def numlstm(train: Split, seed: int, **options: Any) -> Any:
 
 METHODS: dict[str, Callable[..., Any]] = {
     "numlstm": numlstm,
-    "numlstm before": partial(numlstm, **BEFORE),
     "plain PyTorch loop": plain_torch,
     "MiniRocket": minirocket,
     "ExtraTrees on summaries": tree_summaries,

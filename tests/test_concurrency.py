@@ -141,7 +141,7 @@ def test_steps_of_one_stream_are_taken_one_after_the_other(hidden_size):
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
+@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention", "concat"])
 def test_predictions_of_one_stream_are_made_one_after_the_other(pooling):
     X = RNG.normal(size=(20, 5, 2))
     model = LSTMRegressor(hidden_size=4, max_iter=1, pooling=pooling, random_state=0).fit(X, X[:, 0, 0])

@@ -127,14 +127,14 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         shown = X if lengths is None else [x[:length] for x, length in zip(array_or_list(X), lengths, strict=True)]
         tasks = EpochTasks(self, self.max_iter, shown, y, metadata, results)
         train(
-            trainer, self._schedule(trainer), self._stopper(), epochs=self.max_iter, validation=validation,
+            trainer, self._schedule(trainer), self._stopper(validation), epochs=self.max_iter, validation=validation,
             history=history, verbose=int(self.verbose), before_epoch=[tasks.begin],
             callbacks=[tasks.end, *self._own_callbacks()],
         )  # fmt: skip
         fitted.__dict__.update(results())
         tasks.end_of_fit()
         adopt(self, results_of(fitted))
-        constant, scores = constant_loss(trainer.model, data)
+        constant, scores = constant_loss(network, data)
         warn_of_training(history, constant, codec.shown(scores))
         return self
 
@@ -380,8 +380,9 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
             patience=5 if patience is None else max(1, patience // 2),
         )  # fmt: skip
 
-    def _stopper(self) -> Stopper:
-        return Stopper(self.tol, self.n_iter_no_change)
+    def _stopper(self, validation: Validation | None = None) -> Stopper:
+        keeps_best = self.early_stopping and validation is not None
+        return Stopper(self.tol, self.n_iter_no_change, keeps_best=keeps_best)
 
 
 def _same(before: Fitted, codec: Codec, network: Network) -> Codec:

@@ -182,7 +182,7 @@ class SequenceModel(Savable, BaseEstimator, ABC):
             "loss_curve_": losses,
             "validation_loss_curve_": joined("validation_loss_curve_", history.validation_losses) or None,
             "validation_scores_": joined("validation_scores_", history.validation_scores) or None,
-            "best_loss_": min(history.watched, default=np.inf),
+            "best_loss_": history.kept_loss,
             "stop_reason_": history.stop_reason,
             "n_iter_": len(losses),
         }

@@ -98,9 +98,9 @@ SHARED = """
         Epochs without improvement after which training ends; None never ends it, so that a `learning_rate` that
         changes comes to its end.
     early_stopping : bool, default False
-        Whether to set some sequences aside, and to watch their loss instead of the training loss. They are drawn at
-        random: of windows of one series, pass later ones as `X_val` in `fit`. Those are watched then, and none is set
-        aside. Whatever is watched, the weights that it was least with are kept.
+        Whether to set some sequences aside, to watch their loss instead of the training loss, and to keep the weights
+        that it was least with. They are drawn at random: of windows of one series, pass later ones as `X_val` in
+        `fit`. Those are watched then, and none is set aside.
     validation_fraction : float in (0, 1), default 0.1
         Share of the sequences that `early_stopping` sets aside.
     clip_norm : float, positive, or None, default 1.0
@@ -146,7 +146,7 @@ ATTRIBUTES = """
     validation_loss_curve_, validation_scores_ : list of float, or None
         Loss of the validation set after each epoch, and its accuracy or R²; None without a validation set.
     best_loss_ : float
-        The least of the losses that were watched in the last call: that of the weights that are kept.
+        The loss that was watched, of the weights that are kept: with `early_stopping` the least, else the last.
     stop_reason_ : {"max_iter", "no_improvement", "callback", "interrupted"}
         What ended training: its last epoch, `n_iter_no_change`, a callback, or Ctrl-C.
     n_iter_ : int

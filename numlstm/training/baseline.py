@@ -5,25 +5,27 @@ from __future__ import annotations
 import numpy as np
 
 from ..backends.contract import LossSpec
+from ..backends.dispatch import backend_for
 from .batches import sorted_batches
 from .loop import PREDICTED_STEPS, Data
-from .network import Model
+from .network import Network
 
 RAREST = 1e-12  # probability of what never occurs
 
 
-def constant_loss(model: Model, data: Data) -> tuple[float, np.ndarray]:
+def constant_loss(network: Network, data: Data) -> tuple[float, np.ndarray]:
     """The mean loss of the best scores (K,) that do not depend on X, and these scores."""
-    targets, lengths = data.targets, data.sequences.lengths
+    targets = data.targets
     total = targets.count(np.arange(len(data)))
-    parts = [targets.take(rows, total) for rows in sorted_batches(lengths, PREDICTED_STEPS)]
+    parts = [targets.take(rows, total) for rows in sorted_batches(data.sequences.lengths, PREDICTED_STEPS)]
     wanted, weights = (np.concatenate(each) for each in zip(*parts, strict=True))
     counted = weights.reshape(len(weights), -1).any(axis=1)
     wanted, weights = wanted[counted], weights[counted]
-    backend, network = model.backend, model.network
     scores = _best_scores(network.loss, network.outputs, wanted, weights)
-    same = np.tile(scores, (len(wanted), 1)).astype(network.stack.dtype)
-    loss, _ = model.loss(backend.to_device(same, network.stack.dtype), wanted, weights)
+    same = np.tile(scores, (len(wanted), 1))
+    if weights.ndim == 2:
+        same, wanted, weights = same.reshape(-1, 1), wanted.reshape(-1, 1), weights.ravel()
+    loss, _ = backend_for("reference").loss(network.loss, same, wanted, weights)  # a device need not be asked
     return float(loss), scores
 
 

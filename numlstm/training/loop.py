@@ -182,10 +182,12 @@ class Stopper:
         By how much it must fall to count as fallen.
     patience : int or None
         Epochs to wait for that; None never stops.
+    keeps_best : bool
+        Whether weights are kept; else the last ones stay.
     """
 
-    def __init__(self, tol: float, patience: int | None) -> None:
-        self.tol, self.patience = tol, patience
+    def __init__(self, tol: float, patience: int | None, *, keeps_best: bool) -> None:
+        self.tol, self.patience, self.keeps_best = tol, patience, keeps_best
         self.least = self.mark = math.inf
         self.waited = 0
         self.weights: np.ndarray | None = None
@@ -194,7 +196,8 @@ class Stopper:
         """Take note of an epoch's loss; whether it fell."""
         if loss < self.least:
             self.least = loss
-            self.weights = np.array(model.backend.to_numpy(model.flat))
+            if self.keeps_best:
+                self.weights = np.array(model.backend.to_numpy(model.flat))
         improved = loss < self.mark - self.tol
         if improved:
             self.mark = loss
@@ -266,6 +269,7 @@ def train(
                     history.validation_losses.append(loss)
                     history.validation_scores.append(score)
                 schedule.end_epoch(stopper.watch(history.watched[-1], trainer.model))
+                history.kept_loss = stopper.least if stopper.keeps_best else history.watched[-1]
                 progress = _progress(history, epochs, trainer, schedule, time.perf_counter() - began)
                 shown.show(progress)
                 asked = [callback(progress) for callback in callbacks]

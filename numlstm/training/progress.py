@@ -48,13 +48,15 @@ class Progress:
 class History:
     """What estimators keep of each epoch; the two lists of validation stay empty without a validation set.
 
-    `stop_reason` says what ended training: "max_iter", "no_improvement", "callback" or "interrupted".
+    `stop_reason` says what ended training: "max_iter", "no_improvement", "callback" or "interrupted". `kept_loss` is
+    the loss that was watched, of the weights that are kept.
     """
 
     losses: list[float] = field(default_factory=list)
     validation_losses: list[float] = field(default_factory=list)
     validation_scores: list[float] = field(default_factory=list)
     stop_reason: str = ALL_EPOCHS
+    kept_loss: float = math.inf
 
     @property
     def watched(self) -> list[float]:

@@ -95,20 +95,43 @@ def test_what_a_gate_that_is_off_does_not_use_is_not_trained():
         assert (new[1:] != old[1:]).any(axis=-1).all()
 
 
-REFUSED = [
-    ({"cell": "gru", "peepholes": True}, "peepholes must be False with cell='gru', got True"),
-    ({"cell": "rnn", "reset_after": False}, "reset_after must be True with cell='rnn', got False"),
-    ({"nonlinearity": "relu"}, "nonlinearity must be 'tanh' with cell='lstm', got 'relu'"),
-    ({"cell": "rnn", "forget_bias": 1.0}, "forget_bias must be None with cell='rnn', got 1.0"),
-    ({"cell": "gru", "zoneout": (0.1, 0.1)}, "zoneout must be a number with cell='gru'"),
-    ({"cell": "rnn", "init": "chrono"}, "init=('chrono', 8) and cell='rnn' do not go together"),
-    ({"cell": "rnn", "recurrent_dropout": 0.1, "recurrent_dropout_mode": "candidate"},
-     "recurrent_dropout_mode must be 'variational' with cell='rnn', got 'candidate'"),
-    ({"cell": "LSTM"}, "cell must be one of ['lstm', 'gru', 'rnn'], got 'LSTM'"),
-    ({"dropout": 0.5}, "dropout=0.5 and num_layers=1 do not go together"),
-    ({"proj_size": 12}, "proj_size=12 and hidden_size=12 do not go together"),
-    ({"activity_regularization": -1.0}, "activity_regularization must be in [0.0, inf), got -1.0"),
+IDLE = [  # options that have nothing to act on, and what they amount to
+    ({"cell": "gru", "peepholes": True, "cell_clip": 1.0, "forget_bias": 2.0}, {"cell": "gru"}),
+    ({"cell": "rnn", "reset_after": False, "recurrent_activation": "relu"}, {"cell": "rnn"}),
+    ({"nonlinearity": "relu", "reset_after": False}, {}),
+    ({"cell": "gru", "zoneout": (0.1, 0.2)}, {"cell": "gru", "zoneout": 0.1}),
+    ({"cell": "rnn", "init": "chrono", "proj_size": 3}, {"cell": "rnn"}),
+    ({"forget_gate": False, "init": "chrono", "forget_bias": 1.0}, {"forget_gate": False}),
+    ({"recurrent_dropout_mode": "candidate"}, {}),
+    ({"dropout": 0.5, "residual": True, "merge": "sum"}, {}),
+    ({"input_gate": False, "forget_gate": False, "output_gate": False, "peepholes": True},
+     {"input_gate": False, "forget_gate": False, "output_gate": False}),
+    ({"learning_rate": "one_cycle", "warm_up": 0.5}, {"learning_rate": "one_cycle"}),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "same"), IDLE, ids=[str(options) for options, _ in IDLE])
+def test_options_that_have_nothing_to_act_on_are_left_aside(options, same):
+    model, expected = (LSTMClassifier(**SMALL | {"max_iter": 2} | each).fit(X, Y) for each in (options, same))
+    np.testing.assert_array_equal(model.predict_proba(X), expected.predict_proba(X))
+    assert repr(model.layers_) == repr(expected.layers_)
+    assert model.get_params() == LSTMClassifier(**SMALL | {"max_iter": 2} | options).get_params()
+
+
+def test_a_grid_may_combine_them():
+    grid = {"cell": ["lstm", "gru", "rnn"], "num_layers": [1, 2], "dropout": [0.0, 0.2], "reset_after": [True, False]}
+    model = LSTMClassifier(**SMALL | {"max_iter": 1})
+    search = GridSearchCV(model, grid, cv=2, error_score="raise").fit(X, Y)
+    assert len(search.cv_results_["params"]) == 24
+
+
+REFUSED = [
+    ({"cell": "LSTM"}, "cell must be one of ['lstm', 'gru', 'rnn'], got 'LSTM'"),
+    ({"cell": "gru", "peepholes": 3}, "peepholes must be True or False, got 3"),
+    ({"proj_size": 12}, "proj_size=12 and hidden_size=12 do not go together"),
+    ({"init": "chrono", "forget_bias": 1.0}, "forget_bias=1.0 and init=('chrono', 8) do not go together"),
+    ({"activity_regularization": -1.0}, "activity_regularization must be in [0.0, inf), got -1.0"),
+]
 
 
 @pytest.mark.parametrize(("options", "message"), REFUSED, ids=[message for _, message in REFUSED])
@@ -116,6 +139,6 @@ def test_what_makes_no_sense_is_refused_at_fit_and_changes_nothing(options, mess
     model = LSTMClassifier(**SMALL).fit(X, Y)
     expected = model.predict_proba(X)
     model.set_params(**options)
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+    with pytest.raises((TypeError, ValueError), match=f"^{re.escape(message)}"):
         model.fit(X, Y)
     np.testing.assert_array_equal(model.predict_proba(X), expected)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
@@ -226,6 +227,7 @@ def test_scalers_take_tables_and_give_arrays(frame):
         scaler.transform(tables(frame, "ba"))
     pipeline = make_pipeline(SequenceScaler(), LSTMClassifier(**SMALL))
     with warnings.catch_warnings(action="error"):
+        warnings.simplefilter("ignore", ConvergenceWarning)
         scores = cross_val_score(pipeline, tables(frame), LABELS, cv=3, error_score="raise")
     np.testing.assert_array_equal(scores, cross_val_score(pipeline, SEQUENCES, LABELS, cv=3))
 

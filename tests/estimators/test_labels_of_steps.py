@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 from numlstm import LSTMClassifier, LSTMRegressor
 
@@ -28,6 +29,7 @@ def test_other_numbers_of_labels_have_one():
     Y = RNG.integers(0, 2, (24, 5))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ConvergenceWarning)
         LSTMClassifier(**SMALL).fit(X, Y, X_val=X[:, :5], y_val=Y).score(X[:, :5], Y)
         LSTMClassifier(**SMALL).fit(X, Y[:, 0])
 

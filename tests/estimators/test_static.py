@@ -41,9 +41,9 @@ def pooled(model, x):
     if model._model.network.pooling == "attention":
         energy = np.exp(np.tanh(y @ model.parameters["weight_attention"] + model.parameters["bias_attention"]))
         return energy @ y / energy.sum()
-    return {"last": lambda: y[-1], "mean": lambda: y.mean(axis=0), "max": lambda: y.max(axis=0), "none": lambda: y}[
-        model._model.network.pooling
-    ]()
+    ways = {"last": lambda: y[-1], "mean": lambda: y.mean(axis=0), "max": lambda: y.max(axis=0), "none": lambda: y}
+    ways["concat"] = lambda: np.concatenate([ways[part]() for part in ("last", "max", "mean")])
+    return ways[model._model.network.pooling]()
 
 
 def scores_by_hand(model):
@@ -56,10 +56,10 @@ def scores_by_hand(model):
     return np.concatenate(found)
 
 
-@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
+@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention", "concat"])
 def test_a_classifier_reads_them_beside_the_sequence(pooling):
     model = LSTMClassifier(**TINY, pooling=pooling).fit(X, LABELS, static=S)
-    assert model.coef_.shape == (3, 2 + 3)
+    assert model.coef_.shape == (3, (6 if pooling == "concat" else 2) + 3)
     scores = scores_by_hand(model)
     odds = np.exp(scores)
     expected = odds / odds.sum(axis=1, keepdims=True)
@@ -88,6 +88,7 @@ def test_a_regressor_of_steps_reads_them_at_each(bidirectional):
     [
         (NUMBERS, {"pooling": "last"}),
         (NUMBERS, {"pooling": "attention", "bidirectional": True}),
+        (NUMBERS, {"pooling": "concat", "bidirectional": True}),
         (STEPS, {"num_layers": 2}),
         (NUMBERS, {"residual": True, "num_layers": 2, "batch_size": 3,
                    "gradient_accumulation_steps": 3}),

@@ -7,7 +7,7 @@ from sklearn.exceptions import NotFittedError
 from numlstm import BackendUnavailableError, LSTMClassifier, LSTMRegressor
 
 SMALL = {"hidden_size": 5, "max_iter": 3, "random_state": 0, "num_layers": 2}
-POOLINGS = ("last", "mean", "max", "attention")
+POOLINGS = ("last", "mean", "max", "attention", "concat")
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import sklearn
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 
 from numlstm import LSTMClassifier, SequenceScaler
@@ -21,6 +22,7 @@ def test_a_pipeline_that_leaves_validation_data_as_they_are():
         pipeline.fit(X, LABELS, lstmclassifier__X_val=X, lstmclassifier__y_val=LABELS)
     with sklearn.config_context(enable_metadata_routing=True), warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ConvergenceWarning)
         model = LSTMClassifier(**SMALL).set_fit_request(X_val=True, y_val=True)
         pipeline = make_pipeline(SequenceScaler(), model, transform_input=["X_val"])
         pipeline.fit(X, LABELS, X_val=X, y_val=LABELS)
@@ -30,6 +32,7 @@ def test_a_pipeline_that_leaves_validation_data_as_they_are():
 def test_what_differs_by_less_than_ten_deviations(X_val):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ConvergenceWarning)
         LSTMClassifier(**SMALL).fit(X, LABELS, X_val=X_val, y_val=LABELS[: len(X_val)])
 
 
@@ -42,6 +45,7 @@ def test_every_channel_is_looked_at_and_padding_is_not():
     padded[:, 2:] = 1e6
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ConvergenceWarning)
         LSTMClassifier(**SMALL).fit(X, LABELS, X_val=padded, y_val=LABELS, lengths_val=lengths)
 
 
@@ -49,6 +53,7 @@ def test_constant_channels():
     constant = X * [1, 0] + [0, 0.1]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ConvergenceWarning)
         LSTMClassifier(**SMALL).fit(constant, LABELS, X_val=constant * (1 + 1e-7), y_val=LABELS)
     with pytest.warns(UserWarning, match="median of channel 1"):
         LSTMClassifier(**SMALL).fit(constant, LABELS, X_val=np.add(constant, [0, 0.1]), y_val=LABELS)

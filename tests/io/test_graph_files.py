@@ -281,7 +281,7 @@ def fitted():
     """Estimators of every kind."""
     options = {"hidden_size": 3, "max_iter": 1, "random_state": 0, "backend": "reference"}
     labels = np.array(["a", "ü\U0001f600", "long label"], object)
-    for pooling in ("last", "mean", "max", "attention"):
+    for pooling in ("last", "mean", "max", "attention", "concat"):
         yield LSTMClassifier(**options, pooling=pooling).fit(X, labels)
     yield LSTMClassifier(**options).fit(X, np.array([-5, 0, 100], "int8"))
     yield LSTMRegressor(**options).fit(X, X.cumsum(1))

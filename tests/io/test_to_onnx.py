@@ -298,7 +298,7 @@ def given():
     return [each[:length] for each, length in zip(x_of(), LENGTHS, strict=True)]
 
 
-@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
+@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention", "concat"])
 @pytest.mark.parametrize(("labels", "options"), [
     ("texts", {}), ("integers", {"num_layers": 2, "residual": True, "bidirectional": True}),
     ("several", {"num_layers": 2, "bidirectional": True, "merge": "mean", "residual": True}),
@@ -457,7 +457,7 @@ def test_initial_states_without_lengths(options):
     check_whole(layer, [y, *state], {"x": x_of(), "h_0": h, "c_0": c}, state=True, dynamic=False, shape=(N, T))
 
 
-@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
+@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention", "concat"])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_estimators_without_lengths(pooling, bidirectional):
     options = {"hidden_size": 5, "pooling": pooling, "bidirectional": bidirectional, "max_iter": 2, "random_state": 0}
