@@ -237,7 +237,7 @@ def test_host_was_chosen(kind, name):
         (X[:, :, :2], ValueError, "x must have 3 features (input_size) on its last axis, got 2"),
         (X[0, 0], ValueError, "x must have shape (N, T, 3) or (T, 3), got (3,)"),
         (X[None], ValueError, "x must have at most 3 axes, got shape (1, 2, 3, 3)"),
-        (X[:0], ValueError, "x must hold at least one sequence of at least one step, got shape (0, 3, 3)"),
+        (X[:0], ValueError, "x must hold at least one sequence, got shape (0, 3, 3)"),
         (X.astype("complex64"), TypeError, "x must hold real numbers, got dtype complex64"),
     ],
 )
@@ -251,7 +251,7 @@ def test_x(x, error, message):
     [
         ([X[0], X[1]], TypeError, "x[1] must be in a GPU's memory, as x[0] is, got ndarray"),
         ([X[0], ours(X[1, :, :2])], ValueError, "x[1] has 2 features, but x[0] has 3; all must agree"),
-        ([X[0], ours(X)], ValueError, "x[1] must have shape (steps, features) with at least one step and one feature"),
+        ([X[0], ours(X)], ValueError, "x[1] must have shape (steps, features) with at least one feature"),
     ],
 )
 def test_lists(x, error, message):
