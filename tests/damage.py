@@ -1,6 +1,9 @@
 """Bytes and configurations that are damaged, by chance."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 
 def damaged(data, rng):
@@ -24,20 +27,22 @@ def damaged(data, rng):
 VALUES = (None, True, False, 0, 1, -1, 2**40, 0.5, "", "x", "lstm", "float32", [], [1], {}, [None, None, 2], "relu")
 
 
+def places(value, found=None):
+    """All places in a JSON value where another can be put: what it is in, and its key or number there."""
+    found = [] if found is None else found
+    for key in value if isinstance(value, dict) else range(len(value)):
+        found.append((value, key))
+        if isinstance(value[key], dict | list):
+            places(value[key], found)
+    return found
+
+
 def with_another_value(config, rng):
     """A configuration with one value replaced, removed or repeated, anywhere in it."""
-    places = []
-
-    def walk(value):
-        for key in value if isinstance(value, dict) else range(len(value)):
-            places.append((value, key))
-            if isinstance(value[key], dict | list):
-                walk(value[key])
-
-    walk(config)
+    found = places(config)
     for _ in range(rng.choice((1, 1, 2))):
-        parent, key = rng.choice(places)
-        other, place = rng.choice(places)
+        parent, key = rng.choice(found)
+        other, place = rng.choice(found)
         if (isinstance(parent, list) and key >= len(parent)) or (isinstance(parent, dict) and key not in parent):
             continue
         if rng.random() < 0.2:
@@ -47,3 +52,15 @@ def with_another_value(config, rng):
         else:
             parent[key] = rng.choice(VALUES)
     return config
+
+
+def in_a_process(module, paths, folder, seconds):
+    """What ``read_damaged_files(folder)`` of a test module counts, in a process that may crash or hang."""
+    code = (
+        f"import sys; sys.path[:0] = {[str(Path(path)) for path in paths]!r}\n"
+        f"from {module} import read_damaged_files; read_damaged_files({str(folder)!r})"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=seconds)
+    last = run.stdout.strip().splitlines()[-1]
+    assert run.returncode == 0, (last, run.stderr[-2000:])
+    return json.loads(last)

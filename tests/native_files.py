@@ -1,8 +1,14 @@
 """Files of numlstm's own that lie: taken apart, changed, and put together."""
 
 import json
+import time
+import warnings
 
 import numpy as np
+import pytest
+from damage import places
+
+import numlstm
 
 
 def parts(data):
@@ -80,14 +86,44 @@ def edits(content, rng):
     """Our text with one value replaced by another that is odd."""
     odd = [None, True, 0, -1, 10**18, 1e300, "", "x", [], [[]], {}, {"tuple": []}, {"dict": [[1, 2]]}, {"float": "inf"},
            {"numpy": ["float32", 0.5]}, {"numpy": ["str", "lstm"]}, [1] * 50]  # fmt: skip
-    places = []
-
-    def walk(value):
-        for key in value if isinstance(value, dict) else range(len(value)):
-            places.append((value, key))
-            if isinstance(value[key], dict | list):
-                walk(value[key])
-
-    walk(content)
-    place, key = places[rng.integers(len(places))]
+    found = places(content)
+    place, key = found[rng.integers(len(found))]
     place[key] = odd[rng.integers(len(odd))]
+
+
+def there_and_back(model, path):
+    """What a file gives back, written and read without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        numlstm.save(model, path)
+        return numlstm.load(path)
+
+
+def assert_refused_soon(data, path, message):
+    """A file that lies is refused before it has cost anything, in an error that names it."""
+    path.write_bytes(data)
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match=message) as caught:
+        numlstm.load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert time.perf_counter() - start < 2.0
+
+
+def with_odd_values(data, rng, count):
+    """Files that differ from one by an odd value in our text."""
+    for _ in range(count):
+        header, content, tensors = parts(data)
+        edits(content, rng)
+        yield joined(header, content, tensors)
+
+
+def assert_refused_or_whole(data, path):
+    """Whether a file loads; what loads can be saved, and what does not is named."""
+    path.write_bytes(data)
+    try:
+        loaded = numlstm.load(path)
+    except ValueError as error:
+        assert str(path) in str(error)  # noqa: PT017
+        return False
+    there_and_back(loaded, path)
+    return True

@@ -172,6 +172,32 @@ def test_a_step_that_was_interrupted_is_not_gone_on_from(how, monkeypatch):
     np.testing.assert_array_equal(stream.step(x), alone.step(x))
 
 
+@pytest.mark.parametrize("how", ["reset", "state"])
+def test_what_sets_a_stream_anew_may_be_interrupted_too(how, monkeypatch):
+    stream, x = LSTM(2, 4, random_state=0).stream(), np.ones(2, "float32")
+    stream.step(x)
+    before = stream.state
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    def anew():
+        if how == "reset":
+            stream.reset()
+        else:
+            stream.state = before
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Runner, "reset", interrupt)
+        patched.setattr("numlstm.layers.stream.resident", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            anew()
+    with pytest.raises(RuntimeError, match="an earlier step of this stream was interrupted"):
+        stream.step(x)
+    anew()
+    stream.step(x)
+
+
 def test_a_prediction_that_was_interrupted_is_not_gone_on_from(monkeypatch):
     X = RNG.normal(size=(20, 5, 2))
     model = LSTMRegressor(hidden_size=4, max_iter=1, pooling="mean", random_state=0).fit(X, X[:, 0, 0])

@@ -18,6 +18,8 @@ from typing import Any
 
 import numba
 
+from . import forking  # noqa: F401  # whoever compiles for this cache may be forked
+
 config: Any = numba.config
 PACKAGE = Path(__file__).parents[1]
 

@@ -15,7 +15,6 @@ from ..backends.contract import Array, Backend
 from ..backends.dispatch import backend_for
 from ..layers.options import stack_of
 from ..layers.sequences import check_integer, check_real
-from ..training.baseline import constant_loss
 from ..training.batches import Sequences
 from ..training.loop import Data, Stopper, Trainer, Validation, train
 from ..training.network import Model, Network
@@ -133,9 +132,8 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         )  # fmt: skip
         fitted.__dict__.update(results())
         tasks.end_of_fit()
+        warn_of_training(history, trainer.model, data, codec)
         adopt(self, results_of(fitted))
-        constant, scores = constant_loss(network, data)
-        warn_of_training(history, constant, codec.shown(scores))
         return self
 
     def _partial_fit(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from ..training.baseline import constant_loss
+from ..training.loop import Data
+from ..training.network import Model
 from ..training.progress import ALL_EPOCHS, History
 
 BETTER = 0.99  # of the loss of a constant: from there on something has been learnt
@@ -14,33 +18,34 @@ FALL = 0.05  # of the loss, over the last tenth of the epochs: it still falls
 LEARNT = 0.01  # of the loss of a constant: below that, a fall does not matter
 
 
-def warn_of_training(history: History, constant: float, prediction: str) -> None:
+def warn_of_training(history: History, model: Model, data: Data, codec: Any) -> None:
     """Tell of a fit that ended by itself, but not well.
 
     Parameters
     ----------
     history : History
         Of that fit.
-    constant : float
-        Loss of the best prediction that is the same for all.
-    prediction : str
-        What that is, for users.
+    model : Model
+    data : Data
+        What it was trained on.
+    codec : Classes or Numbers
+        Says what scores predict.
 
     Warns
     -----
     ConvergenceWarning
-        If training is no better than that, or its loss still fell at the end.
+        If training is no better than the best prediction that is the same for all, or its loss still fell at the end.
     """
     if history.stop_reason not in (ALL_EPOCHS, "no_improvement"):
         return
-    losses = history.losses
+    losses, (constant, scores) = history.losses, constant_loss(model, data)
     tenth = max(1, len(losses) // 10)
     last, before = np.mean(losses[-tenth:]), np.mean(losses[-2 * tenth : -tenth] or losses[:1])
     if min(losses) > BETTER * constant:
         warnings.warn(
-            f"training ended with a loss of {min(losses):.4g}, no better than always predicting {prediction}, whose "
-            f"loss is {constant:.4g}. Scale X (numlstm.SequenceScaler), or try another learning_rate_init, or more "
-            "epochs (max_iter)",
+            f"training ended with a loss of {min(losses):.4g}, no better than always predicting "
+            f"{codec.shown(scores)}, whose loss is {constant:.4g}. Scale X (numlstm.SequenceScaler), or try another "
+            "learning_rate_init, or more epochs (max_iter)",
             ConvergenceWarning,
             stacklevel=5,
         )

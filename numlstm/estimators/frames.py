@@ -85,7 +85,7 @@ def _numbers(column: Any, label: Hashable, name: str) -> np.ndarray:
         return column.to_numpy(dtype="float32" if str(dtype).lower() == "float32" else "float64", na_value=np.nan)
     raise TypeError(
         f"{name} must hold numbers, got column {label!r} of dtype {dtype}: leave it out, or make numbers of it "
-        "(OneHotEncoder of scikit-learn makes them of categories)"
+        "(numlstm.SequenceEncoder makes them of categories, in arrays of objects: to_numpy() gives such)"
     )
 
 

@@ -148,6 +148,8 @@ def array_or_list(X: Any, name: str = "X") -> Any:
     TypeError, ValueError
         If it is neither, nor can be.
     """
+    if type(X) is np.ndarray and X.ndim > 1 and X.dtype.kind in "fiub":  # a prediction need not wait for the rest
+        return X
     X = unpacked(X)
     if gpu_array_in(X) is not None:
         X = on_host(X)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -41,6 +41,16 @@ Self = TypeVar("Self", bound="SequenceModel")
 
 
 READ_ONLY = "{} of a fitted model is for reading: model.set_parameters(mapping) changes its weights"
+
+if TYPE_CHECKING:
+    for_reading = property
+else:
+
+    class for_reading(property):
+        """A property that says to whoever assigns it how weights are changed."""
+
+        def __set__(self, instance: Any, value: Any) -> NoReturn:
+            raise AttributeError(READ_ONLY.format(self.fget.__name__))
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +213,7 @@ class SequenceModel(Savable, BaseEstimator, ABC):
 
     # Weights ----------------------------------------------------------------------------------------------
 
-    @property
+    @for_reading
     def parameters(self) -> Mapping[str, np.ndarray]:
         """All trained parameters by name, read-only; `set_parameters` changes them.
 
@@ -247,32 +257,20 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         shapes, dtype = fitted.network.shapes, fitted.network.stack.dtype
         self._model = replace(fitted, parameters=checked_parameters(parameters, shapes, dtype, finite=True))
 
-    @property
+    @for_reading
     def layers_(self) -> Layers:
         """The trained recurrent layers, for reading: one stack."""
         return Layers([self._fitted("layers_").layer])
 
-    @layers_.setter
-    def layers_(self, value: Any) -> NoReturn:
-        raise AttributeError(READ_ONLY.format("layers_"))
-
-    @property
+    @for_reading
     def coef_(self) -> np.ndarray:
         """Weights of the output layer, read-only, (outputs, features); those of static features, scaled, come last."""
         return read_only(self._fitted("coef_").parameters["weight" + HEAD])
 
-    @coef_.setter
-    def coef_(self, value: Any) -> NoReturn:
-        raise AttributeError(READ_ONLY.format("coef_"))
-
-    @property
+    @for_reading
     def intercept_(self) -> np.ndarray:
         """Bias of the output layer, read-only, (outputs,)."""
         return read_only(self._fitted("intercept_").parameters["bias" + HEAD])
-
-    @intercept_.setter
-    def intercept_(self, value: Any) -> NoReturn:
-        raise AttributeError(READ_ONLY.format("intercept_"))
 
     @property
     def static_mean_(self) -> np.ndarray:
@@ -311,7 +309,7 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         fitted, model, sequences = self._ready(X, lengths)
         beside = static_for(fitted.static, static, len(sequences), model.network.stack.dtype)
         by_step = model.network.pooling == "none"
-        ends = np.cumsum(sequences.lengths)
+        ends = np.cumsum(sequences.lengths) if by_step else np.empty(0)
         count = int(sequences.lengths.sum()) if by_step else len(sequences)
         values = np.empty((count, model.network.outputs), model.network.stack.dtype)
         for rows, part in predicted(model, sequences, beside):

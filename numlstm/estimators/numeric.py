@@ -56,13 +56,7 @@ class Numbers:
         ValueError
             If they are too large for `dtype`.
         """
-        with np.errstate(over="ignore"):
-            encoded = ((values - self.mean) / self.scale).astype(dtype)
-        if not np.isfinite(encoded).all():
-            raise ValueError(
-                f"{name} must be in the range of {dtype} when scaled, got numbers of up to {np.abs(values).max()}"
-            )
-        return encoded
+        return scaled(values, self.mean, self.scale, dtype, name)
 
     def shown(self, scores: np.ndarray) -> str:
         """What scores (K,) predict, for a message."""
@@ -235,15 +229,42 @@ def scaling(wanted: Wanted, weights: np.ndarray, scale: bool) -> tuple[np.ndarra
     outputs = wanted.values.shape[1]
     if not scale:
         return np.zeros(outputs), np.ones(outputs)
-    from sklearn.preprocessing import StandardScaler  # which leaves NaN out, target by target
-
     of_rows = wanted.own_steps(weights).reshape(-1, weights.size // len(weights)).max(axis=1)
+    return moments(wanted.own_steps(wanted.values), "y", of_rows)
+
+
+def moments(values: np.ndarray, name: str, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted mean and standard deviation of each column, NaN apart; 1 for the deviation of a constant.
+
+    Raises
+    ------
+    ValueError
+        If one is not finite.
+    """
+    from sklearn.preprocessing import StandardScaler
+
     with np.errstate(over="ignore"):
-        found = StandardScaler().fit(wanted.own_steps(wanted.values), sample_weight=of_rows)
+        found = StandardScaler().fit(values, sample_weight=weights)
     if not np.isfinite([found.mean_, found.scale_]).all():
-        most = np.nanmax(np.abs(wanted.values))
-        raise ValueError(f"y must have a finite standard deviation, got numbers of up to {most}")
+        most = np.nanmax(np.abs(values))
+        raise ValueError(f"{name} must have a finite standard deviation, got numbers of up to {most}")
     return found.mean_, found.scale_
+
+
+def scaled(values: np.ndarray, mean: np.ndarray, scale: np.ndarray, dtype: str, name: str) -> np.ndarray:
+    """Numbers with a mean taken from each column, and divided by a scale.
+
+    Raises
+    ------
+    ValueError
+        If they are too large for `dtype` then.
+    """
+    with np.errstate(over="ignore"):
+        found = ((values - mean) / scale).astype(dtype)
+    if not np.isfinite(found).all():
+        most = np.abs(values).max()
+        raise ValueError(f"{name} must be in the range of {dtype} when scaled, got numbers of up to {most}")
+    return found
 
 
 class StepPredictions(list[np.ndarray]):

@@ -20,7 +20,7 @@ SMALLEST = 5e-324  # "positive", as a bound
 
 SHARED = """
     cell : {"lstm", "gru", "rnn"}, default "lstm"
-        What the layers are: `LSTM`, `GRU` or `RNN`. An option of one of them alone is refused with the others.
+        What the layers are: `LSTM`, `GRU` or `RNN`. An option of one of them is only used with that one.
     hidden_size : int, at least 1, or list of int, default 64
         Hidden units of each layer in one direction; a list has one number for each layer.
     num_layers : int, at least 1, default 1
@@ -28,9 +28,9 @@ SHARED = """
     bidirectional : bool, default False
         Whether every layer reads the sequence in both directions.
     merge : {"concat", "sum", "mean"}, default "concat"
-        What becomes of the outputs of two directions.
+        What becomes of the outputs of two directions. Only used with `bidirectional`.
     residual : bool, default False
-        Whether every layer but the first adds its input to its output.
+        Whether every layer but the first adds its input to its output. Only used with several layers.
     layer_norm : bool, default False
         Whether pre-activations are normalised at each step, as in `LSTM`.
     proj_size : int, at least 0 and below `hidden_size`, default 0
@@ -50,14 +50,14 @@ SHARED = """
     nonlinearity : str or tuple, default "tanh"
         Of the plain RNN, as in `RNN`.
     dropout : float in [0, 1), default 0.0
-        Share of the outputs between layers that is zeroed in training.
+        Share of the outputs between layers that is zeroed in training. Only used with several layers.
     input_dropout, recurrent_dropout, weight_dropout : float in [0, 1), default 0.0
         Shares that are zeroed in training of the input, of the state that the recurrent weights read (one mask for a
         whole sequence each), and of the recurrent weights (one mask for a batch), as in `LSTM`.
     recompute : bool, default False
         Whether training keeps the states of every √T-th step only, and computes the steps between again, as in `LSTM`.
     recurrent_dropout_mode : {"variational", "candidate"}, default "variational"
-        As in `LSTM`.
+        As in `LSTM`. Only used with `recurrent_dropout`.
     zoneout : float in [0, 1), or tuple (p_h, p_c), default 0.0
         Share of the units that keep their old state at a step of training, as in `LSTM`.
     activity_regularization, temporal_activity_regularization : float, at least 0, default 0.0

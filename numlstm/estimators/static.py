@@ -11,6 +11,7 @@ from sklearn.utils import check_array
 
 from ..backends.dispatch import gpu_array_in
 from .inputs import is_frame, on_host
+from .numeric import moments, scaled
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,14 +39,7 @@ class StaticFeatures:
         ValueError
             If a deviation is not finite.
         """
-        from sklearn.preprocessing import StandardScaler
-
-        with np.errstate(over="ignore"):
-            found = StandardScaler().fit(values)
-        if not np.isfinite([found.mean_, found.scale_]).all():
-            most = np.abs(values).max()
-            raise ValueError(f"static must have a finite standard deviation, got numbers of up to {most}")
-        return cls(found.mean_, found.scale_, names)
+        return cls(*moments(values, "static"), names)
 
     def scaled(self, values: np.ndarray, dtype: str, name: str) -> np.ndarray:
         """Values (n, F) as the network reads them.
@@ -55,12 +49,7 @@ class StaticFeatures:
         ValueError
             If they are too large for `dtype`.
         """
-        with np.errstate(over="ignore"):
-            scaled = ((values - self.mean) / self.scale).astype(dtype)
-        if not np.isfinite(scaled).all():
-            most = np.abs(values).max()
-            raise ValueError(f"{name} must be in the range of {dtype} when scaled, got numbers of up to {most}")
-        return scaled
+        return scaled(values, self.mean, self.scale, dtype, name)
 
     def checked(self, static: Any, count: int, dtype: str, name: str = "static") -> np.ndarray:
         """Static features of `count` sequences as the network reads them.

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..concurrency import new_lock
-from ..layers.stream import Stream
+from ..layers.stream import Steps, Stream
 from ..training.network import HEAD, PARTS, POOL
-
-INTERRUPTED = "an earlier step of this stream was interrupted: call reset()"
 
 
 class Mean:
@@ -77,18 +75,16 @@ class PredictionStream:
         self._pooling, self._parameters = model.network.pooling, model.parameters
         self._weight, self._bias = model.parameters["weight" + HEAD].T, model.parameters["bias" + HEAD]
         self._pool = pooled_so_far(self._pooling, self._parameters)
-        self._turn = new_lock()
-        self._between = False  # whether a step began that did not end
+        self._turn, self._steps = new_lock(), Steps("call reset()")
 
     def __getstate__(self) -> None:
         raise TypeError("a PredictionStream cannot be pickled or copied: make another one")
 
     def reset(self) -> None:
         """Begin new sequences."""
-        with self._turn:
+        with self._turn, self._steps.anew():
             self._stream.reset()
             self._pool = pooled_so_far(self._pooling, self._parameters)
-            self._between = False
 
     def step(self, x_t: Any) -> np.ndarray:
         """Take one step, and predict.
@@ -112,13 +108,9 @@ class PredictionStream:
             If an exception such as KeyboardInterrupt ended an earlier step before its end; `reset` begins anew.
         """
         x = self.checked(x_t)
-        with self._turn:
-            if self._between:
-                raise RuntimeError(INTERRUPTED)
-            self._between = True
+        with self._turn, self._steps:
             h = self._stream.step(x)
             pooled = self._pool(np.atleast_2d(h))
-            self._between = False
         if self._static is not None:
             pooled = np.concatenate([pooled, self._static], axis=1)
         said = self._say(pooled @ self._weight + self._bias)

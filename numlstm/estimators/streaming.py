@@ -13,12 +13,12 @@ from sklearn.utils.validation import check_is_fitted
 from ..concurrency import new_lock
 from ..layers.layer import Layer
 from ..layers.sequences import as_numbers
-from ..layers.stream import Stream
+from ..layers.stream import Steps, Stream
 from .encoder import Encoding, SequenceEncoder
 from .imputer import SequenceImputer
 from .model import SequenceModel
 from .scaler import SequenceScaler
-from .stream import INTERRUPTED, PredictionStream
+from .stream import PredictionStream
 from .transforming import dtype_of
 
 
@@ -115,17 +115,16 @@ class PipelineStream:
         first = before[0][1] if before else model
         self._shape = batch_size, getattr(first, "n_channels_", 1)  # a scaler of scikit-learn's has one channel
         self._nan_allowed = _nan_allowed(self._transforms)
-        self._taken, self._turn = 0, new_lock()
-        self._between = False  # whether a step began that did not end
+        self._taken, self._turn, self._steps = 0, new_lock(), Steps("call reset()")
 
     def __getstate__(self) -> None:
         raise TypeError("a PipelineStream cannot be pickled or copied: make another one")
 
     def reset(self) -> None:
         """Begin new sequences."""
-        with self._turn:
+        with self._turn, self._steps.anew():
             self._stream.reset()
-            self._taken, self._between = 0, False
+            self._taken = 0
 
     def step(self, x_t: Any) -> np.ndarray:
         """Take one step, transform it, and predict.
@@ -152,9 +151,7 @@ class PipelineStream:
             If an exception such as KeyboardInterrupt ended an earlier step before its end; `reset` begins anew.
         """
         x = self._checked(x_t)
-        with self._turn:
-            if self._between:
-                raise RuntimeError(INTERRUPTED)
+        with self._turn, self._steps:
             if self._taken == self._most:
                 raise ValueError(
                     f"x_t is step {self._taken + 1} of a sequence, but the Pipeline was fitted with {self._most} "
@@ -163,11 +160,8 @@ class PipelineStream:
             with np.errstate(over="ignore"):  # what is too large then, the estimator's stream refuses
                 for transform in self._transforms:
                     x = transform(x, self._taken)
-            x = self._stream.checked(x)
-            self._between = True
             said = self._stream.step(x)
             self._taken += 1
-            self._between = False
         return said
 
     def _checked(self, x_t: Any) -> np.ndarray:

@@ -12,7 +12,35 @@ from .runner import Runner
 from .sequences import as_numbers, check_tuple, of_layers, resident
 from .stack import Stack
 
-INTERRUPTED = "an earlier step of this stream was interrupted: call reset(), or set state"
+
+class Steps:
+    """Whether all steps of a stream came to their ends: after one that did not, nobody knows what the state is.
+
+    A ``with`` block is a step, or sets everything anew; what it refuses, by ValueError or TypeError, changes nothing.
+    It is for the thread whose turn it is.
+    """
+
+    def __init__(self, remedy: str) -> None:
+        self._remedy, self._open = remedy, False
+
+    def check(self) -> None:
+        """An error after a step that was interrupted."""
+        if self._open:
+            raise RuntimeError(f"an earlier step of this stream was interrupted: {self._remedy}")
+
+    def anew(self) -> Steps:
+        """For a block that may follow such a step, as it leaves nothing of it."""
+        self._open = False
+        return self
+
+    def __enter__(self) -> None:
+        if self._open:
+            self.check()
+        self._open = True
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if kind is None or issubclass(kind, ValueError | TypeError):
+            self._open = False
 
 
 class Stream:
@@ -39,17 +67,15 @@ class Stream:
         self._x_row = self._x[0]
         self._dtype = np.dtype(stack.dtype)
         self._shape = (stack.input_size,) if batch_size == 1 else self._x.shape  # what needs no look
-        self._turn = new_lock()
-        self._between = False  # whether a step began that did not end: nobody knows what the state is
+        self._turn, self._steps = new_lock(), Steps("call reset(), or set state")
 
     def __getstate__(self) -> None:
         raise TypeError("a Stream cannot be pickled or copied; set the state of another stream to its state")
 
     def reset(self) -> None:
         """Forget: all states are zero again."""
-        with self._turn:
+        with self._turn, self._steps.anew():
             self._run.reset()
-            self._between = False
 
     @property
     def state(self) -> Any:
@@ -63,8 +89,7 @@ class Stream:
             When read after a step that was interrupted.
         """
         with self._turn:
-            if self._between:
-                raise RuntimeError(INTERRUPTED)
+            self._steps.check()
             return self._run.copies()
 
     @state.setter
@@ -75,12 +100,10 @@ class Stream:
         for k, (given, name) in enumerate(zip(of_states, names, strict=True)):
             shapes = [states[k].shape for states in self._run.states]
             checked.append(of_layers(given, f"state: {name}", shapes, self._stack.dtype, self._backend))
-        with self._turn:
-            self._between = True
+        with self._turn, self._steps.anew():
             for states, arrays in zip(self._run.states, zip(*checked, strict=True), strict=True):
                 for state, array in zip(states, arrays, strict=True):
                     state[...] = resident(array, self._backend, self._stack.dtype)
-            self._between = False
 
     def step(self, x_t: Any, out: np.ndarray | None = None) -> np.ndarray:
         """Take one step.
@@ -109,10 +132,7 @@ class Stream:
         single = x.ndim == 1
         if out is not None:
             _check_out(out, self._y.shape[single:], self._stack.dtype)
-        with self._turn:
-            if self._between:
-                raise RuntimeError(INTERRUPTED)
-            self._between = True
+        with self._turn, self._steps:
             (self._x_row if single else self._x)[...] = x
             self._run()
             y = self._backend.to_numpy(self._y)[0] if single else self._backend.to_numpy(self._y)
@@ -120,7 +140,6 @@ class Stream:
                 out = y.copy()
             else:
                 out[...] = y
-            self._between = False
         return out
 
     def checked(self, x_t: Any) -> np.ndarray:

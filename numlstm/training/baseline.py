@@ -5,28 +5,29 @@ from __future__ import annotations
 import numpy as np
 
 from ..backends.contract import LossSpec
-from ..backends.dispatch import backend_for
 from .batches import sorted_batches
 from .loop import PREDICTED_STEPS, Data
-from .network import Network
+from .network import Model
 
 RAREST = 1e-12  # probability of what never occurs
 
 
-def constant_loss(network: Network, data: Data) -> tuple[float, np.ndarray]:
+def constant_loss(model: Model, data: Data) -> tuple[float, np.ndarray]:
     """The mean loss of the best scores (K,) that do not depend on X, and these scores."""
     targets = data.targets
     total = targets.count(np.arange(len(data)))
     parts = [targets.take(rows, total) for rows in sorted_batches(data.sequences.lengths, PREDICTED_STEPS)]
     wanted, weights = (np.concatenate(each) for each in zip(*parts, strict=True))
     counted = weights.reshape(len(weights), -1).any(axis=1)
-    wanted, weights = wanted[counted], weights[counted]
-    scores = _best_scores(network.loss, network.outputs, wanted, weights)
-    same = np.tile(scores, (len(wanted), 1))
-    if weights.ndim == 2:
-        same, wanted, weights = same.reshape(-1, 1), wanted.reshape(-1, 1), weights.ravel()
-    loss, _ = backend_for("reference").loss(network.loss, same, wanted, weights)  # a device need not be asked
-    return float(loss), scores
+    scores = _best_scores(model.network.loss, model.network.outputs, wanted[counted], weights[counted])
+    return sum(_loss(model, scores, *part) for part in parts), scores
+
+
+def _loss(model: Model, scores: np.ndarray, wanted: np.ndarray, weights: np.ndarray) -> float:
+    """What one score for all adds to the loss."""
+    dtype = model.network.stack.dtype
+    same = np.tile(scores.astype(dtype), (len(wanted), 1))
+    return float(model.loss(model.backend.to_device(same, dtype), wanted, weights)[0])
 
 
 def _best_scores(loss: LossSpec, outputs: int, wanted: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -207,8 +207,6 @@ class Model:
         features = self._beside(static, features)
         loss, dscores = self.loss(backend.affine_forward(head, features), targets, weights)
         dfeatures = backend.affine_backward(head, features, dscores, others[HEAD])
-        if network.static:
-            dfeatures = backend.concatenate([dfeatures[:, : dfeatures.shape[1] - network.static]])
         dy, dfinal = self._features_backward(dfeatures, y, lengths, len(final), tapes_of_pools)
         if network.activity:
             _, slope = backend.activity_loss(y, lengths, *network.activity)
@@ -281,16 +279,18 @@ class Model:
     def _features_backward(
         self, dfeatures: Array, y: Array, lengths: np.ndarray | None, count: int, tapes: dict[str, Any]
     ) -> tuple[Array | None, list[list[Array | None]]]:
-        """Gradients of the outputs at every step, and of the final states of `count` layers and directions."""
+        """Gradients of the outputs at every step, and of the final states of `count` layers and directions.
+
+        Nothing comes of the last columns of `dfeatures`, where there are static features.
+        """
         network, backend = self.network, self.backend
         stack, size = network.stack, network.stack.output_size
         dy, dfinal = None, [[None] * stack.states] * count
-        if not network.poolings:
-            return dfeatures.reshape(*y.shape[:2], -1), dfinal
-        for k, part in enumerate(network.poolings):
-            own = dfeatures
-            if len(network.poolings) > 1:
-                own = backend.multiply(dfeatures[:, k * size : (k + 1) * size], 1.0)
+        alone = dfeatures.shape[1] == size
+        for k, part in enumerate(network.poolings or ("none",)):
+            own = dfeatures if alone else backend.multiply(dfeatures[:, k * size : (k + 1) * size], 1.0)
+            if part == "none":
+                return own.reshape(*y.shape[:2], -1), dfinal
             if part == "last":
                 dfinal = stack.last_gradients(backend, own)
                 continue

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import cross_val_score, train_test_split
 
 from numlstm import BackendUnavailableError, LSTMClassifier
-from numlstm.backends.cpu import threads
+from numlstm.backends.cpu import thread_count, threads
 from numlstm.training.optimizers import Adam
 
 SMALL = {"hidden_size": 8, "max_iter": 3, "random_state": 0}
@@ -89,7 +89,7 @@ def test_the_same_seed_gives_the_same_bits_for_any_number_of_threads(ragged, dty
     X, y = ragged
     found = []
     for count in (1, 2, 4):
-        with threads.limit_threads(count):
+        with thread_count.limit_threads(count):
             model = LSTMClassifier(**SMALL, num_layers=2, dropout=0.3, dtype=dtype, pooling=pooling).fit(X, y)
             found.append((model.loss_curve_, model.predict_proba(X).tobytes()))
     assert found[0] == found[1] == found[2]

@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validat
 from sklearn.pipeline import make_pipeline
 
 from numlstm import LSTMClassifier, LSTMRegressor, SequenceScaler
-from numlstm.backends.cpu import threads
+from numlstm.backends.cpu import thread_count
 
 SMALL = {"hidden_size": 4, "max_iter": 3, "random_state": 0}
 
@@ -44,8 +44,8 @@ def test_grid_search_of_a_pipeline_in_two_processes(ragged):
 
 
 def test_workers_of_joblib_share_the_cores():
-    counts = joblib.Parallel(n_jobs=2)(joblib.delayed(threads.default_threads)() for _ in range(2))
-    assert sum(counts) <= max(2, len(threads.available_cores()))
+    counts = joblib.Parallel(n_jobs=2)(joblib.delayed(thread_count.default_threads)() for _ in range(2))
+    assert sum(counts) <= max(2, len(thread_count.available_cores()))
 
 
 def test_cross_validation_and_calibration(ragged):

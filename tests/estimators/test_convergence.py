@@ -13,6 +13,7 @@ from numlstm import LSTMClassifier, LSTMRegressor
 from numlstm.backends.dispatch import backend_for
 from numlstm.training.baseline import constant_loss
 from numlstm.training.loop import Data
+from numlstm.training.network import Model
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 8, 2))
@@ -109,8 +110,11 @@ def test_no_constant_is_better(loss, form):
     }[form]  # fmt: skip
     model = LSTMRegressor(**SMALL, loss=loss, quantile=0.8, dtype="float64")
     weights = RNG.integers(1, 3, 60)
-    _, network, data = model._read(model._without_results(), X, y, weights, None, None)
-    least, scores = constant_loss(network, data)
+    fitted = model._without_results()
+    _, network, data = model._read(fitted, X, y, weights, None, None)
+    backend = backend_for("cpu")
+    flat = network.pack(backend, {name: np.zeros(shape) for name, shape in network.shapes.items()})
+    least, scores = constant_loss(Model(network, backend, flat, training=False), data)
     assert least == pytest.approx(_loss(network, data, scores))
     for step in (-0.01, 0.01):
         for k in range(len(scores)):

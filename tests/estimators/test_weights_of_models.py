@@ -56,7 +56,7 @@ def test_exported_models_have_the_new_weights():
     np.testing.assert_allclose(probabilities, other.predict_proba(X[:1]), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["layers_", "coef_", "intercept_"])
+@pytest.mark.parametrize("name", ["layers_", "coef_", "intercept_", "parameters"])
 def test_weights_are_shown_for_reading(name):
     model = LSTMClassifier(**SMALL).fit(X, LABELS)
     with pytest.raises(AttributeError, match=rf"{name} of a fitted model is for reading: model.set_parameters"):

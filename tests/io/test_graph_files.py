@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import places
 from onnx_models import array_of, node_cases
 
 import numlstm
@@ -627,15 +628,6 @@ def mutant(data, rng):
     if rng.random() < 0.5 and len(changed) > 8:  # so that the length of the header still is right
         changed[:8] = max(0, header - 8 + len(changed) - len(data)).to_bytes(8, "little")
     return bytes(changed)
-
-
-def places(value, found):
-    """All places in a JSON value where another can be put."""
-    for key in value if isinstance(value, dict) else range(len(value)):
-        found.append((value, key))
-        if isinstance(value[key], dict | list):
-            places(value[key], found)
-    return found
 
 
 def altered(data, rng):

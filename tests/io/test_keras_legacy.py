@@ -3,13 +3,11 @@
 import gzip
 import json
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from damage import damaged, with_another_value
+from damage import damaged, in_a_process, with_another_value
 from keras_configs import CUSTOM, LAMBDA, layer_of
 from make_keras2_goldens import FOLDER
 
@@ -393,14 +391,7 @@ def read_damaged_files(folder):
 
 
 def test_damaged_files_are_read_or_refused(tmp_path):
-    code = (
-        f"import sys; sys.path[:0] = {[str(Path(__file__).parent), str(FOLDER.parent)]!r}\n"
-        f"from test_keras_legacy import read_damaged_files; read_damaged_files({str(tmp_path)!r})"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=SECONDS)
-    last = run.stdout.strip().splitlines()[-1]
-    assert run.returncode == 0, (last, run.stderr[-2000:])
-    count = json.loads(last)
+    count = in_a_process("test_keras_legacy", [Path(__file__).parent, FOLDER.parent], tmp_path, SECONDS)
     assert count["graph"] > CASES / 10
     assert count["error"] > CASES / 4
     assert sum(count.values()) == CASES

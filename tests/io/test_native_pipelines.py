@@ -9,7 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from native_files import edited, edits, joined, mutants, parts, put, with_numbers
+from native_files import (
+    assert_refused_or_whole,
+    assert_refused_soon,
+    edited,
+    joined,
+    mutants,
+    parts,
+    put,
+    there_and_back,
+    with_numbers,
+    with_odd_values,
+)
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
@@ -37,14 +48,6 @@ SCALERS = [
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "model.safetensors"
-
-
-def there_and_back(model, path):
-    """What a file gives back, written and read without a warning."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        numlstm.save(model, path)
-        return numlstm.load(path)
 
 
 def assert_same_scaler(loaded, scaler):
@@ -321,7 +324,7 @@ LIES = [
     ("pipeline", (*STEPS, 1, *STEPS, 0, *FITTED, "seen"), -1, r"steps\[1\]: model: steps\[0\]: .*seen must be in"),
     ("pipeline", (*STEPS, 3, *FITTED, "pooling"), "max ", r"steps\[3\]: model: fitted: pooling must be one of"),
     ("pipeline", (*STEPS, 3, *FITTED, "pooling"), "attention", "tensor 'steps.3.weight_attention' is missing"),
-    ("pipeline", ("model", "parameters", "memory"), "/tmp/x", "parameters has an unknown field 'memory'"),
+    ("pipeline", ("model", "parameters", "memory"), "cache", "parameters has an unknown field 'memory'"),
     ("pipeline", ("model", "parameters", "steps"), [], "parameters has an unknown field 'steps'"),
     ("pipeline", ("model", "parameters", "verbose"), "x", "'verbose' parameter of Pipeline must be"),
     ("pipeline", ("model", "parameters", "transform_input"), [1], "transform_input must be null or a list of texts"),
@@ -354,12 +357,7 @@ LIES = [
 
 @pytest.mark.parametrize(("model", "where", "value", "message"), LIES)
 def test_a_field_that_lies_is_named(model, where, value, message, written, path):
-    path.write_bytes(edited(written[model], where, value))
-    start = time.perf_counter()
-    with pytest.raises(ValueError, match=message) as caught:
-        numlstm.load(path)
-    assert str(caught.value).startswith(f"{path}: ")
-    assert time.perf_counter() - start < 2.0
+    assert_refused_soon(edited(written[model], where, value), path, message)
 
 
 @pytest.mark.parametrize(
@@ -446,16 +444,8 @@ def test_mutants_are_refused_or_loaded(written, path):
 def test_odd_values_anywhere_are_refused_or_loaded(written, path):
     rng = np.random.default_rng(2)
     for data in written.values():
-        for _ in range(300):
-            header, content, tensors = parts(data)
-            edits(content, rng)
-            path.write_bytes(joined(header, content, tensors))
-            try:
-                loaded = numlstm.load(path)
-            except ValueError as error:
-                assert str(path) in str(error)  # noqa: PT017
-            else:
-                there_and_back(loaded, path)  # what loads can be saved
+        for file in with_odd_values(data, rng, 300):
+            assert_refused_or_whole(file, path)
 
 
 def test_a_file_of_before_goes_on_loading():

@@ -11,6 +11,7 @@ from .arguments import address_of, aligned
 from .compiling import call, kernel
 from .simd import stack_bytes
 from .target import TILE_VECTORS, target
+from .thread_count import limit_threads
 from .tile import TILE_BYTES, product_address
 
 DEPTH, REPEATS = 64, 20000
@@ -35,7 +36,7 @@ def flops(count: int) -> float:
     def work(first, last):
         _products[np.float32](*arguments)
 
-    with threads.limit_threads(count):
+    with limit_threads(count):
         threads.run(work, [(i, i + 1) for i in range(count)])
         start = time.perf_counter()
         threads.run(work, [(i, i + 1) for i in range(count)])

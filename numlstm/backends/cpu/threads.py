@@ -19,10 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import forking  # noqa: F401
 from .compiling import kernel
 from .team import look, pause
-from .thread_count import available_cores, default_threads, limit_threads, thread_count  # noqa: F401
+from .thread_count import thread_count
 
 Shard = tuple[int, int]
 LOOKS = 10_000  # some tenths of a millisecond

@@ -5,7 +5,7 @@ import pytest
 
 import numlstm
 from numlstm import GRU, LSTM, RNN
-from numlstm.backends.cpu import halves, threads, weights
+from numlstm.backends.cpu import halves, thread_count, weights
 from numlstm.backends.cpu.target import target
 
 LAYERS = {
@@ -77,7 +77,7 @@ def test_streams_lengths_and_teams_agree(everywhere, monkeypatch):
     np.testing.assert_array_equal(np.stack([stream.step(x[:, t]) for t in range(12)], axis=1), y)
     np.testing.assert_array_equal(rounding(x, lengths=[12, 5, 7])[0][1, :5], y[1, :5])
     monkeypatch.setattr(weights.LayerWeights, "team_of", lambda self, *shape: 2)
-    with threads.limit_threads(2):
+    with thread_count.limit_threads(2):
         np.testing.assert_array_equal(twins("lstm")[1](x)[0], y)
 
 

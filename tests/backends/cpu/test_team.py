@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import numlstm
-from numlstm.backends.cpu import buffers, threads, weights
+from numlstm.backends.cpu import buffers, thread_count, threads, weights
 
 LAYERS = {
     "lstm": lambda **more: numlstm.LSTM(5, 67, random_state=0, **more),
@@ -59,7 +59,7 @@ def test_bits_are_those_of_one_thread(team, name, rows, dtype):
     expected = everything(LAYERS[name](dtype=dtype), x, lengths)
     for parts in (2, 3):
         calls = team(parts)
-        with threads.limit_threads(parts):
+        with thread_count.limit_threads(parts):
             results = everything(LAYERS[name](dtype=dtype), x, lengths)
         assert calls
         for got, want in zip(results, expected, strict=True):
@@ -83,7 +83,7 @@ def test_more_callers_than_cores(team):
     expected = [everything(layer, x, None) for x in xs]
     team(2)
     layer = LAYERS["lstm"]()
-    with threads.limit_threads(2), ThreadPoolExecutor(6) as callers:
+    with thread_count.limit_threads(2), ThreadPoolExecutor(6) as callers:
         for results, wants in zip(callers.map(lambda x: everything(layer, x, None), xs), expected, strict=True):
             for got, want in zip(results, wants, strict=True):
                 np.testing.assert_array_equal(got, want)
@@ -101,7 +101,7 @@ def test_who_comes_late_does_no_harm(team, monkeypatch):
         kept(self)
 
     monkeypatch.setattr(threads._Job, "help", late)
-    with threads.limit_threads(2):
+    with thread_count.limit_threads(2):
         for _ in range(20):
             np.testing.assert_array_equal(LAYERS["lstm"]()(x)[0], expected)
     assert begun.is_set()
@@ -109,7 +109,7 @@ def test_who_comes_late_does_no_harm(team, monkeypatch):
 
 def test_who_has_a_team():
     def parts(layer, rows, steps):
-        with threads.limit_threads(2):
+        with thread_count.limit_threads(2):
             return layer._prepared(numlstm.backends.dispatch.backend_for("cpu"))[0].team_of(rows, steps)
 
     large, small = numlstm.LSTM(64, 512), numlstm.LSTM(16, 64)

@@ -168,7 +168,7 @@ def test_variables_come_before_quotas(monkeypatch, machine):
 
 @pytest.mark.usefixtures("machine")
 def test_limit_ends_with_its_block():
-    with contextlib.suppress(KeyError), threads.limit_threads(CORES + 1):
+    with contextlib.suppress(KeyError), thread_count.limit_threads(CORES + 1):
         assert threads.thread_count() == CORES + 1
         assert configuration()["threads"] == "9 (limit_threads; 8 cores for this process)"
         raise KeyError
@@ -178,13 +178,13 @@ def test_limit_ends_with_its_block():
 @pytest.mark.usefixtures("machine")
 def test_limit_holds_below_the_variable(monkeypatch):
     monkeypatch.setenv("NUMLSTM_NUM_THREADS", "6")
-    with threads.limit_threads(2), ThreadPoolExecutor(1) as other:
+    with thread_count.limit_threads(2), ThreadPoolExecutor(1) as other:
         assert threads.thread_count() == other.submit(threads.thread_count).result() == 2
 
 
 @pytest.mark.usefixtures("machine")
 def test_blocks_that_end_in_any_order_leave_nothing_behind():
-    first, second = threads.limit_threads(2), threads.limit_threads(3)
+    first, second = thread_count.limit_threads(2), thread_count.limit_threads(3)
     first.__enter__()
     second.__enter__()
     assert threads.thread_count() == 2
@@ -226,11 +226,11 @@ def test_threadpool_limits_cap_kernels_inside_their_block():
         with threadpoolctl.threadpool_limits(limits=1):
             assert threads.thread_count() == 1
         assert threads.thread_count() == 3
-        with threads.limit_threads(2), threadpoolctl.threadpool_limits(limits=4):
+        with thread_count.limit_threads(2), threadpoolctl.threadpool_limits(limits=4):
             assert threads.thread_count() == 2
         assert threads.thread_count() == 3
     assert threads.thread_count() == CORES
-    with threads.limit_threads(CORES + 1):
+    with thread_count.limit_threads(CORES + 1):
         assert threads.thread_count() == CORES + 1, "a limit is left"
 
 

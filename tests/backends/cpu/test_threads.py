@@ -16,7 +16,7 @@ import pytest
 from kernel_calls import OF_ROWS, assert_same_bits, forward, make_problem, run
 
 from numlstm import LSTM
-from numlstm.backends.cpu import buffers, layer, threads
+from numlstm.backends.cpu import buffers, layer, thread_count, threads
 
 ROWS, STEPS = 26, 45  # several tiles a shard, and three chunks of steps on the way back
 KINDS = {
@@ -59,12 +59,12 @@ def by_row(results):
 
 
 def test_bits_do_not_depend_on_the_number_of_threads(problem, shard_counts):
-    with threads.limit_threads(1):
+    with thread_count.limit_threads(1):
         expected = run(problem)
     assert not shard_counts, "one thread needs no pool"
     for count in (2, 4):
         shard_counts.clear()
-        with threads.limit_threads(count):
+        with thread_count.limit_threads(count):
             results = run(problem)
         assert max(shard_counts) == count
         assert shard_counts[0] > 1, "the forward pass ran in one shard"
@@ -74,14 +74,14 @@ def test_bits_do_not_depend_on_the_number_of_threads(problem, shard_counts):
 @pytest.mark.usefixtures("shard_counts")
 def test_permuted_rows_give_permuted_results(problem):
     order = np.random.default_rng(1).permutation(ROWS)
-    with threads.limit_threads(2):
+    with thread_count.limit_threads(2):
         expected = {name: array[order] for name, array in by_row(run(problem)).items()}
         assert_same_bits(run(problem.of_rows(order)), expected)
 
 
 @pytest.mark.usefixtures("shard_counts")
 def test_row_alone_equals_the_row_in_a_batch(problem):
-    with threads.limit_threads(2):
+    with thread_count.limit_threads(2):
         batch = by_row(run(problem))
         for row in range(0, ROWS, 5):
             alone = run(problem.of_rows([row]))
@@ -105,10 +105,10 @@ def test_threads_may_share_a_layer():
         dx, (dh_0, dc_0), dparameters = pullback(y)
         return {"y": y, "h_n": h_n, "c_n": c_n, "dx": dx, "dh_0": dh_0, "dc_0": dc_0} | dparameters
 
-    with threads.limit_threads(1):
+    with thread_count.limit_threads(1):
         expected = [results(x) for x in batches]
     lstm.set_parameters(lstm.parameters)  # packed anew, by whichever thread comes first
-    with threads.limit_threads(2), ThreadPoolExecutor(8) as callers:
+    with thread_count.limit_threads(2), ThreadPoolExecutor(8) as callers:
         for got, right in zip(callers.map(results, batches), expected, strict=True):
             assert_same_bits(got, right)
 
@@ -130,7 +130,7 @@ def exit_status(child, seconds):
 @pytest.mark.usefixtures("shard_counts")
 def test_forked_child_computes():
     problem = make_problem(ROWS, STEPS, 5, 21, ragged=True)
-    with threads.limit_threads(2):
+    with thread_count.limit_threads(2):
         expected = run(problem)
         assert threads.pool.workers
         with warnings.catch_warnings():
@@ -161,7 +161,7 @@ def test_error_comes_when_all_shards_have_ended(error, failing):
         time.sleep(0.02)
         ended.append(first)
 
-    with threads.limit_threads(3), pytest.raises(error, match="on purpose"):
+    with thread_count.limit_threads(3), pytest.raises(error, match="on purpose"):
         threads.run(shard, [(i, i + 1) for i in range(4)])
     assert sorted(ended) == sorted({0, 1, 2, 3} - {failing})
 
@@ -187,7 +187,7 @@ def test_interrupted_wait_waits_for_the_shards():
 
     kept = signal.signal(signal.SIGALRM, interrupt)
     try:
-        with threads.limit_threads(2), pytest.raises(InterruptionError):
+        with thread_count.limit_threads(2), pytest.raises(InterruptionError):
             threads.run(shard, [(0, 1), (1, 2)])
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -232,7 +232,7 @@ def test_interruption_at_any_line_leaves_nothing_running():
         time.sleep(0.002)
         ended.append(first)
 
-    with threads.limit_threads(2):
+    with thread_count.limit_threads(2):
         line = 0
         while call_interrupted_at(line, shard, [(0, 1), (1, 2), (2, 3)]):
             assert sorted(began) == sorted(ended), f"a shard outlives an interrupted call (line {line})"
@@ -242,7 +242,7 @@ def test_interruption_at_any_line_leaves_nothing_running():
 
 def test_pool_works_after_an_error():
     done = []
-    with threads.limit_threads(2):
+    with thread_count.limit_threads(2):
         with pytest.raises(ZeroDivisionError):
             threads.run(lambda first, last: 1 // 0, [(0, 1), (1, 2)])
         threads.run(lambda first, last: done.append(first), [(0, 1), (1, 2)])
@@ -261,7 +261,7 @@ def assert_covers(shards, count):
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 16])
 def test_even_shards_cover_everything_once(limit):
     rng = np.random.default_rng(limit)
-    with threads.limit_threads(limit):
+    with thread_count.limit_threads(limit):
         for count, unit in rng.integers(1, (200, 12), (200, 2)).tolist():
             shards = threads.even_shards(count, 1e12, unit)
             assert_covers(shards, count)
@@ -273,7 +273,7 @@ def test_even_shards_cover_everything_once(limit):
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 16])
 def test_row_shards_cover_every_row_once(limit):
     rng = np.random.default_rng(limit)
-    with threads.limit_threads(limit):
+    with thread_count.limit_threads(limit):
         for rows, longest in rng.integers(1, (100, 50), (200, 2)).tolist():
             lengths = -np.sort(-rng.integers(0, longest + 1, rows))
             lengths[0] = longest
@@ -284,12 +284,12 @@ def test_row_shards_cover_every_row_once(limit):
 
 def test_row_shards_have_equal_work():
     lengths = -np.sort(-np.random.default_rng(0).integers(1, 1000, 1000))
-    with threads.limit_threads(4):
+    with thread_count.limit_threads(4):
         work = [lengths[a:b].sum() for a, b in layer.row_shards(lengths, 1e12)]
     assert len(work) == 4
     assert max(work) < 1.05 * min(work)
 
 
 def test_little_work_stays_on_one_thread():
-    with threads.limit_threads(4):
+    with thread_count.limit_threads(4):
         assert threads.even_shards(100, threads.WORK_PER_THREAD / 2) == ((0, 100),)
