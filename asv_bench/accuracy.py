@@ -5,17 +5,20 @@
     python asv_bench/accuracy.py tables        # what was found, again
 
 Each set is standardised by `SequenceScaler`, fitted on what is trained on. Every result goes to a line of a .jsonl file
-at once; what is there is not computed again, so that a run may be interrupted. Sets are in `sets.py`.
+at once; what is there is not computed again, so that a run may be interrupted. Sets are in `sets.py`, other methods in
+`contestants_of_accuracy.py`. Tables go to `docs/accuracy.md`. Every fit has one thread; `--jobs` run side by side.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,35 +31,74 @@ from sklearn.model_selection import train_test_split
 from numlstm import LSTMClassifier, LSTMRegressor, SequenceScaler
 
 HERE = Path(__file__).parent
-COSINE = {"learning_rate": "cosine", "n_iter_no_change": None}
-ONE_CYCLE = {"learning_rate": "one_cycle", "n_iter_no_change": None}
-CANDIDATES: dict[str, dict[str, Any]] = {
-    "defaults": {},
-    "all epochs": {"n_iter_no_change": None},
-    "cosine": COSINE,
-    "cosine, mean": COSINE | {"pooling": "mean"},
-    "cosine, attention": COSINE | {"pooling": "attention"},
-    "cosine, max": COSINE | {"pooling": "max"},
-    "cosine, concat": COSINE | {"pooling": "concat"},
-    "cosine, concat, both directions": COSINE | {"pooling": "concat", "bidirectional": True},
-    "the same with 32 units": COSINE | {"pooling": "concat", "bidirectional": True, "hidden_size": 32},
-    "one cycle to 0.01, 50 epochs, concat, both directions": ONE_CYCLE
-    | {"pooling": "concat", "bidirectional": True, "learning_rate_init": 0.01, "max_iter": 50},
-    "cosine from 0.01, concat": COSINE | {"pooling": "concat", "learning_rate_init": 0.01},
-    "cosine, concat, batches of 16": COSINE | {"pooling": "concat", "batch_size": 16},
-}
+DOCS = HERE.parent / "docs" / "accuracy.md"
 VALIDATION_SEEDS, TEST_SEEDS = range(5), range(100, 103)
 TOO_SLOW = ("PLAID", "genes", "OSULeaf")  # for comparing candidates
+MEMBERS = 3
+
+Method = Callable[[Split, int], Any]
 
 
-def numlstm(train: Split, seed: int, **options: Any) -> Any:
-    """Predictions by an estimator."""
+def fitted(train: Split, seed: int, **options: Any) -> Any:
+    """An estimator for a set."""
     kind = LSTMRegressor if train.regression else LSTMClassifier
-    return kind(random_state=seed, **options).fit(train.X, train.y).predict(train.X_test)
+    return kind(random_state=seed, **options).fit(train.X, train.y)
 
 
-METHODS: dict[str, Callable[..., Any]] = {
-    "numlstm": numlstm,
+def settings(**options: Any) -> Method:
+    """Predictions by an estimator with these options."""
+    return lambda train, seed: fitted(train, seed, **options).predict(train.X_test)
+
+
+def averaged(train: Split, seed: int) -> Any:
+    """Predictions by the average of several networks, which differ by their seeds."""
+    models = [fitted(train, seed + 1000 * member) for member in range(MEMBERS)]
+    if train.regression:
+        return np.mean([model.predict(train.X_test) for model in models], axis=0)
+    probabilities = np.mean([model.predict_proba(train.X_test) for model in models], axis=0)
+    return models[0].classes_[probabilities.argmax(axis=1)]
+
+
+def other_directions(train: Split, seed: int) -> Any:
+    """One direction where the default is two, and the other way round."""
+    return settings(bidirectional=train.regression)(train, seed)
+
+
+BEFORE = {
+    "bidirectional": False, "pooling": "last", "learning_rate": "constant", "learning_rate_init": 0.005,
+    "max_iter": 100, "batch_size": 32, "n_iter_no_change": 10, "scale_inputs": False,
+}  # fmt: skip
+ONE_CYCLE = BEFORE | {
+    "learning_rate": "one_cycle", "learning_rate_init": 0.01, "max_iter": 50, "n_iter_no_change": None,
+}  # fmt: skip
+AUTO = {"max_iter": "auto", "batch_size": "auto"}
+CANDIDATES: dict[str, Method] = {
+    "the first defaults: 100 epochs, constant rate 0.005, `n_iter_no_change=10`, last state": settings(**BEFORE),
+    "the same to the last epoch": settings(**BEFORE | {"n_iter_no_change": None}),
+    "cosine": settings(**BEFORE | {"n_iter_no_change": None, "learning_rate": "cosine"}),
+    "one cycle to 0.01, 50 epochs": settings(**ONE_CYCLE),
+    'the same, `pooling="mean"`': settings(**ONE_CYCLE | {"pooling": "mean"}),
+    'the same, `pooling="concat"`': settings(**ONE_CYCLE | {"pooling": "concat"}),
+    'the same, `"auto"` epochs and batches': settings(**ONE_CYCLE | {"pooling": "concat"} | AUTO),
+    "**the defaults**: both directions in the classifier": settings(),
+    "the other number of directions": other_directions,
+    '`pooling="last"`': settings(pooling="last"),
+    "batches of 32": settings(batch_size=32),
+    "cosine from 0.01": settings(learning_rate="cosine"),
+    "rate 0.005": settings(learning_rate_init=0.005),
+    "rate 0.02": settings(learning_rate_init=0.02),
+    "`hidden_size=32`": settings(hidden_size=32),
+    '`init="torch"`': settings(init="torch"),
+    "`forget_bias=2`": settings(forget_bias=2.0),
+    "`clip_norm=None`": settings(clip_norm=None),
+    '`solver="adamw", alpha=0.1`': settings(solver="adamw", alpha=0.1),
+    "`early_stopping=True`": settings(early_stopping=True),
+    '`cell="gru"`': settings(cell="gru"),
+    f"{MEMBERS} networks averaged": averaged,
+}
+METHODS: dict[str, Method] = {
+    "numlstm": settings(),
+    "numlstm, the first defaults": settings(**BEFORE),
     "plain PyTorch loop": plain_torch,
     "MiniRocket": minirocket,
     "ExtraTrees on summaries": tree_summaries,
@@ -82,7 +124,7 @@ def scaled(split: Split) -> Split:
     return Split(scaler.transform(split.X), split.y, scaler.transform(split.X_test), split.y_test, split.ordered)
 
 
-def scored(split: Split, predict: Callable[[Split, int], Any], seed: int) -> dict[str, float]:
+def scored(split: Split, predict: Method, seed: int) -> dict[str, float]:
     """Accuracy, or root mean squared error, and the time of fit and prediction."""
     split, began = scaled(split), time.perf_counter()
     with warnings.catch_warnings():
@@ -91,86 +133,119 @@ def scored(split: Split, predict: Callable[[Split, int], Any], seed: int) -> dic
     seconds = time.perf_counter() - began
     right = np.asarray(predicted).reshape(split.y_test.shape)
     score = np.sqrt(np.mean((right - split.y_test) ** 2)) if split.regression else np.mean(right == split.y_test)
-    return {"score": float(score), "seconds": seconds}
+    return {"score": round(float(score), 6), "seconds": round(seconds, 3)}
+
+
+def computed(job: tuple[str, str, str, int]) -> dict[str, Any]:
+    """A line of results."""
+    what, name, data, seed = job
+    split = load(data)
+    if what == "candidates":
+        found = scored(validation_part(split, seed), CANDIDATES[name], seed)
+    else:
+        found = scored(split, METHODS[name], seed)
+    return {"name": name, "set": data, "seed": seed, **found}
+
+
+def jobs_of(what: str) -> list[tuple[str, str, str, int]]:
+    """All that is to be computed, set by set."""
+    if what == "candidates":
+        sets = [data for data in SETS if data not in TOO_SLOW]
+        return [(what, name, data, seed) for name in CANDIDATES for data in sets for seed in VALIDATION_SEEDS]
+    return [(what, name, data, seed) for data in SETS for name in METHODS for seed in TEST_SEEDS]
 
 
 class Results:
     """What was found, line by line in a file."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        lines = path.read_text().splitlines() if path.exists() else []
+    def __init__(self, what: str) -> None:
+        self.path = HERE / f"accuracy_{what}.jsonl"
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
         self.rows = [json.loads(line) for line in lines]
+        self.names = [*(CANDIDATES if what == "candidates" else METHODS)]
 
-    def add(self, name: str, data: str, seed: int, compute: Callable[[], dict[str, float]]) -> None:
+    def complete(self, what: str, processes: int) -> None:
         """Compute what is not there."""
-        if any((row["name"], row["set"], row["seed"]) == (name, data, seed) for row in self.rows):
-            return
-        row = {"name": name, "set": data, "seed": seed, **compute()}
-        self.rows.append(row)
-        with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        print(f"{data:<18} {name:<34} {seed:>3} {row['score']:.4g} {row['seconds']:.1f} s", flush=True)
+        known = {(row["name"], row["set"], row["seed"]) for row in self.rows}
+        missing = [job for job in jobs_of(what) if job[1:] not in known]
+        os.environ |= {"NUMLSTM_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        with multiprocessing.get_context("spawn").Pool(processes) as pool, self.path.open("a") as file:
+            for row in pool.imap_unordered(computed, missing):
+                self.rows.append(row)
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+                print("{set:<18} {name:<60.60} {seed:>3} {score:.4g} {seconds:.1f} s".format(**row), flush=True)
 
-    def means(self, value: str = "score") -> dict[str, dict[str, float]]:
-        """By set and by name."""
-        found: dict[str, dict[str, list[float]]] = {}
-        for row in self.rows:
-            found.setdefault(row["set"], {}).setdefault(row["name"], []).append(row[value])
-        return {data: {name: float(np.mean(each)) for name, each in rows.items()} for data, rows in found.items()}
+    def mean(self, name: str, data: str, value: str = "score") -> float:
+        """Over all seeds; NaN if there is none."""
+        found = [row[value] for row in self.rows if (row["name"], row["set"]) == (name, data)]
+        return float(np.mean(found)) if found else np.nan
 
-
-def compare_candidates(results: Results) -> None:
-    """All candidates on validation parts of the training sets."""
-    for data in SETS:
-        for name, options in CANDIDATES.items():
-            for seed in () if data in TOO_SLOW else VALIDATION_SEEDS:
-                part = partial(validation_part, load(data), seed)
-                results.add(
-                    name, data, seed, lambda part=part, o=options, s=seed: scored(part(), partial(numlstm, **o), s)
-                )
+    def ranks(self, regression: bool) -> np.ndarray:
+        """Of each name (columns) on each set (rows) of one kind, that has all of them; 1 is the best."""
+        ranks = []
+        for data in SETS:
+            scores = np.array([self.mean(name, data) for name in self.names])
+            if load(data).regression == regression and not np.isnan(scores).any():
+                ranks.append(rankdata((scores if regression else -scores).round(4)))
+        return np.array(ranks)
 
 
-def compare_methods(results: Results) -> None:
-    """All methods on the test sets."""
-    for data in SETS:
-        for name, predict in METHODS.items():
-            for seed in TEST_SEEDS:
-                results.add(name, data, seed, lambda d=data, p=predict, s=seed: scored(load(d), p, s))
+def table_of_candidates(results: Results) -> Iterator[str]:
+    """A row for each candidate, in Markdown."""
+    kinds = {kind: results.ranks(kind) for kind in (False, True)}
+    counts = [len(ranks) for ranks in kinds.values()]
+    yield "| | mean rank, {} sets of classes | worst | mean rank, {} sets of numbers | worst | seconds |".format(
+        *counts
+    )
+    yield "|---|---|---|---|---|---|"
+    for k, name in enumerate(results.names):
+        cells = [f"{each:.3g}" for ranks in kinds.values() for each in (ranks[:, k].mean(), ranks[:, k].max())]
+        seconds = np.nansum([results.mean(name, data, "seconds") for data in SETS])
+        yield f"| {name} | {' | '.join(cells)} | {seconds:.0f} |"
 
 
-def table(results: Results) -> Iterator[str]:
-    """Means of all seeds, mean ranks, the worst case, and times, in Markdown."""
-    scores, seconds = results.means(), results.means("seconds")
-    names = list(dict.fromkeys(row["name"] for row in results.rows))
-    yield f"| set | {' | '.join(names)} |"
-    yield f"|---|{'---|' * len(names)}"
-    ranks = []
-    for data, found in scores.items():
-        worse = np.array([found.get(name, np.nan) for name in names]) * (1 if load(data).regression else -1)
-        best = np.nanmin(worse)
-        cells = ["" if np.isnan(each) else f"{abs(each):.3f}" for each in worse]
-        yield f"| {data} | {' | '.join(f'**{c}**' if w == best else c for c, w in zip(cells, worse, strict=True))} |"
-        if not np.isnan(worse).any():
-            ranks.append(rankdata(worse.round(4)))
-    yield f"| mean rank | {' | '.join(f'{rank:.2f}' for rank in np.mean(ranks, axis=0))} |"
-    yield f"| worst rank | {' | '.join(f'{rank:.3g}' for rank in np.max(ranks, axis=0))} |"
-    total = [sum(found.get(name, 0.0) for found in seconds.values()) for name in names]
-    yield f"| seconds of all | {' | '.join(f'{each:.0f}' for each in total)} |"
+def table_of_methods(results: Results) -> Iterator[str]:
+    """A row for each set, in Markdown: scores, the best in bold, and the times of networks."""
+    timed = results.names[:3]
+    yield f"| set | rows, steps, channels | {' | '.join(results.names)} | seconds of the first three |"
+    yield f"|---|---|{'---|' * len(results.names)}---|"
+    for data, (_, source) in SETS.items():
+        split = load(data)
+        scores = np.array([results.mean(name, data) for name in results.names])
+        best = np.nanmin(scores) if split.regression else np.nanmax(scores)
+        cells = [f"**{x:.3f}**" if round(x - best, 4) == 0 else "" if np.isnan(x) else f"{x:.3f}" for x in scores]
+        seconds = ", ".join(f"{results.mean(name, data, 'seconds'):.1f}" for name in timed)
+        longest = max(map(len, split.X))
+        size = f"{len(split.X)} + {len(split.X_test)}, {longest}, {split.X[0].shape[1]}"
+        yield f"| {data}: {source} | {size} | {' | '.join(cells)} | {seconds} |"
+    for kind, title in ((False, "classes"), (True, "numbers")):
+        ranks = results.ranks(kind)
+        yield f"| mean rank, {len(ranks)} sets of {title} | | {' | '.join(f'{r:.2f}' for r in ranks.mean(axis=0))} | |"
+
+
+TABLES = {"candidates": table_of_candidates, "test": table_of_methods}
+
+
+def write(what: str, results: Results) -> None:
+    """Put a table into its place in the docs."""
+    text = "\n".join(TABLES[what](results))
+    place = re.compile(rf"(<!-- {what} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+    DOCS.write_text(place.sub(lambda found: found[1] + text + found[2], DOCS.read_text()))
 
 
 def main() -> None:
     """What the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["candidates", "test", "tables"])
-    what = parser.parse_args().what
-    runs = {"candidates": compare_candidates, "test": compare_methods}
-    for name, run in runs.items():
-        results = Results(HERE / f"accuracy_{name}.jsonl")
-        if what == name:
-            run(results)
-        if results.rows and what in (name, "tables"):
-            (HERE / f"accuracy_{name}.md").write_text("\n".join(table(results)) + "\n")
+    parser.add_argument("what", choices=[*TABLES, "tables"])
+    parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
+    given = parser.parse_args()
+    for what in TABLES:
+        results = Results(what)
+        if what == given.what:
+            results.complete(what, given.jobs)
+        if results.rows and given.what in (what, "tables"):
+            write(what, results)
 
 
 if __name__ == "__main__":

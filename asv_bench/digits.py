@@ -82,7 +82,10 @@ def fit_numlstm():
     train, test, train_labels, test_labels = digits()
 
     def fit():
-        model = LSTMClassifier(max_iter=30, n_iter_no_change=None, random_state=0).fit(train, train_labels)
+        model = LSTMClassifier(
+            bidirectional=False, pooling="last", learning_rate="constant", learning_rate_init=0.005, batch_size=32,
+            max_iter=30, n_iter_no_change=None, scale_inputs=False, random_state=0,
+        ).fit(train, train_labels)  # fmt: skip
         return lambda: model.score(test, test_labels)
 
     return fit

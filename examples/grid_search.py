@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 
 from numlstm import LSTMClassifier, SequenceScaler
 
-POOLINGS, RATES = ["last", "mean", "attention"], [0.002, 0.005, 0.02]
+POOLINGS, RATES = ["last", "attention", "concat"], [0.003, 0.01, 0.03]
 
 
 def draw(search, path):

@@ -27,13 +27,9 @@ def forecast(months, numbers, horizon, epochs):
     X, y = sliding_windows(roots, WINDOW, horizon)
     first = np.arange(len(X)) + WINDOW
     train, test = months[first + horizon - 1] < FIRST_TEST, months[first] >= FIRST_TEST
-    mean, deviation = roots[months < FIRST_TEST].mean(), roots[months < FIRST_TEST].std()
-    model = LSTMRegressor(
-        hidden_size=32, max_iter=epochs, learning_rate="one_cycle", learning_rate_init=0.01,
-        verbose=sys.stderr.isatty(), random_state=0,
-    )  # fmt: skip
-    model.fit((X[train] - mean) / deviation, y[train])
-    return np.maximum(model.predict((X[test] - mean) / deviation), 0) ** 2, y[test] ** 2, first[test]
+    model = LSTMRegressor(hidden_size=32, pooling="last", max_iter=epochs, verbose=sys.stderr.isatty(), random_state=0)
+    model.fit(X[train], y[train])
+    return np.maximum(model.predict(X[test]), 0) ** 2, y[test] ** 2, first[test]
 
 
 def errors(name, numbers, predicted, truth, first):

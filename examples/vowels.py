@@ -16,9 +16,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.metrics import ConfusionMatrixDisplay
-from sklearn.pipeline import make_pipeline
 
-from numlstm import LSTMClassifier, SequenceScaler
+from numlstm import LSTMClassifier
 
 
 def read(part):
@@ -56,18 +55,12 @@ def main(path="vowels.png", short=False):
     """Learn, tell, draw; return the accuracy."""
     (train, names), (test, truth) = read("TRAIN"), read("TEST")
     lengths = [len(x) for x in (*train, *test)]
-    model = make_pipeline(
-        SequenceScaler(),
-        LSTMClassifier(
-            bidirectional=True, max_iter=20 if short else 60, learning_rate="one_cycle",
-            verbose=sys.stderr.isatty(), random_state=0,
-        ),
-    )  # fmt: skip
+    model = LSTMClassifier(max_iter=20 if short else "auto", verbose=sys.stderr.isatty(), random_state=0)
     start = time.perf_counter()
     model.fit(train, names)
     seconds = time.perf_counter() - start
     accuracy = model.score(test, truth)
-    print(f"{len(train)} utterances of {min(lengths)} to {max(lengths)} steps, {model[-1].n_iter_} epochs", end=" ")
+    print(f"{len(train)} utterances of {min(lengths)} to {max(lengths)} steps, {model.n_iter_} epochs", end=" ")
     print(f"in {seconds:.1f} s")
     print(f"accuracy: {accuracy:.4f}")
     draw(model, test, truth, accuracy, path)

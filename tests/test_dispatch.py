@@ -212,7 +212,7 @@ def test_streams_and_small_calls_stay_on_the_cpu(gpus, monkeypatch):
 
 def test_estimators_weigh_one_step_of_training_and_all_of_a_prediction(gpus, monkeypatch):
     X, y = np.random.default_rng(0).normal(size=(10, 2, 3)), [0, 1] * 5
-    model = LSTMClassifier(hidden_size=5, batch_size=4, max_iter=1, verbose=0)
+    model = LSTMClassifier(hidden_size=5, bidirectional=False, batch_size=4, max_iter=1)
     for least, name in ((3 * 2 * 4 * 2 * WEIGHTS, "cuda"), (3 * 2 * 4 * 2 * WEIGHTS + 1, "cpu")):
         monkeypatch.setattr(dispatch, "AUTO_WORK", least)
         assert model.fit(X, y).backend_ == name

@@ -11,18 +11,21 @@ from numlstm.datasets import load_sunspots
 
 from .common import REPEAT, check_close
 
+SIMPLE = {"bidirectional": False, "pooling": "last", "learning_rate": "constant", "n_iter_no_change": None,
+          "batch_size": 32, "backend": "cpu", "random_state": 0}  # fmt: skip
+
 
 def digits(cell):
     """A classifier of handwritten digits, a row of pixels at each step."""
     pixels, labels = load_digits(return_X_y=True)
-    model = LSTMClassifier(cell=cell, max_iter=30, n_iter_no_change=None, backend="cpu", random_state=0)
+    model = LSTMClassifier(cell=cell, max_iter=30, **SIMPLE)
     return model, (pixels.reshape(-1, 8, 8) / 16).astype(np.float32), labels
 
 
 def sunspots(cell):
     """A forecast of the next month from the last four years."""
     X, y = sliding_windows(np.sqrt(load_sunspots().numbers), 48, 1)
-    model = LSTMRegressor(cell=cell, hidden_size=32, max_iter=5, n_iter_no_change=None, backend="cpu", random_state=0)
+    model = LSTMRegressor(cell=cell, hidden_size=32, max_iter=5, **SIMPLE)
     return model, (X / 10).astype(np.float32), y
 
 

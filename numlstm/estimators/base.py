@@ -23,7 +23,9 @@ from ..training.progress import History
 from ..training.range_test import LearningRateTest, range_test
 from ..training.schedules import Schedule
 from ..training.targets import StepTargets, Targets
+from . import automatic
 from .callbacks import CallbackSupportMixin, EpochTasks
+from .channels import ChannelScale
 from .classes import Classes
 from .convergence import warn_of_training
 from .inputs import array_or_list, check_some, sequences_of, warn_if_far
@@ -44,14 +46,14 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     temporal_activity_regularization: float
     solver: str
     alpha: float
-    batch_size: int
+    batch_size: int | str
     gradient_accumulation_steps: int
     learning_rate: str
     learning_rate_init: float
     warm_up: float
-    max_iter: int
+    max_iter: int | str
     tol: float
-    n_iter_no_change: int | None
+    n_iter_no_change: int | str | None
     early_stopping: bool
     validation_fraction: float
     clip_norm: float | None
@@ -62,6 +64,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     rho: float
     epsilon: float
     warm_start: bool
+    scale_inputs: bool
     callback: Any
     verbose: bool | int
     random_state: Any
@@ -117,16 +120,16 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         if validation is None and self.early_stopping:
             data, validation = self._split(data, codec, rng)
         backend = self._backend_to_train(network, data)
-        parameters = self._initial(network, data.sequences, rng) if before is None else before.parameters
+        parameters = self._initial(network, data.sequences, rng) if before is None else before.trained_parameters
         trainer = self._trainer(network, backend, parameters, data, rng)
-        history = History()
+        epochs, history = automatic.epochs(self.max_iter, trainer.steps), History()
         results = partial(fitted._results, trainer, codec, history, self if before is not None else None)
         given = {"sample_weight": sample_weight, "static": static}
         metadata = {name: value for name, value in given.items() if value is not None}
         shown = X if lengths is None else [x[:length] for x, length in zip(array_or_list(X), lengths, strict=True)]
-        tasks = EpochTasks(self, self.max_iter, shown, y, metadata, results)
+        tasks = EpochTasks(self, epochs, shown, y, metadata, results)
         train(
-            trainer, self._schedule(trainer), self._stopper(validation), epochs=self.max_iter, validation=validation,
+            trainer, self._schedule(trainer, epochs), self._stopper(validation), epochs=epochs, validation=validation,
             history=history, verbose=int(self.verbose), before_epoch=[tasks.begin],
             callbacks=[tasks.end, *self._own_callbacks()],
         )  # fmt: skip
@@ -153,7 +156,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         codec, network, data = self._read(fitted, X, y, sample_weight, lengths, static, before=before, codec=codec)
         session = getattr(self, "_session", None)
         rng = copy.deepcopy(session.rng) if session else _generator(self.random_state)
-        parameters = self._initial(network, data.sequences, rng) if before is None else before.parameters
+        parameters = self._initial(network, data.sequences, rng) if before is None else before.trained_parameters
         backend = self._backend_to_train(network, data)
         trainer = self._trainer(network, backend, parameters, data, rng)
         optimizer = trainer.optimizer
@@ -268,10 +271,15 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
             codec = _same(before, codec, network)
         weights = weights * self._class_weights(codec, wanted)
         data = weighted(Data(sequences, self._targets(codec, wanted, weights), beside))
-        fitted._static = None if before is None else before.static
-        if before is None and data.static is not None:
-            fitted._static = StaticFeatures.of(data.static, names)
-            data = replace(data, static=fitted._static.scaled(data.static, self.dtype, "static"))
+        if before is not None:
+            fitted._channels, fitted._static = before.channels, before.static
+        else:
+            fitted._channels = ChannelScale.of(data.sequences) if self.scale_inputs else None
+            fitted._static = None if data.static is None else StaticFeatures.of(data.static, names)
+            if data.static is not None:
+                data = replace(data, static=fitted._static.scaled(data.static, self.dtype, "static"))
+        if fitted._channels is not None:
+            data = replace(data, sequences=fitted._channels.scaled(data.sequences))
         return codec, network, data
 
     def _own_callbacks(self) -> list[Any]:
@@ -310,7 +318,9 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
             raise ValueError(f"X_val and y_val must be given together, got only {' and '.join(given)}")
         sequences = sequences_of(fitted, X, lengths, self.dtype, reset=False, name="X_val")
         check_some(sequences, "X_val")
-        warn_if_far(sequences, seen)
+        warn_if_far(sequences, seen, fitted._channels)
+        if fitted._channels is not None:
+            sequences = fitted._channels.scaled(sequences, "X_val")
         wanted = self._wanted(y, X, sequences, "y_val")
         targets = self._targets(codec, wanted, self._weights(None, X, sequences, wanted), "y_val")
         beside = static_for(fitted._static, static, len(sequences), self.dtype, "static_val")
@@ -334,7 +344,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
 
     def _backend_to_train(self, network: Network, data: Data) -> Backend:
         """What computes; `auto` weighs one step on a full batch, as a GPU gains from nothing but large steps."""
-        rows = min(int(self.batch_size), len(data))
+        rows = automatic.batch_size(self.batch_size, len(data))
         return backend_for(self.backend, work=3 * network.stack.operations(rows, data.sequences.lengths.mean()))
 
     def _trainer(
@@ -347,15 +357,20 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     ) -> Trainer:
         flat = network.pack(backend, parameters)
         return Trainer(
-            Model(network, backend, flat, training=True), self._optimizer(network, backend, flat, len(data)), data,
-            batch_size=int(self.batch_size), accumulation=int(self.gradient_accumulation_steps), rng=rng,
-        )  # fmt: skip
+            Model(network, backend, flat, training=True),
+            self._optimizer(network, backend, flat, len(data)),
+            data,
+            batch_size=automatic.batch_size(self.batch_size, len(data)),
+            accumulation=int(self.gradient_accumulation_steps),
+            rng=rng,
+        )
 
     def _optimizer(self, network: Network, backend: Backend, flat: Array, count: int) -> Optimizer:
         """The optimizer that the parameters describe, for `count` sequences."""
         decay, decoupled = None, self.solver == "adamw"
         if self.alpha:
-            of_a_step = min(count, int(self.batch_size) * int(self.gradient_accumulation_steps))
+            of_a_batch = automatic.batch_size(self.batch_size, count)
+            of_a_step = min(count, of_a_batch * int(self.gradient_accumulation_steps))
             strength = self.alpha / (1 if decoupled else of_a_step)
             strengths = {
                 name: (strength * used if name.startswith(("weight", "peephole")) else 0.0 * used).astype(self.dtype)
@@ -370,17 +385,21 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         betas = self.beta_1, self.beta_2
         return Adam(backend, flat, betas=betas, epsilon=self.epsilon, decoupled=decoupled, **common)
 
-    def _schedule(self, trainer: Trainer) -> Schedule:
-        patience = self.n_iter_no_change
+    def _schedule(self, trainer: Trainer, epochs: int) -> Schedule:
+        patience = self._patience
         return Schedule(
-            self.learning_rate, self.learning_rate_init, self.max_iter * trainer.steps,
+            self.learning_rate, self.learning_rate_init, epochs * trainer.steps,
             warm_up=0.0 if self.learning_rate == "one_cycle" else self.warm_up,
             patience=5 if patience is None else max(1, patience // 2),
         )  # fmt: skip
 
+    @property
+    def _patience(self) -> int | None:
+        return automatic.patience(self.n_iter_no_change, self.learning_rate)
+
     def _stopper(self, validation: Validation | None = None) -> Stopper:
         keeps_best = self.early_stopping and validation is not None
-        return Stopper(self.tol, self.n_iter_no_change, keeps_best=keeps_best)
+        return Stopper(self.tol, self._patience, keeps_best=keeps_best)
 
 
 def _same(before: Fitted, codec: Codec, network: Network) -> Codec:

@@ -32,10 +32,21 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
 
     Parameters
     ----------
-    <<SHARED>>
+    <<FIRST>>
+
+    <<NETWORK>>
+
+    <<REGULARISATION>>
+
+    <<TRAINING>>
+
+    <<DATA>>
     class_weight : dict, list of dict, "balanced" or None, default None
         Weight of each class, by label; "balanced" gives all classes the same sum of weights.
-    <<COMMON>>
+
+    <<VARIANTS>>
+
+    <<SYSTEM>>
 
     Attributes
     ----------
@@ -77,14 +88,48 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
     def __init__(
         self,
         *,
-        cell: str = "lstm",
         hidden_size: int | list[int] = 64,
         num_layers: int = 1,
-        bidirectional: bool = False,
+        cell: str = "lstm",
+        bidirectional: bool = True,
+        pooling: str = "concat",
+        learning_rate_init: float = 0.01,
+        max_iter: int | str = "auto",
+        batch_size: int | str = "auto",
+        early_stopping: bool = False,
+        random_state: int | np.random.RandomState | None = None,
         merge: str = "concat",
         residual: bool = False,
-        proj_size: int = 0,
         layer_norm: bool = False,
+        init: str | tuple[str, int] = "keras",
+        forget_bias: float | None = None,
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        recurrent_dropout_mode: str = "variational",
+        weight_dropout: float = 0.0,
+        zoneout: float | tuple[float, float] = 0.0,
+        activity_regularization: float = 0.0,
+        temporal_activity_regularization: float = 0.0,
+        alpha: float = 0.0,
+        solver: str = "adam",
+        learning_rate: str = "one_cycle",
+        warm_up: float = 0.0,
+        n_iter_no_change: int | str | None = "auto",
+        tol: float = 1e-4,
+        gradient_accumulation_steps: int = 1,
+        clip_norm: float | None = 1.0,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        rho: float = 0.9,
+        epsilon: float = 1e-8,
+        warm_start: bool = False,
+        scale_inputs: bool = True,
+        class_weight: Any = None,
+        validation_fraction: float = 0.1,
+        proj_size: int = 0,
         peepholes: bool = False,
         coupled_gates: bool | str = False,
         input_gate: bool = True,
@@ -98,44 +143,11 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         cell_clip: float | None = None,
         reset_after: bool = True,
         nonlinearity: Any = "tanh",
-        dropout: float = 0.0,
-        input_dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        recurrent_dropout_mode: str = "variational",
-        zoneout: float | tuple[float, float] = 0.0,
-        weight_dropout: float = 0.0,
-        recompute: bool = False,
-        activity_regularization: float = 0.0,
-        temporal_activity_regularization: float = 0.0,
-        pooling: str = "last",
-        init: str | tuple[str, int] = "keras",
-        forget_bias: float | None = None,
-        solver: str = "adam",
-        alpha: float = 0.0,
-        batch_size: int = 32,
-        gradient_accumulation_steps: int = 1,
-        learning_rate: str = "constant",
-        learning_rate_init: float = 0.005,
-        warm_up: float = 0.0,
-        max_iter: int = 100,
-        tol: float = 1e-4,
-        n_iter_no_change: int | None = 10,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        clip_norm: float | None = 1.0,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        rho: float = 0.9,
-        epsilon: float = 1e-8,
-        class_weight: Any = None,
-        warm_start: bool = False,
-        callback: Callable[[Progress], Any] | None = None,
-        verbose: bool | int = False,
-        random_state: int | np.random.RandomState | None = None,
         backend: str | None = None,
         dtype: str = "float32",
+        recompute: bool = False,
+        callback: Callable[[Progress], Any] | None = None,
+        verbose: bool | int = False,
     ) -> None:
         self.__dict__.update((name, value) for name, value in locals().items() if name != "self")
 

@@ -44,8 +44,8 @@ def warn_of_training(history: History, model: Model, data: Data, codec: Any) -> 
     if min(losses) > BETTER * constant:
         warnings.warn(
             f"training ended with a loss of {min(losses):.4g}, no better than always predicting "
-            f"{codec.shown(scores)}, whose loss is {constant:.4g}. Scale X (numlstm.SequenceScaler), or try another "
-            "learning_rate_init, or more epochs (max_iter)",
+            f"{codec.shown(scores)}, whose loss is {constant:.4g}. Try another learning_rate_init, more "
+            "epochs (max_iter), or scale_inputs=True if it is not",
             ConvergenceWarning,
             stacklevel=5,
         )

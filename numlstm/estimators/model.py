@@ -28,6 +28,7 @@ from ..training.loop import PREDICTED_STEPS, Trainer, predicted
 from ..training.network import HEAD, Model, Network
 from ..training.progress import History
 from .acting import acting
+from .channels import ChannelScale
 from .classes import Classes
 from .inputs import check_some, sequences_of
 from .numeric import Numbers
@@ -69,6 +70,8 @@ class Fitted:
     shown : mapping of str to object
         Options of the layers that are not at their defaults.
     static : StaticFeatures or None
+    channels : ChannelScale or None
+        What X was scaled by in training; `parameters` are for X as it is.
     """
 
     network: Network
@@ -76,6 +79,7 @@ class Fitted:
     codec: Codec
     shown: dict[str, Any] = field(default_factory=dict)
     static: StaticFeatures | None = None
+    channels: ChannelScale | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {each.name: getattr(self, each.name) for each in fields(self)}  # nothing that follows from them
@@ -91,6 +95,11 @@ class Fitted:
             flat = self.network.pack(backend, self.parameters)
             self.models[backend.name] = Model(self.network, backend, flat, training=False)
         return self.models[backend.name]
+
+    @property
+    def trained_parameters(self) -> dict[str, np.ndarray]:
+        """The parameters that training goes on from: for scaled X."""
+        return self.parameters if self.channels is None else self.channels.out_of_weights(self.parameters)
 
     @cached_property
     def layer(self) -> Layer:
@@ -156,6 +165,7 @@ class SequenceModel(Savable, BaseEstimator, ABC):
     _model: Fitted
     _session: Session
     _static: StaticFeatures | None  # what `fit` has read, until it is kept in `_model`
+    _channels: ChannelScale | None  # likewise
 
     # Results ----------------------------------------------------------------------------------------------
 
@@ -169,8 +179,10 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         """The attributes that a trained network makes."""
         model = trainer.model
         parameters = model.network.unpack(model.backend, model.flat)
-        shown = not_defaults(self._layer_options())
-        return self._trained(Fitted(model.network, parameters, codec, static=self._static), shown, model.backend.name)
+        if self._channels is not None:
+            parameters = self._channels.into_weights(parameters)
+        fitted = Fitted(model.network, parameters, codec, static=self._static, channels=self._channels)
+        return self._trained(fitted, not_defaults(self._layer_options()), model.backend.name)
 
     def _trained(self, fitted: Fitted, shown: dict[str, Any], backend: str) -> dict[str, Any]:
         """The same, of a network that a backend has trained; `shown` are the options of its layers."""
@@ -289,6 +301,22 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         if names is None:
             raise AttributeError("static had no names of columns in fit: there are no static_feature_names_in_")
         return read_only(names)
+
+    @property
+    def channel_mean_(self) -> np.ndarray:
+        """What was taken from each channel in training."""
+        return read_only(self._channel_scale("channel_mean_").mean)
+
+    @property
+    def channel_scale_(self) -> np.ndarray:
+        """What each channel was then divided by in training."""
+        return read_only(self._channel_scale("channel_scale_").scale)
+
+    def _channel_scale(self, attribute: str) -> ChannelScale:
+        channels = self._fitted(attribute).channels
+        if channels is None:
+            raise AttributeError(f"{type(self).__name__} was fitted without scale_inputs: it has no {attribute}")
+        return channels
 
     def _static_features(self, attribute: str) -> StaticFeatures:
         static = self._fitted(attribute).static

@@ -18,44 +18,59 @@ from ..training.schedules import SHAPES
 
 SMALLEST = 5e-324  # "positive", as a bound
 
-SHARED = """
-    cell : {"lstm", "gru", "rnn"}, default "lstm"
-        What the layers are: `LSTM`, `GRU` or `RNN`. An option of one of them is only used with that one.
+FIRST = """
+    **What matters first**
+
     hidden_size : int, at least 1, or list of int, default 64
         Hidden units of each layer in one direction; a list has one number for each layer.
     num_layers : int, at least 1, default 1
         Layers on top of one another.
-    bidirectional : bool, default False
-        Whether every layer reads the sequence in both directions.
+    cell : {"lstm", "gru", "rnn"}, default "lstm"
+        What the layers are: `LSTM`, `GRU` or `RNN`. An option of one of them is only used with that one.
+    bidirectional : bool, default True of the classifier, False of the regressor
+        Whether every layer reads the sequence in both directions. What is said at a step, or in a stream, must not know
+        what comes later: there it is False.
+    pooling : {"last", "mean", "max", "attention", "concat"}, default "concat"
+        What the output layer reads: the last hidden state, or the mean, the maximum or a mean with learnt weights [3]_
+        of the hidden states at all steps; "concat" is the last state, maximum and mean side by side [4]_. Where every
+        step has a target, it reads each step's state, whatever this says.
+    learning_rate_init : float, positive, default 0.01
+        The step size, or its greatest value.
+    max_iter : int, at least 1, or "auto", default "auto"
+        The most epochs. "auto": those that make 1,000 steps of the optimizer, but not below 20 or above 50.
+    batch_size : int, at least 1, or "auto", default "auto"
+        Sequences that gradients are computed of at once. Those of like length are taken together. "auto": 32, of fewer
+        than 256 sequences 16, of fewer than 128 sequences 8.
+    early_stopping : bool, default False
+        Whether to set some sequences aside, to watch their loss instead of the training loss, and to keep the weights
+        that it was least with. They are drawn at random: of windows of one series, pass later ones as `X_val` in
+        `fit`. Those are watched then, and none is set aside.
+    random_state : int, numpy.random.RandomState or None, default None
+        Seed of initial parameters, validation split, shuffling and dropout. With an int, results repeat to the bit,
+        for any number of threads."""
+
+NETWORK = """
+    **Network**
+
     merge : {"concat", "sum", "mean"}, default "concat"
         What becomes of the outputs of two directions. Only used with `bidirectional`.
     residual : bool, default False
         Whether every layer but the first adds its input to its output. Only used with several layers.
     layer_norm : bool, default False
         Whether pre-activations are normalised at each step, as in `LSTM`.
-    proj_size : int, at least 0 and below `hidden_size`, default 0
-        Of the LSTM, as all that follow: length of a projection of the hidden state.
-    peepholes, full_gate_recurrence : bool, default False
-        Variants of `LSTM`.
-    coupled_gates : bool or "input", default False
-        Likewise.
-    input_gate, forget_gate, output_gate : bool, default True
-        Whether the gate exists, as in `LSTM`.
-    recurrent_activation, input_activation, output_activation : str or tuple, default "sigmoid", "tanh" and "tanh"
-        Of gates, cell input and output, as in `LSTM`; the first two of the GRU, too.
-    preactivation_clip, cell_clip : float, positive, or None, default None
-        Bounds of what goes into activations, of any cell, and of the cell state.
-    reset_after : bool, default True
-        Of the GRU, as in `GRU`.
-    nonlinearity : str or tuple, default "tanh"
-        Of the plain RNN, as in `RNN`.
+    init : {"keras", "torch", "chrono"} or ("chrono", steps), default "keras"
+        Initial parameters, as in `LSTM`; "chrono" takes the length of the longest sequence.
+    forget_bias : float or None, default None
+        Bias of the LSTM's forget gate at first; None leaves it to `init`."""
+
+REGULARISATION = """
+    **Regularisation**
+
     dropout : float in [0, 1), default 0.0
         Share of the outputs between layers that is zeroed in training. Only used with several layers.
     input_dropout, recurrent_dropout, weight_dropout : float in [0, 1), default 0.0
         Shares that are zeroed in training of the input, of the state that the recurrent weights read (one mask for a
         whole sequence each), and of the recurrent weights (one mask for a batch), as in `LSTM`.
-    recompute : bool, default False
-        Whether training keeps the states of every √T-th step only, and computes the steps between again, as in `LSTM`.
     recurrent_dropout_mode : {"variational", "candidate"}, default "variational"
         As in `LSTM`. Only used with `recurrent_dropout`.
     zoneout : float in [0, 1), or tuple (p_h, p_c), default 0.0
@@ -63,46 +78,31 @@ SHARED = """
     activity_regularization, temporal_activity_regularization : float, at least 0, default 0.0
         Strength of penalties on the mean square of the last layer's outputs, and on that of their change from step to
         step (AR and TAR: Merity et al. 2018); no part of the losses that are reported.
-    pooling : {"last", "mean", "max", "attention", "concat"}, default "last"
-        What the output layer reads: the last hidden state, or the mean, the maximum or a mean with learnt weights [3]_
-        of the hidden states at all steps; "concat" is the last state, maximum and mean side by side [4]_. Where every
-        step has a target, it reads each step's state, whatever this says.
-    init : {"keras", "torch", "chrono"} or ("chrono", steps), default "keras"
-        Initial parameters, as in `LSTM`; "chrono" takes the length of the longest sequence.
-    forget_bias : float or None, default None
-        Bias of the LSTM's forget gate at first; None leaves it to `init`.
-    solver : {"adam", "adamw", "sgd", "rmsprop"}, default "adam"
-        The optimizer.
     alpha : float, at least 0, default 0.0
         Strength of an L2 penalty, ``alpha / 2`` times the sum of squares of all weights, biases apart, divided by the
         sequences of a step as in scikit-learn; it is no part of the losses that are reported. With "adamw" the weights
-        decay by ``learning rate * alpha`` of themselves at each step instead.
-    batch_size : int, at least 1, default 32
-        Sequences that gradients are computed of at once. Those of like length are taken together.
-    gradient_accumulation_steps : int, at least 1, default 1
-        Batches whose gradients make one step of the optimizer.
-    learning_rate : {"constant", "cosine", "one_cycle", "reduce_on_plateau"}, default "constant"
+        decay by ``learning rate * alpha`` of themselves at each step instead."""
+
+TRAINING = """
+    **Training**
+
+    solver : {"adam", "adamw", "sgd", "rmsprop"}, default "adam"
+        The optimizer.
+    learning_rate : {"constant", "cosine", "one_cycle", "reduce_on_plateau"}, default "one_cycle"
         How the step size changes in `fit`; in `partial_fit` it does not. Cosine: down to 0 at `max_iter`. One cycle: up
         from 1/25, then down to almost 0. Reduce on plateau: divided by 5 whenever the loss has not fallen by `tol` for
-        half of `n_iter_no_change` epochs.
-    learning_rate_init : float, positive, default 0.005
-        The step size, or its greatest value.
+        half of `n_iter_no_change` epochs, or 5.
     warm_up : float in [0, 1), default 0.0
         Share of all steps in which the step size rises from 0. Only used when `learning_rate` is not "one_cycle", which
         has its own.
-    max_iter : int, at least 1, default 100
-        The most epochs.
+    n_iter_no_change : int, at least 1, None or "auto", default "auto"
+        Epochs after which training ends if the loss that is watched, of training or of validation, has not improved;
+        None for never. "auto": 10 with a "constant" `learning_rate` or "reduce_on_plateau"; never with "cosine" and
+        "one_cycle", which come to an end by themselves.
     tol : float, at least 0, default 1e-4
         By how much the loss must fall to count as improved.
-    n_iter_no_change : int, at least 1, or None, default 10
-        Epochs without improvement after which training ends; None never ends it, so that a `learning_rate` that
-        changes comes to its end.
-    early_stopping : bool, default False
-        Whether to set some sequences aside, to watch their loss instead of the training loss, and to keep the weights
-        that it was least with. They are drawn at random: of windows of one series, pass later ones as `X_val` in
-        `fit`. Those are watched then, and none is set aside.
-    validation_fraction : float in (0, 1), default 0.1
-        Share of the sequences that `early_stopping` sets aside.
+    gradient_accumulation_steps : int, at least 1, default 1
+        Batches whose gradients make one step of the optimizer.
     clip_norm : float, positive, or None, default 1.0
         Greatest norm of a gradient; longer ones are scaled down. None leaves them.
     momentum : float in [0, 1), default 0.9
@@ -114,33 +114,65 @@ SHARED = """
     rho : float in [0, 1), default 0.9
         Decay of the running mean of "rmsprop".
     epsilon : float, positive, default 1e-8
-        Against division by zero in "adam", "adamw" and "rmsprop"."""
-
-COMMON = """
+        Against division by zero in "adam", "adamw" and "rmsprop".
     warm_start : bool, default False
-        Whether `fit` goes on from the weights of the last `fit`, with a fresh optimizer.
+        Whether `fit` goes on from the weights of the last `fit`, with a fresh optimizer."""
+
+DATA = """
+    **Data**
+
+    scale_inputs : bool, default True
+        Whether to train on channels of mean 0 and standard deviation 1 over all steps of all sequences, each channel by
+        itself; the scale of a constant is 1. The trained layers take it in: what they and `predict` read is X as it is.
+        Scaling what a scaler has scaled before changes nothing. With `partial_fit` and `warm_start`, the first call's
+        X says how.
+    validation_fraction : float in (0, 1), default 0.1
+        Share of the sequences that `early_stopping` sets aside."""
+
+VARIANTS = """
+    **Variants of the cell**
+
+    proj_size : int, at least 0 and below `hidden_size`, default 0
+        Of the LSTM: length of a projection of the hidden state.
+    peepholes, full_gate_recurrence : bool, default False
+        Of the LSTM: variants, as in `LSTM`.
+    coupled_gates : bool or "input", default False
+        Likewise.
+    input_gate, forget_gate, output_gate : bool, default True
+        Of the LSTM: whether the gate exists.
+    recurrent_activation, input_activation, output_activation : str or tuple, default "sigmoid", "tanh" and "tanh"
+        Of the LSTM: of gates, cell input and output, as in `LSTM`; the first two of the GRU, too.
+    preactivation_clip, cell_clip : float, positive, or None, default None
+        Bounds of what goes into activations, of any cell, and of the cell state.
+    reset_after : bool, default True
+        Of the GRU, as in `GRU`.
+    nonlinearity : str or tuple, default "tanh"
+        Of the plain RNN, as in `RNN`."""
+
+SYSTEM = """
+    **System**
+
+    backend : {"auto", "cpu", "cuda", "cuda:N", "reference"}, optional
+        What computes; by default whatever `numlstm.get_backend` says. "auto" weighs `fit` by one training step on a
+        full batch, and predictions by all sequences.
+    dtype : {"float32", "float64"}, default "float32"
+        Of parameters and all arithmetic.
+    recompute : bool, default False
+        Whether training keeps the states of every √T-th step only, and computes the steps between again, as in `LSTM`.
     callback : callable or None, default None
         Called with a `numlstm.training.progress.Progress` after each epoch; what is true ends the training.
     verbose : bool or int, default False
         1 shows losses, the score and the rate on standard error: beside a progress bar in terminals, and in notebooks
         that have ipywidgets; elsewhere, as in a log, in a line for the first and the last epoch, and in between at
-        most one every 5 seconds. 2 or more writes a line for every epoch, anywhere.
-    random_state : int, numpy.random.RandomState or None, default None
-        Seed of initial parameters, validation split, shuffling and dropout. With an int, results repeat to the bit,
-        for any number of threads.
-    backend : {"auto", "cpu", "cuda", "cuda:N", "reference"}, optional
-        What computes; by default whatever `numlstm.get_backend` says. "auto" weighs `fit` by one training step on a
-        full batch, and predictions by all sequences.
-    dtype : {"float32", "float64"}, default "float32"
-        Of parameters and all arithmetic."""
+        most one every 5 seconds. 2 or more writes a line for every epoch, anywhere."""
 
 ATTRIBUTES = """
     parameters : mapping of str to array
         All trained parameters, read-only; `set_parameters` changes them.
     layers_ : tuple of LSTM, GRU or RNN
         The trained recurrent layers: one stack, to be read and called. ``copy.copy(layers_[0])`` is a layer of its own.
-    coef_, intercept_ : array, shape (outputs, hidden_size · directions) and (outputs,)
-        The affine map from what `pooling` gives to scores, read-only.
+    coef_, intercept_ : array, shape (outputs, features) and (outputs,)
+        The affine map from what `pooling` gives to scores, read-only; "concat" gives 3 · hidden_size · directions.
     loss_curve_ : list of float
         Mean training loss of each epoch.
     validation_loss_curve_, validation_scores_ : list of float, or None
@@ -157,6 +189,9 @@ ATTRIBUTES = """
         The names of the columns of DataFrames, if X was some and all of these are strings.
     n_channels_ : int
         C, the features of a step.
+    channel_mean_, channel_scale_ : array, shape (C,)
+        What was taken from each channel in training, and what it was then divided by, with `scale_inputs`. The trained
+        parameters are for X as it is.
     backend_ : str
         What computed in `fit`.
     static_mean_, static_scale_ : array, shape (F,)
@@ -218,8 +253,8 @@ VALIDATION = """
         static_val : array or DataFrame, optional
             As `static`, for `X_val`."""
 
-NAMES = ("SHARED", "COMMON", "ATTRIBUTES", "THREADS", "REFERENCES", "SEQUENCES", "STATIC", "WEIGHTS", "STEP_WEIGHTS",
-         "VALIDATION")  # fmt: skip
+NAMES = ("FIRST", "NETWORK", "REGULARISATION", "TRAINING", "DATA", "VARIANTS", "SYSTEM", "ATTRIBUTES", "THREADS",
+         "REFERENCES", "SEQUENCES", "STATIC", "WEIGHTS", "STEP_WEIGHTS", "VALIDATION")  # fmt: skip
 SECTIONS = {name: globals()[name].lstrip("\n ") for name in NAMES}
 
 
@@ -247,6 +282,16 @@ def _option(*options: str) -> Callable[[Any, str], Any]:
 
 def _or_none(check: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
     return lambda value, name: None if value is None else check(value, name)
+
+
+def _or_auto(check: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    def checked(value: Any, name: str) -> None:
+        if isinstance(value, str):
+            check_option(value, name, ("auto",))
+        else:
+            check(value, name)
+
+    return checked
 
 
 def _callable(value: Any, name: str) -> None:
@@ -277,14 +322,14 @@ CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "pooling": _option("last", "mean", "max", "attention", "concat"),
     "solver": _option("adam", "adamw", "sgd", "rmsprop"),
     "alpha": _real(0.0),
-    "batch_size": _integer(1),
+    "batch_size": _or_auto(_integer(1)),
     "gradient_accumulation_steps": _integer(1),
     "learning_rate": _option(*SHAPES),
     "learning_rate_init": _real(SMALLEST),
     "warm_up": _real(0.0, 1.0),
-    "max_iter": _integer(1),
+    "max_iter": _or_auto(_integer(1)),
     "tol": _real(0.0),
-    "n_iter_no_change": _or_none(_integer(1)),
+    "n_iter_no_change": _or_auto(_or_none(_integer(1))),
     "early_stopping": check_flag,
     "validation_fraction": _real(SMALLEST, 1.0),
     "clip_norm": _or_none(_real(SMALLEST)),
@@ -295,6 +340,7 @@ CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "rho": _real(0.0, 1.0),
     "epsilon": _real(SMALLEST),
     "warm_start": check_flag,
+    "scale_inputs": check_flag,
     "callback": _or_none(_callable),
     "verbose": _verbosity,
     "random_state": _seed,

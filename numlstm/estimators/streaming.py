@@ -63,7 +63,7 @@ def stream(model: Any, batch_size: int = 1, *, static: Any = None) -> Stream | P
     >>> import numlstm
     >>> from sklearn.pipeline import make_pipeline
     >>> X = np.random.default_rng(0).normal(50.0, 10.0, size=(40, 6, 2))
-    >>> model = numlstm.LSTMClassifier(hidden_size=4, max_iter=5, random_state=0)
+    >>> model = numlstm.LSTMClassifier(hidden_size=4, bidirectional=False, max_iter=5, random_state=0)
     >>> pipeline = make_pipeline(numlstm.SequenceScaler(), model).fit(X, X[:, -1, 0] > 50)
     >>> stream = numlstm.stream(pipeline)
     >>> for x_t in X[0]:

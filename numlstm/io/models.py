@@ -11,6 +11,7 @@ import numpy as np
 from ..backends.contract import LossSpec
 from ..backends.dispatch import check_name
 from ..estimators.base import SequenceEstimator
+from ..estimators.channels import ChannelScale
 from ..estimators.classes import Classes
 from ..estimators.classifier import LSTMClassifier
 from ..estimators.model import Codec, Fitted
@@ -25,7 +26,7 @@ from .scaling import features_described, positive, read_features
 from .values import decoded, decoded_parameters, encoded, fields_of, inside
 
 FITTED = ("layer", "pooling", "activity", "targets", "features", "backend", "history", "session")
-STATIC = "static"  # a field of those that were fitted with static features alone
+STATIC, CHANNELS = OPTIONAL = "static", "channels"  # fields of those that were fitted with static features, or scaled X
 LABELS, NUMBERS = ("multilabel", "classes"), ("form", "loss", "parameter", "scaled")
 STATIC_NAMES = "static_feature_names_in_"
 FORMS = ("one", "several", "list of one", "list", "steps")
@@ -54,8 +55,9 @@ def described(model: SequenceEstimator) -> tuple[dict[str, Any], dict[str, np.nd
         "session": session,
     }
     static, of_static = _static_described(model._model.static)
-    content["fitted"] |= static
-    of_parts = of_targets | of_features | of_static | of_history | of_session
+    channels, of_channels = _channels_described(model._model.channels)
+    content["fitted"] |= static | channels
+    of_parts = of_targets | of_features | of_static | of_channels | of_history | of_session
     return content, {**model._model.parameters, **of_parts}
 
 
@@ -70,7 +72,7 @@ def made(kind: type[SequenceEstimator], content: Any, tensors: Tensors) -> Seque
     content = fields_of(content, "model", ["parameters", "fitted"])
     model = _unfitted(kind, content["parameters"])
     if content["fitted"] is not None:
-        given = [STATIC] if isinstance(content["fitted"], dict) and STATIC in content["fitted"] else []
+        given = [name for name in OPTIONAL if isinstance(content["fitted"], dict) and name in content["fitted"]]
         fitted = fields_of(content["fitted"], "fitted", [*FITTED, *given])
         with inside("fitted"):
             model.__dict__.update(_results(model, fitted, tensors))
@@ -123,6 +125,7 @@ def _results(model: SequenceEstimator, fitted: dict[str, Any], tensors: Tensors)
     read_codec = _read_classes if isinstance(model, LSTMClassifier) else _read_numbers
     codec = read_codec(fitted["targets"], tensors)
     static = _read_static(fitted[STATIC], tensors) if STATIC in fitted else None
+    channels = _read_channels(fitted[CHANNELS], stack.input_size, tensors) if CHANNELS in fitted else None
     network = _read_network(stack, codec, fitted, 0 if static is None else len(static.mean))
     parameters = recurrent.read_parameters(network.shapes, stack.dtype, tensors)
     if not isinstance(fitted["backend"], str) or fitted["backend"] == "auto":
@@ -130,7 +133,7 @@ def _results(model: SequenceEstimator, fitted: dict[str, Any], tensors: Tensors)
     backend = check_name(fitted["backend"])
     return {
         **read_features(fitted["features"], stack.input_size, tensors),
-        **model._trained(Fitted(network, parameters, codec, static=static), shown, backend),
+        **model._trained(Fitted(network, parameters, codec, static=static, channels=channels), shown, backend),
         **training.read_history(fitted["history"], tensors),
         **training.read_session(fitted["session"], network, tensors),
     }
@@ -147,6 +150,22 @@ def _read_network(stack: Stack, codec: Codec, fitted: dict[str, Any], static: in
         sizes = [check_real(each, "activity", 0.0, math.inf) for each in activity]
         activity = sizes[0], sizes[1]
     return Network(stack, codec.outputs, pooling, codec.loss, activity, static)
+
+
+# The scale of channels ------------------------------------------------------------------------------------
+
+
+def _channels_described(channels: ChannelScale | None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The field of scaled X, if it was, and its tensors."""
+    if channels is None:
+        return {}, {}
+    return {CHANNELS: {}}, {"channel_mean_": channels.mean, "channel_scale_": channels.scale}
+
+
+def _read_channels(content: Any, count: int, tensors: Tensors) -> ChannelScale:
+    fields_of(content, CHANNELS, [])
+    mean = tensors.numbers("channel_mean_", "float64", (count,))
+    return ChannelScale(mean.copy(), tensors.numbers("channel_scale_", "float64", (count,), positive).copy())
 
 
 # Static features ------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ Parameters are tensors of their own names. Other arrays are named as the attribu
 ``optimizer.0.weight_ih_l0`` and the like: what an optimizer remembers of each parameter. Those of a Pipeline's steps
 begin with ``steps.0.`` and so on.
 
-An estimator's field ``static`` is there only if it was fitted with static features.
+An estimator's field ``static`` is there only if it was fitted with static features, ``channels`` only if it was with
+`scale_inputs`.
 
 Later versions of the package read what this one writes: a constructor's parameter that a file lacks is at its default.
 A ``class`` that earlier ones do not know is refused there by its name; what they would misread makes a new

@@ -333,5 +333,5 @@ def check_finite(value: float, name: str) -> None:
     FloatingPointError
     """
     if not math.isfinite(value):
-        advice = "scale X (numlstm.SequenceScaler), or lower learning_rate_init"
+        advice = "lower learning_rate_init, or pass scale_inputs=True if it is not"
         raise FloatingPointError(f"the {name} became {value} in training; {advice}")

@@ -95,12 +95,12 @@ class Network:
     def initialise(
         self, init: Any, rng: np.random.Generator, forget_bias: float | None = None
     ) -> dict[str, np.ndarray]:
-        """Initial named parameters; head and pooling are Glorot-uniform with zero bias."""
+        """Initial named parameters; head and pooling as in PyTorch with "torch", else Glorot-uniform with zero bias."""
         parameters = self.stack.initialise(init, rng, forget_bias)
+        bounds = _torch_bound if init == "torch" else _glorot_bound
         for suffix, spec in self.others.items():
             for name, shape in spec.shapes.items():
-                fans = (*shape, 1)[:2]
-                bound = (6 / sum(fans)) ** 0.5 if name == "weight" else 0.0
+                bound = bounds(name, spec.shapes["weight"])
                 parameters[name + suffix] = rng.uniform(-bound, bound, shape)
         return {name: value.astype(self.stack.dtype) for name, value in parameters.items()}
 
@@ -130,6 +130,16 @@ class Network:
             named = backend.unpack(self.others[suffix], part)
             parameters |= {name + suffix: value for name, value in named.items()}
         return parameters
+
+
+def _glorot_bound(name: str, weight: tuple[int, ...]) -> float:
+    """Of uniform weights; biases are 0 (Glorot & Bengio 2010)."""
+    return (6 / sum((*weight, 1)[:2])) ** 0.5 if name == "weight" else 0.0
+
+
+def _torch_bound(name: str, weight: tuple[int, ...]) -> float:
+    """Of uniform weights and biases, as in PyTorch's Linear."""
+    return weight[-1] ** -0.5
 
 
 class Model:

@@ -51,7 +51,7 @@ def test_regressors_take_them_too(options):
 
 def test_the_layer_is_of_the_cell():
     for cell in ("lstm", "gru", "rnn"):
-        model = LSTMClassifier(cell=cell, hidden_size=4, max_iter=1).fit(X, Y)
+        model = LSTMClassifier(cell=cell, hidden_size=4, max_iter=1, bidirectional=False).fit(X, Y)
         assert type(model.layers_[0]).__name__ == cell.upper()
         assert repr(model.layers_[0]) == f"{cell.upper()}(2, 4)"
 
@@ -69,7 +69,9 @@ def test_prediction_is_what_the_layer_and_the_affine_map_make(pooling):
 
 
 def test_trace_is_that_of_the_layer():
-    model = LSTMClassifier(cell="gru", num_layers=2, hidden_size=5, max_iter=2, random_state=0).fit(X, Y)
+    model = LSTMClassifier(
+        cell="gru", num_layers=2, hidden_size=5, bidirectional=False, max_iter=2, random_state=0
+    ).fit(X, Y)
     trace = model.trace(X[:7])
     assert list(trace) == ["reset_gate", "update_gate", "candidate", "hidden_state"]
     assert trace.update_gate.shape == (2, 7, max(map(len, X[:7])), 5)
@@ -103,7 +105,8 @@ IDLE = [  # options that have nothing to act on, and what they amount to
     ({"cell": "rnn", "init": "chrono", "proj_size": 3}, {"cell": "rnn"}),
     ({"forget_gate": False, "init": "chrono", "forget_bias": 1.0}, {"forget_gate": False}),
     ({"recurrent_dropout_mode": "candidate"}, {}),
-    ({"dropout": 0.5, "residual": True, "merge": "sum"}, {}),
+    ({"dropout": 0.5, "residual": True}, {}),
+    ({"merge": "sum", "bidirectional": False}, {"bidirectional": False}),
     ({"input_gate": False, "forget_gate": False, "output_gate": False, "peepholes": True},
      {"input_gate": False, "forget_gate": False, "output_gate": False}),
     ({"learning_rate": "one_cycle", "warm_up": 0.5}, {"learning_rate": "one_cycle"}),

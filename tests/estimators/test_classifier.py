@@ -60,7 +60,7 @@ def test_probabilities_belong_to_the_labels(ragged):
 
 def test_scores_are_the_layers_and_the_affine_map(ragged):
     X, y = ragged
-    model = LSTMClassifier(**SMALL, num_layers=2, bidirectional=True).fit(X, y)
+    model = LSTMClassifier(**SMALL, num_layers=2, bidirectional=True, pooling="last").fit(X, y)
     _, (h, _) = model.layers_[0](X)
     scores = np.concatenate(h[-2:], axis=1) @ model.coef_.T + model.intercept_
     odds = np.exp(scores - scores.max(axis=1, keepdims=True))
@@ -129,7 +129,7 @@ def test_a_failed_fit_changes_nothing(ragged):
     for wrong in (([x[:, :1] * np.nan for x in X], y), (X, y[:-1]), (padded(X)[0], ["same"] * len(y))):
         with pytest.raises(ValueError, match=r"X|y"):
             model.fit(*wrong)
-    with pytest.raises(FloatingPointError, match=r"scale X"):
+    with pytest.raises(FloatingPointError, match="lower learning_rate_init"):
         model.set_params(learning_rate_init=1e39, clip_norm=None, max_iter=20).fit(X, y)
     assert set(vars(model)) == names
     np.testing.assert_array_equal(model.predict_proba(X), before)
@@ -146,7 +146,7 @@ def test_ctrl_c_keeps_what_was_learnt(ragged, monkeypatch):
 
     monkeypatch.setattr(Adam, "step", interrupted)
     with pytest.warns(UserWarning, match="interrupted"):
-        model = LSTMClassifier(**SMALL | {"max_iter": 50}).fit(X, y)
+        model = LSTMClassifier(**SMALL | {"max_iter": 50, "batch_size": 30}).fit(X, y)
     assert model.n_iter_ == 3
     assert model.predict(X).shape == (len(X),)
 

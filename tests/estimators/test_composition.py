@@ -123,7 +123,9 @@ def test_a_callback_sees_each_epoch_and_stops_training(ragged):
         seen.append(progress)
         return progress.epoch == 2
 
-    model = LSTMClassifier(**SMALL | {"max_iter": 9}, callback=callback).fit(X, y, X_val=X[:9], y_val=y[:9])
+    model = LSTMClassifier(
+        **SMALL | {"max_iter": 9}, learning_rate="constant", learning_rate_init=0.005, callback=callback
+    ).fit(X, y, X_val=X[:9], y_val=y[:9])
     assert [progress.epoch for progress in seen] == [1, 2]
     assert model.n_iter_ == 2
     assert [progress.loss for progress in seen] == model.loss_curve_

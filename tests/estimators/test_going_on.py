@@ -36,7 +36,7 @@ def test_partial_fit_learns(data):
 def test_partial_fit_keeps_the_state_of_the_optimizer(data):
     X, y = data
     X, y = np.zeros((1, 3, 2)) + 0.5, np.array([2.0])  # one sequence: nothing to shuffle
-    options = SMALL | {"scale_targets": False, "dtype": "float64", "max_iter": 6}
+    options = SMALL | {"scale_targets": False, "dtype": "float64", "learning_rate": "constant", "max_iter": 6}
     whole = LSTMRegressor(**options).fit(X, y)
     parts = LSTMRegressor(**options)
     for _ in range(6):

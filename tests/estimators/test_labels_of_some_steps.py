@@ -7,7 +7,8 @@ from sklearn.metrics import r2_score
 from numlstm import LSTMRegressor
 
 TINY = {"hidden_size": 2, "dtype": "float64", "random_state": 0}
-ONE_STEP = TINY | {"solver": "sgd", "momentum": 0.0, "clip_norm": None, "learning_rate_init": 0.1, "max_iter": 1}
+PLAIN = {"solver": "sgd", "momentum": 0.0, "clip_norm": None, "learning_rate": "constant", "scale_inputs": False}
+ONE_STEP = TINY | PLAIN | {"learning_rate_init": 0.1, "max_iter": 1}
 LENGTHS = [5, 3, 4, 1, 5, 2]
 
 

@@ -5,7 +5,8 @@ import pytest
 
 from numlstm import LSTMClassifier, LSTMRegressor
 
-BASE = {"hidden_size": 6, "max_iter": 4, "batch_size": 8, "random_state": 0, "n_iter_no_change": None}
+BASE = {"hidden_size": 6, "max_iter": 4, "batch_size": 8, "learning_rate": "constant", "n_iter_no_change": None,
+        "random_state": 0}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def data():
         {"learning_rate": "one_cycle"},
         {"learning_rate": "reduce_on_plateau", "tol": 10.0, "n_iter_no_change": 8, "max_iter": 8},
         {"learning_rate_init": 0.004},
-        {"warm_up": 0.5},
+        {"learning_rate": "cosine", "warm_up": 0.5},
         {"max_iter": 5},
         {"tol": 10.0, "n_iter_no_change": 2},
         {"early_stopping": True},
@@ -49,6 +50,7 @@ def data():
         {"loss": "huber", "delta": 0.1},
         {"loss": "pinball", "quantile": 0.9},
         {"scale_targets": False},
+        {"scale_inputs": False},
     ],
     ids=str,
 )
@@ -178,7 +180,8 @@ def test_quantiles_are_what_they_say():
 
 def test_learning_rate_range_test(data):
     X, y = data
-    model = LSTMRegressor(**BASE)
+    options = BASE | {"batch_size": 48}
+    model = LSTMRegressor(**options)
     before = dict(vars(model))
     found = model.learning_rate_range_test(X, y, lowest=1e-4, highest=10.0, steps=60)
     assert vars(model) == before
@@ -186,5 +189,5 @@ def test_learning_rate_range_test(data):
     np.testing.assert_allclose(ratios, (10.0 / 1e-4) ** (1 / 59))
     assert found.losses.shape == found.learning_rates.shape
     assert found.suggestion == found.learning_rates[found.losses.argmin()] / 10
-    better = LSTMRegressor(**BASE | {"learning_rate_init": found.suggestion}).fit(X, y).loss_curve_[-1]
-    assert better < LSTMRegressor(**BASE | {"learning_rate_init": 1e-4}).fit(X, y).loss_curve_[-1]
+    better = LSTMRegressor(**options | {"learning_rate_init": found.suggestion}).fit(X, y).loss_curve_[-1]
+    assert better < LSTMRegressor(**options | {"learning_rate_init": 1e-4}).fit(X, y).loss_curve_[-1]

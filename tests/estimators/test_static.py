@@ -21,8 +21,9 @@ FRAME = pd.DataFrame(S, columns=["age", "dose", "place"])
 LABELS = np.array(["a", "b", "c", "a"] * 2)
 NUMBERS = S[:, 0] + RNG.normal(size=8)
 STEPS = [x.cumsum(axis=0) + s[:2] for x, s in zip(X, S, strict=True)]
-TINY = {"hidden_size": 2, "dtype": "float64", "random_state": 0, "max_iter": 3}
-ONE_STEP = TINY | {"solver": "sgd", "momentum": 0.0, "clip_norm": None, "learning_rate_init": 0.1, "max_iter": 1}
+TINY = {"hidden_size": 2, "bidirectional": False, "dtype": "float64", "random_state": 0, "max_iter": 3}
+PLAIN = {"solver": "sgd", "momentum": 0.0, "clip_norm": None, "learning_rate": "constant", "scale_inputs": False}
+ONE_STEP = TINY | PLAIN | {"learning_rate_init": 0.1, "max_iter": 1}
 
 
 def padded(arrays):
@@ -75,7 +76,7 @@ def test_a_classifier_reads_them_beside_the_sequence(pooling):
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_a_regressor_of_steps_reads_them_at_each(bidirectional):
-    model = LSTMRegressor(**TINY, bidirectional=bidirectional).fit(X, STEPS, static=S)
+    model = LSTMRegressor(**TINY | {"bidirectional": bidirectional}).fit(X, STEPS, static=S)
     expected = scores_by_hand(model) * model.target_scale_ + model.target_mean_
     np.testing.assert_allclose(np.concatenate(model.predict(X, static=S)), expected, rtol=1e-9)
     array = model.predict(padded(X), lengths=LENGTHS, static=S)

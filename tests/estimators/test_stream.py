@@ -6,7 +6,7 @@ from sklearn.exceptions import NotFittedError
 
 from numlstm import BackendUnavailableError, LSTMClassifier, LSTMRegressor
 
-SMALL = {"hidden_size": 5, "max_iter": 3, "random_state": 0, "num_layers": 2}
+SMALL = {"hidden_size": 5, "bidirectional": False, "max_iter": 3, "random_state": 0, "num_layers": 2}
 POOLINGS = ("last", "mean", "max", "attention", "concat")
 
 
@@ -63,7 +63,7 @@ def test_what_cannot_be_streamed(data):
     with pytest.raises(NotFittedError):
         LSTMRegressor().stream()
     with pytest.raises(ValueError, match="bidirectional=False"):
-        LSTMRegressor(**SMALL, bidirectional=True).fit(X, y).stream()
+        LSTMRegressor(**SMALL | {"bidirectional": True}).fit(X, y).stream()
     model = LSTMRegressor(**SMALL, pooling="mean").fit(X, y)
     with pytest.raises(ValueError, match="batch_size must be at least 1"):
         model.stream(batch_size=0)

@@ -17,7 +17,7 @@ import numlstm
 from numlstm import LSTM, LSTMClassifier, LSTMRegressor, SequenceScaler
 from numlstm.estimators.streaming import ColumnScaler
 
-SMALL = {"hidden_size": 5, "max_iter": 3, "random_state": 0}
+SMALL = {"hidden_size": 5, "bidirectional": False, "max_iter": 3, "random_state": 0}
 T = 6
 RNG = np.random.default_rng(0)
 FLAT = RNG.normal(size=(30, T)) * np.arange(1, T + 1) + 100 * np.arange(T)  # every column has its own scale
@@ -243,7 +243,7 @@ def test_what_is_not_fitted():
 
 
 def test_what_no_stream_can_do():
-    pipeline = make_pipeline(SequenceScaler(), LSTMRegressor(**SMALL, bidirectional=True)).fit(CUBE, Y)
+    pipeline = make_pipeline(SequenceScaler(), LSTMRegressor(**SMALL | {"bidirectional": True})).fit(CUBE, Y)
     with pytest.raises(ValueError, match="bidirectional=False"):
         numlstm.stream(pipeline)
     with pytest.raises(ValueError, match="batch_size must be at least 1"):

@@ -71,7 +71,7 @@ def test_scalers_of_scikit_learn_before_an_imputer():
 
 def test_float32():
     X = HOLES.astype("float32")
-    model = LSTMClassifier(hidden_size=4, max_iter=2, random_state=0)
+    model = LSTMClassifier(hidden_size=4, bidirectional=False, max_iter=2, random_state=0)
     pipeline = make_pipeline(SequenceImputer(), SequenceScaler(), model).fit(X, Y > 0)
     stream = numlstm.stream(pipeline, batch_size=20)
     for t in range(T):

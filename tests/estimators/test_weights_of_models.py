@@ -11,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 import numlstm
 from numlstm import LSTM, LSTMClassifier, LSTMRegressor
 
-SMALL = {"hidden_size": 4, "max_iter": 2, "random_state": 0, "batch_size": 8}
+SMALL = {"hidden_size": 4, "pooling": "last", "bidirectional": False, "max_iter": 2, "random_state": 0, "batch_size": 8}
 RNG = np.random.default_rng(0)
 X, LABELS = RNG.normal(size=(24, 6, 2)), np.arange(24) % 3
 
@@ -100,7 +100,7 @@ def test_a_copy_of_a_layer_is_on_its_own(copied):
 
 
 def test_wrong_parameters_change_nothing():
-    model = LSTMRegressor(**SMALL, pooling="attention").fit(X, LABELS)
+    model = LSTMRegressor(**SMALL | {"pooling": "attention"}).fit(X, LABELS)
     assert list(model.parameters)[-4:] == ["weight_output", "bias_output", "weight_attention", "bias_attention"]
     expected, good = model.predict(X), dict(model.parameters)
     wrong = [

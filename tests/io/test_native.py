@@ -229,7 +229,7 @@ def test_a_network_other_than_the_parameters_now_say(path):
     model = LSTMClassifier(**SMALL).fit(X, LABELS).set_params(hidden_size=7, cell="gru", dtype="float64")
     loaded = there_and_back(model, path)
     assert_same_estimator(loaded, model)
-    assert repr(loaded.layers_) == "(LSTM(2, 4),)"
+    assert repr(loaded.layers_) == "(LSTM(2, 4, bidirectional=True),)"
     assert loaded.predict_proba(X).tobytes() == model.predict_proba(X).tobytes()
 
 
@@ -489,7 +489,9 @@ def written(tmp_path_factory):
     frame = pytest.importorskip("pandas").DataFrame(X[:, :4, 0], columns=list("wxyz"))
     models = {
         "layer": LSTM(2, [4, 3], peepholes=True, layer_norm=True, zoneout=(0.1, 0.2), random_state=0),
-        "classifier": LSTMClassifier(**SMALL).partial_fit(frame, LABELS, classes=list("abcd")),
+        "classifier": LSTMClassifier(**SMALL, bidirectional=False, pooling="last").partial_fit(
+            frame, LABELS, classes=list("abcd")
+        ),
         "regressor": LSTMRegressor(**SMALL, loss="huber").fit(X, X.sum(axis=1), X_val=X, y_val=X.sum(axis=1)),
         "static": LSTMRegressor(**SMALL).fit(X, X[:, -1].sum(axis=1), static=frame.iloc[:, :3]),
         "scaler": SequenceScaler().fit(frame),
@@ -574,6 +576,9 @@ LIES = [
     ("regressor", (*FITTED, "targets", "parameter"), None, "parameter of 'huber' must be a number"),
     ("regressor", (*FITTED, "static"), {"named": False}, "tensor 'static_mean_' is missing"),
     ("static", (*FITTED, "static"), ..., "tensor 'weight_output' must be float32 of shape"),
+    ("classifier", (*FITTED, "channels"), ..., "tensor 'channel_mean_' is unknown"),
+    ("classifier", (*FITTED, "channels"), None, "channels must be an object"),
+    ("classifier", (*FITTED, "channels"), {"named": False}, "channels has an unknown field 'named'"),
     ("static", (*FITTED, "static"), None, "static must be an object"),
     ("static", (*FITTED, "static"), {}, "static lacks the field 'named'"),
     ("static", (*FITTED, "static", "named"), 1, "static: named must be True or False"),
@@ -599,6 +604,7 @@ def test_a_field_that_lies_is_named(model, where, value, message, written, path)
         ("classifier", "optimizer.1.bias_output", put(np.nan)),
         ("regressor", "target_scale_", put(0.0)), ("regressor", "target_scale_", put(-1.0)),
         ("static", "static_mean_", put(np.nan)), ("static", "static_scale_", put(0.0)),
+        ("regressor", "channel_mean_", put(np.nan)), ("classifier", "channel_scale_", put(0.0)),
         ("static", "static_feature_names_in_", put(0xFF)),
         ("regressor", "target_mean_", put(np.nan)), ("scaler", "scale_", put(0.0)), ("scaler", "mean_", put(np.inf)),
     ],

@@ -282,7 +282,10 @@ def written(tmp_path_factory):
     frame = pytest.importorskip("pandas").DataFrame(X, columns=list("vwxyz"))
     models = {
         "pipeline": make_pipeline(
-            StandardScaler(), make_pipeline(MinMaxScaler(), None), "passthrough", LSTMClassifier(**SMALL)
+            StandardScaler(),
+            make_pipeline(MinMaxScaler(), None),
+            "passthrough",
+            LSTMClassifier(**SMALL, bidirectional=False, pooling="last"),
         ).fit(frame, LABELS),
         "standard": StandardScaler().fit(frame),
         "minmax": MinMaxScaler().fit(X),

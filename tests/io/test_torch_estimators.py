@@ -211,7 +211,7 @@ def test_parameters_say_what_the_model_is():
     model = estimator_from_torch(state, "a.", "b.", **given)
     changed = {name for name, value in model.get_params().items() if value != getattr(LSTMRegressor(), name)}
     wanted = {"hidden_size": 5, "num_layers": 2, "bidirectional": True, "proj_size": 2, "dtype": "float64",
-              "scale_targets": False} | given  # fmt: skip
+              "scale_inputs": False, "scale_targets": False} | given  # fmt: skip
     assert {name: getattr(model, name) for name in changed} == wanted
     assert model.backend_ == "reference"
     with pytest.raises(NotFittedError):

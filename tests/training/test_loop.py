@@ -73,7 +73,7 @@ def test_accumulated_batches_are_looked_at_together(monkeypatch):
 @pytest.mark.parametrize(("wrong", "computed"), [(1, 2), (2, 3), (3, 3)])
 def test_a_loss_that_is_not_finite_ends_training_within_a_step(monkeypatch, wrong, computed):
     backend = LazyBackend(wrong)
-    with pytest.raises(FloatingPointError, match="the loss became nan in training; scale X"):
+    with pytest.raises(FloatingPointError, match="the loss became nan in training; lower learning_rate_init"):
         fit(monkeypatch, backend)
     assert backend.batches == computed
 

@@ -113,3 +113,16 @@ def test_weights_of_single_numbers_are_those_of_their_rows_where_these_agree(nam
     again = model.loss_and_gradient(x, None, targets, np.repeat(weights[:, None], 4, axis=1), rng)
     assert float(again) == pytest.approx(loss)
     np.testing.assert_allclose(model.gradient, gradient, rtol=1e-12, atol=1e-15)
+
+
+def test_initial_parameters_of_head_and_pooling_are_those_of_the_framework_that_is_named():
+    stack = stack_of("lstm", 3, "float64", {"hidden_size": 16})
+    network = Network(stack, 8, "attention", LossSpec("softmax"))
+    of_torch, of_keras = (network.initialise(name, np.random.default_rng(0)) for name in ("torch", "keras"))
+    for name in ("weight_output", "bias_output", "weight_attention", "bias_attention"):
+        assert np.abs(of_torch[name]).max() <= 16**-0.5
+        assert (of_torch[name] != 0).all()
+    assert np.abs(of_torch["weight_output"]).max() > 0.9 * 16**-0.5
+    assert 0.9 * 0.5 < np.abs(of_keras["weight_output"]).max() <= (6 / 24) ** 0.5
+    assert not of_keras["bias_output"].any()
+    assert not of_keras["bias_attention"].any()

@@ -115,6 +115,7 @@ def estimator_from_torch(
     module = read(whole, place, None, dtype, {"dropout": dropout, "nonlinearity": nonlinearity})
     weight, bias = _head(whole, head_place, module, dtype)
     parameters = {name: value for name, value in module.options.items() if name != "bias"}
+    parameters = {"bidirectional": False, **parameters, "scale_inputs": False}
     parameters |= {"cell": module.cell, "dtype": module.dtype, "backend": backend}
     parameters["pooling"] = "last" if pooling == "none" else pooling  # which steps with targets of their own need
     if classes is None:
