@@ -14,8 +14,8 @@ from ..training.network import Model
 from ..training.progress import ALL_EPOCHS, History
 
 BETTER = 0.99  # of the loss of a constant: from there on something has been learnt
-FALL = 0.05  # of the loss, over the last tenth of the epochs: it still falls
-LEARNT = 0.01  # of the loss of a constant: below that, a fall does not matter
+FALL = 0.1  # of the loss, over the last tenth of the epochs: it still falls
+LEARNT = 0.1  # of the loss of a constant: below that, a fall does not matter
 
 
 def warn_of_training(history: History, model: Model, data: Data, codec: Any) -> None:

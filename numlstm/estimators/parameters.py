@@ -212,16 +212,16 @@ REFERENCES = """
 
 SEQUENCES = """
         X : array, shape (n, T, C), or (n, T) for one channel; or list of n arrays of shape (T_i, C) or (T_i,)
-            Finite numbers. Of DataFrames (pandas, polars), a list has one for each sequence, with a row for each step
-            and the same columns, in the same order, whenever X comes again. In a DataFrame or Series of pandas with an
-            index of two levels, (sequence, time), rows are steps too, and sequences come in the order in which they
-            begin; in any other DataFrame each row is a sequence of one channel. Axes with names, as xarray has them,
-            are put in order where their names tell it (sequence, series, case, sample, instance, example, trial,
-            subject, batch; step, time, timestep, time_step, timepoint, date; channel, variable, feature; or these with
-            an s), and stay as they are where none is known; labels along them are not looked at. A ``PackedSequence``
-            of PyTorch's is a list. After `fit`, X may be empty. What is in a GPU's memory (CuPy's arrays, PyTorch's
-            tensors, Numba's) is copied to the host's, whatever the backend: batches are made there. Layers take such
-            arrays as they are.
+            Finite numbers, on any scale: see `scale_inputs`. Of DataFrames (pandas, polars), a list has one for each
+            sequence, with a row for each step and the same columns, in the same order, whenever X comes again. In a
+            DataFrame or Series of pandas with an index of two levels, (sequence, time), rows are steps too, and
+            sequences come in the order in which they begin; in any other DataFrame each row is a sequence of one
+            channel. Axes with names, as xarray has them, are put in order where their names tell it (sequence, series,
+            case, sample, instance, example, trial, subject, batch; step, time, timestep, time_step, timepoint, date;
+            channel, variable, feature; or these with an s), and stay as they are where none is known; labels along them
+            are not looked at. A ``PackedSequence`` of PyTorch's is a list. After `fit`, X may be empty. What is in a
+            GPU's memory (CuPy's arrays, PyTorch's tensors, Numba's) is copied to the host's, whatever the backend:
+            batches are made there. Layers take such arrays as they are.
         lengths : int array, shape (n,), in 1..T; optional
             Steps of each sequence of a padded array; T by default. An estimator that was fitted with lengths asks for
             them with every array: without them it would read padding. `GridSearchCV` and its kin predict without them,

@@ -10,6 +10,7 @@ import pytest
 import sklearn
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import VotingClassifier
 from sklearn.inspection import permutation_importance
 from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
@@ -110,6 +111,14 @@ def test_several_threads_fit_and_predict_at_once(ragged):
     assert len(found) == 8
     for each in found:
         np.testing.assert_array_equal(each, expected)
+
+
+def test_an_average_of_networks_is_scikit_learns(ragged):
+    X, y = ragged
+    members = [(f"seed {seed}", LSTMClassifier(**SMALL | {"random_state": seed})) for seed in range(3)]
+    model = VotingClassifier(members, voting="soft", n_jobs=2).fit(X, y)
+    each = [LSTMClassifier(**SMALL | {"random_state": seed}).fit(X, y).predict_proba(X) for seed in range(3)]
+    np.testing.assert_allclose(model.predict_proba(X), np.mean(each, axis=0), rtol=1e-6)
 
 
 # Callbacks ------------------------------------------------------------------------------------------------

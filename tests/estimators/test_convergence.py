@@ -77,7 +77,7 @@ def test_what_has_learnt_nothing_is_told(model, y, said):
 
 def test_what_could_learn_more_is_told():
     y = X[:, -1, 0] > 0
-    model, caught = fitted(LSTMClassifier(**SMALL, max_iter=10, learning_rate="constant", learning_rate_init=0.005), y)
+    model, caught = fitted(LSTMClassifier(**SMALL, max_iter=10, learning_rate="constant", learning_rate_init=0.01), y)
     falls = re.search(r"ended after max_iter=10 epochs while its loss still fell, from (.*) to (.*) over", caught[0])
     assert float(falls[1]) == pytest.approx(model.loss_curve_[-2], rel=1e-3)
     assert float(falls[2]) == pytest.approx(model.loss_curve_[-1], rel=1e-3)
