@@ -317,7 +317,7 @@ class Peak:
     """The FMA peak: a product whose operands stay in the first cache, on the same number of threads."""
 
     def __init__(self, problem, threads):
-        from numlstm.backends.cpu import peak
+        from numlstm.backends.cpu.linear import peak
 
         self.measure = lambda: peak.flops(threads)
 

@@ -12,8 +12,8 @@ import time
 import numpy as np
 
 from numlstm.backends.contract import LossSpec
-from numlstm.backends.cpu import threads
-from numlstm.backends.cpu.compiling import Kernel
+from numlstm.backends.cpu.machine import threads
+from numlstm.backends.cpu.machine.compiling import Kernel
 from numlstm.backends.dispatch import backend_for
 from numlstm.layers.options import stack_of
 from numlstm.training.batches import Sequences

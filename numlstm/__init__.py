@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .backends.cpu.threadpools import register
+from .backends.cpu.machine.threadpools import register
 
 __version__ = "0.1.0.dev0"
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from .estimators.streaming import stream
     from .estimators.windows import sliding_windows
     from .io import load, save
-    from .io.saving import VersionWarning
     from .layers import GRU, LSTM, RNN
+    from .savable import VersionWarning
 
 _homes = {
     "GRU": ".layers",
@@ -46,10 +46,10 @@ _homes = {
     "sliding_windows": ".estimators.windows",
     "BackendUnavailableError": ".backends.contract",
     "UnsupportedError": ".backends.contract",
-    "VersionWarning": ".io.saving",
+    "VersionWarning": ".savable",
     "get_backend": ".backends.dispatch",
-    "load": ".io.native",
-    "save": ".io.native",
+    "load": ".io.native.models",
+    "save": ".io.native.models",
     "set_backend": ".backends.dispatch",
     "use_backend": ".backends.dispatch",
     "show_config": ".config",

@@ -30,7 +30,7 @@ def _chosen(get_backend: Callable[[], str]) -> str:
 
 def _threads() -> str:
     """How many a call may use, and what decides that."""
-    from .backends.cpu.thread_count import available_cores, in_force
+    from .backends.cpu.machine.thread_count import available_cores, in_force
 
     cores = len(available_cores())
     try:
@@ -52,8 +52,8 @@ def configuration() -> dict[str, str]:
     """What `show_config` prints, by name."""
     from . import __version__
     from .backends.availability import gpus
-    from .backends.cpu.compiling import cache_directories
-    from .backends.cpu.target import TILE_VECTORS, target
+    from .backends.cpu.machine.compiling import cache_directories
+    from .backends.cpu.machine.target import TILE_VECTORS, target
     from .backends.dispatch import VARIABLE, get_backend
 
     unit = target()

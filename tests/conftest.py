@@ -28,7 +28,7 @@ def no_backend_chosen(monkeypatch):
 
 def compiled():
     """Kernels, and small functions of theirs, compiled from the sources as they are: files of machine code."""
-    from numlstm.backends.cpu.compiling import cache_directories
+    from numlstm.backends.cpu.machine.compiling import cache_directories
 
     files = [path.name for path in cache_directories()[0].rglob("*.nbc")]
     small = sum(name.startswith(SMALL) for name in files)

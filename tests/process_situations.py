@@ -81,7 +81,7 @@ def run(graph: Any) -> bytes:
 
 def graph() -> Any:
     """An LSTM of ONNX's, and a product."""
-    from numlstm.io.graph import Graph, Node, Value
+    from numlstm.graphs.graph import Graph, Node, Value
 
     rng, shapes = np.random.default_rng(0), {"W": (1, 48, 3), "R": (1, 48, 12), "V": (12, 2)}
     constants = {name: rng.normal(size=shape).astype("float32") / 4 for name, shape in shapes.items()}

@@ -73,7 +73,7 @@ def test_a_forked_child_finds_locks_open():
 def test_a_fork_waits_for_the_compiler():
     from numba.core.compiler_lock import global_compiler_lock
 
-    from numlstm.backends.cpu import threads  # noqa: F401
+    from numlstm.backends.cpu.machine import threads  # noqa: F401
 
     held, ended = threading.Event(), []
 

@@ -6,7 +6,7 @@ import sys
 import time
 
 from numlstm.backends import availability
-from numlstm.backends.cpu import compiling
+from numlstm.backends.cpu.machine import compiling
 from numlstm.config import configuration
 
 

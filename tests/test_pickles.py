@@ -21,8 +21,8 @@ from numlstm import (
     SequenceScaler,
     VersionWarning,
 )
-from numlstm.io.graph import Graph, Node, Value
-from numlstm.io.saving import Savable
+from numlstm.graphs.graph import Graph, Node, Value
+from numlstm.savable import Savable
 
 X = np.random.default_rng(0).normal(size=(12, 5, 2))
 WRITTEN = re.escape(numlstm.__version__)

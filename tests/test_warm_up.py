@@ -11,7 +11,7 @@ import numlstm
 from numlstm import GRU, LSTM, RNN, LSTMClassifier, LSTMRegressor
 
 COUNT = """
-from numlstm.backends.cpu.compiling import cache_directories
+from numlstm.backends.cpu.machine.compiling import cache_directories
 print(*sorted(path.name for path in cache_directories()[0].rglob("*.nbc")), sep="\\n")
 """
 USE = """

@@ -17,8 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .contract import Backend, BackendUnavailableError
-from .dispatch import FORKED
+from .contract import FORKED, Backend, BackendUnavailableError
 
 LEAST_CAPABILITY = 7, 0
 INSTALL = 'pip install "numlstm[cuda13]" (or, with a driver for CUDA 12, "numlstm[cuda12]")'

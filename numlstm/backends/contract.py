@@ -44,6 +44,11 @@ from ..concurrency import cached_property
 Array = Any
 States = Sequence[Array | None]
 
+FORKED = (
+    "this process was forked from one that used CUDA, which does not survive that; start processes by 'spawn' or "
+    "'forkserver', or choose backend='cpu'"
+)
+
 COMPUTE_DTYPES = ("tf32", "float16", "bfloat16")
 
 # Kinds of masks; that of the zoneout of state k is zoneout + k.

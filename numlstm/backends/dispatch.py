@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .contract import Backend, BackendUnavailableError
+from .contract import FORKED, Backend, BackendUnavailableError
 
 VARIABLE = "NUMLSTM_BACKEND"
 NAMES = ("auto", "cpu", "cuda", "reference")
@@ -23,11 +23,6 @@ NAMES = ("auto", "cpu", "cuda", "reference")
 # From how many floating-point operations on `auto` takes a GPU. An estimate, not measured: a processor of a few cores
 # does them in 20 ms, of which a GPU spends a small part on launching kernels and copying.
 AUTO_WORK = 2e9
-
-FORKED = (
-    "this process was forked from one that used CUDA, which does not survive that; start processes by 'spawn' or "
-    "'forkserver', or choose backend='cpu'"
-)
 
 _context: ContextVar[str | None] = ContextVar("numlstm_backend", default=None)
 _process: str | None = None

@@ -318,7 +318,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
             raise ValueError(f"X_val and y_val must be given together, got only {' and '.join(given)}")
         sequences = sequences_of(fitted, X, lengths, self.dtype, reset=False, name="X_val")
         check_some(sequences, "X_val")
-        warn_if_far(sequences, seen, fitted._channels)
+        warn_if_far(sequences, seen, None if fitted._channels is None else fitted._channels.restored)
         if fitted._channels is not None:
             sequences = fitted._channels.scaled(sequences, "X_val")
         wanted = self._wanted(y, X, sequences, "y_val")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
@@ -18,9 +19,6 @@ from ..training.batches import Sequences
 from .axes import arranged, has_named_axes
 from .frames import NamedSequences, from_index, from_list, is_frame, is_indexed
 from .padding import ends_of
-
-if TYPE_CHECKING:
-    from .channels import ChannelScale
 
 FORMS = "(n, T, C), (n, T), or a list of n arrays of shape (T_i, C)"
 
@@ -116,13 +114,15 @@ def check_some(sequences: Sequences, name: str = "X") -> None:
         raise ValueError(f"{name} must hold at least one sequence, got none")
 
 
-def warn_if_far(validation: Sequences, training: Sequences, scale: ChannelScale | None) -> None:
+def warn_if_far(
+    validation: Sequences, training: Sequences, restored: Callable[[np.ndarray], np.ndarray] | None = None
+) -> None:
     """Tell of channels of X_val that lie far from those of X, as they do where a Pipeline has scaled X alone.
 
-    What is trained on is scaled already, if there is a `scale`.
+    What is trained on may be scaled already: `restored` gives its steps as they were.
     """
     theirs, ours = _some_steps(validation), _some_steps(training)
-    ours = ours if scale is None else scale.restored(ours)
+    ours = ours if restored is None else restored(ours)
     deviations = np.maximum(ours.std(axis=0), ROUNDING * np.abs(ours).max(axis=0))
     medians, expected = np.median(theirs, axis=0), np.median(ours, axis=0)
     far = np.flatnonzero(np.abs(medians - expected) > FAR * deviations)

@@ -17,12 +17,12 @@ from sklearn.utils.validation import check_is_fitted
 from ..backends.contract import Backend
 from ..backends.dispatch import backend_for
 from ..concurrency import cached_property
-from ..io.saving import Savable
 from ..layers import LAYERS
 from ..layers.layer import Layer, layer_of, on_backend
 from ..layers.options import DEFAULTS, not_defaults
 from ..layers.parameters import checked_parameters, read_only
 from ..layers.trace import Trace
+from ..savable import Savable
 from ..training.batches import Sequences, sorted_batches
 from ..training.loop import PREDICTED_STEPS, Trainer, predicted
 from ..training.network import HEAD, Model, Network

@@ -6,22 +6,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .graph import Graph
+    from ..graphs.graph import Graph
     from .keras.exchange import from_keras, to_keras_weights
-    from .native import load, save
+    from .native.models import load, save
     from .onnx.reading import from_onnx
     from .onnx.writing import to_onnx
     from .torch import from_torch, to_torch
     from .torch.estimators import estimator_from_torch
 
 _homes = {
-    "Graph": ".graph",
+    "Graph": "..graphs.graph",
     "estimator_from_torch": ".torch.estimators",
     "from_keras": ".keras.exchange",
     "from_onnx": ".onnx.reading",
     "from_torch": ".torch",
-    "load": ".native",
-    "save": ".native",
+    "load": ".native.models",
+    "save": ".native.models",
     "to_keras_weights": ".keras.exchange",
     "to_onnx": ".onnx.writing",
     "to_torch": ".torch",

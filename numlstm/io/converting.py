@@ -9,11 +9,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ..graphs.graph import Graph
 from ..layers.layer import Layer
 from ..layers.sequences import check_integer
-from . import files
-from .graph import Graph
-from .native import load, save
+from .native import safetensors
+from .native.models import load, save
 
 # By the end of a file's name: what is in it. A .safetensors file may hold either of two.
 FORMATS = {
@@ -119,7 +119,7 @@ def check_options(
 def format_of(path: str | os.PathLike[str]) -> str:
     """ "native", "onnx", "keras" or "torch"; of a .safetensors file what is in it tells."""
     kind = FORMATS[_ending(path, "source")]
-    return "torch" if kind == "native" and not files.is_ours(os.fspath(path)) else kind
+    return "torch" if kind == "native" and not safetensors.is_ours(os.fspath(path)) else kind
 
 
 def _ending(path: str | os.PathLike[str], name: str) -> str:
@@ -176,7 +176,7 @@ def _write_state_dict(model: Any, path: str) -> None:
 
     from .torch import to_torch
 
-    files.write(path, save(to_torch(_layer_alone(model, "a state dict"))))
+    safetensors.write(path, save(to_torch(_layer_alone(model, "a state dict"))))
 
 
 def _write_torch(model: Any, path: str) -> None:
@@ -192,14 +192,14 @@ def _write_torch(model: Any, path: str) -> None:
         ) from error
     buffer = io.BytesIO()
     torch.save({name: torch.from_numpy(array) for name, array in state_dict.items()}, buffer)
-    files.write(path, buffer.getvalue())
+    safetensors.write(path, buffer.getvalue())
 
 
 def _write_keras(model: Any, path: str) -> None:
     from .keras.writing import model_file, weights_file
 
     make = model_file if path.lower().endswith(".keras") else weights_file
-    files.write(path, make(_layer_alone(model, "a file of Keras's")))
+    safetensors.write(path, make(_layer_alone(model, "a file of Keras's")))
 
 
 _writers: dict[str, Callable[[Any, str], None]] = {

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..graphs.graph import Graph, Value
 from ..layers.layer import Layer
 from .converting import check_options, format_of, layers_of, read
-from .graph import Graph, Value
-from .native import opened
+from .native.models import opened
 
 
 def summary(path: str | os.PathLike[str], **options: Any) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from ..backends.contract import COMPUTE_DTYPES, Array, Backend
 from ..backends.dispatch import backend_for, check_name, gpu_array_in
 from ..concurrency import new_lock
-from ..io.saving import Savable
+from ..savable import Savable
 from .options import DEFAULTS, check_init, not_defaults, stack_of
 from .parameters import checked_parameters
 from .runner import Runner

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import cross_val_score, train_test_split
 
 from numlstm import BackendUnavailableError, LSTMClassifier
-from numlstm.backends.cpu import thread_count, threads
+from numlstm.backends.cpu.machine import thread_count, threads
 from numlstm.training.optimizers import Adam
 
 SMALL = {"hidden_size": 8, "max_iter": 3, "random_state": 0}

@@ -16,7 +16,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validat
 from sklearn.pipeline import make_pipeline
 
 from numlstm import LSTMClassifier, LSTMRegressor, SequenceScaler
-from numlstm.backends.cpu import thread_count
+from numlstm.backends.cpu.machine import thread_count
 
 SMALL = {"hidden_size": 4, "max_iter": 3, "random_state": 0}
 

@@ -13,9 +13,9 @@ import pytest
 import numlstm
 from numlstm import GRU, LSTM, RNN, LSTMClassifier, SequenceScaler
 from numlstm.__main__ import main
+from numlstm.graphs.graph import Graph
 from numlstm.io import to_onnx, to_torch
 from numlstm.io.converting import FORMATS, convert, read
-from numlstm.io.graph import Graph
 from numlstm.io.keras.writing import model_file, weights_file
 
 pytest.importorskip("onnx")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from numlstm import UnsupportedError
-from numlstm.io import operators as registry
-from numlstm.io.graph import Graph, Node, Value
+from numlstm.graphs import operators as registry
+from numlstm.graphs.graph import Graph, Node, Value
 
 X = np.array([[1.0, -2.0, 3.0]], "float32")
 W = np.arange(6, dtype="float32").reshape(3, 2)

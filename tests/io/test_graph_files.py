@@ -16,10 +16,10 @@ from onnx_models import array_of, node_cases
 
 import numlstm
 from numlstm import GRU, LSTM, RNN, LSTMClassifier, LSTMRegressor, SequenceScaler
+from numlstm.graphs.graph import Graph, Node, Value
+from numlstm.graphs.operators import ELEMENTS, room
 from numlstm.io import from_keras, from_onnx, to_onnx
-from numlstm.io.graph import Graph, Node, Value
 from numlstm.io.onnx.exporting import graph_of
-from numlstm.io.operators import ELEMENTS, room
 
 DATA = Path(__file__).parents[1] / "data"
 RNG = np.random.default_rng(0)

@@ -12,8 +12,8 @@ from keras_configs import CUSTOM, LAMBDA, layer_of
 from make_keras2_goldens import FOLDER
 
 from numlstm import GRU, LSTM, RNN
+from numlstm.graphs.graph import Graph
 from numlstm.io import from_keras
-from numlstm.io.graph import Graph
 
 h5py = pytest.importorskip("h5py")
 

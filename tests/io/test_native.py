@@ -29,8 +29,9 @@ from sklearn.exceptions import NotFittedError
 
 import numlstm
 from numlstm import GRU, LSTM, RNN, LSTMClassifier, LSTMRegressor, SequenceScaler
-from numlstm.io import files, native
-from numlstm.io.files import unpacked
+from numlstm.io.native import models as native
+from numlstm.io.native import safetensors as files
+from numlstm.io.native.safetensors import unpacked
 
 DATA = Path(__file__).parents[1] / "data"
 SMALL = {"hidden_size": 4, "max_iter": 2, "random_state": 0, "backend": "reference"}

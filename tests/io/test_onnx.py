@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from onnx_models import model_of, ort_run
 
+from numlstm.graphs.graph import Graph
 from numlstm.io import from_onnx
-from numlstm.io.graph import Graph
 from numlstm.io.onnx.tensors import External, array_of
 
 REFERENCE = {"backend": "reference"}

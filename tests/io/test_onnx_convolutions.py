@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from onnx_models import model_of, ort_run
 
+from numlstm.graphs.graph import Graph, Node, Value
+from numlstm.graphs.operators import room
+from numlstm.graphs.operators.convolving import convolution
 from numlstm.io import from_onnx
-from numlstm.io.graph import Graph, Node, Value
-from numlstm.io.operators import room
-from numlstm.io.operators.convolving import convolution
 
 BIG = 1 << 40
 
@@ -216,7 +216,7 @@ def test_convolutions_in_many_pieces(seed, monkeypatch):
     x, filters = rng.normal(size=(3, 4, 9, 5)), rng.normal(size=(6, 2, 3, 2))
     options = {"group": 2, "pads": (3, 1, 0, 4), "strides": (2, 1), "dilations": (1, 3)}
     (whole,) = results_of("Conv", [x, filters], options)
-    monkeypatch.setattr("numlstm.io.operators.convolving.WINDOWS", (1, 300, 1000, 3000)[seed])
+    monkeypatch.setattr("numlstm.graphs.operators.convolving.WINDOWS", (1, 300, 1000, 3000)[seed])
     (pieces,) = results_of("Conv", [x, filters], options)
     np.testing.assert_allclose(pieces, whole, 1e-12, 1e-12)
 

@@ -10,9 +10,9 @@ import pytest
 from onnx_models import model_of
 
 from numlstm import UnsupportedError
+from numlstm.graphs.graph import Graph, Node, Value
+from numlstm.graphs.operators import ELEMENTS, operators, room
 from numlstm.io import from_onnx
-from numlstm.io.graph import Graph, Node, Value
-from numlstm.io.operators import ELEMENTS, operators, room
 
 resource = pytest.importorskip("resource")  # Windows has none
 

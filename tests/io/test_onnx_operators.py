@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from onnx_models import array_of, model_of, node_cases, ort_run
 
+from numlstm.graphs.graph import Graph, Node, Value
+from numlstm.graphs.operators import FIRST, LAST, operators
+from numlstm.graphs.operators.shapes import TYPES
 from numlstm.io import from_onnx
-from numlstm.io.graph import Graph, Node, Value
-from numlstm.io.operators import FIRST, LAST, operators
-from numlstm.io.operators.shapes import TYPES
 
 RECURRENT = ("LSTM", "GRU", "RNN")
 # ONNX's own tests of operators that are known here which are refused, and what the refusal says.

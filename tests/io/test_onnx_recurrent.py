@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from onnx_models import array_of, model_of, node_cases, ort_run
 
 from numlstm import GRU, LSTM, RNN
+from numlstm.graphs.operators import recurrent
+from numlstm.graphs.operators.recurrent import node_of
 from numlstm.io import from_onnx
-from numlstm.io.operators import recurrent
-from numlstm.io.operators.recurrent import node_of
 
 BLOCKS = {"LSTM": 4, "GRU": 3, "RNN": 1}
 ACTIVATIONS = {"LSTM": 3, "GRU": 2, "RNN": 1}  # of a direction

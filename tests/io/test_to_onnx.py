@@ -10,8 +10,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
 from numlstm import GRU, LSTM, RNN, LSTMClassifier, LSTMRegressor, SequenceEncoder, SequenceImputer, SequenceScaler
+from numlstm.graphs.graph import Graph, Node, Value
 from numlstm.io import from_keras, from_onnx, to_onnx
-from numlstm.io.graph import Graph, Node, Value
 from numlstm.io.onnx.exporting import graph_of
 
 onnx = pytest.importorskip("onnx")

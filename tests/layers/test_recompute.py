@@ -6,7 +6,7 @@ from tolerances import assert_close
 
 import numlstm
 from numlstm import LSTM
-from numlstm.backends.cpu import layer as engine
+from numlstm.backends.cpu.recurrent import layer as engine
 from numlstm.backends.dispatch import backend_for
 
 MANY = {"num_layers": 2, "bidirectional": True, "dropout": 0.3, "recurrent_dropout": 0.2, "zoneout": 0.1}

@@ -6,10 +6,10 @@ import numpy as np
 
 from ..contract import Noise
 from ..streams import stream_key, threshold
-from . import threads
-from .arguments import aligned
-from .compiling import free_sums, inner, kernel
-from .masks import next_key
+from .machine import threads
+from .machine.arrays import aligned
+from .machine.compiling import free_sums, inner, kernel
+from .recurrent.masks import next_key
 
 U32 = np.uint32
 FLOP_PER_NUMBER = 16.0  # of dropout, for the choice of the number of threads

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import threads
-from .arguments import address_of, aligned
-from .gradients import Outer, OuterSums
-from .packing import AffinePacking, Block
-from .products import product, take_in
-from .tags import width
-from .target import TILE_VECTORS, target
-from .weights import TurnedWeights
+from .linear.gradients import Outer, OuterSums
+from .linear.packing import AffinePacking, Block
+from .linear.products import product, take_in
+from .linear.transposed import TurnedWeights
+from .machine import threads
+from .machine.arrays import address_of, aligned
+from .machine.tags import width
+from .machine.target import TILE_VECTORS, target
 
 PRODUCTS_KEPT = 8  # numbers of rows, both ways
 

@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 
 from ..contract import AffineSpec, Backend, LayerSpec, LossSpec, Noise, PoolSpec, Spec, States, UnsupportedError
-from . import activity, affine, halves, layer, losses, optimizing, pooling
-from .arguments import aligned
-from .packing import affine_packing, layer_packing, packing_of
-from .target import target
-from .weights import LayerWeights
+from . import activity, affine, losses, optimizing, pooling
+from .linear import halves
+from .linear.packing import affine_packing
+from .machine.arrays import aligned
+from .machine.target import target
+from .recurrent import layer
+from .recurrent.buffers import PreparedLayer
+from .recurrent.packing import layer_packing, packing_of
+from .recurrent.weights import LayerWeights
 
 
 class CpuBackend(Backend):
@@ -48,7 +52,7 @@ class CpuBackend(Backend):
                     f"compute_dtype={spec.compute_dtype!r} is not supported by backend 'cpu' on this processor "
                     f"({target().cpu}): it has no AVX-512 BF16 instructions, and the rest would be slower than float32"
                 )
-            return LayerWeights(layer_packing(spec), flat, training)
+            return PreparedLayer(LayerWeights(layer_packing(spec), flat, training))
         if isinstance(spec, AffineSpec):
             return affine.AffineWeights(affine_packing(spec), flat, training)
         return pooling.PoolWeights(spec, flat)
@@ -59,7 +63,7 @@ class CpuBackend(Backend):
 
     def sequence_forward(
         self,
-        weights: LayerWeights,
+        weights: PreparedLayer,
         x: np.ndarray,
         initial: States,
         outputs: States,
@@ -77,7 +81,7 @@ class CpuBackend(Backend):
 
     def sequence_backward(
         self,
-        weights: LayerWeights,
+        weights: PreparedLayer,
         tape: layer.Tape,
         doutputs: States,
         dfinal: States,
@@ -88,7 +92,7 @@ class CpuBackend(Backend):
 
     def runner(
         self,
-        weights: LayerWeights,
+        weights: PreparedLayer,
         x: np.ndarray,
         states: Sequence[np.ndarray],
         y: np.ndarray | None = None,

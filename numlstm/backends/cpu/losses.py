@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ..contract import LOSSES, LossSpec
-from .compiling import kernel, once
+from .machine.compiling import kernel, once
 
 BINARY, SQUARED, ABSOLUTE, HUBER, PINBALL = map(LOSSES.index, ("binary", "squared", "absolute", "huber", "pinball"))
 

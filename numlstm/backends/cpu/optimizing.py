@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .compiling import free_sums, kernel
+from .machine.compiling import free_sums, kernel
 
 BLOCK = 1024
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..contract import PoolSpec
-from .compiling import free_sums, kernel
+from .machine.compiling import free_sums, kernel
 
 
 @free_sums

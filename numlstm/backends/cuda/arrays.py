@@ -9,6 +9,7 @@ from numba import cuda
 
 from .device import SIMULATED, Device, Memory, size_of
 from .launching import kernel
+from .uploading import send
 
 MOST_AXES = 3
 
@@ -154,7 +155,7 @@ def to_device(device: Device, array: np.ndarray) -> DeviceArray:
     """A copy of a NumPy array."""
     made = empty(device, array.shape, str(array.dtype))
     if array.size:
-        device.staging.send(np.ascontiguousarray(array), made.memory)
+        send(np.ascontiguousarray(array), made.memory, device)
     return made
 
 

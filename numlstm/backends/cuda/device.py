@@ -82,13 +82,6 @@ class Device:
         self._free: defaultdict[tuple[str, int], list[Any]] = defaultdict(list)
         self._lock, self._process = threading.RLock(), os.getpid()
 
-    @cached_property
-    def staging(self) -> Any:
-        """What small arrays go up by."""
-        from .uploading import Staging
-
-        return Staging()
-
     @contextmanager
     def current(self) -> Iterator[None]:
         """Make this the calling thread's device."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -58,6 +59,19 @@ class Staging:
             slot = self._slots[self._next % len(self._slots)]
             self._next += 1
             slot.copy(flat, target, cuda.default_stream())
+
+
+_stagings: WeakKeyDictionary[Device, Staging] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def send(array: np.ndarray, memory: Memory, device: Device) -> None:
+    """Copy a contiguous array to the beginning of some memory of a device, after what was launched before."""
+    staging = _stagings.get(device)
+    if staging is None:
+        with _lock:
+            staging = _stagings.setdefault(device, Staging())
+    staging.send(array, memory)
 
 
 class Batch:

@@ -16,8 +16,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ..files import check_file
-from ..values import from_json, inside, to_json
+from ..native.safetensors import check_file
+from ..native.values import from_json, inside, to_json
 from .legacy import modern
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"  # members of a .keras file

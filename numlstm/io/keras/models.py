@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..graph import Graph
+from ...graphs.graph import Graph
 from .calls import Calls, filled, found
 from .config import Described, Part, described
 from .files import KerasFile

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..operators.recurrent import USUAL
+from ...graphs.operators.recurrent import USUAL
 from .activations import of_cell
 from .config import Part
 from .sketch import OWN, Sketch, Tensor, binary, concat, flip, number, reshape, squeeze, take, transpose, unsqueeze

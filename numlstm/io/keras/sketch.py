@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Graph, Node, Value
-from ..operators.shapes import NUMBERS
+from ...graphs.graph import Graph, Node, Value
+from ...graphs.operators.shapes import NUMBERS
 
 MOST = 50_000  # operations; models in models, each used twice, are many in few words
 OPSET = 17  # of ONNX's operators

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...layers.layer import Layer
-from ..values import to_json
+from ..native.values import to_json
 from .activations import OF_CELLS
 from .exchange import MERGES, to_keras_weights
 from .files import h5py_for

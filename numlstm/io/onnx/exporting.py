@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...graphs.graph import Graph, Node, Value
+from ...graphs.operators.recurrent import node_of
+from ...graphs.operators.shapes import NUMBERS
 from ...layers import LAYERS
 from ...layers.layer import Layer, layer_of
 from ...layers.options import not_defaults, stack_of
-from ..graph import Graph, Node, Value
-from ..operators.recurrent import node_of
-from ..operators.shapes import NUMBERS
 
 OPSET = 17  # old enough for the runtimes in use, new enough for all that is used here
 OPEN = 50.0  # σ(50) is 1, in float64 too: of a gate that is not there

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Graph, Node
-from ..operators.shapes import NUMBERS
+from ...graphs.graph import Graph, Node
+from ...graphs.operators.shapes import NUMBERS
 
 OLDEST = 15  # version of ONNX's operators that has all that is used
 ZERO, ONE, *AXES = (f"numlstm_{name}" for name in ("zero", "one", "axis_0", "axis_1", "axis_2"))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..operators.shapes import TYPES
+from ...graphs.operators.shapes import TYPES
 
 AXES = 32
 EXTERNAL = 1  # ONNX's number of data that are in another file

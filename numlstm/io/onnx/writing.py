@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ...graphs.graph import Graph, Node, Value
+from ...graphs.operators.shapes import NUMBERS
 from ...layers.sequences import check_flag, check_integer
-from .. import files
-from ..graph import Graph, Node, Value
-from ..operators.shapes import NUMBERS
+from ..native import safetensors as files
 from .exporting import FREE, graph_of
 from .masks import without_own
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..files import check_file
-from ..values import from_json
+from ..native.safetensors import check_file
+from ..native.values import from_json
 from .tensors import wrong_dtype
 
 STORED = {"F32": ("<f4", "float32"), "F64": ("<f8", "float64"), "F16": ("<f2", "float16"), "BF16": ("<u2", "bfloat16")}

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from numlstm.backends import caching
-from numlstm.backends.cpu import compiling, optimizing
+from numlstm.backends.cpu import optimizing
+from numlstm.backends.cpu.machine import compiling
 
 
 def directories():
@@ -89,14 +90,14 @@ def test_cache_of_each_platform(monkeypatch, tmp_path, platform, variable, expec
     assert caching._user_cache() == tmp_path / expected
 
 
-@pytest.mark.parametrize("changed", ["cells/lstm.py", "backends/cpu/simd.py"])
+@pytest.mark.parametrize("changed", ["cells/lstm.py", "backends/cpu/machine/simd.py"])
 def test_edited_source_has_a_cache_of_its_own(monkeypatch, tmp_path, changed):
     package = tmp_path / "numlstm"
     shutil.copytree(caching.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
     original = directories()
     monkeypatch.setattr(caching, "PACKAGE", package)
-    monkeypatch.setattr(compiling, "__file__", str(package / "backends" / "cpu" / "compiling.py"))
+    monkeypatch.setattr(compiling, "__file__", str(package / "backends" / "cpu" / "machine" / "compiling.py"))
     assert directories() == original
     with (package / changed).open("a") as source:
         source.write("# edited\n")
@@ -327,9 +328,9 @@ AT_ONCE = """
 import sys
 import numba
 import numpy as np
-from numlstm.backends.cpu.compiling import compiled
-from numlstm.backends.cpu.tags import width
-from numlstm.backends.cpu.tile import outer
+from numlstm.backends.cpu.machine.compiling import compiled
+from numlstm.backends.cpu.machine.tags import width
+from numlstm.backends.cpu.linear.tile import outer
 for vectors in map(int, sys.argv[1:]):
     signature = (numba.typeof(np.float64), width(vectors).numba_type, *[numba.intp] * (outer.arguments - 2))
     outer.dispatcher.compile(signature)

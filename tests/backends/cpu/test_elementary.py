@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numba import njit
 
-from numlstm.backends.cpu import elementary  # noqa: F401  (gives the functions their meaning on vectors)
-from numlstm.backends.cpu.memory import lanes_of
-from numlstm.backends.cpu.simd import load, store
+from numlstm.backends.cpu.machine import elementary  # noqa: F401  (gives the functions their meaning on vectors)
+from numlstm.backends.cpu.machine.memory import lanes_of
+from numlstm.backends.cpu.machine.simd import load, store
 from numlstm.cells.elementary import exp, log1p, sigmoid, tanh, where_negative
 
 DTYPES = {"float32": np.uint32, "float64": np.uint64}

@@ -5,8 +5,10 @@ import pytest
 
 import numlstm
 from numlstm import GRU, LSTM, RNN
-from numlstm.backends.cpu import halves, thread_count, weights
-from numlstm.backends.cpu.target import target
+from numlstm.backends.cpu.linear import halves
+from numlstm.backends.cpu.machine import thread_count
+from numlstm.backends.cpu.machine.target import target
+from numlstm.backends.cpu.recurrent import weights
 
 LAYERS = {
     "lstm": lambda **more: LSTM(5, 37, random_state=0, **more),

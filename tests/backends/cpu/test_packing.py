@@ -8,7 +8,7 @@ from kernel_calls import CPU, make_problem, packed
 from variants import ONE_BY_ONE, OTHERS
 
 from numlstm.backends.contract import AffineSpec, LayerSpec
-from numlstm.backends.cpu.packing import packing_of
+from numlstm.backends.cpu.recurrent.packing import packing_of
 
 SIZES = [(1, 1), (3, 5), (7, 16), (16, 7), (19, 37), (2, 64), (33, 65)]
 

@@ -2,7 +2,7 @@
 
 import numba
 
-from numlstm.backends.cpu.simd import stack_bytes
+from numlstm.backends.cpu.machine.simd import stack_bytes
 
 
 @numba.njit

@@ -3,7 +3,7 @@
 import pytest
 from variants import ONE_BY_ONE, OTHERS, name_of
 
-from numlstm.backends.cpu.slots import Slots
+from numlstm.backends.cpu.recurrent.slots import Slots
 from numlstm.cells import Cell, Parameter, Phase, Product, describe
 
 

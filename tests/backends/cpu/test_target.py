@@ -11,8 +11,8 @@ import pytest
 from llvmlite.binding import get_host_cpu_features
 
 import numlstm
-from numlstm.backends.cpu.target import TILE_VECTORS, target
-from numlstm.backends.cpu.tile import TILE_BYTES
+from numlstm.backends.cpu.linear.tile import TILE_BYTES
+from numlstm.backends.cpu.machine.target import TILE_VECTORS, target
 
 TESTS = Path(__file__).parents[2]
 ON_X86 = pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="needs an x86 processor")
@@ -25,7 +25,7 @@ from conformance_checks import LayerCase, check_layer
 from kernel_calls import make_problem, run
 from variants import variant
 from numlstm.backends.cpu.backend import CpuBackend
-from numlstm.backends.cpu.target import TILE_VECTORS, target
+from numlstm.backends.cpu.machine.target import TILE_VECTORS, target
 from numlstm.backends.reference import ReferenceBackend
 
 unit = target()
@@ -44,9 +44,9 @@ for kind in (
 TILES = """
 import numba
 import numpy as np
-from numlstm.backends.cpu.tags import width
-from numlstm.backends.cpu.target import target
-from numlstm.backends.cpu.tile import product
+from numlstm.backends.cpu.machine.tags import width
+from numlstm.backends.cpu.machine.target import target
+from numlstm.backends.cpu.linear.tile import product
 
 assert (target().instructions, target().lanes(32)) == ("{instructions}", {lanes}), target()
 for vectors in range(1, 5):
@@ -58,8 +58,8 @@ print(*product.dispatcher.inspect_asm().values())
 PAIRS = """
 import numba
 import numpy as np
-from numlstm.backends.cpu import halves
-from numlstm.backends.cpu.tags import width
+from numlstm.backends.cpu.linear import halves
+from numlstm.backends.cpu.machine.tags import width
 
 assert halves.supported()
 halves.half_product.address(numba.typeof(np.float32), width(4).numba_type)
@@ -132,7 +132,7 @@ def test_sums_stay_in_registers(tmp_path, cpu, features, instructions, lanes, re
     """Nothing is run: this machine may have no such registers."""
     script = TILES.format(instructions=instructions, lanes=lanes)
     assembly = run_on(cpu, features, script, NUMBA_CACHE_DIR=str(tmp_path))
-    tiles = list(functions(assembly, "_ZN7numlstm8backends3cpu4tile7product"))
+    tiles = list(functions(assembly, "_ZN7numlstm8backends3cpu6linear4tile7product"))
     assert len(tiles) == 4, "one of each width"
     for tile in tiles:
         tallest = 0
@@ -150,7 +150,7 @@ def test_pairs_are_multiplied_in_one_instruction(tmp_path):
     """Where AVX-512 BF16 is; nothing is run."""
     assembly = run_on("cooperlake", f"{ZEN_4},+avx512bf16", PAIRS, NUMBA_CACHE_DIR=str(tmp_path))
     tallest = 0
-    for tile in functions(assembly, "_ZN7numlstm8backends3cpu6halves12half_product"):
+    for tile in functions(assembly, "_ZN7numlstm8backends3cpu6linear6halves12half_product"):
         for loop in innermost_loops(tile):
             dots = [line for line in loop if line.startswith("vdpbf16ps")]
             assert dots, loop

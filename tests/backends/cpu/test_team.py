@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import numlstm
-from numlstm.backends.cpu import buffers, thread_count, threads, weights
+from numlstm.backends.cpu.machine import thread_count, threads
+from numlstm.backends.cpu.recurrent import buffers, weights
 
 LAYERS = {
     "lstm": lambda **more: numlstm.LSTM(5, 67, random_state=0, **more),
@@ -110,7 +111,7 @@ def test_who_comes_late_does_no_harm(team, monkeypatch):
 def test_who_has_a_team():
     def parts(layer, rows, steps):
         with thread_count.limit_threads(2):
-            return layer._prepared(numlstm.backends.dispatch.backend_for("cpu"))[0].team_of(rows, steps)
+            return layer._prepared(numlstm.backends.dispatch.backend_for("cpu"))[0].weights.team_of(rows, steps)
 
     large, small = numlstm.LSTM(64, 512), numlstm.LSTM(16, 64)
     assert parts(large, 1, 100) == 2

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import numlstm
-from numlstm.backends.cpu import quota, thread_count, threads
+from numlstm.backends.cpu.machine import quota, thread_count, threads
 from numlstm.config import configuration
 
 VARIABLES = "NUMLSTM_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"
@@ -330,7 +330,7 @@ assert "numba" not in sys.modules
 with threadpool_limits(limits=1):
     assert [each["num_threads"] for each in threadpool_info() if each["user_api"] == "numlstm"] == [1]
     numlstm.LSTM(3, 4, backend="cpu")(numpy.ones((1, 2, 3)))
-    from numlstm.backends.cpu.threads import thread_count
+    from numlstm.backends.cpu.machine.threads import thread_count
     assert thread_count() == 1
 assert thread_count() == 2
 """

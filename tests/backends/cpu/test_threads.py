@@ -16,7 +16,8 @@ import pytest
 from kernel_calls import OF_ROWS, assert_same_bits, forward, make_problem, run
 
 from numlstm import LSTM
-from numlstm.backends.cpu import buffers, layer, thread_count, threads
+from numlstm.backends.cpu.machine import thread_count, threads
+from numlstm.backends.cpu.recurrent import buffers, layer
 
 ROWS, STEPS = 26, 45  # several tiles a shard, and three chunks of steps on the way back
 KINDS = {

@@ -1,0 +1,158 @@
+"""Products of numbers rounded to bfloat16, two at a time, whose sums stay float32.
+
+Memory holds two numbers in 32 bits, the first in the low half: of weights two inputs of a column, of vectors two
+neighbours. AVX-512 BF16 multiplies and adds such pairs in one instruction. Other processors get the same from several,
+which is slower than float32, so the backend refuses it there; tests run it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from ..machine.compiling import inner, pointed
+from ..machine.memory import lanes_of, load_address, store_address, vector_bytes
+from ..machine.simd import Layout, Vector, load_first
+from ..machine.tags import width
+from ..machine.target import target
+from .packing import Block
+from .tile import Terms, emit_product
+
+I32 = ir.IntType(32)
+SPREAD = 64  # bytes between rounded rows, against cache lines that would all want the same place
+
+
+class BFloat(ir.Type):
+    """LLVM's type of 16 bits with the exponent of a float."""
+
+    def _to_string(self):
+        return "bfloat"
+
+    def __eq__(self, other):
+        return isinstance(other, BFloat)
+
+    def __hash__(self):
+        return hash(BFloat)
+
+
+def supported() -> bool:
+    """Whether the processor multiplies pairs in one instruction."""
+    return target().bfloat16
+
+
+def rounded(array: np.ndarray) -> np.ndarray:
+    """The 16 bits of the nearest bfloat16, of two equally near ones the even one; NaN stays NaN."""
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    nearest = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+    return (np.where(np.isnan(array), bits | np.uint32(0x400000), nearest) >> np.uint32(16)).astype(np.uint16)
+
+
+def paired(block: Block, flat: np.ndarray) -> np.ndarray:
+    """A block of weights for `half_product`: (panels, pairs of inputs, width)."""
+    values = rounded(flat[block.start : block.end].reshape(block.panels, block.inputs, block.columns))
+    if block.inputs % 2:
+        values = np.concatenate([values, np.zeros_like(values[:, :1])], axis=1)
+    return values[:, ::2].astype(np.uint32) | (values[:, 1::2].astype(np.uint32) << np.uint32(16))
+
+
+def pairs(count: int) -> int:
+    """Pairs that hold so many numbers."""
+    return -(-count // 2)
+
+
+def row_bytes(count: int, lanes: int) -> int:
+    """Room for a rounded row."""
+    return 2 * -(-count // lanes) * lanes + SPREAD
+
+
+class Pairs(Terms):
+    """Pairs of numbers, and how their products are added."""
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__(layout)
+        self.element = I32
+
+    def column(self, builder, address):
+        return builder.load(builder.inttoptr(address, self.layout.integer.as_pointer()), align=4)
+
+    def add(self, builder, factor, column, total):
+        if not target().bfloat16:
+            for half in (self._low, self._high):
+                total = self.layout.fma(builder, half(builder, factor), half(builder, column), total)
+            return total
+        halves = ir.VectorType(BFloat(), 2 * self.layout.lanes)
+        kind = ir.FunctionType(self.layout.vector, [self.layout.vector, halves, halves])
+        name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * self.layout.lanes}"
+        dot = cgutils.get_or_insert_function(builder.module, kind, name)
+        return builder.call(dot, [total, builder.bitcast(factor, halves), builder.bitcast(column, halves)])
+
+    def _low(self, builder, pair):
+        return builder.bitcast(builder.shl(pair, self.layout.integers(16)), self.layout.vector)
+
+    def _high(self, builder, pair):
+        return builder.bitcast(builder.and_(pair, self.layout.integers(0xFFFF0000 - 2**32)), self.layout.vector)
+
+
+@intrinsic
+def half_tile(typing_context, real, width, rows, out, out_row, start, start_row, w, a, ak, v, b, bk):
+    """`product_tile` of pairs: `ak` and `bk` count pairs."""
+    layout, wide = Layout.of(Vector(real.dtype)), width.vectors
+
+    def generate(context, builder, signature, arguments):
+        emit_product(Pairs(layout), wide, builder, *arguments[2:])
+        return context.get_dummy_value()
+
+    return types.void(real, width, *[types.intp] * 11), generate
+
+
+@pointed
+def half_product(real, width, rows, out, out_row, start, start_row, w, a, ak, v, b, bk):
+    """`half_tile`, to be called by address."""
+    half_tile(real, width, rows, out, out_row, start, start_row, w, a, ak, v, b, bk)
+
+
+@cache
+def half_product_address(real: Any, vectors: int) -> int:
+    """The machine code of tiles of pairs of a width."""
+    return half_product.address(numba.typeof(real), width(vectors).numba_type)
+
+
+@intrinsic
+def store_rounded(typing_context, value, place):
+    """All lanes to `place` as bfloat16."""
+    if not isinstance(value, Vector):
+        return None
+
+    def generate(context, builder, signature, arguments):
+        value, place = arguments
+        layout = Layout.of(signature.args[0])
+        bits = builder.bitcast(value, layout.integer)
+        odd = builder.and_(builder.lshr(bits, layout.integers(16)), layout.integers(1))
+        nearest = builder.add(builder.add(bits, layout.integers(0x7FFF)), odd)
+        nan = builder.or_(bits, layout.integers(0x400000))
+        bits = builder.select(builder.fcmp_unordered("uno", value, value), nan, nearest)
+        narrow = ir.VectorType(ir.IntType(16), layout.lanes)
+        halves = builder.trunc(builder.lshr(bits, layout.integers(16)), narrow)
+        builder.store(halves, builder.inttoptr(place, narrow.as_pointer()), align=2)
+        return context.get_dummy_value()
+
+    return types.void(value, types.intp), generate
+
+
+@inner
+def round_rows(real, addresses, count, place, row, first, active):
+    """Round `count` numbers of the rows first <= m < active to ``place + m * row``; `addresses` follow."""
+    lanes, size = lanes_of(real), vector_bytes(real)
+    for m in range(first, active):
+        source, rounded_row = load_address(addresses + 8 * m), place + m * row
+        for group in range(-(-count // lanes)):
+            values = load_first(real, source + group * size, count - group * lanes)
+            store_rounded(values, rounded_row + group * size // 2)
+        store_address(addresses + 8 * m, rounded_row)

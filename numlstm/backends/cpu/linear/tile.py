@@ -1,0 +1,262 @@
+"""Register tiles: the products that all time is spent in.
+
+A tile is a block of sums that stays in registers from the first product to the last. The number of its rows
+is chosen at run time among the heights that were compiled; every row is summed in the same order in each of
+them, so a result does not depend on where in a batch its row stands.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numba
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from ..machine.compiling import inner, pointed
+from ..machine.simd import I64, Layout, Vector
+from ..machine.tags import width
+from ..machine.target import TILE_VECTORS, target
+
+TILE_BYTES = 2048  # holds the largest tile: 24 registers of 64 bytes
+
+
+@inner
+def height_of(tallest, rows):
+    """The tallest tile that `rows` more rows fill, of those as tall as `tallest`, 4, 2 or 1."""
+    if rows >= tallest:
+        return tallest
+    height = 4
+    while height > rows or height >= tallest:
+        height //= 2
+    return height
+
+
+@intrinsic
+def tallest_tile(typing_context, width):
+    """Rows of the tallest tile of a width."""
+
+    def generate(context, builder, signature, arguments):
+        return I64(target().tile_rows(width.vectors)[0])
+
+    return types.intp(width), generate
+
+
+def _by_height(builder, heights, rows, emit):
+    """A switch over heights, the last of them 1; `emit(height)` writes each case."""
+    done = builder.append_basic_block("tile.done")
+    cases = [builder.append_basic_block(f"tile.{height}") for height in heights]
+    switch = builder.switch(rows, cases[-1])
+    for height, case in zip(heights[:-1], cases[:-1], strict=True):
+        switch.add_case(I64(height), case)
+    for height, case in zip(heights, cases, strict=True):
+        builder.position_at_end(case)
+        emit(height)
+        builder.branch(done)
+    builder.position_at_end(done)
+
+
+def _accumulate(builder, count, start, steps, multiply):
+    """Registers `start` after `steps` rounds of ``multiply(k, registers)``; none where `steps` is 0."""
+    before = builder.block
+    loop = builder.append_basic_block("k")
+    done = builder.append_basic_block("k.done")
+    builder.cbranch(builder.icmp_signed(">", steps, I64(0)), loop, done)
+    builder.position_at_end(loop)
+    k = builder.phi(I64)
+    k.add_incoming(I64(0), before)
+    sums = [builder.phi(start[0].type) for _ in range(count)]
+    for phi, value in zip(sums, start, strict=True):
+        phi.add_incoming(value, before)
+    new = multiply(k, sums)
+    following = builder.add(k, I64(1))
+    k.add_incoming(following, loop)
+    for phi, value in zip(sums, new, strict=True):
+        phi.add_incoming(value, loop)
+    builder.cbranch(builder.icmp_signed("<", following, steps), loop, done)
+    builder.position_at_end(done)
+    results = [builder.phi(start[0].type) for _ in range(count)]
+    for phi, old, value in zip(results, start, new, strict=True):
+        phi.add_incoming(old, before)
+        phi.add_incoming(value, loop)
+    return results
+
+
+class Terms:
+    """How a tile takes numbers and vectors from memory, and adds their products."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout, self.element = layout, layout.real
+
+    def number(self, builder, pointer):
+        """A number in every lane."""
+        return self.layout.splat(builder, builder.load(pointer))
+
+    def column(self, builder, address):
+        """A vector."""
+        return self.layout.load(builder, address)
+
+    def add(self, builder, factor, column, total):
+        """``total + factor * column``."""
+        return self.layout.fma(builder, factor, column, total)
+
+
+def outer_sums(terms, builder, panel, numbers, sums, wide):
+    """``sums[r, i] + numbers[r] * panel[i]``; `numbers` are pointers.
+
+    Whichever are fewer, numbers or vectors, stay in registers while the others pass, one after the other.
+    """
+    size = terms.layout.lanes * terms.layout.bits // 8
+
+    def number(r):
+        return terms.number(builder, numbers[r])
+
+    def column(i):
+        return terms.column(builder, builder.add(panel, I64(i * size)))
+
+    new = list(sums)
+    if len(numbers) <= wide:
+        factors = [number(r) for r in range(len(numbers))]
+        for i in range(wide):
+            vector = column(i)
+            for r, factor in enumerate(factors):
+                new[r * wide + i] = terms.add(builder, factor, vector, sums[r * wide + i])
+    else:
+        columns = [column(i) for i in range(wide)]
+        for r in range(len(numbers)):
+            factor = number(r)
+            for i, vector in enumerate(columns):
+                new[r * wide + i] = terms.add(builder, factor, vector, sums[r * wide + i])
+    return new
+
+
+def _row_pointers(terms, builder, addresses, rows):
+    """Pointers to the numbers of each row, from an array of row addresses."""
+    array = builder.inttoptr(addresses, I64.as_pointer())
+    loaded = [builder.load(builder.gep(array, [I64(row)])) for row in range(rows)]
+    return [builder.inttoptr(address, terms.element.as_pointer()) for address in loaded]
+
+
+@intrinsic
+def product_tile(typing_context, real, width, rows, out, out_row, start, start_row, w, a, ak, v, b, bk):
+    """``out = start + A W + B V`` for `rows` rows and a panel of weights.
+
+    Parameters (addresses unless said otherwise)
+    --------------------------------------------
+    width : tag
+        The number of vectors in a row of the tile.
+    out, out_row : (rows, vectors) vectors, written, and the distance between rows in bytes
+    start, start_row : (rows, vectors) vectors, the first summands, may be `out`; with a distance of 0, of all rows
+    w, v : (ak, vectors) and (bk, vectors) vectors, panels of weights
+    a, b : (rows,) addresses of rows of `ak` and of `bk` numbers
+    ak, bk : int
+        Lengths of the two sums; 0 leaves one out.
+    """
+    layout, wide = Layout.of(Vector(real.dtype)), width.vectors
+
+    def generate(context, builder, signature, arguments):
+        emit_product(Terms(layout), wide, builder, *arguments[2:])
+        return context.get_dummy_value()
+
+    return types.void(real, width, *[types.intp] * 11), generate
+
+
+def emit_product(terms, wide, builder, rows, out, out_row, start, start_row, *products):
+    """A `product_tile` of such terms."""
+    layout = terms.layout
+    size = layout.lanes * layout.bits // 8
+
+    def emit(height):
+        def place(base, row, index):
+            r, i = divmod(index, wide)
+            return builder.add(base, builder.add(builder.mul(row, I64(r)), I64(i * size)))
+
+        count = wide * height
+        first = [layout.load(builder, place(start, start_row, index)) for index in range(count)]
+        sums = add_products(add_products(first, height, *products[:3]), height, *products[3:])
+        for index, value in enumerate(sums):
+            layout.store(builder, value, place(out, out_row, index))
+
+    def add_products(sums, height, weights, addresses, steps):
+        numbers = _row_pointers(terms, builder, addresses, height)
+
+        def multiply(k, sums):
+            panel = builder.add(weights, builder.mul(k, I64(wide * size)))
+            return outer_sums(terms, builder, panel, [builder.gep(number, [k]) for number in numbers], sums, wide)
+
+        return _accumulate(builder, len(sums), sums, steps, multiply)
+
+    _by_height(builder, product_heights(wide), rows, emit)
+
+
+def product_heights(wide: int) -> tuple[int, ...]:
+    """Heights of product tiles: a narrow one may stand beside one as wide as `TILE_VECTORS`."""
+    heights = {*target().tile_rows(wide), *(target().tile_rows(TILE_VECTORS) if wide < TILE_VECTORS else ())}
+    return tuple(sorted(heights, reverse=True))
+
+
+@pointed
+def product(real, width, rows, out, out_row, start, start_row, w, a, ak, v, b, bk):
+    """`product_tile`, to be called by address."""
+    product_tile(real, width, rows, out, out_row, start, start_row, w, a, ak, v, b, bk)
+
+
+@intrinsic
+def outer_tile(typing_context, real, width, rows, out, out_row, a, a_row, d, steps):
+    """``out[r] += sum over k of a[k][r] * d[k]`` for `rows` rows r.
+
+    Parameters (addresses and bytes unless said otherwise)
+    ------------------------------------------------------
+    out, out_row : (rows, width) vectors, added to, and the distance between rows
+    a, a_row : (steps, rows) numbers, and the distance between rows
+    d : (steps, width) vectors
+    steps : int
+        Length of the sum, at least 1; it starts from zero, so that a long sum is a sum of short ones.
+    """
+    layout, wide = Layout.of(Vector(real.dtype)), width.vectors
+
+    def generate(context, builder, signature, arguments):
+        _emit_outer(layout, wide, builder, *arguments[2:])
+        return context.get_dummy_value()
+
+    return types.void(real, width, *[types.intp] * 7), generate
+
+
+@pointed
+def outer(real, width, rows, out, out_row, a, a_row, d, steps):
+    """`outer_tile`, to be called by address."""
+    outer_tile(real, width, rows, out, out_row, a, a_row, d, steps)
+
+
+def _emit_outer(layout, wide, builder, rows, out, out_row, a, a_row, d, steps):
+    size = layout.lanes * layout.bits // 8
+
+    def emit(height):
+        def multiply(k, sums):
+            row = builder.inttoptr(builder.add(a, builder.mul(k, a_row)), layout.real.as_pointer())
+            gradients = builder.add(d, builder.mul(k, I64(wide * size)))
+            return outer_sums(
+                Terms(layout), builder, gradients, [builder.gep(row, [I64(r)]) for r in range(height)], sums, wide
+            )
+
+        start = [ir.Constant(layout.vector, None)] * (height * wide)
+        for index, value in enumerate(_accumulate(builder, len(start), start, steps, multiply)):
+            r, i = divmod(index, wide)
+            place = builder.add(out, builder.add(builder.mul(out_row, I64(r)), I64(i * size)))
+            layout.store(builder, builder.fadd(layout.load(builder, place), value), place)
+
+    _by_height(builder, target().tile_rows(wide), rows, emit)
+
+
+@cache
+def product_address(real: Any, vectors: int) -> int:
+    """The machine code of product tiles of a width; `real` is numpy.float32 or numpy.float64."""
+    return product.address(numba.typeof(real), width(vectors).numba_type)
+
+
+@cache
+def outer_address(real: Any, vectors: int) -> int:
+    """The machine code of outer tiles of a width."""
+    return outer.address(numba.typeof(real), width(vectors).numba_type)

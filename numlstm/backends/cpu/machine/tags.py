@@ -1,0 +1,57 @@
+"""Tags: arguments that carry a choice made when a kernel is compiled, and nothing when it runs.
+
+A jitted function passed as an argument, or captured in a closure, never hits Numba's disk cache; an argument
+whose *type* names the choice does.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from numba import types
+from numba.extending import NativeValue, models, overload, register_model, typeof_impl, unbox
+
+
+class WidthType(types.Opaque):
+    """The width of a tile, in vectors."""
+
+    def __init__(self, vectors: int) -> None:
+        self.vectors = vectors
+        super().__init__(name=f"Width({vectors})")
+
+
+class Tag:
+    """The run-time side of a tag type."""
+
+    def __init__(self, numba_type: types.Type) -> None:
+        self.numba_type = numba_type
+
+
+@cache
+def width(vectors: int) -> Tag:
+    """The tag for tiles `vectors` wide."""
+    return Tag(WidthType(vectors))
+
+
+register_model(WidthType)(models.OpaqueModel)
+
+
+@typeof_impl.register(Tag)
+def _typeof(tag, context):
+    return tag.numba_type
+
+
+@unbox(WidthType)
+def _unbox(tag_type, tag, context):
+    return NativeValue(context.context.get_dummy_value())
+
+
+def width_of(tag) -> int:
+    """The number of columns of a tile, in vectors."""
+    raise NotImplementedError
+
+
+@overload(width_of)
+def _width_of(tag):
+    vectors = tag.vectors
+    return lambda tag: vectors

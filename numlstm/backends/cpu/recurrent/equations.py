@@ -1,0 +1,419 @@
+"""The equations of a phase as machine code, for a range of rows and units: what the drivers call by address."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from functools import cache
+from typing import Any
+
+from numba import types
+from numba.extending import intrinsic, overload
+
+from ....cells.cell import Phase
+from ... import plain
+from ..machine import elementary
+from ..machine.compiling import inner, pointed
+from ..machine.memory import lanes_of, vector_bytes
+from ..machine.simd import I64, Layout, splat, vector_of
+from .masks import mask_value
+
+
+def compiled(function: Any) -> Any:
+    """A plain function of a cell for kernels."""
+    return plain.compiled(function, inner, elementary.FUNCTIONS)
+
+
+@cache
+def _record(kind: str, names: tuple[str, ...]) -> Any:
+    """A named tuple; names that no attribute can have are reached by their places."""
+    return namedtuple(kind, names, rename=True)
+
+
+def equations_forward(tag, one, values) -> Any:
+    """The forward equations of a phase on vectors."""
+    raise NotImplementedError
+
+
+def equations_backward(tag, one, gradients, values) -> Any:
+    """The backward equations of a phase on vectors."""
+    raise NotImplementedError
+
+
+@overload(equations_forward)
+def _equations_forward(tag, one, values):
+    function = compiled(tag.phase.forward)
+    return lambda tag, one, values: function(one, values)
+
+
+@overload(equations_backward)
+def _equations_backward(tag, one, gradients, values):
+    function = compiled(tag.phase.backward)
+    return lambda tag, one, gradients, values: function(one, gradients, values)
+
+
+def equations_finish(tag, one, values) -> Any:
+    """What finishes the forward equations of a phase."""
+    raise NotImplementedError
+
+
+@overload(equations_finish)
+def _equations_finish(tag, one, values):
+    function = compiled(tag.phase.finish)
+    return lambda tag, one, values: function(one, values)
+
+
+def gates_of(tag) -> int:
+    """Number of gates of a phase."""
+    raise NotImplementedError
+
+
+@overload(gates_of)
+def _gates_of(tag):
+    count = len(tag.phase.gates)
+    return lambda tag: count
+
+
+def parameters_of(tag) -> int:
+    """Number of parameters of a phase that have one number per unit."""
+    raise NotImplementedError
+
+
+@overload(parameters_of)
+def _parameters_of(tag):
+    count = len(tag.phase.parameters)
+    return lambda tag: count
+
+
+def groups_of(tag) -> int:
+    """Vectors of hidden units in a panel of a phase."""
+    raise NotImplementedError
+
+
+@overload(groups_of)
+def _groups_of(tag):
+    groups = tag.slots.groups[tag.index]
+    return lambda tag: groups
+
+
+# Phase forward ------------------------------------------------------------------------------------------------
+
+
+@pointed
+def phase_forward(
+    real, tag, gates, gates_row, before, now, row, slot, first, count, rows, keep, parameters, constants, masks, number
+):  # fmt: skip
+    """`count` vectors of units from the vector `first` on, of `rows` rows.
+
+    Parameters (addresses and bytes unless said otherwise)
+    ------------------------------------------------------
+    gates, gates_row : pre-activations, (rows, count, gates) vectors
+    before, now, row, slot : records of the step before and of this one, of the first row
+    keep : int, whether values are kept that no other phase needs
+    parameters : (units, parameters) vectors
+    constants : vectors
+    masks : table of masks, and...
+    number : int, ...the first row's number in them
+    """
+    size, lanes = vector_bytes(real), lanes_of(real)
+    one = splat(real, real(1))
+    for m in range(rows):
+        for j in range(count):
+            unit, place = m * row + (first + j) * size, gates + m * gates_row + j * gates_of(tag) * size
+            values = _load_values(
+                real, tag, place, before + unit, now + unit, slot,
+                parameters + (first + j) * parameters_of(tag) * size, constants, masks, number + m, (first + j) * lanes,
+            )  # fmt: skip
+            _store_values(tag, equations_forward(tag, one, values), place, now + unit, slot, keep)
+    finish_all(real, tag, gates, gates_row, now, row, slot, first, count, rows, constants)
+
+
+def finish_all(real, tag, gates, gates_row, now, row, slot, first, count, rows, constants) -> None:
+    """What the forward equations leave to be finished, for all units and rows."""
+    raise NotImplementedError
+
+
+@overload(finish_all)
+def _finish_all(real, tag, gates, gates_row, now, row, slot, first, count, rows, constants):
+    return finish_each if tag.phase.finish else finish_none
+
+
+def finish_none(real, tag, gates, gates_row, now, row, slot, first, count, rows, constants):
+    """Nothing is left."""
+
+
+def finish_each(real, tag, gates, gates_row, now, row, slot, first, count, rows, constants):
+    """Vector by vector."""
+    size = vector_bytes(real)
+    one = splat(real, real(1))
+    for m in range(rows):
+        for j in range(count):
+            unit, place = m * row + (first + j) * size, gates + m * gates_row + j * gates_of(tag) * size
+            values = _load_late(real, tag, place, now + unit, slot, constants)
+            _store_finished(tag, equations_finish(tag, one, values), now + unit, slot)
+
+
+def _offset(builder, address, index, stride):
+    return builder.add(address, builder.mul(stride, stride.type(index)))
+
+
+def _more(context, builder, layout, vector, phase: Phase, cell, parameters, constants, masks, number, unit):
+    """Parameters, constants and masks: vectors."""
+    size = I64(layout.lanes * layout.bits // 8)
+    values = [layout.load(builder, _offset(builder, parameters, k, size)) for k in range(len(phase.parameters))]
+    order = [name for name, _ in cell.constants]
+    for name in phase.constants:
+        values.append(layout.load(builder, _offset(builder, constants, order.index(name), size)))
+    order = [mask.name for mask in cell.masks]
+    for name in phase.masks:
+        values.append(mask_value(layout, builder, masks, order.index(name), number, unit))
+    return values
+
+
+@intrinsic
+def _load_values(typing_context, real, tag, gates, before, now, slot, parameters, constants, masks, number, unit):
+    """What the forward equations take."""
+    vector, slots, phase = vector_of(real), tag.slots, tag.phase
+    names = (*phase.gates, *phase.reads, *(name for name, _, _ in phase.parameters), *phase.constants, *phase.masks)
+    record = types.NamedUniTuple(vector, len(names), _record("Values", names))
+
+    def generate(context, builder, signature, arguments):
+        layout = Layout.of(vector)
+        _, _, gates, before, now, slot, *more = arguments
+        size = I64(layout.lanes * layout.bits // 8)
+        order = slots.gates[tag.index]
+        values = [layout.load(builder, _offset(builder, gates, order.index(gate), size)) for gate in phase.gates]
+        for name in phase.reads:
+            index, previous = slots.place(name)
+            values.append(layout.load(builder, _offset(builder, before if previous else now, index, slot)))
+        values += _more(context, builder, layout, vector, phase, slots.cell, *more)
+        return context.make_tuple(builder, signature.return_type, values)
+
+    return record(real, tag, *[types.intp] * 9), generate
+
+
+@intrinsic
+def _store_values(typing_context, tag, values, gates, now, slot, keep):
+    """Write what the equations give to a record, and what they keep, if it is wanted; to gates what `finish` reads."""
+    slots, phase = tag.slots, tag.phase
+
+    def generate(context, builder, signature, arguments):
+        _, values, gates, now, slot, keep = arguments
+        layout = Layout.of(signature.args[1].dtype)
+        size = I64(layout.lanes * layout.bits // 8)
+        for k, name in enumerate(_only_finished(phase)):
+            value = builder.extract_value(values, phase.results.index(name))
+            layout.store(builder, value, _offset(builder, gates, k, size))
+
+        def put(names):
+            for name in names:
+                value = builder.extract_value(values, phase.results.index(name))
+                layout.store(builder, value, _offset(builder, now, slots.place(name)[0], slot))
+
+        put(name for name in phase.gives if name not in phase.finish_gives)
+        with builder.if_then(builder.icmp_signed("!=", keep, I64(0))):
+            put(phase.keeps)
+        return context.get_dummy_value()
+
+    return types.void(tag, values, *[types.intp] * 4), generate
+
+
+def _only_finished(phase: Phase) -> list[str]:
+    """What `finish` reads that a record need not hold: it takes the places of pre-activations."""
+    names = [name for name in phase.finish_reads if name not in phase.gives]
+    assert len(names) <= len(phase.gates), "no place for what finish reads"
+    return names
+
+
+@intrinsic
+def _load_late(typing_context, real, tag, gates, now, slot, constants):
+    """What `finish` takes."""
+    vector, slots, phase = vector_of(real), tag.slots, tag.phase
+    names = (*phase.finish_reads, *phase.constants)
+    record = types.NamedUniTuple(vector, len(names), _record("Late", names))
+
+    def generate(context, builder, signature, arguments):
+        layout = Layout.of(vector)
+        _, _, gates, now, slot, constants = arguments
+        size = I64(layout.lanes * layout.bits // 8)
+        order, only = [name for name, _ in slots.cell.constants], _only_finished(phase)
+        places = [
+            _offset(builder, gates, only.index(name), size) if name in only
+            else _offset(builder, now, slots.place(name)[0], slot)
+            for name in phase.finish_reads
+        ]  # fmt: skip
+        places += [_offset(builder, constants, order.index(name), size) for name in phase.constants]
+        return context.make_tuple(builder, signature.return_type, [layout.load(builder, place) for place in places])
+
+    return record(real, tag, *[types.intp] * 4), generate
+
+
+@intrinsic
+def _store_finished(typing_context, tag, values, now, slot):
+    """Write what was finished to a record."""
+    slots, phase = tag.slots, tag.phase
+
+    def generate(context, builder, signature, arguments):
+        _, values, now, slot = arguments
+        layout = Layout.of(signature.args[1].dtype)
+        for k, name in enumerate(phase.finish_gives):
+            value = builder.extract_value(values, k)
+            layout.store(builder, value, _offset(builder, now, slots.place(name)[0], slot))
+        return context.get_dummy_value()
+
+    return types.void(tag, values, types.intp, types.intp), generate
+
+
+# Phase backward -----------------------------------------------------------------------------------------------
+
+
+@pointed
+def phase_backward(
+    real, tag, gates, gates_row, sides, pair, before, now, row, slot, dbefore, dnow, dvalues, drow, dslot, first, last,
+    units, rows, parameters, dparameters, dparameters_row, constants, masks, number,
+):  # fmt: skip
+    """The vectors first <= j < last of units, of `rows` rows: gradients of gates, of values read, of parameters.
+
+    Parameters (addresses and bytes unless said otherwise)
+    ------------------------------------------------------
+    gates, gates_row : gate gradients (rows, vectors, gates) vectors, written where pre-activations are normalised...
+    sides : ...or else those of each side, at the places in this table (see `arguments.Side`)
+    pair : int, number of row 0 in the second copies
+    before, now, row, slot : records of the step before and of this one, of the first row
+    dbefore, dnow, dvalues, drow, dslot : gradients of states and of values given, of the first row
+    units : int, all of them
+    parameters, constants, masks, number : as in `phase_forward`
+    dparameters, dparameters_row : gradients of parameters (rows, vectors, parameters) vectors, written
+    """
+    size, lanes = vector_bytes(real), lanes_of(real)
+    one = splat(real, real(1))
+    for m in range(rows):
+        for j in range(first, last):
+            unit, dunit = m * row + j * size, m * drow + j * size
+            d = _load_gradients(real, tag, dnow + dunit, dvalues + dunit, dslot)
+            values = _load_uses(
+                real, tag, before + unit, now + unit, slot,
+                parameters + j * parameters_of(tag) * size, constants, masks, number + m, j * lanes,
+            )  # fmt: skip
+            results = equations_backward(tag, one, d, values)
+            place = gates + m * gates_row + j * gates_of(tag) * size
+            panel, group = j // groups_of(tag), j % groups_of(tag)
+            _store_gates(tag, results, place, sides, pair, number + m, panel, group, units - j * lanes)
+            _store_gradients(tag, results, dbefore + dunit, dnow + dunit, dvalues + dunit, dslot)
+            place = dparameters + m * dparameters_row + j * parameters_of(tag) * size
+            _store_parameters(tag, results, place, units - j * lanes)
+
+
+@intrinsic
+def _load_gradients(typing_context, real, tag, dnow, dvalues, dslot):
+    """Gradients of what the phase gives."""
+    vector, slots, phase = vector_of(real), tag.slots, tag.phase
+    record = types.NamedUniTuple(vector, len(phase.gives), _record("Gradients", phase.gives))
+
+    def generate(context, builder, signature, arguments):
+        layout = Layout.of(vector)
+        _, _, dnow, dvalues, dslot = arguments
+        regions = {"now": dnow, "values": dvalues}
+        values = []
+        for name in phase.gives:
+            index, region = slots.gradient(name)
+            values.append(layout.load(builder, _offset(builder, regions[region], index, dslot)))
+        return context.make_tuple(builder, signature.return_type, values)
+
+    return record(real, tag, *[types.intp] * 3), generate
+
+
+@intrinsic
+def _load_uses(typing_context, real, tag, before, now, slot, parameters, constants, masks, number, unit):
+    """What the backward equations take besides."""
+    vector, slots, phase = vector_of(real), tag.slots, tag.phase
+    names = (*phase.uses, *(name for name, _, _ in phase.parameters), *phase.constants, *phase.masks)
+    record = types.NamedUniTuple(vector, len(names), _record("Values", names))
+
+    def generate(context, builder, signature, arguments):
+        layout = Layout.of(vector)
+        _, _, before, now, slot, *more = arguments
+        values = []
+        for name in phase.uses:
+            index, previous = slots.place(name)
+            values.append(layout.load(builder, _offset(builder, before if previous else now, index, slot)))
+        values += _more(context, builder, layout, vector, phase, slots.cell, *more)
+        return context.make_tuple(builder, signature.return_type, values)
+
+    return record(real, tag, *[types.intp] * 8), generate
+
+
+@intrinsic
+def _store_gates(typing_context, tag, values, place, sides, pair, m, panel, group, count):
+    """Write gate gradients, zeros behind the first `count` lanes."""
+    slots, phase = tag.slots, tag.phase
+    order, groups = slots.gates[tag.index], slots.groups[tag.index]
+
+    def generate(context, builder, signature, arguments):
+        _, values, place, sides, pair, m, panel, group, count = arguments
+        layout = Layout.of(signature.args[1].dtype)
+        size = layout.lanes * layout.bits // 8
+        mask, zero = layout.first(builder, count), layout.constant(0)
+        gradients = {
+            gate: builder.select(mask, builder.extract_value(values, phase.gradients.index(gate)), zero)
+            for gate in order
+        }
+        if phase.norm:
+            for k, gate in enumerate(order):
+                layout.store(builder, gradients[gate], builder.add(place, I64(k * size)))
+            return context.get_dummy_value()
+        table = builder.inttoptr(sides, I64.as_pointer())
+        for number, side in enumerate(slots.sides[tag.index]):
+            row, stride, copy, panel_bytes, row_bytes = (
+                builder.load(builder.gep(table, [I64(8 * number + k)])) for k in range(5)
+            )
+            group_bytes = I64(len(side.gates) * size)
+            index = builder.add(builder.mul(panel, I64(groups)), group)
+            first = builder.add(builder.add(row, builder.mul(m, stride)), builder.mul(index, group_bytes))
+            second = builder.add(builder.add(copy, builder.mul(panel, panel_bytes)),
+                                 builder.mul(builder.add(pair, m), row_bytes))  # fmt: skip
+            second = builder.add(second, builder.mul(group, group_bytes))
+            for k, gate in enumerate(side.gates):
+                layout.store(builder, gradients[gate], builder.add(first, I64(k * size)))
+                layout.store(builder, gradients[gate], builder.add(second, I64(k * size)))
+        return context.get_dummy_value()
+
+    return types.void(tag, values, *[types.intp] * 7), generate
+
+
+@intrinsic
+def _store_gradients(typing_context, tag, values, dbefore, dnow, dvalues, slot):
+    """Write the gradients of values read, or add them to what is there."""
+    slots, phase = tag.slots, tag.phase
+
+    def generate(context, builder, signature, arguments):
+        _, values, dbefore, dnow, dvalues, slot = arguments
+        regions = {"before": dbefore, "now": dnow, "values": dvalues}
+        layout = Layout.of(signature.args[1].dtype)
+        for name in phase.reads:
+            value = builder.extract_value(values, phase.gradients.index(name))
+            index, region = slots.gradient(name)
+            place = _offset(builder, regions[region], index, slot)
+            if not slots.contributions[tag.index, name]:
+                value = builder.fadd(layout.load(builder, place), value)
+            layout.store(builder, value, place)
+        return context.get_dummy_value()
+
+    return types.void(tag, values, *[types.intp] * 4), generate
+
+
+@intrinsic
+def _store_parameters(typing_context, tag, values, place, count):
+    """Write a row's gradients of parameters, zeros behind the first `count` lanes."""
+    phase = tag.phase
+
+    def generate(context, builder, signature, arguments):
+        _, values, place, count = arguments
+        layout = Layout.of(signature.args[1].dtype)
+        mask, zero = layout.first(builder, count), layout.constant(0)
+        for k, (name, _, _) in enumerate(phase.parameters):
+            value = builder.extract_value(values, phase.gradients.index(name))
+            value = builder.select(mask, value, zero)
+            layout.store(builder, value, builder.add(place, I64(k * layout.lanes * layout.bits // 8)))
+        return context.get_dummy_value()
+
+    return types.void(tag, values, types.intp, types.intp), generate

@@ -1,0 +1,250 @@
+"""A recurrent layer in one direction on the CPU: calls of the kernels, and how threads share them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from ...contract import Noise, States, UnsupportedError
+from ..machine import threads
+from ..machine.arrays import address_of
+from ..machine.tags import width
+from ..machine.target import TILE_VECTORS, target
+from .arguments import PLACE, Records, Shape, rows_of
+from .backward import backward
+from .buffers import Buffers, Piece, PreparedLayer, new_states
+from .forward import forward
+from .weights import LayerWeights
+
+NO_TRACES: Mapping[str, np.ndarray] = {}
+
+
+@dataclass
+class Tape:
+    """What a forward pass leaves for the backward pass."""
+
+    x: np.ndarray
+    buffers: Buffers
+    order: np.ndarray
+    lengths: np.ndarray
+    ragged: bool
+    reverse: bool
+    masks: np.ndarray
+    checkpoints: list[States] | None = None  # states every so many steps as the buffers have, if the rest is not kept
+
+    def __del__(self) -> None:
+        self.buffers.prepared.release(self.buffers)
+
+    def chunks(self, first: int, last: int) -> list[Piece]:
+        """Chunks of the steps first <= s < last, the last first."""
+        back = self.buffers.backward
+        if self.ragged:
+            return back.ragged_chunks(self.lengths, first, last)
+        return back.full_chunks_of(first, last) if self.checkpoints else back.full_chunks
+
+    def segments(self) -> Iterator[tuple[Records, list[Piece]]]:
+        """Records of some steps, and chunks of these steps, the last first."""
+        steps, span = self.x.shape[1], self.buffers.steps
+        if self.checkpoints is None:
+            yield self.buffers.records, self.chunks(0, steps)
+            return
+        weights = self.buffers.weights
+        unused, none = new_states(weights, len(self.x)), [None] * len(weights.packing.cell.states)
+        for k in range(len(self.checkpoints) - 1, -1, -1):
+            first, last = k * span, min((k + 1) * span, steps)
+            records = self.buffers.records._replace(first=first, last=last)
+            _run_forward(self, records, self.checkpoints[k], unused, none)
+            yield records, self.chunks(first, last)
+
+
+def row_shards(lengths: np.ndarray, flop_per_step: float) -> Sequence[threads.Shard]:
+    """Split rows, longest first, so that all threads have equal work: whole tiles, one shard a thread."""
+    rows, total, unit = len(lengths), np.cumsum(lengths), target().unit
+    parts = threads.parts_for(rows, total[-1] * flop_per_step, unit)
+    inner = np.searchsorted(total, total[-1] * np.arange(1, parts) / parts) + 1
+    edges = [0, *(min(rows, unit * round(edge / unit)) for edge in inner.tolist()), rows]
+    return [(a, b) for a, b in itertools.pairwise(edges) if b > a]
+
+
+def full_shards(rows: int, steps: int, flop_per_step: float) -> Sequence[threads.Shard]:
+    """The same for rows of equal length."""
+    return threads.even_shards(rows, rows * steps * flop_per_step, target().unit)
+
+
+def layer_forward(
+    prepared: PreparedLayer,
+    x: np.ndarray,
+    initial: States,
+    outputs: States,
+    lengths: np.ndarray | None,
+    reverse: bool,
+    training: bool,
+    recompute: bool,
+    noise: Noise | None,
+    traces: Mapping[str, np.ndarray],
+) -> tuple[tuple[np.ndarray, ...], Tape | None]:
+    """`Backend.sequence_forward` for NumPy arrays."""
+    if training and prepared.weights.halves:
+        raise UnsupportedError("compute_dtype='bfloat16' has no gradients on backend 'cpu': it is for inference")
+    if training and recompute:
+        return _forward_in_segments(prepared, x, initial, outputs, lengths, reverse, noise)
+    buffers = prepared.acquire(len(x), x.shape[1], training, training or bool(traces))
+    tape = _tape(x, buffers, lengths, reverse, noise)
+    final = buffers.final if buffers.kept else new_states(prepared.weights, len(x))
+    _run_forward(tape, buffers.records, initial, final, outputs, traces)
+    return final, tape if training else None
+
+
+def _tape(x: np.ndarray, buffers: Buffers, lengths: np.ndarray | None, reverse: bool, noise: Noise | None) -> Tape:
+    """The tape of a call, before it is run."""
+    order, by_length = _full_batch(*x.shape[:2]) if lengths is None else _longest_first(lengths)
+    return Tape(x, buffers, order, by_length, lengths is not None, reverse, buffers.masks(noise))
+
+
+def _run_forward(
+    tape: Tape, records: Records, initial: States, final: States, outputs: States,
+    traces: Mapping[str, np.ndarray] = NO_TRACES,
+) -> None:  # fmt: skip
+    """The steps that records are for."""
+    buffers, weights = tape.buffers, tape.buffers.weights
+    places = _places(weights, (*initial, *final), outputs, traces)
+    shards = buffers.team() or _shards(tape, records.first, records.last, weights.step_flop)
+    tables = buffers.prepared.tables
+    arguments = *tables.arguments, tape.masks, places, len(final), rows_of(tape.x), *buffers.memory, records
+    threads.run(forward[weights.real], shards, *arguments, buffers.crew, tape.order, tape.lengths, tape.reverse)
+
+
+def _forward_in_segments(
+    prepared: PreparedLayer, x: np.ndarray, initial: States, outputs: States, lengths: np.ndarray | None,
+    reverse: bool, noise: Noise | None,
+) -> tuple[tuple[np.ndarray, ...], Tape]:  # fmt: skip
+    """Keep no more than the states every √T steps: the way back runs each segment again, and keeps all of that."""
+    rows, steps, _ = x.shape
+    span = math.isqrt(steps - 1) + 1
+    tape = _tape(x, prepared.acquire(rows, steps, False, False), lengths, reverse, noise)
+    checkpoints: list[States] = [[None if state is None else state.copy() for state in initial]]
+    final: tuple[np.ndarray, ...] = ()
+    for first in range(0, steps, span):
+        records = tape.buffers.records._replace(first=first, last=min(first + span, steps))
+        final = new_states(prepared.weights, rows)
+        _run_forward(tape, records, checkpoints[-1], final, outputs)
+        checkpoints.append(final)
+    if lengths is not None:
+        ends = -(-lengths // span) - 1  # where each row's last state is
+        every = [np.stack(of_steps) for of_steps in zip(*checkpoints[1:], strict=True)]  # (segments, N, S)
+        final = tuple(array[ends, np.arange(rows)] for array in every)
+    del checkpoints[-1]
+    buffers = prepared.acquire(rows, span, True, True)
+    tape = _tape(x, buffers, lengths, reverse, noise)
+    tape.checkpoints = checkpoints
+    return final, tape
+
+
+def _places(weights: LayerWeights, states: States, outputs: States, traces: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The table of a caller's arrays: initial and final states, then what else is wanted."""
+    sizes = weights.packing.spec.state_sizes
+    count = len(sizes)
+    rows = [[*rows_of(array), k % count, sizes[k % count]] for k, array in enumerate(states)]
+    rows += [[*rows_of(array), k, sizes[k]] for k, array in enumerate(outputs) if array is not None]
+    if traces:
+        cell, slots = weights.packing.cell, weights.packing.slots
+        values = dict(cell.traces)
+        for name, array in traces.items():
+            size = weights.packing.spec.size(cell.sizes[values[name]])
+            rows.append([*rows_of(array), slots.place(values[name])[0], size])
+    return np.array(rows).view(PLACE)[:, 0]
+
+
+def runner(
+    prepared: PreparedLayer,
+    x: np.ndarray,
+    states: Sequence[np.ndarray],
+    y: np.ndarray | None,
+    reverse: bool,
+    resume: bool,
+) -> Callable[[], None]:
+    """`Backend.runner` for NumPy arrays: every argument of the kernel is made once."""
+    (rows, steps, _), weights = x.shape, prepared.weights
+    buffers = Buffers(prepared, rows, steps, False, False)
+    order, lengths = _full_batch(rows, steps)
+    none = [None] * len(states)
+    places = _places(weights, (*(states if resume else none), *states), (y, *none[1:]), {})
+    arguments = (
+        *prepared.tables.arguments, buffers.masks(None), places, len(states), rows_of(x), *buffers.memory,
+        buffers.records, buffers.crew, order, lengths, reverse,
+    )  # fmt: skip
+    shards = full_shards(rows, steps, weights.step_flop)
+    kept = buffers, x, states, y  # the kernel knows only their addresses
+
+    def run() -> None:
+        assert kept
+        threads.run(forward[weights.real], buffers.team() or shards, *arguments)
+
+    return run
+
+
+@lru_cache(maxsize=64)
+def _full_batch(rows: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Order and lengths of a batch that needs no sorting; read only."""
+    return np.arange(rows), np.full(rows, steps)
+
+
+def _longest_first(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = np.argsort(-lengths, kind="stable")
+    return order, lengths[order]
+
+
+def layer_backward(
+    prepared: PreparedLayer,
+    tape: Tape,
+    doutputs: States,
+    dfinal: States,
+    gradient: np.ndarray,
+    dx: np.ndarray | None,
+) -> tuple[np.ndarray, ...]:
+    """`Backend.sequence_backward` for NumPy arrays: a chunk of steps back, then its weight gradients."""
+    weights = prepared.weights
+    packing, spec = weights.packing, weights.packing.spec
+    buffers, rows = tape.buffers.backward, len(tape.x)
+    dinitial = buffers.dinitial if weights.training else new_states(weights, rows)
+    for turned in weights.recurrent_turned.values():
+        turned.fresh_address()
+    wx = 0 if dx is None else weights.input_turned.fresh_address()
+    sizes = spec.state_sizes
+    places = np.array(
+        [[*rows_of(array), slot, sizes[slot]]
+         for arrays in (doutputs, dfinal, dinitial) for slot, array in enumerate(arrays)]
+    ).view(PLACE)[:, 0]  # fmt: skip
+    tables = buffers.tables
+    flop = weights.step_flop - (2.0 * tables.input_columns * spec.input_size if dx is None else 0.0)
+    start, fresh = address_of(gradient), True
+    shape = Shape(tape.x.shape[1], spec.input_size, packing.groups)
+    pieces = ((records, piece) for records, pieces in tape.segments() for piece in pieces)
+    for records, (chunk, starts, pairs) in pieces:
+        arguments = (
+            weights.real, width(TILE_VECTORS), tables.phases, tables.sides, tables.backs, tape.masks,
+            address_of(weights.constants), *weights.norms, wx, shape, chunk, starts, places, len(sizes),
+            rows_of(tape.x), rows_of(dx), records, buffers.carried[1], tape.buffers.crew, tape.order, tape.lengths,
+            tape.reverse,
+        )  # fmt: skip
+        shards = tape.buffers.team() or _shards(tape, chunk.first, chunk.last, flop)
+        threads.run(backward[weights.real], shards, *arguments)
+        for each in buffers.sums:
+            each.add(start, pairs, fresh)
+        fresh = False
+    for first, second in buffers.copies:
+        gradient[second] = gradient[first]
+    gradient[packing.used :] = 0
+    return dinitial
+
+
+def _shards(tape: Tape, first: int, last: int, flop_per_step: float) -> Sequence[threads.Shard]:
+    """Rows for each thread, so that all have equal work in the steps first <= s < last."""
+    if not tape.ragged:
+        return full_shards(len(tape.x), last - first, flop_per_step)
+    return row_shards(np.clip(tape.lengths - first, 0, last - first), flop_per_step)

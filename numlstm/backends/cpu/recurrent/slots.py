@@ -1,0 +1,144 @@
+"""Where the kernels keep the values of a cell.
+
+A *record* holds one row at one step: a slot of `padded` numbers for every value, the values that become states first,
+then others that phases give, then those kept for the backward pass, and normalised pre-activations; behind the slots,
+a vector for each normalised pre-activation, filled with the factor that it was scaled with. Gradients of states and of
+other given values have slots of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, partial
+
+from ....cells import Cell, Phase
+from ....cells.cell import INPUT, PREVIOUS
+from ....concurrency import cached_property
+from ..machine.target import TILE_VECTORS
+
+NORMALISED = "normalised "
+
+
+@dataclass(frozen=True)
+class Side:
+    """Some gates of a phase, one behind the other: those that a product is added to, with their weights' columns.
+
+    Attributes
+    ----------
+    gates : tuple of str
+    first : int
+        The place of the first among all gates of the phase.
+    """
+
+    gates: tuple[str, ...]
+    first: int
+
+
+@dataclass(frozen=True, eq=False)
+class Slots:
+    """The layout that follows from a cell's description.
+
+    Attributes
+    ----------
+    cell : Cell
+        The cell described.
+    """
+
+    cell: Cell
+
+    @cached_property
+    def handed_on(self) -> tuple[str, ...]:
+        """Values that one phase gives to another within a step."""
+        return tuple(v for phase in self.cell.phases for v in phase.gives if v not in self.cell.carried)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """All values, in the order of their slots."""
+        kept = (v for phase in self.cell.phases for v in phase.keeps)
+        norms = (f"{NORMALISED}{k} {g}" for k, p in enumerate(self.cell.phases) if p.norm for g in self.gates[k])
+        return (*self.cell.carried, *self.handed_on, *kept, *norms)
+
+    @property
+    def carried(self) -> int:
+        """Slots needed when nothing is kept."""
+        return len(self.cell.states) + len(self.handed_on)
+
+    @cached_property
+    def statistics(self) -> tuple[int, ...]:
+        """For each phase, vectors of factors in a record before its own; the last entry counts all."""
+        counts = [0]
+        for phase in self.cell.phases:
+            counts.append(counts[-1] + len(phase.norm))
+        return tuple(counts)
+
+    @cached_property
+    def gates(self) -> tuple[tuple[str, ...], ...]:
+        """The gates of each phase, in such an order that those of any product are neighbours."""
+        return tuple(tuple(sorted(phase.gates, key=partial(_membership, phase))) for phase in self.cell.phases)
+
+    @cached_property
+    def sides(self) -> tuple[tuple[Side, ...], ...]:
+        """The different sets of gates that products of each phase are added to; those with the input first."""
+        made = []
+        for phase, order in zip(self.cell.phases, self.gates, strict=True):
+            sets = {}
+            for product in sorted(phase.products, key=lambda product: product.source != INPUT):
+                gates = tuple(gate for gate in order if gate in product.gates)
+                first = order.index(gates[0])
+                assert order[first : first + len(gates)] == gates, "gates of a product are no neighbours"
+                sets[gates] = Side(gates, first)
+            made.append(tuple(sets.values()))
+        return tuple(made)
+
+    @cached_property
+    def groups(self) -> tuple[int, ...]:
+        """Vectors of hidden units in a panel of each phase: as many as fill a tile, if all products have all gates."""
+        return tuple(
+            max(1, TILE_VECTORS // len(phase.gates)) if len(sides) == 1 else 1
+            for phase, sides in zip(self.cell.phases, self.sides, strict=True)
+        )
+
+    def place(self, name: str) -> tuple[int, bool]:
+        """The slot of a value, and whether it is that of the step before."""
+        if name.endswith(PREVIOUS):
+            return self.cell.states.index(name.removesuffix(PREVIOUS)), True
+        return self.names.index(name), False
+
+    def gradient(self, name: str) -> tuple[int, str]:
+        """The slot of a value's gradient, and its region: states of the step ``before`` or ``now``, or ``values``."""
+        if name.endswith(PREVIOUS):
+            return self.cell.states.index(name.removesuffix(PREVIOUS)), "before"
+        if name in self.cell.carried:
+            return self.cell.carried.index(name), "now"
+        return self.handed_on.index(name), "values"
+
+    @cached_property
+    def contributions(self) -> dict[tuple[int, str | int], bool]:
+        """For each part of a gradient, going backward, whether it is the first to reach its place and overwrites it.
+
+        Parts are those of the values a phase reads, by phase and name, then those of its products' sources, by phase
+        and number. Gradients of a step's own states hold what came from outside and from the step after before.
+        """
+        reached: set[tuple[int, str]] = set()
+        overwrites: dict[tuple[int, str | int], bool] = {}
+        for index in reversed(range(len(self.cell.phases))):
+            phase = self.cell.phases[index]
+            parts: list[tuple[str | int, str]] = [(name, name) for name in phase.reads]
+            parts += [(k, product.source) for k, product in enumerate(phase.products) if product.source != INPUT]
+            for key, name in parts:
+                place = self.gradient(name)
+                overwrites[index, key] = place[1] != "now" and place not in reached
+                reached.add(place)
+        return overwrites
+
+
+def _membership(phase: Phase, gate: str) -> tuple[int, int]:
+    """Where a gate stands in a phase: those of the first product only, then those of all, then those of the last."""
+    first, last = phase.products[0], phase.products[-1]
+    return int(gate in last.gates), -int(gate in first.gates)
+
+
+@cache
+def slots_of(cell: Cell) -> Slots:
+    """The slots of a cell."""
+    return Slots(cell)

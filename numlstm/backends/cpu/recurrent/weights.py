@@ -1,0 +1,100 @@
+"""The packed weights of a recurrent layer, and what is derived from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numba
+import numpy as np
+
+from ....cells.cell import INPUT
+from ....concurrency import cached_property
+from ..linear.halves import paired
+from ..linear.packing import Block
+from ..linear.transposed import TurnedWeights
+from ..machine import threads
+from ..machine.arrays import aligned
+from .norm import norm_backward, spread
+from .packing import LayerPacking, PhaseBlocks
+from .tags import phase_types
+
+TEAM_ROWS = 10  # or fewer for each thread, and they share the units of each step instead
+TEAM_FLOP = 2e5  # of a step for each thread, some microseconds: they wait for one another a tenth of that
+
+
+class LayerWeights:
+    """Packed weights, and what is derived from them."""
+
+    def __init__(self, packing: LayerPacking, flat: np.ndarray, training: bool) -> None:
+        self.packing, self.flat, self.training = packing, flat, training
+        self.real: Any = flat.dtype.type
+        self.vector = packing.lanes * flat.itemsize
+        self.biases = [self._bias(phase) for phase in packing.phases]
+        self.constants = _vectors([value for _, value in packing.cell.constants], packing.lanes, flat.dtype)
+        self.mask_values = _vectors(
+            [value for mask in packing.cell.masks for value in (mask.dropped, mask.kept, mask.expected)],
+            packing.lanes, flat.dtype,
+        )  # fmt: skip
+        blocks: dict[bool, list[Block]] = {True: [], False: []}
+        for each in (each for phase in packing.phases for each in phase.products):
+            blocks[each.source == INPUT].append(each.weight)
+        self.recurrent_turned = {block: TurnedWeights(flat, [block]) for block in blocks[False]}
+        self.input_turned = TurnedWeights(flat, blocks[True])
+        self.halves: dict[Block, np.ndarray] = {}  # weights rounded to bfloat16, if that is what products are of
+        self.refresh()
+
+    def _bias(self, phase: PhaseBlocks) -> np.ndarray:
+        """Room for the biases of a phase: (panels, groups, gates, lanes)."""
+        return aligned((phase.panels, phase.groups, max(1, phase.gates), phase.lanes), self.flat.dtype, zero=True)
+
+    def refresh(self) -> None:
+        """Follow a change of the flat vector."""
+        for total, phase, sides in zip(self.biases, self.packing.phases, self.packing.slots.sides, strict=True):
+            total[...] = 0
+            for each in phase.products:
+                if each.bias:
+                    side = sides[each.side]
+                    total[:, :, side.first : side.first + len(side.gates)] += each.bias.view(self.flat)[:, 0]
+        if self.packing.spec.compute_dtype:
+            for block in (each.weight for phase in self.packing.phases for each in phase.products):
+                self.halves.setdefault(block, aligned((block.panels, -(-block.inputs // 2), block.columns), np.uint32))
+                self.halves[block][...] = paired(block, self.flat)
+        self.input_turned.stale = True
+        for turned in self.recurrent_turned.values():
+            turned.stale = True
+
+    @cached_property
+    def step_flop(self) -> float:
+        """Work of a row at a step."""
+        return 2.0 * sum(block.size for phase in self.packing.phases for block in phase.blocks())
+
+    @cached_property
+    def shares_steps(self) -> bool:
+        """Whether threads can share a step: if it has one phase, whose equations take a unit's numbers alone."""
+        packing = self.packing
+        return len(packing.phases) == 1 and not (packing.sums_columns or packing.cell.masks or packing.phases[0].copied)
+
+    def team_of(self, rows: int, steps: int) -> int:
+        """Threads that are to share the units of each step; 1 where they share the rows."""
+        work = rows * self.step_flop
+        parts = min(threads.parts_for(self.packing.phases[0].panels, work * steps), int(work / TEAM_FLOP))
+        return parts if parts > 1 and rows <= TEAM_ROWS * parts and self.shares_steps else 1
+
+    @cached_property
+    def entries(self) -> tuple[Any, tuple[Any, ...]]:
+        """The types that machine code is chosen by: of numbers, and of each phase."""
+        return numba.typeof(self.real), phase_types(self.packing.cell)
+
+    @cached_property
+    def norms(self) -> tuple[int, int]:
+        """The machine code for the way back through normalisation, where there is any."""
+        real = self.entries[0]
+        return (norm_backward.address(real), spread.address(real)) if self.packing.sums_columns else (0, 0)
+
+
+def _vectors(values: Sequence[float], lanes: int, dtype: Any) -> np.ndarray:
+    """Each value in all lanes of a vector."""
+    made = aligned((len(values), lanes), dtype)
+    made[...] = np.reshape(values, (-1, 1)) if len(values) else 0
+    return made

@@ -1,0 +1,1 @@
+"""Graphs of operators, as other libraries' models are: what runs them, and the operators."""

@@ -1,0 +1,103 @@
+"""Layers as fields and tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ...backends.contract import COMPUTE_DTYPES
+from ...backends.dispatch import check_name
+from ...layers import LAYERS
+from ...layers.layer import Layer, layer_of
+from ...layers.options import COMMON, DEFAULTS, OWN, not_defaults, stack_of
+from ...layers.sequences import check_integer, check_option
+from ...layers.stack import Stack
+from .safetensors import Tensors
+from .values import decoded, encoded, fields_of, inside
+
+FIELDS = ("cell", "input_size", "hidden_size", "options", "dtype", "compute_dtype", "backend")
+
+
+def described(layer: Layer) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The fields and tensors of a layer.
+
+    Raises
+    ------
+    ValueError
+        If its options do not make the layer that it is.
+    """
+    stack = layer._stack
+    others = {name: DEFAULTS[name] for name in _options_of(layer.cell) if name not in layer._shown}
+    options = layer._shown | others  # in this order: that of what is shown stays
+    content = {
+        "cell": layer.cell,
+        "input_size": stack.input_size,
+        "hidden_size": list(stack.hidden_sizes),
+        "options": {name: encoded(value, name) for name, value in options.items()},
+        "dtype": stack.dtype,
+        "compute_dtype": stack.cell.compute_dtype,
+        "backend": encoded(layer.backend, "backend"),
+    }
+    if read_stack(content, 2 * stack.num_layers)[0] != stack:
+        raise ValueError(f"options of the layer do not say all of it: {layer}")
+    return content, dict(layer.parameters)
+
+
+def made(kind: type[Layer], content: Any, tensors: Tensors) -> Layer:
+    """The layer that has these fields and tensors.
+
+    Raises
+    ------
+    ValueError
+        If they describe none.
+    """
+    stack, shown, backend = read_stack(content, len(tensors))
+    if stack.cell.cell != kind.cell:
+        raise ValueError(f"cell must be {kind.cell!r} in a {kind.__name__}, got {stack.cell.cell!r}")
+    return layer_of(kind, stack, read_parameters(stack.shapes, stack.dtype, tensors), shown, backend)
+
+
+def read_stack(content: Any, tensors: int) -> tuple[Stack, dict[str, Any], str | None]:
+    """A stack, options that are not at their defaults, and a backend. Layers have `tensors` in all, or fewer.
+
+    Raises
+    ------
+    ValueError
+        Naming the field that is not as it must be.
+    """
+    content = fields_of(content, "layer", FIELDS)
+    cell, sizes, compute_dtype = content["cell"], content["hidden_size"], content["compute_dtype"]
+    if not isinstance(sizes, list) or not 0 < 2 * len(sizes) <= tensors:  # two matrices at least
+        raise ValueError("hidden_size must be a list with a number for each layer that there are tensors for")
+    with inside("layer"):
+        dtype = check_option(content["dtype"], "dtype", ("float32", "float64"))
+        options = _read_options(check_option(cell, "cell", [*LAYERS]), content["options"])
+        known = options | {"init": ("chrono", 3)} if options["init"] == "chrono" else options  # estimators count steps
+        size = check_integer(content["input_size"], "input_size", 1)
+        stack = stack_of(cell, size, dtype, known | {"hidden_size": sizes})
+        if compute_dtype is not None:
+            check_option(compute_dtype, "compute_dtype", COMPUTE_DTYPES if dtype == "float32" else ())
+            stack = replace(stack, cell=replace(stack.cell, compute_dtype=compute_dtype))
+        backend = None if content["backend"] is None else check_name(decoded(content["backend"], "backend"))
+    return stack, not_defaults(options), backend
+
+
+def read_parameters(shapes: Mapping[str, tuple[int, ...]], dtype: str, tensors: Tensors) -> dict[str, np.ndarray]:
+    """Finite parameters of these names and shapes."""
+    return {name: tensors.numbers(name, dtype, shape) for name, shape in shapes.items()}
+
+
+def _options_of(cell: str) -> tuple[str, ...]:
+    """Names of what a cell's layers take."""
+    return (*COMMON, *OWN[cell])
+
+
+def _read_options(cell: str, content: Any) -> dict[str, Any]:
+    """Options of a cell; those that a file lacks are younger than it, and at their defaults."""
+    names = _options_of(cell)
+    given = fields_of(content, "options", [name for name in names if isinstance(content, dict) and name in content])
+    options = {name: decoded(value, name) for name, value in given.items()}
+    return options | {name: DEFAULTS[name] for name in names if name not in given}
