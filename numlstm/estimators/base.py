@@ -13,8 +13,8 @@ from sklearn.utils import check_random_state
 
 from ..backends.contract import Array, Backend
 from ..backends.dispatch import backend_for
+from ..checks import SMALLEST, check_integer, check_real
 from ..layers.options import stack_of
-from ..layers.sequences import check_integer, check_real
 from ..training.batches import Sequences
 from ..training.loop import Data, Stopper, Trainer, Validation, train
 from ..training.network import Model, Network
@@ -31,7 +31,7 @@ from .convergence import warn_of_training
 from .inputs import array_or_list, check_some, sequences_of, warn_if_far
 from .model import Codec, Fitted, SequenceModel, Session
 from .numeric import Numbers
-from .parameters import SMALLEST, check_parameters, documented
+from .parameters import check_parameters, documented
 from .results import adopt, results_of
 from .static import StaticFeatures, static_for, static_numbers
 from .weights import sample_weights, weighted

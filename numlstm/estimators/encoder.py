@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..layers.sequences import check_integer, check_option
+from ..checks import check_integer, check_option
 from ..training.batches import Sequences
 from .transforming import SequenceTransformer, place
 

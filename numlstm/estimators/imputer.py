@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..layers.sequences import check_flag, check_option, check_real
+from ..checks import check_flag, check_option, check_real
 from ..training.batches import Sequences
 from .transforming import SequenceTransformer
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..layers.sequences import as_numbers, check_real, pad
+from ..checks import check_real
+from ..layers.sequences import as_numbers, pad
 
 
 def pad_sequences(sequences: Any, value: float = 0.0) -> tuple[np.ndarray, np.ndarray]:

@@ -11,12 +11,11 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from ..backends.dispatch import check_name
+from ..checks import SMALLEST, check_flag, check_integer, check_option, check_real
+from ..documenting import sharing
 from ..layers import LAYERS
 from ..layers.options import CHECKS as OPTION_CHECKS
-from ..layers.sequences import check_flag, check_integer, check_option, check_real
 from ..training.schedules import SHAPES
-
-SMALLEST = 5e-324  # "positive", as a bound
 
 FIRST = """
     **What matters first**
@@ -255,17 +254,7 @@ VALIDATION = """
 
 NAMES = ("FIRST", "NETWORK", "REGULARISATION", "TRAINING", "DATA", "VARIANTS", "SYSTEM", "ATTRIBUTES", "THREADS",
          "REFERENCES", "SEQUENCES", "STATIC", "WEIGHTS", "STEP_WEIGHTS", "VALIDATION")  # fmt: skip
-SECTIONS = {name: globals()[name].lstrip("\n ") for name in NAMES}
-
-
-def documented(thing: Any) -> Any:
-    """Replace ``<<NAME>>`` in the docstrings of a class and its methods by what is said above, once for all."""
-    members = [thing, *vars(thing).values()] if isinstance(thing, type) else [thing]
-    for member in members:
-        if isinstance(getattr(member, "__doc__", None), str) and callable(member):
-            for name, text in SECTIONS.items():
-                member.__doc__ = member.__doc__.replace(f"<<{name}>>", text)
-    return thing
+documented = sharing({name: globals()[name] for name in NAMES})
 
 
 def _integer(least: int) -> Callable[[Any, str], Any]:

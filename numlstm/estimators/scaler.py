@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
-from ..layers.sequences import check_option
+from ..checks import check_option
 from ..training.batches import Sequences
 from .transforming import SequenceTransformer
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..layers.sequences import as_numbers, check_integer
+from ..checks import check_integer
+from ..layers.sequences import as_numbers
 from .frames import as_list, is_frame, labels_of, numbers_in
 
 Columns = Hashable | list[Hashable] | None

@@ -9,9 +9,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ..checks import check_integer
 from ..graphs.graph import Graph
 from ..layers.layer import Layer
-from ..layers.sequences import check_integer
 from .native import safetensors
 from .native.models import load, save
 

@@ -12,25 +12,14 @@ import numpy as np
 
 from ..backends.contract import COMPUTE_DTYPES, Array, Backend
 from ..backends.dispatch import backend_for, check_name, gpu_array_in
+from ..checks import check_flag, check_integer, check_option, check_rng, check_tuple
 from ..concurrency import new_lock
+from ..documenting import sharing
 from ..savable import Savable
 from .options import DEFAULTS, check_init, not_defaults, stack_of
 from .parameters import checked_parameters
 from .runner import Runner
-from .sequences import (
-    Batch,
-    as_array,
-    as_batch,
-    check_flag,
-    check_integer,
-    check_option,
-    check_rng,
-    check_tuple,
-    of_layers,
-    resident,
-    stacked,
-    unpacked,
-)
+from .sequences import Batch, as_array, as_batch, of_layers, resident, stacked, unpacked
 from .stack import Stack
 from .stream import Stream
 from .trace import STATES, Trace
@@ -92,11 +81,7 @@ THREADS = """
     there were when it began."""
 
 
-def documented(cls: type) -> type:
-    """Replace ``<<SHARED>>`` and the like in the docstring of a class by what is said above, once for all."""
-    for name, text in (("SHARED", SHARED), ("LAST", LAST), ("THREADS", THREADS)):
-        cls.__doc__ = (cls.__doc__ or "").replace(f"<<{name}>>", text.lstrip("\n "))
-    return cls
+documented = sharing({"SHARED": SHARED, "LAST": LAST, "THREADS": THREADS})
 
 
 class Layer(Savable):

@@ -10,11 +10,10 @@ import numpy as np
 
 from .. import cells
 from ..backends.contract import LayerSpec
+from ..checks import SMALLEST, check_flag, check_integer, check_option, check_real
 from .initial import INITS
-from .sequences import check_flag, check_integer, check_option, check_real
 from .stack import MERGES, Stack
 
-SMALLEST = 5e-324  # "positive", as a bound
 CLIPS = ("preactivation_clip", "cell_clip")
 
 # Options of every cell, with their defaults.

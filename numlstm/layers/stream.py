@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..backends.contract import Backend
+from ..checks import check_tuple
 from ..concurrency import new_lock
 from .runner import Runner
-from .sequences import as_numbers, check_tuple, of_layers, resident
+from .sequences import as_numbers, of_layers, resident
 from .stack import Stack
 
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from ... import cells
 from ...backends.dispatch import backend_for
+from ...checks import check_option
 from ...layers import LAYERS
 from ...layers.layer import Layer, layer_of
 from ...layers.options import DEFAULTS, not_defaults, stack_of
-from ...layers.sequences import check_option
 from . import FLOAT, FLOATS, INT, TEXT, TEXTS, TooLarge, check_room, operator
 from .gathering import reversed_within
 

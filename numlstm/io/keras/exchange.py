@@ -10,11 +10,11 @@ from typing import Any, cast
 import numpy as np
 
 from ...backends.dispatch import check_name
+from ...checks import check_flag, check_integer, check_option
 from ...graphs.graph import Graph
 from ...layers import GRU, LAYERS, LSTM, RNN
 from ...layers.layer import Layer, layer_of
 from ...layers.options import not_defaults, stack_of
-from ...layers.sequences import check_flag, check_integer, check_option
 from ...layers.stack import Stack
 from .activations import OF_CELLS
 from .files import KerasFile

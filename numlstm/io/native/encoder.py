@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ...checks import check_integer
 from ...estimators.encoder import SequenceEncoder, checked_categories
-from ...layers.sequences import check_integer
 from .safetensors import Tensors
 from .scaler import MOST, fitted_described, parameters_described, read_fitted, unfitted
 from .values import decoded, encoded, fields_of, inside

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...backends.contract import LossSpec
 from ...backends.dispatch import check_name
+from ...checks import check_flag, check_option, check_real
 from ...estimators.base import SequenceEstimator
 from ...estimators.channels import ChannelScale
 from ...estimators.classes import Classes
@@ -17,7 +18,6 @@ from ...estimators.classifier import LSTMClassifier
 from ...estimators.model import Codec, Fitted
 from ...estimators.numeric import Numbers
 from ...estimators.static import StaticFeatures
-from ...layers.sequences import check_flag, check_option, check_real
 from ...layers.stack import Stack
 from ...training.network import PARTS, Network
 from . import labels, layers, training

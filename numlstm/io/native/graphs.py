@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ...backends.dispatch import check_name
+from ...checks import check_integer
 from ...graphs.graph import AXES, Graph, Node, Value
-from ...layers.sequences import check_integer
 from . import labels
 from .safetensors import Tensors
 from .values import decoded, encoded, fields_of, inside

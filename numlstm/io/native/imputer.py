@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ...checks import check_flag, check_option
 from ...estimators.imputer import METHODS, SequenceImputer
-from ...layers.sequences import check_flag, check_option
 from .safetensors import Tensors
 from .scaler import fitted_described, parameters_described, read_fitted, unfitted
 from .values import fields_of, inside

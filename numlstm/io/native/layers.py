@@ -10,10 +10,10 @@ import numpy as np
 
 from ...backends.contract import COMPUTE_DTYPES
 from ...backends.dispatch import check_name
+from ...checks import check_integer, check_option
 from ...layers import LAYERS
 from ...layers.layer import Layer, layer_of
 from ...layers.options import COMMON, DEFAULTS, OWN, not_defaults, stack_of
-from ...layers.sequences import check_integer, check_option
 from ...layers.stack import Stack
 from .safetensors import Tensors
 from .values import decoded, encoded, fields_of, inside

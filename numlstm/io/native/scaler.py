@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ...checks import check_flag, check_integer
 from ...estimators.scaler import SequenceScaler
 from ...estimators.transforming import SequenceTransformer
-from ...layers.sequences import check_flag, check_integer
 from . import labels
 from .safetensors import Tensors
 from .values import decoded_parameters, encoded, fields_of, inside

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...layers.sequences import check_flag, check_integer, check_option, check_real
+from ...checks import check_flag, check_integer, check_option, check_real
 from .safetensors import Tensors
 from .scaler import MOST, names_described, positive, read_names
 from .values import FLOATS, decoded, decoded_parameters, encoded, fields_of, inside

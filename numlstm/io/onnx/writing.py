@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ...checks import check_flag, check_integer
 from ...graphs.graph import Graph, Node, Value
 from ...graphs.operators.shapes import NUMBERS
-from ...layers.sequences import check_flag, check_integer
 from ..native import safetensors as files
 from .exporting import FREE, graph_of
 from .masks import without_own

@@ -12,13 +12,13 @@ from sklearn.utils.validation import column_or_1d
 
 from ...backends.contract import LossSpec
 from ...backends.dispatch import backend_for, check_name
+from ...checks import check_option
 from ...estimators.classes import Classes
 from ...estimators.classifier import LSTMClassifier
 from ...estimators.model import Codec, Fitted
 from ...estimators.numeric import Numbers
 from ...estimators.regressor import LSTMRegressor
 from ...layers.options import not_defaults, stack_of
-from ...layers.sequences import check_option
 from ...training.network import HEAD, Network
 from ...training.progress import ALL_EPOCHS
 from .derived import parameter

@@ -10,10 +10,10 @@ from typing import Any, cast
 import numpy as np
 
 from ...backends.dispatch import check_name
+from ...checks import check_option
 from ...layers import GRU, LAYERS, LSTM, RNN
 from ...layers.layer import Layer, layer_of
 from ...layers.options import not_defaults, stack_of
-from ...layers.sequences import check_option
 from ...layers.stack import Stack
 from .derived import parameter
 from .files import StateDict, state_dict_of
