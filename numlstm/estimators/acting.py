@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..cells import FORGETTING
 from ..layers.options import COMMON, DEFAULTS, OWN
 
 GATES = ("input_gate", "forget_gate", "output_gate")
@@ -16,7 +17,11 @@ def acting(cell: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Layers refuse such options. A grid of an estimator's parameters may combine them: ``{"num_layers": [1, 2],
     "dropout": [0.0, 0.2]}``, or options of one cell with other cells.
     """
-    given = {name: value for name, value in options.items() if name not in DEFAULTS or name in {**COMMON, **OWN[cell]}}
+    given = {
+        name: value
+        for name, value in options.items()
+        if name not in DEFAULTS or name in {**COMMON, **OWN.get(cell, {})}
+    }
     idle = [name for name, acts in _conditions(cell, DEFAULTS | given).items() if not acts]
     given |= {name: DEFAULTS[name] for name in idle if name in given}
     if cell != "lstm" and isinstance(given.get("zoneout"), list | tuple):
@@ -39,5 +44,5 @@ def _conditions(cell: str, options: Mapping[str, Any]) -> dict[str, bool]:
         "full_gate_recurrence": gates,
         "recurrent_activation": gates,
         "forget_bias": forgets,
-        "init": options["init"] in ("keras", "torch") or (cell != "rnn" and forgets),
+        "init": options["init"] in ("keras", "torch") or (cell in FORGETTING and forgets),
     }

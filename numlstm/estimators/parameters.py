@@ -25,7 +25,8 @@ FIRST = """
     num_layers : int, at least 1, default 1
         Layers on top of one another.
     cell : {"lstm", "gru", "rnn"}, default "lstm"
-        What the layers are: `LSTM`, `GRU` or `RNN`. An option of one of them is only used with that one.
+        What the layers are: `LSTM`, `GRU` or `RNN`, or what `numlstm.layers.register` has made known. An option of one
+        of them is only used with that one.
     bidirectional : bool, default True of the classifier, False of the regressor
         Whether every layer reads the sequence in both directions. What is said at a step, or in a stream, must not know
         what comes later: there it is False.
@@ -304,7 +305,7 @@ def _seed(value: Any, name: str) -> None:
 
 
 CHECKS: dict[str, Callable[[Any, str], Any]] = {
-    "cell": _option(*LAYERS),
+    "cell": lambda value, name: check_option(value, name, [*LAYERS]),
     **{name: check for name, check in OPTION_CHECKS.items() if name != "bias"},
     "activity_regularization": _real(0.0),
     "temporal_activity_regularization": _real(0.0),

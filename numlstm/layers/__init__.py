@@ -1,9 +1,12 @@
 """Recurrent layers."""
 
 from .gru import GRU
+from .layer import Layer
 from .lstm import LSTM
+from .registry import LAYERS, register
 from .rnn import RNN
 
-LAYERS = {layer.cell: layer for layer in (LSTM, GRU, RNN)}
+for _layer in (LSTM, GRU, RNN):
+    register(_layer)
 
-__all__ = ["GRU", "LAYERS", "LSTM", "RNN"]
+__all__ = ["GRU", "LAYERS", "LSTM", "RNN", "Layer", "register"]

@@ -16,7 +16,7 @@ from ..checks import check_flag, check_integer, check_option, check_rng, check_t
 from ..concurrency import new_lock
 from ..documenting import sharing
 from ..savable import Savable
-from .options import DEFAULTS, check_init, not_defaults, stack_of
+from .options import COMMON, DEFAULTS, check_init, not_defaults, stack_of
 from .parameters import checked_parameters
 from .runner import Runner
 from .sequences import Batch, as_array, as_batch, of_layers, resident, stacked, unpacked
@@ -92,6 +92,24 @@ class Layer(Savable):
     backend: str | None
     _shown: dict[str, Any]  # options that are not at their defaults
     _read_only: str = ""  # why parameters cannot be set, if they cannot
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int | list[int],
+        num_layers: int = 1,
+        *,
+        backend: str | None = None,
+        dtype: str = "float32",
+        compute_dtype: str | None = None,
+        random_state: int | np.random.Generator | None = None,
+        **options: Any,
+    ) -> None:
+        """What a class of layers has that names none of its own options: those that all cells have."""
+        if unknown := sorted(options.keys() - COMMON.keys()):
+            raise TypeError(f"{type(self).__name__} has no options {unknown}; it has {[*COMMON]}")
+        given = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
+        self._start({**COMMON, **options, **given}, backend, dtype, compute_dtype, random_state)
 
     def _start(
         self, options: Mapping[str, Any], backend: Any, dtype: Any, compute_dtype: Any, random_state: Any

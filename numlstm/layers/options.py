@@ -164,7 +164,8 @@ def stack_of(cell: str, input_size: int, dtype: str, given: Mapping[str, Any]) -
 
     Parameters
     ----------
-    cell : {"lstm", "gru", "rnn"}
+    cell : str
+        The name of a cell.
     input_size : int
     dtype : {"float32", "float64"}
     given : mapping of str to value
@@ -180,7 +181,7 @@ def stack_of(cell: str, input_size: int, dtype: str, given: Mapping[str, Any]) -
         if options[name] > float(np.finfo(dtype).max):  # no bound at all; kernels know one that is infinite
             options[name] = math.inf
     for name in given:
-        foreign = name in DEFAULTS and name not in COMMON and name not in OWN[cell]
+        foreign = name in DEFAULTS and name not in COMMON and name not in OWN.get(cell, {})
         if foreign and given[name] != DEFAULTS[name]:
             raise ValueError(f"{name} must be {DEFAULTS[name]!r} with cell={cell!r}, got {given[name]!r}")
     sizes = _sizes(options)
@@ -209,10 +210,11 @@ def _sizes(options: Mapping[str, Any]) -> tuple[int, ...]:
 
 def _zoneout(cell: str, zoneout: float | tuple[float, ...]) -> tuple[float, ...]:
     """One probability for each state that is carried on."""
-    states = 2 if cell == "lstm" else 1
+    states = len(cells.describe(cell).states)
     if isinstance(zoneout, tuple):
-        if states == 1:
-            raise ValueError(f"zoneout must be a number with cell={cell!r}, which has no cell state, got {zoneout}")
+        if len(zoneout) != states:
+            of = f"{states} states" if states > 1 else "one state"
+            raise ValueError(f"zoneout must be a number with cell={cell!r}, which has {of}, got {zoneout}")
         return zoneout if any(zoneout) else ()
     return (zoneout,) * states if zoneout else ()
 
@@ -247,8 +249,8 @@ def _check_together(cell: str, options: Mapping[str, Any], sizes: tuple[int, ...
     if init == "chrono":
         raise ValueError("init='chrono' needs the longest dependency in steps: init=('chrono', steps)")
     if isinstance(init, tuple):
-        if cell == "rnn":
-            raise ValueError(f"init={init!r} and cell='rnn' do not go together: there is no gate to bias")
+        if cell not in cells.FORGETTING:
+            raise ValueError(f"init={init!r} and cell={cell!r} do not go together: there is no gate to bias")
         _check_bias("init", options, refuse)
         if not options["forget_gate"]:
             refuse("init", "forget_gate", why="it sets that gate's bias")

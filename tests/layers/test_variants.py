@@ -314,7 +314,7 @@ REFUSED = [
     (LSTM, {"init": ("chrono", 2)}, "init: steps of 'chrono' must be at least 3, got 2"),
     (LSTM, {"init": ("keras", 2)}, "init must be one of ['keras', 'torch', 'chrono'] or ('chrono', steps), got"),
     (GRU, {"recurrent_dropout_mode": "candidate"}, "recurrent_dropout_mode='candidate' needs recurrent_dropout above"),
-    (GRU, {"zoneout": (0.1, 0.2)}, "zoneout must be a number with cell='gru', which has no cell state, got (0.1, 0.2)"),
+    (GRU, {"zoneout": (0.1, 0.2)}, "zoneout must be a number with cell='gru', which has one state, got (0.1, 0.2)"),
     (LSTM, {"zoneout": (0.1,)}, "zoneout must be a number or a tuple (p_h, p_c), got length 1"),
     (LSTM, {"zoneout": 1.0}, "zoneout must be in [0.0, 1.0), got 1.0"),
     (LSTM, {"cell_clip": 0.0}, "cell_clip must be in [5e-324, inf), got 0.0"),

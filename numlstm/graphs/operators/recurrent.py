@@ -425,10 +425,12 @@ def node_of(layer: Layer, index: int = 0) -> tuple[str, dict[str, Any], Weights]
     Raises
     ------
     ValueError
-        If it has an option that ONNX has no place for; the message names it.
+        If it is of another cell, or has an option that ONNX has no place for; the message names it.
     """
     stack = layer._stack
     cell = stack.cell.cell
+    if cell not in ORDERS:
+        raise ValueError(f"layer must be an LSTM, a GRU or an RNN for ONNX, got cell={cell!r}")
     options = _plain_options(layer)
     order, back = (np.argsort(each).tolist() for each in (ORDERS[cell], PEEPHOLES))
     suffixes = [f"_l{index}{suffix}" for suffix in ("", "_reverse")[: stack.directions]]

@@ -92,7 +92,7 @@ def read_parameters(shapes: Mapping[str, tuple[int, ...]], dtype: str, tensors: 
 
 def _options_of(cell: str) -> tuple[str, ...]:
     """Names of what a cell's layers take."""
-    return (*COMMON, *OWN[cell])
+    return (*COMMON, *OWN.get(cell, {}))
 
 
 def _read_options(cell: str, content: Any) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from ...layers import LAYERS
 from ...savable import version
 from . import safetensors
 from .values import fields_of, inside
@@ -43,7 +44,7 @@ READERS = {".onnx": "from_onnx", ".keras": "from_keras", ".h5": "from_keras"}
 READERS |= dict.fromkeys((".pt", ".pth", ".pth.tar", ".ckpt", ".bin"), "from_torch")
 
 # For each class that a file can name: where it is, and what makes fields and tensors of its instances and back. All
-# that is ever imported for a file is here.
+# that is ever imported for a file is here; layers that a program has registered are there already.
 CLASSES = {
     "LSTM": ("numlstm.layers", ".layers"),
     "GRU": ("numlstm.layers", ".layers"),
@@ -137,7 +138,7 @@ def write(model: Any, path: str | os.PathLike[str]) -> None:
     safetensors.write(name, data)
 
 
-def kind_of(model: Any, what: str, kinds: Container[str] = CLASSES) -> str:
+def kind_of(model: Any, what: str, kinds: Container[str] | None = None) -> str:
     """The name of a model's class.
 
     Raises
@@ -145,10 +146,9 @@ def kind_of(model: Any, what: str, kinds: Container[str] = CLASSES) -> str:
     TypeError
         If files have no place for it, or not where `what` is.
     """
-    kind = type(model).__name__
-    if kind in kinds and type(model) is _class(kind):
+    kind, known = type(model).__name__, [each for each in classes() if kinds is None or each in kinds]
+    if kind in known and type(model) is _class(kind):
         return kind
-    known = [each for each in CLASSES if each in kinds]
     raise TypeError(f"{what} must be one of {known}, not of a subclass, got {kind}{_advice(model)}")
 
 
@@ -271,10 +271,11 @@ def check(header: Any) -> None:
     check_class(header["class"])
 
 
-def check_class(kind: Any, kinds: Container[str] = CLASSES) -> None:
+def check_class(kind: Any, kinds: Container[str] | None = None) -> None:
     """Refuse what names no class that may be there."""
-    if not isinstance(kind, str) or kind not in kinds:
-        raise ValueError(f"class must be one of {[each for each in CLASSES if each in kinds]}, got {kind!r:.80}")
+    known = [each for each in classes() if kinds is None or each in kinds]
+    if kind not in known:
+        raise ValueError(f"class must be one of {known}, got {kind!r:.80}")
 
 
 def _unpacked(header: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
@@ -297,9 +298,16 @@ def made(kind: str, content: Any, tensors: safetensors.Tensors) -> Any:
     return model
 
 
+def classes() -> list[str]:
+    """The names that a file can have: those of `CLASSES`, and of layers that a program has registered."""
+    return [*CLASSES, *(layer.__name__ for layer in LAYERS.values() if layer.__name__ not in CLASSES)]
+
+
 def _class(kind: str) -> type:
-    return getattr(import_module(CLASSES[kind][0]), kind)
+    if kind in CLASSES:
+        return getattr(import_module(CLASSES[kind][0]), kind)
+    return next(layer for layer in LAYERS.values() if layer.__name__ == kind)
 
 
 def _handler(kind: str) -> Any:
-    return import_module(CLASSES[kind][1], __package__)
+    return import_module(CLASSES[kind][1] if kind in CLASSES else ".layers", __package__)
