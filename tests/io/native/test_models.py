@@ -33,7 +33,7 @@ from numlstm.io.native import models as native
 from numlstm.io.native import safetensors as files
 from numlstm.io.native.safetensors import unpacked
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 SMALL = {"hidden_size": 4, "max_iter": 2, "random_state": 0, "backend": "reference"}
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(12, 5, 2))

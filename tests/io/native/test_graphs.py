@@ -21,7 +21,7 @@ from numlstm.graphs.operators import ELEMENTS, room
 from numlstm.io import from_keras, from_onnx, to_onnx
 from numlstm.io.onnx.exporting import graph_of
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 RNG = np.random.default_rng(0)
 F32 = "float32"
 

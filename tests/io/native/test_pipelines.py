@@ -31,7 +31,7 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, Stan
 import numlstm
 from numlstm import LSTM, LSTMClassifier, LSTMRegressor, SequenceScaler
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 SMALL = {"hidden_size": 4, "max_iter": 2, "random_state": 0, "backend": "reference"}
 RNG = np.random.default_rng(0)
 X = RNG.normal(50.0, 9.0, size=(12, 5))

@@ -501,7 +501,7 @@ def read_damaged_files(folder):
 
 
 def test_damaged_files_are_read_or_refused(tmp_path):
-    count = in_a_process("test_keras_files", [Path(__file__).parent, FOLDER.parent], tmp_path, SECONDS)
+    count = in_a_process("test_files", [Path(__file__).parent, FOLDER.parent], tmp_path, SECONDS)
     assert count["graph"] > CASES / 10
     assert count["error"] > CASES / 4
     assert sum(count.values()) == CASES

@@ -580,7 +580,7 @@ def test_masks_in_an_opset_that_is_too_old():
 def test_models_of_keras(name):
     """Keras's own results, by ONNX Runtime: masks, directions, several inputs and outputs."""
     pytest.importorskip("h5py")
-    data = Path(__file__).parents[1] / "data"
+    data = Path(__file__).parents[2] / "data"
     with np.load(data / f"keras_v3_{name}.npz") as stored:
         feeds = {key: stored[key] for key in stored if not key.startswith("result")}
         expected = [stored[key] for key in stored if key.startswith("result")]

@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 import numlstm
 from numlstm import LSTMClassifier, SequenceEncoder, SequenceImputer, SequenceScaler
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 SMALL = {"hidden_size": 4, "max_iter": 2, "random_state": 0, "backend": "reference"}
 RNG = np.random.default_rng(0)
 HOLES = RNG.normal(50.0, 9.0, (12, 5, 2))

@@ -9,7 +9,7 @@ import pytest
 
 import numlstm
 
-TESTS = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[3]
 ON_POSIX = pytest.mark.skipif(os.name != "posix", reason="needs mprotect")
 
 # Ends every array at a page that may not be read; a step beyond kills the process.

@@ -14,7 +14,7 @@ import numlstm
 from numlstm.backends.cpu.linear.tile import TILE_BYTES
 from numlstm.backends.cpu.machine.target import TILE_VECTORS, target
 
-TESTS = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[3]
 ON_X86 = pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="needs an x86 processor")
 HAS_AVX2 = pytest.mark.skipif(not get_host_cpu_features().get("avx2"), reason="needs AVX2 to run")
 ZEN_4 = "+sse2,+sse4.1,+sse4.2,+avx,+avx2,+fma,+bmi,+bmi2,+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl"
