@@ -25,7 +25,7 @@ from ..training.schedules import Schedule
 from ..training.targets import StepTargets, Targets
 from . import automatic
 from .callbacks import CallbackSupportMixin, EpochTasks
-from .channels import ChannelScale
+from .channels import ChannelScale, dtype_to_read
 from .classes import Classes
 from .convergence import warn_of_training
 from .inputs import array_or_list, check_some, sequences_of, warn_if_far
@@ -120,7 +120,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         if validation is None and self.early_stopping:
             data, validation = self._split(data, codec, rng)
         backend = self._backend_to_train(network, data)
-        parameters = self._initial(network, data.sequences, rng) if before is None else before.trained_parameters
+        parameters = self._initial(network, data.sequences, rng) if before is None else before.parameters
         trainer = self._trainer(network, backend, parameters, data, rng)
         epochs, history = automatic.epochs(self.max_iter, trainer.steps), History()
         results = partial(fitted._results, trainer, codec, history, self if before is not None else None)
@@ -156,7 +156,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         codec, network, data = self._read(fitted, X, y, sample_weight, lengths, static, before=before, codec=codec)
         session = getattr(self, "_session", None)
         rng = copy.deepcopy(session.rng) if session else _generator(self.random_state)
-        parameters = self._initial(network, data.sequences, rng) if before is None else before.trained_parameters
+        parameters = self._initial(network, data.sequences, rng) if before is None else before.parameters
         backend = self._backend_to_train(network, data)
         trainer = self._trainer(network, backend, parameters, data, rng)
         optimizer = trainer.optimizer
@@ -255,7 +255,9 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         """
         if before is not None:
             fitted._lengths_given = self._lengths_given
-        sequences = sequences_of(fitted, X, lengths, self.dtype, reset=not hasattr(fitted, "_model"))
+        scale = self.scale_inputs if before is None else before.channels is not None
+        dtype = dtype_to_read(X, self.dtype, bool(scale))
+        sequences = sequences_of(fitted, X, lengths, dtype, reset=not hasattr(fitted, "_model"))
         check_some(sequences)
         fitted._lengths_given = lengths is not None or getattr(fitted, "_lengths_given", False)
         wanted = self._wanted(y, X, sequences)
@@ -274,12 +276,12 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         if before is not None:
             fitted._channels, fitted._static = before.channels, before.static
         else:
-            fitted._channels = ChannelScale.of(data.sequences) if self.scale_inputs else None
+            fitted._channels = ChannelScale.of(data.sequences) if scale else None
             fitted._static = None if data.static is None else StaticFeatures.of(data.static, names)
             if data.static is not None:
                 data = replace(data, static=fitted._static.scaled(data.static, self.dtype, "static"))
         if fitted._channels is not None:
-            data = replace(data, sequences=fitted._channels.scaled(data.sequences))
+            data = replace(data, sequences=fitted._channels.scaled_sequences(data.sequences, self.dtype))
         return codec, network, data
 
     def _own_callbacks(self) -> list[Any]:
@@ -316,11 +318,13 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
             return None
         if X is None or y is None:
             raise ValueError(f"X_val and y_val must be given together, got only {' and '.join(given)}")
-        sequences = sequences_of(fitted, X, lengths, self.dtype, reset=False, name="X_val")
+        channels = fitted._channels
+        dtype = dtype_to_read(X, self.dtype, channels is not None)
+        sequences = sequences_of(fitted, X, lengths, dtype, reset=False, name="X_val")
         check_some(sequences, "X_val")
-        warn_if_far(sequences, seen, None if fitted._channels is None else fitted._channels.restored)
-        if fitted._channels is not None:
-            sequences = fitted._channels.scaled(sequences, "X_val")
+        warn_if_far(sequences, seen, None if channels is None else channels.restored)
+        if channels is not None:
+            sequences = channels.scaled_sequences(sequences, self.dtype, "X_val")
         wanted = self._wanted(y, X, sequences, "y_val")
         targets = self._targets(codec, wanted, self._weights(None, X, sequences, wanted), "y_val")
         beside = static_for(fitted._static, static, len(sequences), self.dtype, "static_val")

@@ -1,24 +1,21 @@
-"""The scale of channels: training sees scaled ones, and the trained network reads them as they come."""
+"""The scale of channels: networks read them with mean 0 and standard deviation 1, as they were in training."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ..training.batches import Sequences
 from .numeric import moments
 
-READERS = ("_l0", "_l0_reverse")  # what names of parameters end in, of layers that read channels
+ROWS = 1 << 14  # steps that are scaled at once, in float64
 
 
 @dataclass(frozen=True, eq=False)
 class ChannelScale:
     """What an estimator was trained with.
-
-    Scaling is an affine map, and so is what a layer does first: `into_weights` makes both into one. Whatever takes a
-    trained network, as streams, files and other runtimes do, need not know of a scale.
 
     Attributes
     ----------
@@ -39,45 +36,40 @@ class ChannelScale:
             If a deviation is not finite.
         """
         padded = sequences.lengths.sum() < len(sequences.values)
-        mean, scale = moments(np.concatenate(sequences.apart()) if padded else sequences.values, "X")
-        numbers = np.finfo(sequences.values.dtype)
-        return cls(mean, np.where(scale < numbers.tiny / numbers.eps, 1.0, scale))  # whose inverse could be infinite
+        return cls(*moments(np.concatenate(sequences.apart()) if padded else sequences.values, "X"))
 
-    def scaled(self, sequences: Sequences, name: str = "X") -> Sequences:
-        """Sequences as training sees them.
+    def scaled(self, values: np.ndarray, dtype: str) -> np.ndarray:
+        """Numbers (..., C) as the network reads them; infinite where they are too large."""
+        with np.errstate(over="ignore"):
+            return ((values - self.mean) / self.scale).astype(dtype)
+
+    def scaled_sequences(self, sequences: Sequences, dtype: str, name: str = "X") -> Sequences:
+        """Sequences as the network reads them.
 
         Raises
         ------
         ValueError
-            If they are too large then.
+            If they are too large for `dtype` then.
         """
-        dtype = sequences.values.dtype
-        with np.errstate(over="ignore"):
-            values = sequences.values - self.mean.astype(dtype)
-            values /= self.scale.astype(dtype)
-        if not np.isfinite(values).all():
-            raise ValueError(f"{name} must be in the range of {dtype} when scaled: pass smaller numbers, or float64")
+        values = np.empty(sequences.values.shape, dtype)
+        for first in range(0, len(values), ROWS):
+            values[first : first + ROWS] = self.scaled(sequences.values[first : first + ROWS], dtype)
+        finite = np.isfinite(values)
+        if not finite.all():
+            for i, each in enumerate(replace(sequences, values=values).apart()):
+                if not np.isfinite(each).all():
+                    raise ValueError(f"{name}[{i}] must be in the range of {dtype} when scaled, but is too large")
+            values[~finite] = 0.0  # in the padding
         return replace(sequences, values=values)
 
     def restored(self, values: np.ndarray) -> np.ndarray:
         """Scaled numbers (..., C) as they were."""
         return values * self.scale + self.mean
 
-    def into_weights(self, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Parameters for channels as they come, of those for scaled ones."""
-        return _mapped(parameters, self.mean / self.scale, 1.0 / self.scale)
 
-    def out_of_weights(self, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Parameters for scaled channels, of those for channels as they come."""
-        return _mapped(parameters, -self.mean, self.scale)
-
-
-def _mapped(parameters: Mapping[str, np.ndarray], moved: np.ndarray, factors: np.ndarray) -> dict[str, np.ndarray]:
-    """Input weights (·, C) times factors (C,), and biases less what the old weights make of a shift of the channels."""
-    changed = dict(parameters)
-    for suffix in READERS:
-        weight, bias = (parameters.get(name + suffix) for name in ("weight_ih", "bias_ih"))
-        if weight is not None and bias is not None:
-            changed["weight_ih" + suffix] = (weight * factors).astype(weight.dtype)
-            changed["bias_ih" + suffix] = (bias - weight.astype(np.float64) @ moved).astype(bias.dtype)
-    return changed
+def dtype_to_read(X: Any, dtype: str, scale: bool) -> str:
+    """The type in which X is read: if it is scaled then, one that holds small deviations from large means."""
+    if not scale or dtype == "float64":
+        return dtype
+    arrays = X if isinstance(X, list | tuple) and len(X) else [X]
+    return dtype if all(getattr(each, "dtype", None) == np.float32 for each in arrays) else "float64"

@@ -218,7 +218,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         ------
         TypeError, ValueError, FloatingPointError, BackendUnavailableError
             As `fit` does; and for labels that are not among `classes`, for parameters that need more than one epoch
-            (`early_stopping`, `warm_up`, a `learning_rate` that changes) or all labels (a balanced `class_weight`), and
+            (`early_stopping`, `warm_up`) or all labels (a balanced `class_weight`), and
             for `classes` missing in the first call.
         """
         if isinstance(self.class_weight, str):

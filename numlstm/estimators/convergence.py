@@ -41,7 +41,7 @@ def warn_of_training(history: History, model: Model, data: Data, codec: Any) -> 
     losses, (constant, scores) = history.losses, constant_loss(model, data)
     tenth = max(1, len(losses) // 10)
     last, before = np.mean(losses[-tenth:]), np.mean(losses[-2 * tenth : -tenth] or losses[:1])
-    if min(losses) > BETTER * constant:
+    if min(losses) > BETTER * constant > 0:
         warnings.warn(
             f"training ended with a loss of {min(losses):.4g}, no better than always predicting "
             f"{codec.shown(scores)}, whose loss is {constant:.4g}. Try another learning_rate_init, more "

@@ -28,7 +28,7 @@ from ..training.loop import PREDICTED_STEPS, Trainer, predicted
 from ..training.network import HEAD, Model, Network
 from ..training.progress import History
 from .acting import acting
-from .channels import ChannelScale
+from .channels import ChannelScale, dtype_to_read
 from .classes import Classes
 from .inputs import check_some, sequences_of
 from .numeric import Numbers
@@ -71,7 +71,7 @@ class Fitted:
         Options of the layers that are not at their defaults.
     static : StaticFeatures or None
     channels : ChannelScale or None
-        What X was scaled by in training; `parameters` are for X as it is.
+        What X is scaled by.
     """
 
     network: Network
@@ -95,11 +95,6 @@ class Fitted:
             flat = self.network.pack(backend, self.parameters)
             self.models[backend.name] = Model(self.network, backend, flat, training=False)
         return self.models[backend.name]
-
-    @property
-    def trained_parameters(self) -> dict[str, np.ndarray]:
-        """The parameters that training goes on from: for scaled X."""
-        return self.parameters if self.channels is None else self.channels.out_of_weights(self.parameters)
 
     @cached_property
     def layer(self) -> Layer:
@@ -179,8 +174,6 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         """The attributes that a trained network makes."""
         model = trainer.model
         parameters = model.network.unpack(model.backend, model.flat)
-        if self._channels is not None:
-            parameters = self._channels.into_weights(parameters)
         fitted = Fitted(model.network, parameters, codec, static=self._static, channels=self._channels)
         return self._trained(fitted, not_defaults(self._layer_options()), model.backend.name)
 
@@ -271,7 +264,7 @@ class SequenceModel(Savable, BaseEstimator, ABC):
 
     @for_reading
     def layers_(self) -> Layers:
-        """The trained recurrent layers, for reading: one stack."""
+        """The trained recurrent layers, for reading: one stack. With `scale_inputs` they read scaled channels."""
         return Layers([self._fitted("layers_").layer])
 
     @for_reading
@@ -304,12 +297,12 @@ class SequenceModel(Savable, BaseEstimator, ABC):
 
     @property
     def channel_mean_(self) -> np.ndarray:
-        """What was taken from each channel in training."""
+        """What is taken from each channel."""
         return read_only(self._channel_scale("channel_mean_").mean)
 
     @property
     def channel_scale_(self) -> np.ndarray:
-        """What each channel was then divided by in training."""
+        """What each channel is then divided by."""
         return read_only(self._channel_scale("channel_scale_").scale)
 
     def _channel_scale(self, attribute: str) -> ChannelScale:
@@ -358,7 +351,11 @@ class SequenceModel(Savable, BaseEstimator, ABC):
             check_is_fitted(self)
         fitted = known._model
         stack = fitted.network.stack
-        sequences = sequences_of(known, X, lengths, stack.dtype, reset=False)
+        channels = fitted.channels
+        dtype = stack.dtype if channels is None else dtype_to_read(X, stack.dtype, True)
+        sequences = sequences_of(known, X, lengths, dtype, reset=False)
+        if channels is not None:
+            sequences = channels.scaled_sequences(sequences, stack.dtype)
         backend = backend_for(self.backend, work=stack.operations(1, len(sequences.values)))
         return fitted, fitted.on(backend), sequences
 

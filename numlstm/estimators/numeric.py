@@ -243,7 +243,7 @@ def moments(values: np.ndarray, name: str, weights: np.ndarray | None = None) ->
     """
     from sklearn.preprocessing import StandardScaler
 
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         found = StandardScaler().fit(values, sample_weight=weights)
     if not np.isfinite([found.mean_, found.scale_]).all():
         most = np.nanmax(np.abs(values))

@@ -123,9 +123,9 @@ DATA = """
 
     scale_inputs : bool, default True
         Whether to train on channels of mean 0 and standard deviation 1 over all steps of all sequences, each channel by
-        itself; the scale of a constant is 1. The trained layers take it in: what they and `predict` read is X as it is.
-        Scaling what a scaler has scaled before changes nothing. With `partial_fit` and `warm_start`, the first call's
-        X says how.
+        itself; the scale of a constant is 1. Whatever predicts scales X alike: `predict`, streams, files and ONNX
+        models take X as it is; `layers_` alone read ``(X - channel_mean_) / channel_scale_``. Scaling what a scaler has
+        scaled before changes nothing. With `partial_fit` and `warm_start`, the first call's X says how.
     validation_fraction : float in (0, 1), default 0.1
         Share of the sequences that `early_stopping` sets aside."""
 
@@ -170,7 +170,8 @@ ATTRIBUTES = """
     parameters : mapping of str to array
         All trained parameters, read-only; `set_parameters` changes them.
     layers_ : tuple of LSTM, GRU or RNN
-        The trained recurrent layers: one stack, to be read and called. ``copy.copy(layers_[0])`` is a layer of its own.
+        The trained recurrent layers: one stack, to be read and called, with scaled channels if `scale_inputs`.
+        ``copy.copy(layers_[0])`` is a layer of its own.
     coef_, intercept_ : array, shape (outputs, features) and (outputs,)
         The affine map from what `pooling` gives to scores, read-only; "concat" gives 3 · hidden_size · directions.
     loss_curve_ : list of float
@@ -190,8 +191,7 @@ ATTRIBUTES = """
     n_channels_ : int
         C, the features of a step.
     channel_mean_, channel_scale_ : array, shape (C,)
-        What was taken from each channel in training, and what it was then divided by, with `scale_inputs`. The trained
-        parameters are for X as it is.
+        What is taken from each channel, and what it is then divided by, with `scale_inputs`.
     backend_ : str
         What computed in `fit`.
     static_mean_, static_scale_ : array, shape (F,)
@@ -274,12 +274,14 @@ def _or_none(check: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
     return lambda value, name: None if value is None else check(value, name)
 
 
-def _or_auto(check: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+def _or_auto(check: Callable[[Any, str], Any], expected: str) -> Callable[[Any, str], Any]:
     def checked(value: Any, name: str) -> None:
-        if isinstance(value, str):
-            check_option(value, name, ("auto",))
-        else:
+        if isinstance(value, str) and value == "auto":
+            return
+        try:
             check(value, name)
+        except TypeError:
+            raise TypeError(f"{name} must be {expected} or 'auto', got {value!r}") from None
 
     return checked
 
@@ -312,14 +314,14 @@ CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "pooling": _option("last", "mean", "max", "attention", "concat"),
     "solver": _option("adam", "adamw", "sgd", "rmsprop"),
     "alpha": _real(0.0),
-    "batch_size": _or_auto(_integer(1)),
+    "batch_size": _or_auto(_integer(1), "an integer"),
     "gradient_accumulation_steps": _integer(1),
     "learning_rate": _option(*SHAPES),
     "learning_rate_init": _real(SMALLEST),
     "warm_up": _real(0.0, 1.0),
-    "max_iter": _or_auto(_integer(1)),
+    "max_iter": _or_auto(_integer(1), "an integer"),
     "tol": _real(0.0),
-    "n_iter_no_change": _or_auto(_or_none(_integer(1))),
+    "n_iter_no_change": _or_auto(_or_none(_integer(1)), "an integer, None"),
     "early_stopping": check_flag,
     "validation_fraction": _real(SMALLEST, 1.0),
     "clip_norm": _or_none(_real(SMALLEST)),

@@ -240,8 +240,8 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         Raises
         ------
         TypeError, ValueError, FloatingPointError, BackendUnavailableError
-            As `fit` does, and for parameters that need more than one epoch (`early_stopping`, `warm_up`, a
-            `learning_rate` that changes).
+            As `fit` does, and for parameters that need more than one epoch (`early_stopping`,
+            `warm_up`).
         """
         return self._partial_fit(X, y, sample_weight, lengths, static)
 

@@ -72,6 +72,7 @@ class PredictionStream:
         self, model: Any, stream: Stream, say: Callable[[np.ndarray], np.ndarray], static: np.ndarray | None
     ) -> None:
         self._stream, self._say, self._static = stream, say, static
+        self._channels, self._dtype = model.channels, model.network.stack.dtype
         self._pooling, self._parameters = model.network.pooling, model.parameters
         self._weight, self._bias = model.parameters["weight" + HEAD].T, model.parameters["bias" + HEAD]
         self._pool = pooled_so_far(self._pooling, self._parameters)
@@ -118,8 +119,11 @@ class PredictionStream:
 
     def checked(self, x_t: Any) -> np.ndarray:
         """One step's input, or an error that says what was expected."""
-        with np.errstate(over="ignore"):
-            x = self._stream.checked(x_t)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self._channels is None:
+                x = self._stream.checked(x_t)
+            else:
+                x = self._channels.scaled(self._stream.checked(x_t, "float64"), self._dtype)
         if not np.isfinite(x).all():
             raise ValueError(f"x_t must be finite, but contains NaN, infinity or a number too large for {x.dtype}")
         return x

@@ -143,9 +143,9 @@ class Stream:
                 out[...] = y
         return out
 
-    def checked(self, x_t: Any) -> np.ndarray:
-        """One step's input, or an error that says what was expected."""
-        x = as_numbers(x_t, "x_t", self._stack.dtype)
+    def checked(self, x_t: Any, dtype: str | None = None) -> np.ndarray:
+        """One step's input, or an error that says what was expected; in the stream's own `dtype` by default."""
+        x = as_numbers(x_t, "x_t", dtype or self._stack.dtype)
         shape = self._x.shape
         if x.shape != shape and (1, *x.shape) != shape:
             raise ValueError(f"x_t must have shape {shape}, got {np.shape(x_t)}")

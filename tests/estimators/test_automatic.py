@@ -1,6 +1,7 @@
 """Defaults that depend on the data, or on other settings."""
 
 import inspect
+import re
 
 import numpy as np
 import pytest
@@ -79,9 +80,11 @@ def test_what_comes_to_an_end_by_itself_is_not_cut(learning_rate, n_iter_no_chan
 
 @pytest.mark.parametrize("name", ["max_iter", "batch_size", "n_iter_no_change"])
 def test_other_words_are_refused(name):
-    with pytest.raises(ValueError, match=rf"{name} must be one of \['auto'\], got 'all'"):
-        LSTMClassifier(**{name: "all"}).fit(*data(4))
-    with pytest.raises((TypeError, ValueError), match=name):
+    expected = "an integer, None or 'auto'" if name == "n_iter_no_change" else "an integer or 'auto'"
+    for wrong in ("all", "3", 1.5, [1]):
+        with pytest.raises(TypeError, match=rf"{name} must be {expected}, got {re.escape(repr(wrong))}"):
+            LSTMClassifier(**{name: wrong}).fit(*data(4))
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         LSTMClassifier(**{name: 0}).fit(*data(4))
 
 

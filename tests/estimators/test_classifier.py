@@ -60,7 +60,7 @@ def test_probabilities_belong_to_the_labels(ragged):
 
 def test_scores_are_the_layers_and_the_affine_map(ragged):
     X, y = ragged
-    model = LSTMClassifier(**SMALL, num_layers=2, bidirectional=True, pooling="last").fit(X, y)
+    model = LSTMClassifier(**SMALL, num_layers=2, pooling="last", scale_inputs=False).fit(X, y)
     _, (h, _) = model.layers_[0](X)
     scores = np.concatenate(h[-2:], axis=1) @ model.coef_.T + model.intercept_
     odds = np.exp(scores - scores.max(axis=1, keepdims=True))
@@ -168,7 +168,7 @@ def test_verbose_shows_losses_score_and_rate_where_asked(ragged, capsys):
         ({"hidden_size": 2.5}, "hidden_size must be an integer, got float"),
         ({"num_layers": -1}, "num_layers must be at least 1, got -1"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"max_iter": True}, "max_iter must be an integer, got bool"),
+        ({"max_iter": True}, "max_iter must be an integer or 'auto', got True"),
         ({"bidirectional": "yes"}, "bidirectional must be True or False, got 'yes'"),
         ({"dropout": 1.0}, r"dropout must be in \[0.0, 1.0\), got 1.0"),
         ({"learning_rate_init": 0.0}, "learning_rate_init must be"),

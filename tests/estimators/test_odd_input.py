@@ -139,6 +139,12 @@ def test_numbers_too_large_for_the_type_are_named():
     large[3][0, 0] = 1e300
     model = LSTMClassifier(**SMALL, bidirectional=False, pooling="mean").fit(RAGGED, LABELS)
     for call in (model.predict, lambda x: model.fit(x, LABELS)):
+        with pytest.raises(
+            ValueError, match=r"X\[3\] must be in the range of float32 when scaled|X must have a finite"
+        ):
+            call(large)
+    plain = LSTMClassifier(**SMALL, scale_inputs=False).fit(RAGGED, LABELS)
+    for call in (plain.predict, lambda x: plain.fit(x, LABELS)):
         with pytest.raises(ValueError, match=r"X\[3\] must be finite, .* too large for float32"):
             call(large)
     stream = model.stream()

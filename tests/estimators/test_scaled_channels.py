@@ -1,4 +1,4 @@
-"""Training on scaled channels, by networks that read channels as they come."""
+"""Channels that are scaled in training, and alike wherever a model predicts."""
 
 import pickle
 
@@ -8,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import numlstm
 from numlstm import LSTMClassifier, LSTMRegressor, SequenceScaler
+from numlstm.io import to_onnx
 
 pytestmark = pytest.mark.filterwarnings("ignore", category=ConvergenceWarning)
 RNG = np.random.default_rng(0)
@@ -55,9 +56,9 @@ def test_a_scaler_before_it_changes_nothing():
     np.testing.assert_allclose(twice.predict_proba(SCALED), inside.predict_proba(X), rtol=0, atol=ROUNDING)
 
 
-def test_the_layers_read_what_comes():
+def test_the_layers_read_scaled_channels():
     model = LSTMRegressor(**SMALL, pooling="last").fit(X, LABELS * 1.0)
-    last = np.array([model.layers_[0](x)[0][-1] for x in X])
+    last = np.array([model.layers_[0]((x - model.channel_mean_) / model.channel_scale_)[0][-1] for x in X])
     by_hand = (last @ model.coef_.T + model.intercept_) * model.target_scale_ + model.target_mean_
     np.testing.assert_allclose(model.predict(X), by_hand[:, 0], rtol=ROUNDING)
 
@@ -75,8 +76,8 @@ def test_mean_and_deviation_are_of_all_steps():
 
 def test_padding_and_sequences_without_weight_do_not_count():
     model = LSTMClassifier(**SMALL).fit(X, LABELS)
-    array, lengths = padded(X, fill=1e30)
-    other = LSTMClassifier(**SMALL).fit(array, LABELS, lengths=lengths)
+    array, lengths = padded(X, fill=np.finfo("float64").max)
+    other = LSTMClassifier(**SMALL).fit(array, LABELS, lengths=lengths, X_val=array, y_val=LABELS, lengths_val=lengths)
     np.testing.assert_array_equal(other.channel_mean_, model.channel_mean_)
     np.testing.assert_array_equal(other.predict_proba(array, lengths=lengths), model.predict_proba(X))
     weights = np.ones(len(X) + 2)
@@ -85,26 +86,69 @@ def test_padding_and_sequences_without_weight_do_not_count():
     np.testing.assert_array_equal(more.channel_scale_, model.channel_scale_)
 
 
-def test_channels_that_hardly_change():
-    steps = [np.stack([np.full(4, 7.0), RNG.normal(0, 1e-36, 4)], axis=1) for _ in range(8)]
-    model = LSTMClassifier(**SMALL | {"dtype": "float32"}).fit(steps, np.arange(8) % 2)
-    np.testing.assert_array_equal(model.channel_scale_, [1.0, 1.0])
-    assert all(np.isfinite(each).all() for each in model.parameters.values())
+@pytest.mark.parametrize("offset", [1e5, 1.7e9, 1e11])
+@pytest.mark.parametrize("constant", [False, True])
+def test_small_deviations_from_large_means(offset, constant):
+    """Identifiers that are all the same, and seconds since 1970, are no worse than without their means."""
+    rng = np.random.default_rng(1)
+    small = rng.normal(0, 20, size=(60, 10, 1)).round()
+    y = small[:, :, 0].mean(axis=1) > 0
+    far = np.concatenate([small, np.full_like(small, offset)], axis=2) if constant else small + offset
+    near = np.concatenate([small, np.zeros_like(small)], axis=2) if constant else small
+    options = {"hidden_size": 8, "bidirectional": False, "random_state": 0}
+    there, here = (LSTMClassifier(**options).fit(X, y) for X in (far, near))
+    np.testing.assert_allclose(there.predict_proba(far), here.predict_proba(near), atol=1e-4)
+    np.testing.assert_allclose(there.channel_scale_, here.channel_scale_, rtol=1e-6)
+    stream = there.stream()
+    for x_t in far[0]:
+        streamed = stream.step(x_t)
+    np.testing.assert_allclose(streamed, there.predict_proba(far[:1])[0], rtol=1e-5, atol=1e-7)
+    for _ in range(3):
+        there.set_params(learning_rate_init=1e-30).partial_fit(far, y)
+    np.testing.assert_allclose(there.predict_proba(far), here.predict_proba(near), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["X", "X_val"])
-def test_numbers_that_are_too_large(name):
-    model = LSTMClassifier(**SMALL | {"dtype": "float32"}).fit(X, LABELS)
+def test_float32_and_float64_are_read_alike():
+    far = np.float32(RNG.normal(1e6, 10.0, size=(24, 5, 2)))
+    model = LSTMClassifier(**SMALL | {"dtype": "float32"}).fit(far, LABELS)
+    expected = model.predict_proba(far)
+    for other in (far.astype("float64"), [*far], [*far.astype("float64")]):
+        np.testing.assert_array_equal(model.predict_proba(other), expected)
+
+
+def test_onnx_models_scale_too():
+    runtime = pytest.importorskip("onnxruntime")
+    far = np.float32(RNG.normal(1e4, 10.0, size=(24, 5, 2)))
+    model = LSTMClassifier(**SMALL | {"dtype": "float32"}).fit(far, LABELS)
+    proto = to_onnx(model, lengths=False)
+    session = runtime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].type == "tensor(float)"
+    probabilities = session.run(["probabilities"], {"x": far})[0]
+    np.testing.assert_allclose(probabilities, model.predict_proba(far), rtol=1e-5)
+
+
+def test_channels_of_any_size():
+    small = RNG.normal(size=(24, 5, 2))
+    expected = LSTMClassifier(**SMALL | {"dtype": "float32"}).fit(small, LABELS).predict_proba(small)
+    for size in (1e-36, 1e36, 1e100):
+        found = LSTMClassifier(**SMALL | {"dtype": "float32"}).fit(small * size, LABELS).predict_proba(small * size)
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_numbers_that_are_too_large():
+    model = LSTMClassifier(**SMALL | {"dtype": "float32", "bidirectional": False}).fit(X, LABELS)
     was = model.predict_proba(X)
-    huge = [np.full_like(x, (-1) ** k * 3e38) for k, x in enumerate(X)]
-    given = {"X": X, "X_val": X, "y_val": LABELS} | {name: huge}
-    if name == "X_val":
-        given["X"] = [x * 1e-3 for x in X]
+    huge = [np.full_like(x, 1e39) for x in X]
+    with pytest.raises(ValueError, match=r"X\[0\] must be in the range of float32 when scaled"):
+        model.predict(huge)
     with (
-        pytest.warns(UserWarning, match="must be scaled as X") if name == "X_val" else pytest.MonkeyPatch.context(),
-        pytest.raises(ValueError, match=f"{name} must be in the range of float32 when scaled"),
+        pytest.warns(UserWarning, match="must be scaled as X"),
+        pytest.raises(ValueError, match=r"X_val\[0\] must be in the range of float32 when scaled"),
     ):
-        model.fit(y=LABELS, **given)
+        model.fit(X, LABELS, X_val=huge, y_val=LABELS)
+    stream = model.stream()
+    with pytest.raises(ValueError, match=r"x_t must be finite, but contains .* a number too large for float32"):
+        stream.step(huge[0][0])
     np.testing.assert_array_equal(model.predict_proba(X), was)
 
 

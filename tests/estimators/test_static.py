@@ -21,7 +21,8 @@ FRAME = pd.DataFrame(S, columns=["age", "dose", "place"])
 LABELS = np.array(["a", "b", "c", "a"] * 2)
 NUMBERS = S[:, 0] + RNG.normal(size=8)
 STEPS = [x.cumsum(axis=0) + s[:2] for x, s in zip(X, S, strict=True)]
-TINY = {"hidden_size": 2, "bidirectional": False, "dtype": "float64", "random_state": 0, "max_iter": 3}
+TINY = {"hidden_size": 2, "bidirectional": False, "scale_inputs": False, "dtype": "float64", "random_state": 0,
+        "max_iter": 3}  # fmt: skip
 PLAIN = {"solver": "sgd", "momentum": 0.0, "clip_norm": None, "learning_rate": "constant", "scale_inputs": False}
 ONE_STEP = TINY | PLAIN | {"learning_rate_init": 0.1, "max_iter": 1}
 

@@ -11,7 +11,8 @@ from sklearn.exceptions import NotFittedError
 import numlstm
 from numlstm import LSTM, LSTMClassifier, LSTMRegressor
 
-SMALL = {"hidden_size": 4, "pooling": "last", "bidirectional": False, "max_iter": 2, "random_state": 0, "batch_size": 8}
+SMALL = {"hidden_size": 4, "pooling": "last", "bidirectional": False, "scale_inputs": False, "max_iter": 2,
+         "random_state": 0, "batch_size": 8}  # fmt: skip
 RNG = np.random.default_rng(0)
 X, LABELS = RNG.normal(size=(24, 6, 2)), np.arange(24) % 3
 

@@ -255,7 +255,10 @@ def _of_estimator(model: Any, shape: Sequence[int | str], lengths: bool) -> Grap
     channels = scalers[0].n_channels_ if fitted is None else fitted.network.stack.input_size
     given = "float64" if scalers else dtype  # a small deviation from a large mean needs it
     inputs = build.inputs(Value("x", given, (*shape, channels)))
-    x = _scaled(build, scalers, dtype)
+    scales = [(each.center_, each.scale_) for each in scalers]
+    if fitted is not None and fitted.channels is not None:
+        scales.append((fitted.channels.mean, fitted.channels.scale))
+    x = _scaled(build, scales, given, dtype)
     if fitted is None:
         _kept(build, x, "zero", np.zeros((), dtype), out="scaled")
         return Graph(build.nodes, inputs, [Value("scaled", dtype, (*shape, channels))], build.constants, OPSET)
@@ -275,13 +278,13 @@ def _steps(model: Any) -> list[Any]:
     return [step for _, each in model.steps if each not in (None, "passthrough") for step in _steps(each)]
 
 
-def _scaled(build: _Builder, scalers: Sequence[Any], dtype: str) -> str:
+def _scaled(build: _Builder, scales: Sequence[tuple[np.ndarray, np.ndarray]], given: str, dtype: str) -> str:
     """Scaled x: in float64, and rounded at the end, as there."""
-    x = "x"
-    for index, scaler in enumerate(scalers):
-        moved = build.add("Sub", x, build.constant(f"center_{index}", scaler.center_))
-        x = build.add("Div", moved, build.constant(f"scale_{index}", scaler.scale_))
-    return build.add("Cast", x, to=NUMBERS[dtype]) if scalers and dtype != "float64" else x
+    x = build.add("Cast", "x", to=NUMBERS["float64"]) if scales and given != "float64" else "x"
+    for index, (center, scale) in enumerate(scales):
+        moved = build.add("Sub", x, build.constant(f"center_{index}", center))
+        x = build.add("Div", moved, build.constant(f"scale_{index}", scale))
+    return build.add("Cast", x, to=NUMBERS[dtype]) if scales and dtype != "float64" else x
 
 
 def _kept(build: _Builder, x: str, name: str, value: np.ndarray, out: str = "") -> str:
