@@ -183,7 +183,7 @@ class WeightGradientScaled(CpuBackend):
 
     def sequence_backward(self, weights, tape, doutputs, dfinal, gradient, dx=None):
         dinitial = super().sequence_backward(weights, tape, doutputs, dfinal, gradient, dx)
-        spec = weights.packing.spec
+        spec = weights.weights.packing.spec
         named = self.unpack(spec, gradient)
         named[self.scaled] *= self.factor
         self.pack(spec, named, gradient)

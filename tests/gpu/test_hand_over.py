@@ -58,7 +58,7 @@ def test_training_goes_on_elsewhere(first, second):
 
 @pytest.mark.parametrize("backend", ["cpu", "cuda"])
 def test_stream_of_what_was_trained_elsewhere(backend):
-    model = classifier({"cpu": "cuda", "cuda": "cpu"}[backend]).fit(X, Y)
+    model = classifier({"cpu": "cuda", "cuda": "cpu"}[backend], bidirectional=False).fit(X, Y)
     expected = model.predict_proba(X[:1])
     stream = pickle.loads(pickle.dumps(model)).set_params(backend=backend).stream()
     *_, said = (stream.step(x_t) for x_t in X[0])
