@@ -90,7 +90,7 @@ CANDIDATES: dict[str, Method] = {
     "`forget_bias=2`": settings(forget_bias=2.0),
     "`clip_norm=None`": settings(clip_norm=None),
     '`solver="adamw", alpha=0.1`': settings(solver="adamw", alpha=0.1),
-    "`early_stopping=True`": settings(early_stopping=True),
+    "`early_stopping=True, validation_fraction=0.3`": settings(early_stopping=True, validation_fraction=0.3),
     '`cell="gru"`': settings(cell="gru"),
     f"{MEMBERS} networks averaged": averaged,
 }

@@ -22,6 +22,14 @@ LABELS = np.array(["a", "b"])[(np.arange(60) % 3 > 0).astype(int)]
 NOTHING_LEARNT = {"learning_rate_init": 1e-9, "max_iter": 3}
 
 
+@pytest.fixture(autouse=True)
+def interrupts():
+    """Ctrl-C interrupts, also where whoever started the tests had them ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def fitted(model, y, **options):
     """The model, and its warnings of convergence."""
     with warnings.catch_warnings(record=True) as caught:
