@@ -236,8 +236,8 @@ TABLES = {"candidates": table_of_candidates, "test": table_of_methods}
 
 def write(what: str, results: Results) -> None:
     """Put a table into its place in the docs."""
-    text = "\n".join(TABLES[what](results))
-    place = re.compile(rf"(<!-- {what} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+    text = "\n".join(TABLES[what](results)) + "\n"
+    place = re.compile(rf"(<!-- {what} -->\n).*?(<!-- end -->)", re.DOTALL)
     DOCS.write_text(place.sub(lambda found: found[1] + text + found[2], DOCS.read_text()))
 
 
