@@ -102,6 +102,7 @@ METHODS: dict[str, Method] = {
     "MiniRocket": minirocket,
     "ExtraTrees on summaries": tree_summaries,
 }
+ALL = CANDIDATES | METHODS
 
 
 def validation_part(split: Split, seed: int) -> Split:
@@ -139,18 +140,15 @@ def computed(job: tuple[str, str, str, int]) -> dict[str, Any]:
     """A line of results."""
     what, name, data, seed = job
     split = load(data)
-    if what == "candidates":
-        found = scored(validation_part(split, seed), CANDIDATES[name], seed)
-    else:
-        found = scored(split, METHODS[name], seed)
+    part = validation_part(split, seed) if what == "candidates" else split
+    found = scored(part, ALL[name], seed)
     return {"name": name, "set": data, "seed": seed, **found}
 
 
-def warm_up() -> None:
+def warm_up(name: str) -> None:
     """Compile and load what a process needs, before anything is timed."""
     for data in ("ItalyPowerDemand", "lynx 1"):
-        for predict in METHODS.values():
-            scored(load(data), predict, 0)
+        scored(load(data), ALL[name], 0)
 
 
 def jobs_of(what: str) -> list[tuple[str, str, str, int]]:
@@ -176,12 +174,20 @@ class Results:
         known = {(row["name"], row["set"], row["seed"]) for row in self.rows}
         missing = [job for job in jobs_of(what) if job[1:] not in known]
         os.environ |= {"NUMLSTM_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        with multiprocessing.get_context("spawn").Pool(processes, warm_up) as pool, self.path.open("a") as file:
-            for row in pool.imap_unordered(computed, missing):
-                self.rows.append(row)
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-                print("{set:<18} {name:<60.60} {seed:>3} {score:.4g} {seconds:.1f} s".format(**row), flush=True)
+        for name in self.names:
+            jobs = [job for job in missing if job[1] == name]
+            if not jobs:
+                continue
+            # Processes of its own: after numba's threads of MiniRocket, PyTorch takes forty times as long.
+            with multiprocessing.get_context("spawn").Pool(processes, warm_up, (name,)) as pool:
+                for row in pool.imap_unordered(computed, jobs):
+                    self._keep(row)
+
+    def _keep(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print("{set:<18} {name:<60.60} {seed:>3} {score:.4g} {seconds:.1f} s".format(**row), flush=True)
 
     def mean(self, name: str, data: str, value: str = "score") -> float:
         """Over all seeds; NaN if there is none."""

@@ -11,7 +11,7 @@ from sets import Split
 def plain_torch(train: Split, seed: int) -> Any:
     """What a user writes: an LSTM of 64 units, its last state, a linear layer, Adam, 100 epochs of batches of 32."""
     import torch
-    from torch.nn.utils.rnn import pack_sequence
+    from torch.nn.utils.rnn import pad_sequence
 
     torch.manual_seed(seed)
     classes, codes = np.unique(train.y, return_inverse=True) if not train.regression else (None, None)
@@ -24,7 +24,9 @@ def plain_torch(train: Split, seed: int) -> Any:
     optimizer = torch.optim.Adam([*lstm.parameters(), *head.parameters()], lr=0.005)
 
     def scores(sequences: list[Any]) -> Any:
-        return head(lstm(pack_sequence(sequences, enforce_sorted=False))[1][0][-1])
+        ends = torch.tensor([len(x) - 1 for x in sequences])
+        outputs = lstm(pad_sequence(sequences, batch_first=True))[0]  # faster than packed, and the same
+        return head(outputs[torch.arange(len(ends)), ends])
 
     for _ in range(100):
         for rows in torch.randperm(len(X)).split(32):
