@@ -228,7 +228,7 @@ def table_of_methods(results: Results) -> Iterator[str]:
         scores = np.array([results.mean(name, data) for name in results.names])
         best = np.nanmin(scores) if split.regression else np.nanmax(scores)
         cells = [f"**{x:.3f}**" if round(x - best, 4) == 0 else "" if np.isnan(x) else f"{x:.3f}" for x in scores]
-        seconds = ", ".join(f"{results.mean(name, data, 'seconds'):.1f}" for name in timed)
+        seconds = ", ".join(f"{results.mean(name, data, 'seconds'):.1f}" for name in timed).replace("nan", "-")
         longest = max(map(len, split.X))
         size = f"{len(split.X)} + {len(split.X_test)}, {longest}, {split.X[0].shape[1]}"
         yield f"| {data}: {source} | {size} | {' | '.join(cells)} | {seconds} |"
