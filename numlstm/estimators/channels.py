@@ -39,9 +39,8 @@ class ChannelScale:
         return cls(*moments(np.concatenate(sequences.apart()) if padded else sequences.values, "X"))
 
     def scaled(self, values: np.ndarray, dtype: str) -> np.ndarray:
-        """Numbers (..., C) as the network reads them; infinite where they are too large."""
-        with np.errstate(over="ignore"):
-            return ((values - self.mean) / self.scale).astype(dtype)
+        """Numbers (..., C) as the network reads them; infinite where they are too large, which NumPy warns of."""
+        return ((values - self.mean) / self.scale).astype(dtype)
 
     def scaled_sequences(self, sequences: Sequences, dtype: str, name: str = "X") -> Sequences:
         """Sequences as the network reads them.
@@ -52,8 +51,9 @@ class ChannelScale:
             If they are too large for `dtype` then.
         """
         values = np.empty(sequences.values.shape, dtype)
-        for first in range(0, len(values), ROWS):
-            values[first : first + ROWS] = self.scaled(sequences.values[first : first + ROWS], dtype)
+        with np.errstate(over="ignore"):
+            for first in range(0, len(values), ROWS):
+                values[first : first + ROWS] = self.scaled(sequences.values[first : first + ROWS], dtype)
         finite = np.isfinite(values)
         if not finite.all():
             for i, each in enumerate(replace(sequences, values=values).apart()):
