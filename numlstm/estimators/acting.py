@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..cells import FORGETTING
-from ..layers.options import COMMON, DEFAULTS, OWN
+from ..layers.options import DEFAULTS, options_of
 
 GATES = ("input_gate", "forget_gate", "output_gate")
 
@@ -17,11 +17,8 @@ def acting(cell: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Layers refuse such options. A grid of an estimator's parameters may combine them: ``{"num_layers": [1, 2],
     "dropout": [0.0, 0.2]}``, or options of one cell with other cells.
     """
-    given = {
-        name: value
-        for name, value in options.items()
-        if name not in DEFAULTS or name in {**COMMON, **OWN.get(cell, {})}
-    }
+    known = options_of(cell)
+    given = {name: value for name, value in options.items() if name not in DEFAULTS or name in known}
     idle = [name for name, acts in _conditions(cell, DEFAULTS | given).items() if not acts]
     given |= {name: DEFAULTS[name] for name in idle if name in given}
     if cell != "lstm" and isinstance(given.get("zoneout"), list | tuple):

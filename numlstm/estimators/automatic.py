@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from ..training.schedules import ends
+
 SIZES = {256: 32, 128: 16, 0: 8}  # of batches, for so many sequences or more
 STEPS = 1000  # of the optimizer
 EPOCHS = 20, 50  # the fewest and the most, whatever steps they make
 PATIENCE = 10  # epochs without improvement
-ENDING = ("cosine", "one_cycle")  # learning rates that come to an end by themselves
 
 
 def batch_size(chosen: int | str, count: int) -> int:
@@ -28,4 +29,4 @@ def patience(chosen: int | str | None, learning_rate: str) -> int | None:
     """Epochs without improvement after which training ends; None for never."""
     if chosen != "auto":
         return None if chosen is None else int(chosen)
-    return None if learning_rate in ENDING else PATIENCE
+    return None if ends(learning_rate) else PATIENCE

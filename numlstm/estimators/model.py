@@ -352,7 +352,7 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         fitted = known._model
         stack = fitted.network.stack
         channels = fitted.channels
-        dtype = stack.dtype if channels is None else dtype_to_read(X, stack.dtype, True)
+        dtype = dtype_to_read(X, stack.dtype, channels is not None)
         sequences = sequences_of(known, X, lengths, dtype, reset=False)
         if channels is not None:
             sequences = channels.scaled_sequences(sequences, stack.dtype)

@@ -63,6 +63,11 @@ OWN: dict[str, dict[str, Any]] = {
 DEFAULTS: dict[str, Any] = COMMON | {name: value for own in OWN.values() for name, value in own.items()}
 
 
+def options_of(cell: str) -> dict[str, Any]:
+    """What layers of a cell take, with defaults; of one from outside, what all do."""
+    return COMMON | OWN.get(cell, {})
+
+
 def not_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
     """Those options that are not at their defaults, as Python's own numbers."""
     plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
@@ -181,7 +186,7 @@ def stack_of(cell: str, input_size: int, dtype: str, given: Mapping[str, Any]) -
         if options[name] > float(np.finfo(dtype).max):  # no bound at all; kernels know one that is infinite
             options[name] = math.inf
     for name in given:
-        foreign = name in DEFAULTS and name not in COMMON and name not in OWN.get(cell, {})
+        foreign = name in DEFAULTS and name not in options_of(cell)
         if foreign and given[name] != DEFAULTS[name]:
             raise ValueError(f"{name} must be {DEFAULTS[name]!r} with cell={cell!r}, got {given[name]!r}")
     sizes = _sizes(options)

@@ -35,6 +35,11 @@ SHAPES: dict[str, Callable[[float], float]] = {
 }
 
 
+def ends(name: str) -> bool:
+    """Whether a learning rate comes to its end with the last step."""
+    return SHAPES[name](1.0) < LAST
+
+
 class Schedule:
     """The learning rate of every step.
 

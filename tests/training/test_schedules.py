@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from numlstm.training.schedules import Schedule
+from numlstm.training.schedules import SHAPES, Schedule, ends
 
 
 def rates(name, steps=100, **options):
@@ -64,3 +64,9 @@ def test_others_take_no_notice_of_a_plateau():
     schedule = Schedule("constant", 1.0, 100, patience=1)
     schedule.end_epoch(False)
     assert schedule(50) == 1.0
+
+
+def test_which_rates_come_to_an_end():
+    assert {name: ends(name) for name in SHAPES} == {
+        "constant": False, "cosine": True, "one_cycle": True, "reduce_on_plateau": False
+    }  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...backends.contract import LossSpec
 from ...backends.dispatch import check_name
-from ...checks import check_flag, check_option, check_real
+from ...checks import SMALLEST, check_flag, check_option, check_real
 from ...estimators.base import SequenceEstimator
 from ...estimators.channels import ChannelScale
 from ...estimators.classes import Classes
@@ -31,7 +31,12 @@ LABELS, NUMBERS = ("multilabel", "classes"), ("form", "loss", "parameter", "scal
 STATIC_NAMES = "static_feature_names_in_"
 FORMS = ("one", "several", "list of one", "list", "steps")
 # Of losses of numbers: what their parameter may be.
-LOSSES = {"squared": (0.0, 5e-324), "absolute": (0.0, 5e-324), "huber": (5e-324, math.inf), "pinball": (5e-324, 1.0)}
+LOSSES = {
+    "squared": (0.0, SMALLEST),
+    "absolute": (0.0, SMALLEST),
+    "huber": (SMALLEST, math.inf),
+    "pinball": (SMALLEST, 1.0),
+}
 
 
 def described(model: SequenceEstimator) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

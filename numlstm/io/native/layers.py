@@ -13,7 +13,7 @@ from ...backends.dispatch import check_name
 from ...checks import check_integer, check_option
 from ...layers import LAYERS
 from ...layers.layer import Layer, layer_of
-from ...layers.options import COMMON, DEFAULTS, OWN, not_defaults, stack_of
+from ...layers.options import DEFAULTS, not_defaults, options_of, stack_of
 from ...layers.stack import Stack
 from .safetensors import Tensors
 from .values import decoded, encoded, fields_of, inside
@@ -30,7 +30,7 @@ def described(layer: Layer) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         If its options do not make the layer that it is.
     """
     stack = layer._stack
-    others = {name: DEFAULTS[name] for name in _options_of(layer.cell) if name not in layer._shown}
+    others = {name: DEFAULTS[name] for name in options_of(layer.cell) if name not in layer._shown}
     options = layer._shown | others  # in this order: that of what is shown stays
     content = {
         "cell": layer.cell,
@@ -90,14 +90,9 @@ def read_parameters(shapes: Mapping[str, tuple[int, ...]], dtype: str, tensors: 
     return {name: tensors.numbers(name, dtype, shape) for name, shape in shapes.items()}
 
 
-def _options_of(cell: str) -> tuple[str, ...]:
-    """Names of what a cell's layers take."""
-    return (*COMMON, *OWN.get(cell, {}))
-
-
 def _read_options(cell: str, content: Any) -> dict[str, Any]:
     """Options of a cell; those that a file lacks are younger than it, and at their defaults."""
-    names = _options_of(cell)
+    names = options_of(cell)
     given = fields_of(content, "options", [name for name in names if isinstance(content, dict) and name in content])
     options = {name: decoded(value, name) for name, value in given.items()}
     return options | {name: DEFAULTS[name] for name in names if name not in given}
