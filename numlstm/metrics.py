@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import make_scorer
 
-from .estimators.numeric import r_squared
-from .estimators.weights import step_weights
+from .estimators.data.weights import step_weights
+from .estimators.targets.numbers import r_squared
 from .layers.sequences import as_numbers
 
 __all__ = [

@@ -105,6 +105,17 @@ def test_a_pickle_that_names_no_version(name, monkeypatch):
     np.testing.assert_array_equal(run(other), run(model))
 
 
+@pytest.mark.parametrize("name", ["classifier", "regressor"])
+def test_older_pickles_name_modules_that_have_moved(name):
+    model, run = MODELS[name]
+    data = pickle.dumps(model, protocol=2)  # which names modules in plain text
+    for before, now in numlstm.estimators.MOVED.items():
+        data = data.replace(f"numlstm.estimators.{now}\n".encode(), f"numlstm.estimators.{before}\n".encode())
+    assert b"numlstm.estimators.model\n" in data
+    assert b"numlstm.estimators.base" not in data
+    np.testing.assert_array_equal(run(quiet(pickle.loads, data)), run(model))
+
+
 def test_a_graph_that_names_no_version(monkeypatch):
     """A pickle of before has no state to miss the version in."""
     made = GRAPH.__reduce__()[:2]

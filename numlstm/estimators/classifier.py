@@ -15,12 +15,12 @@ from ..training.batches import Sequences
 from ..training.loop import Data
 from ..training.progress import Progress
 from ..training.targets import Targets
-from .base import SequenceEstimator
-from .callbacks import with_callbacks
-from .classes import Classes, Labels, checked_labels, kind_of, warn_of_steps
-from .model import Codec
-from .parameters import documented
-from .weights import sample_weights
+from .base.callbacks import with_callbacks
+from .base.estimator import SequenceEstimator
+from .base.model import Codec
+from .base.parameters import documented
+from .data.weights import sample_weights
+from .targets.classes import Classes, Labels, checked_labels, kind_of, warn_of_steps
 
 
 @documented

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..checks import check_integer, check_option
 from ..training.batches import Sequences
-from .transforming import SequenceTransformer, place
+from .base.transformer import SequenceTransformer, place
 
 UNKNOWN = -1
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .frames import as_list, is_frame, labels_of, numbered, numbers_in, split
+from .data.frames import as_list, is_frame, labels_of, numbered, numbers_in, split
 
 
 class SequencesFromFrame(NamedTuple):

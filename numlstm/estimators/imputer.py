@@ -9,7 +9,7 @@ import numpy as np
 
 from ..checks import check_flag, check_option, check_real
 from ..training.batches import Sequences
-from .transforming import SequenceTransformer
+from .base.transformer import SequenceTransformer
 
 METHODS = "forward", "interpolate", "mean", "median", "constant"
 LARGEST = float(np.finfo("float64").max)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..layers.sequences import as_numbers
-from .frames import is_frame
+from .data.frames import is_frame
 
 
 def as_channels_last(X: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..checks import check_real
 from ..layers.sequences import as_numbers, pad
+from .data.forms import ends_of
 
 
 def pad_sequences(sequences: Any, value: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -109,9 +110,3 @@ def split_padded(X: Any, value: float = np.nan) -> list[np.ndarray]:
 def _check_value(value: Any) -> float:
     is_nan = isinstance(value, numbers.Real) and value != value
     return np.nan if is_nan else check_real(value, "value", -np.inf, np.inf)
-
-
-def ends_of(padding: np.ndarray) -> np.ndarray:
-    """Steps of each sequence, (n,), of which (n, T) says where padding may be: what follows its last other step."""
-    steps = padding.shape[1]
-    return np.where(padding.all(axis=1), 0, steps - (~padding[:, ::-1]).argmax(axis=1))

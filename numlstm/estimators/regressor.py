@@ -13,12 +13,12 @@ from ..layers.parameters import read_only
 from ..training.batches import Sequences
 from ..training.progress import Progress
 from ..training.targets import StepTargets, Targets
-from .base import SequenceEstimator
-from .callbacks import with_callbacks
-from .inputs import array_or_list
-from .model import Codec
-from .numeric import Numbers, StepPredictions, Wanted, checked_numbers, r_squared, scaling
-from .parameters import documented
+from .base.callbacks import with_callbacks
+from .base.estimator import SequenceEstimator
+from .base.model import Codec
+from .base.parameters import documented
+from .data.forms import array_or_list
+from .targets.numbers import Numbers, StepPredictions, Wanted, checked_numbers, r_squared, scaling
 
 
 @documented

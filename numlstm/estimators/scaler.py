@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ..checks import check_option
 from ..training.batches import Sequences
-from .transforming import SequenceTransformer
+from .base.transformer import SequenceTransformer
 
 
 class SequenceScaler(SequenceTransformer):

@@ -14,12 +14,12 @@ from ..concurrency import new_lock
 from ..layers.layer import Layer
 from ..layers.sequences import as_numbers
 from ..layers.stream import Steps, Stream
+from .base.model import SequenceModel
+from .base.stream import PredictionStream
+from .base.transformer import dtype_of
 from .encoder import Encoding, SequenceEncoder
 from .imputer import SequenceImputer
-from .model import SequenceModel
 from .scaler import SequenceScaler
-from .stream import PredictionStream
-from .transforming import dtype_of
 
 
 def stream(model: Any, batch_size: int = 1, *, static: Any = None) -> Stream | PredictionStream | PipelineStream:

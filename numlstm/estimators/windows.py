@@ -9,7 +9,7 @@ import numpy as np
 
 from ..checks import check_integer
 from ..layers.sequences import as_numbers
-from .frames import as_list, is_frame, labels_of, numbers_in
+from .data.frames import as_list, is_frame, labels_of, numbers_in
 
 Columns = Hashable | list[Hashable] | None
 

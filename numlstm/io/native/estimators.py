@@ -11,13 +11,13 @@ import numpy as np
 from ...backends.contract import LossSpec
 from ...backends.dispatch import check_name
 from ...checks import SMALLEST, check_flag, check_option, check_real
-from ...estimators.base import SequenceEstimator
-from ...estimators.channels import ChannelScale
-from ...estimators.classes import Classes
+from ...estimators.base.estimator import SequenceEstimator
+from ...estimators.base.model import Codec, Fitted
 from ...estimators.classifier import LSTMClassifier
-from ...estimators.model import Codec, Fitted
-from ...estimators.numeric import Numbers
-from ...estimators.static import StaticFeatures
+from ...estimators.data.channels import ChannelScale
+from ...estimators.data.static import StaticFeatures
+from ...estimators.targets.classes import Classes
+from ...estimators.targets.numbers import Numbers
 from ...layers.stack import Stack
 from ...training.network import PARTS, Network
 from . import labels, layers, training

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ...checks import check_flag, check_integer
+from ...estimators.base.transformer import SequenceTransformer
 from ...estimators.scaler import SequenceScaler
-from ...estimators.transforming import SequenceTransformer
 from . import labels
 from .safetensors import Tensors
 from .values import decoded_parameters, encoded, fields_of, inside

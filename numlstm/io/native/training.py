@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ...checks import check_flag, check_integer, check_option
-from ...estimators.base import SequenceEstimator
-from ...estimators.model import Session
+from ...estimators.base.estimator import SequenceEstimator
+from ...estimators.base.model import Session
 from ...training.loop import REASONS
 from ...training.network import Network
 from ...training.progress import ALL_EPOCHS

@@ -229,7 +229,7 @@ def _carry(name: str, array: np.ndarray, missing: Sequence[str], negated: bool) 
 
 def _of_estimator(model: Any, shape: Sequence[int | str], lengths: bool) -> Graph:
     """x, and lengths if asked for, to labels and probabilities, to targets, or to scaled sequences."""
-    from ...estimators.model import SequenceModel
+    from ...estimators.base.model import SequenceModel
     from ...estimators.scaler import SequenceScaler
 
     *before, last = _steps(model)
@@ -364,7 +364,7 @@ def _pooled(build: _Builder, dtype: str, pooling: str, parameters: Mapping[str, 
 
 def _answers(build: _Builder, fitted: Any, scores: str, shape: Sequence[int | str]) -> list[Value]:
     """What users are given for scores."""
-    from ...estimators.classes import Classes
+    from ...estimators.targets.classes import Classes
 
     codec, dtype = fitted.codec, fitted.network.stack.dtype
     if isinstance(codec, Classes):

@@ -13,11 +13,11 @@ from sklearn.utils.validation import column_or_1d
 from ...backends.contract import LossSpec
 from ...backends.dispatch import backend_for, check_name
 from ...checks import check_option
-from ...estimators.classes import Classes
+from ...estimators.base.model import Codec, Fitted
 from ...estimators.classifier import LSTMClassifier
-from ...estimators.model import Codec, Fitted
-from ...estimators.numeric import Numbers
 from ...estimators.regressor import LSTMRegressor
+from ...estimators.targets.classes import Classes
+from ...estimators.targets.numbers import Numbers
 from ...layers.options import not_defaults, stack_of
 from ...training.network import HEAD, Network
 from ...training.progress import ALL_EPOCHS

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_array
 
-from ..backends.contract import LossSpec
-from ..layers.sequences import as_numbers
-from ..training.batches import Sequences
-from ..training.targets import StepTargets, Targets
-from .frames import from_index, is_frame, is_indexed
-from .targets import check_count, not_none, padded_steps
-from .weights import sample_weights, step_weights
+from ...backends.contract import LossSpec
+from ...layers.sequences import as_numbers
+from ...training.batches import Sequences
+from ...training.targets import StepTargets, Targets
+from ..data.frames import from_index, is_frame, is_indexed
+from ..data.scaling import moments, scaled
+from ..data.weights import sample_weights, step_weights
+from .checks import check_count, not_none, padded_steps
 
 
 @dataclass(frozen=True)
@@ -231,40 +232,6 @@ def scaling(wanted: Wanted, weights: np.ndarray, scale: bool) -> tuple[np.ndarra
         return np.zeros(outputs), np.ones(outputs)
     of_rows = wanted.own_steps(weights).reshape(-1, weights.size // len(weights)).max(axis=1)
     return moments(wanted.own_steps(wanted.values), "y", of_rows)
-
-
-def moments(values: np.ndarray, name: str, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted mean and standard deviation of each column, NaN apart; 1 for the deviation of a constant.
-
-    Raises
-    ------
-    ValueError
-        If one is not finite.
-    """
-    from sklearn.preprocessing import StandardScaler
-
-    with np.errstate(over="ignore", invalid="ignore"):
-        found = StandardScaler().fit(values, sample_weight=weights)
-    if not np.isfinite([found.mean_, found.scale_]).all():
-        most = np.nanmax(np.abs(values))
-        raise ValueError(f"{name} must have a finite standard deviation, got numbers of up to {most}")
-    return found.mean_, found.scale_
-
-
-def scaled(values: np.ndarray, mean: np.ndarray, scale: np.ndarray, dtype: str, name: str) -> np.ndarray:
-    """Numbers with a mean taken from each column, and divided by a scale.
-
-    Raises
-    ------
-    ValueError
-        If they are too large for `dtype` then.
-    """
-    with np.errstate(over="ignore"):
-        found = ((values - mean) / scale).astype(dtype)
-    if not np.isfinite(found).all():
-        most = np.abs(values).max()
-        raise ValueError(f"{name} must be in the range of {dtype} when scaled, got numbers of up to {most}")
-    return found
 
 
 class StepPredictions(list[np.ndarray]):

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..training.batches import Sequences
-from .frames import is_frame, is_indexed
-from .inputs import array_or_list
+from ...training.batches import Sequences
+from ..data.forms import array_or_list
+from ..data.frames import is_frame, is_indexed
 
 
 def not_none(y: Any, name: str) -> Any:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_array
 
-from ..backends.dispatch import gpu_array_in
-from .inputs import is_frame, on_host
-from .numeric import moments, scaled
+from ...backends.dispatch import gpu_array_in
+from .forms import on_host
+from .frames import is_frame
+from .scaling import moments, scaled
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,10 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from ..savable import Savable
-from ..training.batches import Sequences
-from .inputs import array_or_list, is_list_of_sequences, sequences_of
+from ...savable import Savable
+from ...training.batches import Sequences
+from ..data.forms import array_or_list, is_list_of_sequences
+from ..data.inputs import sequences_of
 from .results import adopt, results_of, snapshot
 
 

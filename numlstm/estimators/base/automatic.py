@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..training.schedules import ends
+from ...training.schedules import ends
 
 SIZES = {256: 32, 128: 16, 0: 8}  # of batches, for so many sequences or more
 STEPS = 1000  # of the optimizer

@@ -13,14 +13,10 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from ..backends.dispatch import gpu_array_in
-from ..layers.sequences import as_numbers, check_lengths, check_shapes, unpacked
-from ..training.batches import Sequences
-from .axes import arranged, has_named_axes
-from .frames import NamedSequences, from_index, from_list, is_frame, is_indexed
-from .padding import ends_of
-
-FORMS = "(n, T, C), (n, T), or a list of n arrays of shape (T_i, C)"
+from ...layers.sequences import as_numbers, check_lengths, check_shapes
+from ...training.batches import Sequences
+from .forms import FORMS, array_or_list, ends_of, is_list_of_sequences
+from .frames import NamedSequences, is_frame
 
 FAR = 10  # standard deviations between two medians
 ROUNDING = 1e-6  # deviations of a constant channel, as a share of it
@@ -145,54 +141,6 @@ def _some_steps(sequences: Sequences) -> np.ndarray:
     return np.concatenate(parts, dtype=np.float64)
 
 
-def array_or_list(X: Any, name: str = "X") -> Any:
-    """X as it is, or as an array or list where it only can be made one; copied to the host if it is on a GPU.
-
-    Tables, in a list or with an index of sequences, become a list of arrays. One whose rows are sequences stays.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is neither, nor can be.
-    """
-    if type(X) is np.ndarray and X.ndim > 1 and X.dtype.kind in "fiub":  # a prediction need not wait for the rest
-        return X
-    X = unpacked(X)
-    if gpu_array_in(X) is not None:
-        X = on_host(X)
-    if is_indexed(X):
-        return from_index(X, name)
-    if isinstance(X, list | tuple):
-        if any(map(is_frame, X)):
-            return from_list(X, name)
-        if any(map(has_named_axes, X)):
-            return [_in_order(each, ("step", "channel"), f"{name}[{i}]") for i, each in enumerate(X)]
-        return X
-    if has_named_axes(X):
-        return _in_order(X, ("sequence", "step", "channel")[: len(X.dims)], name)
-    if issparse(X) or is_frame(X):
-        return X
-    X = X if hasattr(X, "ndim") and hasattr(X, "dtype") else np.asarray(X)
-    if X.ndim == 0 or getattr(X.dtype, "kind", "O") in "mM":
-        got = f"dtype {X.dtype}" if X.ndim else type(X[()] if isinstance(X, np.ndarray) else X).__name__
-        raise TypeError(f"{name} must hold numbers, in shape {FORMS}, got {got}")
-    return list(X) if X.ndim == 1 and len(X) and any(np.ndim(each) for each in X) else X
-
-
-def _in_order(X: Any, roles: tuple[str, ...], name: str) -> Any:
-    return arranged(X, roles, name) if has_named_axes(X) else X
-
-
-def on_host(X: Any) -> Any:
-    """A copy, in the host's memory, of an array in a GPU's or of a list of such: each library has a word for it."""
-    if isinstance(X, list | tuple):
-        return [on_host(each) for each in X]
-    for name in ("get", "copy_to_host"):  # CuPy's and Numba's
-        if hasattr(X, name):
-            return getattr(X, name)()
-    return X.detach().cpu().numpy() if hasattr(X, "detach") else np.asarray(X)  # PyTorch's, and our own
-
-
 def _padded(
     estimator: BaseEstimator, X: Any, dtype: str, reset: bool, name: str, finite: bool | str = True
 ) -> np.ndarray:
@@ -263,25 +211,6 @@ def _lengths(lengths: Any, x: np.ndarray, name: str) -> np.ndarray | None:
     except (TypeError, ValueError) as error:
         message = str(error).replace("steps of x", f"steps of {name}")
         raise type(error)(re.sub(r"^lengths\b", "lengths" + name.removeprefix("X"), message)) from None
-
-
-def is_list_of_sequences(X: Any, name: str) -> bool:
-    """Whether X holds one array for each sequence; lists of numbers, of equal length, are rows of one array."""
-    if not isinstance(X, list | tuple) or not len(X):
-        return False
-    try:
-        shapes = [np.shape(sequence) for sequence in X]
-    except ValueError as error:
-        raise ValueError(f"{name} must be a list of (T_i, C) arrays; one of its sequences is ragged itself") from error
-    for i, shape in enumerate(shapes):
-        if len(shape) != len(shapes[0]):
-            raise ValueError(
-                f"{name}[{i}] must have as many axes as {name}[0], {len(shapes[0])}, got {len(shape)}: "
-                "all (T_i, C), or all (T_i,)"
-            )
-    if len(shapes[0]) == 1:
-        return len(set(shapes)) > 1 or hasattr(X[0], "ndim")
-    return len(shapes[0]) == 2
 
 
 def _finite_sequences(X: Any, dtype: str, name: str, nan_allowed: bool) -> list[np.ndarray]:

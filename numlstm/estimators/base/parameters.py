@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from ..backends.dispatch import check_name
-from ..checks import SMALLEST, check_flag, check_integer, check_option, check_real
-from ..documenting import sharing
-from ..layers import LAYERS
-from ..layers.options import CHECKS as OPTION_CHECKS
-from ..training.schedules import SHAPES
+from ...backends.dispatch import check_name
+from ...checks import SMALLEST, check_flag, check_integer, check_option, check_real
+from ...documenting import sharing
+from ...layers import LAYERS
+from ...layers.options import CHECKS as OPTION_CHECKS
+from ...training.schedules import SHAPES
 
 FIRST = """
     **What matters first**

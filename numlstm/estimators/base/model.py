@@ -14,27 +14,27 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from ..backends.contract import Backend
-from ..backends.dispatch import backend_for
-from ..concurrency import cached_property
-from ..layers import LAYERS
-from ..layers.layer import Layer, layer_of, on_backend
-from ..layers.options import DEFAULTS, not_defaults
-from ..layers.parameters import checked_parameters, read_only
-from ..layers.trace import Trace
-from ..savable import Savable
-from ..training.batches import Sequences, sorted_batches
-from ..training.loop import PREDICTED_STEPS, Trainer, predicted
-from ..training.network import HEAD, Model, Network
-from ..training.progress import History
-from .acting import acting
-from .channels import ChannelScale, dtype_to_read
-from .classes import Classes
-from .inputs import check_some, sequences_of
-from .numeric import Numbers
+from ...backends.contract import Backend
+from ...backends.dispatch import backend_for
+from ...concurrency import cached_property
+from ...layers import LAYERS
+from ...layers.layer import Layer, layer_of, on_backend
+from ...layers.options import DEFAULTS, not_defaults
+from ...layers.parameters import checked_parameters, read_only
+from ...layers.trace import Trace
+from ...savable import Savable
+from ...training.batches import Sequences, sorted_batches
+from ...training.loop import PREDICTED_STEPS, Trainer, predicted
+from ...training.network import HEAD, Model, Network
+from ...training.progress import History
+from ..data.channels import ChannelScale, dtype_to_read
+from ..data.inputs import check_some, sequences_of
+from ..data.static import StaticFeatures, static_for
+from ..targets.classes import Classes
+from ..targets.numbers import Numbers
+from .layer_options import acting
 from .parameters import documented
 from .results import results_of, snapshot
-from .static import StaticFeatures, static_for
 from .stream import PredictionStream
 
 Codec = Classes | Numbers

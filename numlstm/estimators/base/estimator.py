@@ -11,30 +11,31 @@ from typing import Any, TypeVar
 import numpy as np
 from sklearn.utils import check_random_state
 
-from ..backends.contract import Array, Backend
-from ..backends.dispatch import backend_for
-from ..checks import SMALLEST, check_integer, check_real
-from ..layers.options import stack_of
-from ..training.batches import Sequences
-from ..training.loop import Data, Stopper, Trainer, Validation, train
-from ..training.network import Model, Network
-from ..training.optimizers import SGD, Adam, Optimizer, RMSprop
-from ..training.progress import History
-from ..training.range_test import LearningRateTest, range_test
-from ..training.schedules import Schedule
-from ..training.targets import StepTargets, Targets
+from ...backends.contract import Array, Backend
+from ...backends.dispatch import backend_for
+from ...checks import SMALLEST, check_integer, check_real
+from ...layers.options import stack_of
+from ...training.batches import Sequences
+from ...training.loop import Data, Stopper, Trainer, Validation, train
+from ...training.network import Model, Network
+from ...training.optimizers import SGD, Adam, Optimizer, RMSprop
+from ...training.progress import History
+from ...training.range_test import LearningRateTest, range_test
+from ...training.schedules import Schedule
+from ...training.targets import StepTargets, Targets
+from ..data.channels import ChannelScale, dtype_to_read
+from ..data.forms import array_or_list
+from ..data.inputs import check_some, sequences_of, warn_if_far
+from ..data.static import StaticFeatures, static_for, static_numbers
+from ..data.weights import sample_weights, weighted
+from ..targets.classes import Classes
+from ..targets.numbers import Numbers
 from . import automatic
 from .callbacks import CallbackSupportMixin, EpochTasks
-from .channels import ChannelScale, dtype_to_read
-from .classes import Classes
 from .convergence import warn_of_training
-from .inputs import array_or_list, check_some, sequences_of, warn_if_far
 from .model import Codec, Fitted, SequenceModel, Session
-from .numeric import Numbers
 from .parameters import check_parameters, documented
 from .results import adopt, results_of
-from .static import StaticFeatures, static_for, static_numbers
-from .weights import sample_weights, weighted
 
 Self = TypeVar("Self", bound="SequenceEstimator")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..cells import FORGETTING
-from ..layers.options import DEFAULTS, options_of
+from ...cells import FORGETTING
+from ...layers.options import DEFAULTS, options_of
 
 GATES = ("input_gate", "forget_gate", "output_gate")
 

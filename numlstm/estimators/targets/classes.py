@@ -12,10 +12,10 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_array, column_or_1d
 
-from ..backends.contract import LossSpec
-from ..layers.sequences import as_numbers
-from ..training.batches import Sequences
-from .targets import check_count, not_none
+from ...backends.contract import LossSpec
+from ...layers.sequences import as_numbers
+from ...training.batches import Sequences
+from .checks import check_count, not_none
 
 
 @dataclass(frozen=True)

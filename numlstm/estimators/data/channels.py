@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..training.batches import Sequences
-from .numeric import moments
+from ...training.batches import Sequences
+from .scaling import moments
 
 ROWS = 1 << 14  # steps that are scaled at once, in float64
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from ..training.baseline import constant_loss
-from ..training.loop import Data
-from ..training.network import Model
-from ..training.progress import ALL_EPOCHS, History
+from ...training.baseline import constant_loss
+from ...training.loop import Data
+from ...training.network import Model
+from ...training.progress import ALL_EPOCHS, History
 
 BETTER = 0.99  # of the loss of a constant: from there on something has been learnt
 FALL = 0.1  # of the loss, over the last tenth of the epochs: it still falls

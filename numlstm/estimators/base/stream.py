@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..concurrency import new_lock
-from ..layers.stream import Steps, Stream
-from ..training.network import HEAD, PARTS, POOL
+from ...concurrency import new_lock
+from ...layers.stream import Steps, Stream
+from ...training.network import HEAD, PARTS, POOL
 
 
 class Mean:

@@ -1,0 +1,1 @@
+"""From y to what losses take, and from scores back to labels and numbers."""
