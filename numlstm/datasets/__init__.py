@@ -1,50 +1,21 @@
-"""Small real data that ships inside the package."""
+"""Small real data that ships inside the package, and the artificial tasks that the LSTM was made for."""
 
-from __future__ import annotations
+from .lags import make_long_lag, make_two_sequence
+from .marked import make_adding, make_multiplication
+from .order import make_temporal_order
+from .reber import SYMBOLS, SymbolSequences, make_continual_reber, make_embedded_reber
+from .sunspots import Sunspots, load_sunspots
 
-from importlib.resources import files
-from typing import NamedTuple
-
-import numpy as np
-
-__all__ = ["Sunspots", "load_sunspots"]
-
-
-class Sunspots(NamedTuple):
-    """Monthly mean numbers of sunspots.
-
-    Attributes
-    ----------
-    months : datetime64[M] array, shape (3120,)
-    numbers : float64 array, shape (3120,)
-    """
-
-    months: np.ndarray
-    numbers: np.ndarray
-
-
-def load_sunspots() -> Sunspots:
-    """The monthly mean number of sunspots from January 1749 to December 2008.
-
-    A noisy series with cycles of about eleven years, of unequal height and length.
-
-    Returns
-    -------
-    Sunspots
-        Months, and the number of each.
-
-    Notes
-    -----
-    Source: NOAA National Geophysical Data Center. Licence: public domain.
-
-    Examples
-    --------
-    >>> from numlstm.datasets import load_sunspots
-    >>> months, numbers = load_sunspots()
-    >>> print(months[numbers.argmax()], numbers.max())
-    1957-10 253.8
-    """
-    with (files(__name__) / "sunspots.csv").open() as file:
-        table = np.loadtxt(file, delimiter=",")
-    first = np.datetime64(f"{int(table[0, 0])}-01", "M")
-    return Sunspots(first + np.arange(table[:, 1:].size), table[:, 1:].ravel())
+__all__ = [
+    "SYMBOLS",
+    "Sunspots",
+    "SymbolSequences",
+    "load_sunspots",
+    "make_adding",
+    "make_continual_reber",
+    "make_embedded_reber",
+    "make_long_lag",
+    "make_multiplication",
+    "make_temporal_order",
+    "make_two_sequence",
+]
