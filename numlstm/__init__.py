@@ -85,7 +85,7 @@ __all__ = [
 ]
 
 
-_modules = ("metrics",)  # that are attributes without an import of their own
+_modules = ("datasets", "inspection", "metrics")  # that are attributes without an import of their own
 
 register()
 

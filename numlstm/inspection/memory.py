@@ -1,0 +1,203 @@
+"""How long each unit remembers, what made it write, and when it was read."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+
+from .plotting import COLOURS, SIGNED, stacked_axes
+from .reading import KEEPS, check_index, time_constants, traced
+
+WRITES, READS = ("input_gate",), ("output_gate", "reset_gate")
+
+
+class MemoryDisplay:
+    """For each unit of a layer: its time constant, what made it write, and how open it was to be read.
+
+    Use `from_estimator`.
+
+    Parameters
+    ----------
+    time_constants : array, shape (H,)
+        Steps after which 1/e of a unit's state is left, ``-1 / log f`` with the mean f of its forget gate.
+    written_by : array, shape (H, C)
+        Correlation of each unit's input gate with each channel of the input, over all steps.
+    read : array, shape (H,)
+        Mean of each unit's output gate.
+    names : tuple of (str, str, str)
+        Of the gates that say what is kept, written and read.
+
+    Attributes
+    ----------
+    order : int array, shape (H,)
+        Units from the longest memory to the shortest: how they stand from left to right.
+    ax_ : array of matplotlib Axes, shape (3,)
+    figure_ : matplotlib Figure
+    image_ : matplotlib AxesImage
+        Of `written_by`.
+    constants_, read_ : matplotlib Line2D
+        Of `time_constants` and `read`.
+
+    See Also
+    --------
+    plot_memory : The same as a function.
+    """
+
+    def __init__(
+        self, time_constants: np.ndarray, written_by: np.ndarray, read: np.ndarray, names: tuple[str, str, str]
+    ) -> None:
+        self.time_constants, self.written_by, self.read, self.names = time_constants, written_by, read, names
+        self.order = np.argsort(-time_constants, kind="stable")
+
+    @classmethod
+    def from_estimator(cls, model: Any, X: Any, *, layer: int = 0, lengths: Any = None, ax: Any = None) -> Self:
+        """Run a model over sequences, and draw what its units did on average.
+
+        Parameters
+        ----------
+        model : fitted estimator, layer or Trace
+        X
+            Sequences, in a form that the model takes.
+        layer : int, at least 0, default 0
+            Which layer and direction, as in `Trace`.
+        lengths : int array, shape (n,); optional
+            Steps of each sequence of a padded array.
+        ax : array of three matplotlib Axes, or one; optional
+            Where to draw; by default there is a new figure.
+
+        Returns
+        -------
+        MemoryDisplay
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError, ValueError
+            If X is not as the model wants it, there is no such layer, or its cells have no gates that keep.
+        ImportError
+            If matplotlib is not installed.
+        """
+        trace, sequences = traced(model, X, lengths)
+        if sequences is None:
+            raise TypeError("X must hold the sequences that were traced, got None")
+        names = list(trace)
+        check_index(layer, "layer", len(trace[names[0]]), "layers (times directions)")
+        keeps = next((name for name in KEEPS if name in trace), None)
+        if keeps is None:
+            raise ValueError(
+                f"model must have cells with a forget gate or an update gate, got a trace of {', '.join(names)}: "
+                "nothing in a plain RNN says how long a unit remembers"
+            )
+        writes = next((name for name in WRITES if name in trace), keeps)
+        reads = next(name for name in READS if name in trace)
+        kept, written, read = (_steps(trace, name, layer) for name in (keeps, writes, reads))
+        written_by = _correlations(written, np.concatenate(sequences))
+        return cls(time_constants(kept), written_by, read.mean(axis=0), (keeps, writes, reads)).plot(ax)
+
+    def plot(self, ax: Any = None) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : array of three matplotlib Axes, or one; optional
+            By default there is a new figure.
+
+        Returns
+        -------
+        MemoryDisplay
+            With the attributes that are listed above.
+
+        Raises
+        ------
+        ValueError
+            If `ax` is an array of another length.
+        ImportError
+            If matplotlib is not installed.
+        """
+        channels = self.written_by.shape[1]
+        self.ax_ = top, middle, bottom = stacked_axes(ax, [1.6, min(2.4, 0.8 + 0.15 * channels), 1.2])
+        self.figure_ = top.figure
+        units = np.arange(len(self.order))
+        keeps, writes, reads = (name.replace("_", " ") for name in self.names)
+        (self.constants_,) = top.plot(
+            units, self.time_constants[self.order], color=COLOURS[0], marker="o", linestyle="none"
+        )
+        top.set(yscale="log", ylabel="time constant\n(steps)", title=f"memory, by the {keeps}")
+        top.grid(axis="y", which="both", alpha=0.3)
+        self.image_ = middle.imshow(
+            self.written_by[self.order].T, aspect="auto", interpolation="nearest", cmap=SIGNED, vmin=-1, vmax=1
+        )
+        self.figure_.colorbar(self.image_, ax=middle, pad=0.01)
+        middle.set(ylabel="channel", title=f"written: correlation of the {writes} with the input")
+        middle.yaxis.get_major_locator().set_params(integer=True)
+        (self.read_,) = bottom.plot(units, self.read[self.order], color=COLOURS[1], marker="o", linestyle="none")
+        bottom.set(ylim=(-0.05, 1.05), ylabel=f"mean\n{reads}", xlabel="unit, the longest memory first", title="read")
+        return self
+
+
+def _steps(trace: Any, name: str, layer: int) -> np.ndarray:
+    """What a gate was at all steps of all sequences, (M, H)."""
+    values = np.asarray(trace[name][layer], np.float64)
+    values = values[None] if values.ndim == 2 else values
+    return np.concatenate([own[:length] for own, length in zip(values, trace.lengths.tolist(), strict=True)])
+
+
+def _correlations(gates: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Pearson's correlation of columns of gates (M, H) and of x (M, C), (H, C); 0 where one is constant."""
+    gates, x = gates - gates.mean(axis=0), x - x.mean(axis=0)
+    norms = np.linalg.norm(gates, axis=0)[:, None] * np.linalg.norm(x, axis=0)
+    return np.divide(gates.T @ x, norms, out=np.zeros(norms.shape), where=norms > 1e-12)
+
+
+def plot_memory(model: Any, X: Any, *, layer: int = 0, lengths: Any = None, ax: Any = None) -> MemoryDisplay:
+    """Draw how long each unit of a layer remembers, what made it write, and how open it was to be read.
+
+    The mean f of a forget gate is a time constant: ``-1 / log f`` steps after something was written, 1/e of it is left.
+    What made a unit write is the correlation of its input gate with each channel of the input. How much is read of it
+    is the mean of its output gate. Of a GRU, the update gate says what is kept and what is written, and the reset gate
+    what is read.
+
+    Parameters
+    ----------
+    model : fitted estimator, layer or Trace
+    X
+        Sequences, in a form that the model takes; of a trace those that were traced.
+    layer : int, at least 0, default 0
+        Which layer and direction, as in `Trace`: with `bidirectional`, 0 is the first layer forwards, 1 the first layer
+        backwards, 2 the second layer forwards, and so on.
+    lengths : int array, shape (n,); optional
+        Steps of each sequence of a padded array.
+    ax : array of three matplotlib Axes, or one; optional
+        Where to draw; by default there is a new figure.
+
+    Returns
+    -------
+    MemoryDisplay
+        With the numbers in `time_constants`, `written_by` and `read`, and the figure in `figure_`.
+
+    Raises
+    ------
+    NotFittedError
+        Before `fit`.
+    TypeError, ValueError
+        If X is not as the model wants it, there is no such layer, or its cells have no gate that says what is kept.
+    ImportError
+        If matplotlib is not installed: extra ``plot``.
+
+    References
+    ----------
+    .. [1] C. Tallec, Y. Ollivier, "Can Recurrent Neural Networks Warp Time?", 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numlstm import LSTM
+    >>> from numlstm.inspection import plot_memory
+    >>> x = np.random.default_rng(0).normal(size=(4, 20, 2))
+    >>> display = plot_memory(LSTM(2, 5, forget_bias=3.0, random_state=0), x)
+    >>> bool((display.time_constants > 10).all())
+    True
+    """
+    return MemoryDisplay.from_estimator(model, X, layer=layer, lengths=lengths, ax=ax)

@@ -1,0 +1,107 @@
+"""What users pass to inspect: a fitted estimator, a layer or a trace, and sequences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..checks import check_integer
+from ..estimators.data.forms import array_or_list
+from ..estimators.base.model import SequenceModel
+from ..layers.layer import Layer
+from ..layers.trace import Trace
+
+KEEPS = {"forget_gate": "forget gate", "update_gate": "update gate"}  # gates that say how much of a state stays
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sequence, and what happened in one layer and direction.
+
+    Attributes
+    ----------
+    x : array, shape (T, C), or None
+        The sequence.
+    values : dict of str to array, shape (T, H)
+        Gates and states, by the names in the trace.
+    """
+
+    x: np.ndarray | None
+    values: dict[str, np.ndarray]
+
+    @property
+    def kept(self) -> np.ndarray | None:
+        """Which part of its state each unit keeps at each step, if a gate says it."""
+        return next((self.values[name] for name in KEEPS if name in self.values), None)
+
+    @property
+    def time_constants(self) -> np.ndarray | None:
+        """For each unit the steps after which 1/e of its state is left, if a gate says it."""
+        return None if self.kept is None else time_constants(self.kept)
+
+
+def time_constants(kept: np.ndarray) -> np.ndarray:
+    """``-1 / log f`` for the mean f over the steps of what units keep, (T, H)."""
+    mean = kept.mean(axis=0, dtype=np.float64)
+    with np.errstate(divide="ignore"):
+        return np.where(mean > 0, -1.0 / np.log(np.clip(mean, None, 1.0 - 1e-12)), 0.0)
+
+
+def row_of(source: Any, X: Any, row: Any, layer: Any, lengths: Any = None) -> Row:
+    """A sequence of X, and what happened in a layer while the source read it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the source is neither a fitted estimator, a layer nor a trace; X is not as it wants it, or there is no such
+        row or layer.
+    """
+    trace, sequences = traced(source, X, lengths)
+    names = list(trace)
+    layers, rows = len(trace[names[0]]), len(trace.lengths)
+    check_index(row, "row", rows, "sequences")
+    check_index(layer, "layer", layers, "layers (times directions)")
+    length = int(trace.lengths[row])
+    values = {name: np.asarray(trace[name][layer]) for name in names}
+    values = {name: each[row, :length] if each.ndim == 3 else each[:length] for name, each in values.items()}
+    x = None if sequences is None else sequences[row]
+    if x is not None and len(x) != length:
+        raise ValueError(f"X must be what was traced: sequence {row} has {len(x)} steps, and {length} in the trace")
+    return Row(x, values)
+
+
+def traced(source: Any, X: Any, lengths: Any = None) -> tuple[Trace, list[np.ndarray] | None]:
+    """The trace of all sequences, and these, (T_i, C) each, if they are known."""
+    if isinstance(source, Trace):
+        single = any(np.ndim(each[0]) == 2 for each in source.values())
+        return source, None if X is None else sequences_of(X, lengths, single=single)
+    if not isinstance(source, SequenceModel | Layer):
+        raise TypeError(f"model must be a fitted estimator, a layer or a Trace of numlstm, got {type(source).__name__}")
+    if X is None:
+        raise TypeError(f"X must be given with a {type(source).__name__}: only a Trace goes without, got None")
+    return source.trace(X, lengths=lengths), sequences_of(X, lengths, single=isinstance(source, Layer))
+
+
+def sequences_of(X: Any, lengths: Any = None, *, single: bool = False) -> list[np.ndarray]:
+    """Sequences (T_i, C) in any of their forms; an (n, T) array is one of them if `single`."""
+    X = array_or_list(X)
+    if single and getattr(X, "ndim", 0) == 2:
+        X = [X]
+    arrays = [np.asarray(each, np.float64) for each in X]
+    arrays = [each[:, None] if each.ndim == 1 else each for each in arrays]
+    return [each[: len(each) if lengths is None else int(lengths[k])] for k, each in enumerate(arrays)]
+
+
+def check_index(value: Any, name: str, count: int, what: str) -> int:
+    """`value` as an index from 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no integer, or there is nothing at that place.
+    """
+    if check_integer(value, name, 0) >= count:
+        raise ValueError(f"{name} must be below {count}, the number of {what}, got {value}")
+    return int(value)
