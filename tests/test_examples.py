@@ -35,3 +35,18 @@ def test_vowels(tmp_path, capsys):
 def test_grid_search(tmp_path, capsys):
     assert run("grid_search", tmp_path / "search.png", short=True) >= 0.96
     assert "cross-validated accuracy: 0.9" in capsys.readouterr().out
+
+
+def test_long_short_term_memory_1997(tmp_path, capsys):
+    results = run("long_short_term_memory_1997", tmp_path / "tasks.png", quick=True, write=tmp_path / "table.md")
+    assert len(results) == 4
+    for name, by_cell in results.items():
+        paper = {"1": 8_440, "3": 39_850, "4": 74_000, "6": 31_390}[name[0]]
+        for needed, _ in by_cell["lstm"]:
+            assert needed is not None
+            assert needed < paper
+    assert results["6a temporal order"]["rnn"][0][0] is None
+    printed = capsys.readouterr().out
+    assert "the LSTM solved 4 of 4" in printed
+    rows = [line for line in (tmp_path / "table.md").read_text().splitlines() if line.startswith("|")]
+    assert rows == [line for line in printed.splitlines() if line.startswith("|")]
