@@ -47,7 +47,8 @@ def cache_directories(backend: Path) -> tuple[Path, ...]:
     sources that kernels are made of. Nothing is made here, nor need any of the directories be there.
     """
     digest = hashlib.sha256()
-    for source in sorted([*(PACKAGE / "cells").glob("*.py"), *backend.parent.glob("*.py"), *backend.rglob("*.py")]):
+    shared = PACKAGE / "cells", backend.parent, backend.parent / "equations"
+    for source in sorted([*(path for folder in shared for path in folder.glob("*.py")), *backend.rglob("*.py")]):
         digest.update(source.read_bytes())
     parents = Path(config.CACHE_DIR).absolute() if config.CACHE_DIR else None, _user_cache()
     return tuple(parent / "numlstm" / digest.hexdigest()[:16] for parent in parents if parent)

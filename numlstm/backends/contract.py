@@ -40,6 +40,7 @@ import numpy as np
 
 from .. import cells
 from ..concurrency import cached_property
+from .equations.optimizers import clip_scale
 
 Array = Any
 States = Sequence[Array | None]
@@ -550,7 +551,7 @@ class Backend(ABC):
 
         A number, or a scalar that stays on the backend; 1 where the norm is NaN.
         """
-        return min(1.0, limit / max(self.global_norm(vector), 1e-30))
+        return clip_scale(self.global_norm(vector), limit)
 
     # Optimizer steps work in place, on `flat`, of ``g = scale * gradient + decay * flat``; `scale` is a number or from
     # `clip_scale`; `decay`, None or of flat's shape and dtype, is the strength of an L2 penalty on each parameter.

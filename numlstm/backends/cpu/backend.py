@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..contract import AffineSpec, Backend, LayerSpec, LossSpec, Noise, PoolSpec, Spec, States, UnsupportedError
+from ..equations.optimizers import adam_numbers, rmsprop_numbers, sgd_numbers
 from . import activity, affine, losses, optimizing, pooling
 from .linear import halves
 from .linear.packing import affine_packing
@@ -156,12 +156,8 @@ class CpuBackend(Backend):
         decay: np.ndarray | None = None,
         decoupled: bool = False,
     ) -> None:
-        beta1, beta2 = betas
-        rate = learning_rate / (1 - beta1**step)
-        correction = 1 / math.sqrt(1 - beta2**step)
-        coupled, shrink = (0.0, learning_rate) if decoupled else (1.0, 0.0)
-        numbers = beta1, 1 - beta1, beta2, 1 - beta2, rate, epsilon, correction, scale, coupled, shrink
-        optimizing.adam_step[flat.dtype](flat, gradient, *moments, _or_empty(decay, flat), _floats(numbers))
+        numbers = adam_numbers(step, learning_rate, betas, epsilon, decoupled)
+        optimizing.adam_step[flat.dtype](flat, gradient, *moments, _or_empty(decay, flat), float(scale), numbers)
 
     def sgd_step(
         self,
@@ -175,9 +171,8 @@ class CpuBackend(Backend):
         scale: float,
         decay: np.ndarray | None = None,
     ) -> None:
-        ahead, now = (momentum, 1.0) if nesterov else (1.0, 0.0)
-        numbers = scale, learning_rate, momentum, ahead, now
-        optimizing.sgd_step[flat.dtype](flat, gradient, velocity, _or_empty(decay, flat), _floats(numbers))
+        numbers = sgd_numbers(learning_rate, momentum, nesterov)
+        optimizing.sgd_step[flat.dtype](flat, gradient, velocity, _or_empty(decay, flat), float(scale), numbers)
 
     def rmsprop_step(
         self,
@@ -191,13 +186,8 @@ class CpuBackend(Backend):
         scale: float,
         decay: np.ndarray | None = None,
     ) -> None:
-        numbers = scale, learning_rate, rho, 1 - rho, epsilon
-        optimizing.rmsprop_step[flat.dtype](flat, gradient, square, _or_empty(decay, flat), _floats(numbers))
-
-
-def _floats(numbers: Sequence[float]) -> tuple[float, ...]:
-    """Integers among them would be another type to a kernel."""
-    return tuple(map(float, numbers))
+        numbers = rmsprop_numbers(learning_rate, rho, epsilon)
+        optimizing.rmsprop_step[flat.dtype](flat, gradient, square, _or_empty(decay, flat), float(scale), numbers)
 
 
 def _or_empty(decay: np.ndarray | None, flat: np.ndarray) -> np.ndarray:

@@ -6,10 +6,15 @@ import math
 
 import numpy as np
 
-from ..contract import LOSSES, LossSpec
+from .. import plain
+from ..contract import LossSpec
+from ..equations import losses as equations
 from .machine.compiling import kernel, once
 
-BINARY, SQUARED, ABSOLUTE, HUBER, PINBALL = map(LOSSES.index, ("binary", "squared", "absolute", "huber", "pinball"))
+elementwise_loss = plain.compiled(equations.elementwise, once, ())
+softmax_term = plain.compiled(equations.softmax_term, once, ())
+softmax_loss = plain.compiled(equations.softmax_loss, once, ())
+softmax_slope = plain.compiled(equations.softmax_slope, once, ())
 
 
 @kernel
@@ -26,33 +31,12 @@ def softmax(scores, targets, weights, gradient):
             highest = max(highest, np.float64(scores[n, k]))
         total = 0.0
         for k in range(classes):
-            total += math.exp(scores[n, k] - highest)
-        loss += weights[n] * (math.log(total) - (scores[n, targets[n]] - highest))
+            total += softmax_term(np.float64(scores[n, k]), highest)
+        loss += weights[n] * softmax_loss(np.float64(scores[n, targets[n]]), highest, total)
         for k in range(classes):
-            gradient[n, k] = weights[n] * (math.exp(scores[n, k] - highest) / total - (k == targets[n]))
+            term = softmax_term(np.float64(scores[n, k]), highest)
+            gradient[n, k] = weights[n] * softmax_slope(term, total, k == targets[n])
     return loss
-
-
-@once
-def _one(kind, parameter, s, t):
-    """The loss of one score, and its derivative."""
-    error = s - t
-    if error != error:
-        return error, error
-    if kind == BINARY:
-        odds = math.exp(-abs(s))  # of the less likely label
-        return max(s, 0.0) - t * s + math.log1p(odds), (1.0 if s > 0 else odds) / (1 + odds) - t
-    if kind == SQUARED:
-        return error * error, 2 * error
-    if kind == HUBER and abs(error) <= parameter:
-        return error * error / 2, error
-    if kind == HUBER:
-        return parameter * (abs(error) - parameter / 2), math.copysign(parameter, error)
-    above = below = 1.0
-    if kind == PINBALL:
-        above, below = 1 - parameter, parameter
-    slope = above if error > 0 else -below
-    return slope * error, slope if error != 0 else 0.0
 
 
 @kernel
@@ -66,7 +50,7 @@ def elementwise(kind, parameter, scores, targets, weights, gradient):
             continue
         total = 0.0
         for k in range(outputs):
-            value, slope = _one(kind, parameter, np.float64(scores[n, k]), np.float64(targets[n, k]))
+            value, slope = elementwise_loss(kind, parameter, np.float64(scores[n, k]), np.float64(targets[n, k]))
             total += value
             gradient[n, k] = weights[n] * slope
         loss += weights[n] * total
@@ -78,5 +62,5 @@ def loss(spec: LossSpec, scores: np.ndarray, targets: np.ndarray, weights: np.nd
     scores, gradient = np.ascontiguousarray(scores), np.empty(scores.shape, scores.dtype)
     if spec.kind == "softmax":
         return softmax[scores.dtype](scores, np.ascontiguousarray(targets, np.int64), weights, gradient), gradient
-    kind, targets = LOSSES.index(spec.kind), np.ascontiguousarray(targets, scores.dtype)
+    kind, targets = equations.ELEMENTWISE.index(spec.kind), np.ascontiguousarray(targets, scores.dtype)
     return elementwise[scores.dtype](kind, float(spec.parameter), scores, targets, weights, gradient), gradient

@@ -1,14 +1,42 @@
-"""Norms and optimizer steps on flat vectors. `decay` has no elements where there is none."""
+"""Norms and optimizer steps on flat vectors.
+
+A step gets `decay` without elements where there is none, the gradient's factor `scale`, and the hyper-parameters as a
+named tuple of `equations.optimizers`, in float64.
+"""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
-from .machine.compiling import free_sums, kernel
+from .. import plain
+from ..equations import optimizers as equations
+from .machine.compiling import free_sums, kernel, once
 
 BLOCK = 1024
+
+penalised = plain.compiled(equations.penalised, once, ())
+adam_decay = plain.compiled(equations.adam_decay, once, ())
+adam = plain.compiled(equations.adam, once, ())
+sgd = plain.compiled(equations.sgd, once, ())
+rmsprop = plain.compiled(equations.rmsprop, once, ())
+
+
+@intrinsic
+def rounded(typing_context, real, numbers):
+    """A named tuple of float64, its numbers rounded to another type."""
+    result = types.NamedUniTuple(real.instance_type, len(numbers), numbers.instance_class)
+
+    def generate(context, builder, signature, arguments):
+        values = cgutils.unpack_tuple(builder, arguments[1])
+        cast = [context.cast(builder, value, numbers.dtype, result.dtype) for value in values]
+        return context.make_tuple(builder, result, cast)
+
+    return result(real, numbers), generate
 
 
 @free_sums
@@ -29,53 +57,37 @@ def global_norm(vector):
     return math.sqrt(norm)
 
 
-# Hyper-parameters come in float64 and are rounded here, once; one too large becomes infinity, and shows in `flat`.
+@kernel
+def adam_step(flat, gradient, mean, square, decay, scale, numbers):
+    """One step of Adam or AdamW."""
+    real = flat.dtype.type
+    factor, numbers = real(scale), rounded(real, numbers)
+    for i in range(flat.size):
+        theta, g = flat[i], gradient[i] * factor
+        if decay.size:
+            theta, g = adam_decay(theta, g, decay[i], numbers)
+        flat[i], mean[i], square[i] = adam(theta, g, mean[i], square[i], numbers)
 
 
 @kernel
-def adam_step(flat, gradient, mean, square, decay, numbers):
-    """Kingma & Ba 2015, algorithm 1, with `numbers` beta1, 1 - beta1, beta2, 1 - beta2, rate, epsilon, and so on.
-
-    The rate is alpha / (1 - beta1**t), the correction 1 / sqrt(1 - beta2**t). In float32, five digits of 1 - 0.999 are
-    right, so it is given. `coupled` is 1 with an L2 penalty, 0 with AdamW's `shrink`.
-    """
+def sgd_step(flat, gradient, velocity, decay, scale, numbers):
+    """One step of gradient descent with momentum."""
     real = flat.dtype.type
-    beta1, new1, beta2, new2 = real(numbers[0]), real(numbers[1]), real(numbers[2]), real(numbers[3])
-    rate, epsilon, correction = real(numbers[4]), real(numbers[5]), real(numbers[6])
-    scale, coupled, shrink = real(numbers[7]), real(numbers[8]), real(numbers[9])
+    factor, numbers = real(scale), rounded(real, numbers)
     for i in range(flat.size):
-        g, before = gradient[i] * scale, flat[i]
+        g = gradient[i] * factor
         if decay.size:
-            g += coupled * decay[i] * before
-            before -= shrink * decay[i] * before
-        mean[i] = beta1 * mean[i] + new1 * g
-        square[i] = beta2 * square[i] + new2 * (g * g)
-        flat[i] = before - rate * mean[i] / (math.sqrt(square[i]) * correction + epsilon)
+            g = penalised(flat[i], g, decay[i])
+        flat[i], velocity[i] = sgd(flat[i], g, velocity[i], numbers)
 
 
 @kernel
-def sgd_step(flat, gradient, velocity, decay, numbers):
-    """With momentum (Sutskever et al. 2013): the step is ``ahead * velocity + now * g``."""
+def rmsprop_step(flat, gradient, square, decay, scale, numbers):
+    """One step of RMSprop."""
     real = flat.dtype.type
-    scale, rate, momentum = real(numbers[0]), real(numbers[1]), real(numbers[2])
-    ahead, now = real(numbers[3]), real(numbers[4])
+    factor, numbers = real(scale), rounded(real, numbers)
     for i in range(flat.size):
-        g = gradient[i] * scale
+        g = gradient[i] * factor
         if decay.size:
-            g += decay[i] * flat[i]
-        velocity[i] = momentum * velocity[i] + g
-        flat[i] -= rate * (ahead * velocity[i] + now * g)
-
-
-@kernel
-def rmsprop_step(flat, gradient, square, decay, numbers):
-    """Hinton 2012, lecture 6e."""
-    real = flat.dtype.type
-    scale, rate, rho = real(numbers[0]), real(numbers[1]), real(numbers[2])
-    new, epsilon = real(numbers[3]), real(numbers[4])
-    for i in range(flat.size):
-        g = gradient[i] * scale
-        if decay.size:
-            g += decay[i] * flat[i]
-        square[i] = rho * square[i] + new * (g * g)
-        flat[i] -= rate * g / (math.sqrt(square[i]) + epsilon)
+            g = penalised(flat[i], g, decay[i])
+        flat[i], square[i] = rmsprop(flat[i], g, square[i], numbers)

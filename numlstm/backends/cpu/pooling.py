@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
+from .. import plain
 from ..contract import PoolSpec
-from .machine.compiling import free_sums, kernel
+from ..equations import pooling as equations
+from .machine.compiling import free_sums, kernel, once
+
+attention = plain.compiled(equations.attention, once, ())
+attention_slope = plain.compiled(equations.attention_slope, once, ())
+is_larger = plain.compiled(equations.is_larger, once, ())
 
 
 @free_sums
@@ -26,8 +31,7 @@ def attend(y, lengths, weight, bias, shares):
         shares[n] = 0
         total = 0.0
         for t in range(lengths[n]):
-            # tanh is at most 1: exp cannot overflow
-            shares[n, t] = math.exp(math.tanh(np.float64(_dot(weight, y[n, t]) + bias[0])))
+            shares[n, t] = attention(np.float64(_dot(weight, y[n, t]) + bias[0]))
             total += shares[n, t]
         for t in range(lengths[n]):
             shares[n, t] /= total
@@ -43,8 +47,8 @@ def attend_backward(y, lengths, weight, bias, shares, dpooled, dy, dweight, dbia
             dshares[t] = _dot(dpooled[n], y[n, t])
             mean += shares[n, t] * dshares[t]
         for t in range(lengths[n]):
-            e = math.tanh(np.float64(_dot(weight, y[n, t]) + bias[0]))
-            slope = y.dtype.type(shares[n, t] * (dshares[t] - mean) * (1 - e * e))
+            slope_of_tanh = attention_slope(1.0, np.float64(_dot(weight, y[n, t]) + bias[0]))
+            slope = y.dtype.type(shares[n, t] * (dshares[t] - mean) * slope_of_tanh)
             dbias[0] += slope
             for f in range(weight.size):
                 dy[n, t, f] += slope * weight[f]
@@ -80,9 +84,8 @@ def maximum(y, lengths, pooled, places):
         places[n] = 0
         for t in range(1, lengths[n]):
             for f in range(y.shape[2]):
-                value, best = y[n, t, f], pooled[n, f]
-                if value > best or (value != value and best == best):
-                    pooled[n, f] = value
+                if is_larger(y[n, t, f], pooled[n, f]):
+                    pooled[n, f] = y[n, t, f]
                     places[n, f] = t
 
 

@@ -25,8 +25,8 @@ def is_array(argument: Any) -> bool:
 
 def kind_of(argument: Any) -> Any:
     """What the code of a kernel depends on: it is compiled for each kind."""
-    if type(argument) is tuple:
-        return len(argument), frozenset(map(type, argument))
+    if isinstance(argument, tuple):
+        return type(argument), len(argument), frozenset(map(type, argument))
     return argument.dtype if is_array(argument) else type(argument)
 
 
@@ -36,7 +36,7 @@ def packed(arguments: Sequence[Any]) -> list[Any]:
     for argument in arguments:
         if type(argument) in AS_THEY_ARE:
             made.append(argument)
-        elif type(argument) is tuple:
+        elif isinstance(argument, tuple):
             made += packed(argument)
         elif is_array(argument):
             size, itemsize = argument.size, argument.dtype.itemsize

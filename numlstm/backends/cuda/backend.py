@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..contract import AffineSpec, Backend, LossSpec, Noise, PoolSpec, Spec, States, UnsupportedError
+from ..equations.optimizers import adam_numbers, rmsprop_numbers, sgd_numbers
 from . import activity, affine, arrays, elementwise, foreign, layer, losses, optimizing, pooling
 from .arrays import DeviceArray
 from .device import SIMULATED, Device, on_device
@@ -218,10 +219,8 @@ class CudaBackend(Backend):
         decay: DeviceArray | None = None,
         decoupled: bool = False,
     ) -> None:
-        optimizing.adam_step(
-            flat, gradient, moments, step=step, learning_rate=learning_rate, betas=betas, epsilon=epsilon, scale=scale,
-            decay=decay, decoupled=decoupled,
-        )  # fmt: skip
+        numbers = adam_numbers(step, learning_rate, betas, epsilon, decoupled)
+        optimizing.step(optimizing.adam_kernel, numbers, flat, gradient, moments, scale, decay)
 
     @on_device
     def sgd_step(
@@ -236,10 +235,8 @@ class CudaBackend(Backend):
         scale: float | DeviceArray,
         decay: DeviceArray | None = None,
     ) -> None:
-        optimizing.sgd_step(
-            flat, gradient, velocity, learning_rate=learning_rate, momentum=momentum, nesterov=nesterov, scale=scale,
-            decay=decay,
-        )  # fmt: skip
+        numbers = sgd_numbers(learning_rate, momentum, nesterov)
+        optimizing.step(optimizing.sgd_kernel, numbers, flat, gradient, (velocity,), scale, decay)
 
     @on_device
     def rmsprop_step(
@@ -254,6 +251,5 @@ class CudaBackend(Backend):
         scale: float | DeviceArray,
         decay: DeviceArray | None = None,
     ) -> None:
-        optimizing.rmsprop_step(
-            flat, gradient, square, learning_rate=learning_rate, rho=rho, epsilon=epsilon, scale=scale, decay=decay
-        )
+        numbers = rmsprop_numbers(learning_rate, rho, epsilon)
+        optimizing.step(optimizing.rmsprop_kernel, numbers, flat, gradient, (square,), scale, decay)

@@ -8,9 +8,18 @@ from typing import Any
 import numpy as np
 
 from ...cells import elementary
-from .launching import overloads
+from .. import plain
+from .device import SIMULATED
+from .launching import device_function, overloads
 
 FUNCTIONS = (elementary.exp, elementary.log1p, elementary.sigmoid, elementary.tanh, elementary.where_negative)
+
+
+def device_equation(function: Any) -> Any:
+    """A plain function, for kernels to call; the simulator runs it as it is."""
+    if SIMULATED or function is None:
+        return function
+    return plain.compiled(function, device_function, FUNCTIONS)
 
 
 def _constants(x: Any) -> tuple[Any, Any]:

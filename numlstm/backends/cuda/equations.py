@@ -12,10 +12,8 @@ from typing import Any
 
 from ...cells import Phase
 from ...cells.cell import NORM, PREVIOUS
-from .. import plain
-from . import elementary
-from .device import SIMULATED
-from .launching import by_name, device_function
+from .elementary import device_equation
+from .launching import by_name
 from .layout import Layout, Place, layout_of, normalised
 from .masks import is_dropped
 
@@ -278,13 +276,6 @@ def _written(tuples: tuple[str, ...], parts: list[tuple[list[str], dict[str, Any
     return names["written"]
 
 
-def _target(function: Any) -> Any:
-    """A cell's function for kernels; the simulator runs it as it is."""
-    return (
-        function if SIMULATED or function is None else plain.compiled(function, device_function, elementary.FUNCTIONS)
-    )
-
-
 def _tuple(kind: str, names: Any) -> Any:
     """A named tuple; names that no attribute can have are reached by their places."""
     return namedtuple(kind, names, rename=True)
@@ -308,7 +299,7 @@ def forward_code(digest: str) -> Callable:
         phase = writer.phase
         others = writer.other_names()
         names = {
-            "equations": _target(phase.forward), "finish": _target(phase.finish),
+            "equations": device_equation(phase.forward), "finish": device_equation(phase.finish),
             "Values": _tuple("Values", [*phase.gates, *phase.reads, *others]),
             "Finish": _tuple("Finish", [*phase.finish_reads, *phase.constants]),
         }  # fmt: skip
@@ -329,7 +320,7 @@ def backward_code(digest: str) -> Callable:
     for writer in _writers(digest):
         phase = writer.phase
         names = {
-            "equations": _target(phase.backward), "Gradients": _tuple("Gradients", phase.gives),
+            "equations": device_equation(phase.backward), "Gradients": _tuple("Gradients", phase.gives),
             "Values": _tuple("Values", [*phase.uses, *writer.other_names()]),
         }  # fmt: skip
         parts.append((writer.lines(writer.backward()), names))

@@ -7,13 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import LOSSES, LossSpec
+from ..contract import LossSpec
+from ..equations import losses as equations
 from .arrays import DeviceArray, empty, to_device, to_numpy
 from .device import THREADS, cuda
-from .launching import device_function, kernel
+from .elementary import device_equation
+from .launching import kernel
 from .reductions import block_sum, new_parts, row_grid, row_maximum, row_sum, total_of
 
-BINARY, SQUARED, ABSOLUTE, HUBER, PINBALL = map(LOSSES.index, ("binary", "squared", "absolute", "huber", "pinball"))
+elementwise_loss = device_equation(equations.elementwise)
+softmax_term = device_equation(equations.softmax_term)
+softmax_loss = device_equation(equations.softmax_loss)
+softmax_slope = device_equation(equations.softmax_slope)
 
 
 class DeviceScalar:
@@ -63,42 +68,20 @@ def _softmax(scores, axes, shape, targets, weights, gradient, parts):
         highest = row_maximum(shared, highest)
         if weight != 0:
             for k in range(lane, classes, lanes):
-                total += math.exp(np.float64(scores[start + k * axes[2]]) - highest)
+                total += softmax_term(np.float64(scores[start + k * axes[2]]), highest)
         total = row_sum(shared, total)
         if weight != 0:
             for k in range(lane, classes, lanes):
-                share = math.exp(np.float64(scores[start + k * axes[2]]) - highest) / total
-                gradient[n * classes + k] = weight * (share - (1.0 if k == targets[n] else 0.0))
+                term = softmax_term(np.float64(scores[start + k * axes[2]]), highest)
+                gradient[n * classes + k] = weight * softmax_slope(term, total, k == targets[n])
             if lane == 0:
-                loss += weight * (math.log(total) - (np.float64(scores[start + targets[n] * axes[2]]) - highest))
+                loss += weight * softmax_loss(np.float64(scores[start + targets[n] * axes[2]]), highest, total)
         elif n < rows:
             for k in range(lane, classes, lanes):
                 gradient[n * classes + k] = 0
     loss = block_sum(shared, loss)
     if lane == 0 and cuda.threadIdx.y == 0:
         parts[cuda.blockIdx.x] = loss
-
-
-@device_function
-def _one(kind, parameter, s, t):
-    """The loss of one score, and its derivative."""
-    error = s - t
-    if error != error:
-        return error, error
-    if kind == BINARY:
-        odds = math.exp(-abs(s))  # of the less likely label
-        return max(s, 0.0) - t * s + math.log1p(odds), (1.0 if s > 0 else odds) / (1 + odds) - t
-    if kind == SQUARED:
-        return error * error, 2 * error
-    if kind == HUBER and abs(error) <= parameter:
-        return error * error / 2, error
-    if kind == HUBER:
-        return parameter * (abs(error) - parameter / 2), math.copysign(parameter, error)
-    above = below = 1.0
-    if kind == PINBALL:
-        above, below = 1 - parameter, parameter
-    slope = above if error > 0 else -below
-    return slope * error, slope if error != 0 else 0.0
 
 
 @kernel
@@ -116,7 +99,7 @@ def _elementwise(kind, parameter, scores, axes, shape, targets, weights, gradien
                 slope = 0.0
                 if weight != 0:
                     s, t = np.float64(scores[start + k * axes[2]]), np.float64(targets[n * outputs + k])
-                    value, slope = _one(kind, parameter, s, t)
+                    value, slope = elementwise_loss(kind, parameter, s, t)
                     total += value
                 gradient[n * outputs + k] = weight * slope
         loss += weight * total
@@ -139,5 +122,6 @@ def loss(
     if spec.kind == "softmax":
         _softmax.launch(blocks, threads, *common)
     else:
-        _elementwise.launch(blocks, threads, LOSSES.index(spec.kind), float(spec.parameter), *common)
+        kind = equations.ELEMENTWISE.index(spec.kind)
+        _elementwise.launch(blocks, threads, kind, float(spec.parameter), *common)
     return DeviceScalar(total_of(parts)), gradient

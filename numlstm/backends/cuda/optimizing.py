@@ -1,7 +1,8 @@
 """Norms and optimizer steps on flat vectors, which are contiguous.
 
-Kernels take the places where vectors start in a tuple: -1 for one that is not there. The factor of the gradient is a
-number, or in memory where a place for it is given.
+Kernels get the offsets of all vectors in their memory as a tuple; an offset of -1 means that there is no such vector.
+The gradient's factor is the number `scale`, or `clip` where that has an offset. The hyper-parameters are a named tuple
+of `equations.optimizers`.
 """
 
 from __future__ import annotations
@@ -12,10 +13,19 @@ from typing import Any
 
 import numpy as np
 
+from ..equations import optimizers as equations
 from .arrays import DeviceArray, empty, to_numpy
 from .device import THREADS, cuda
-from .launching import kernel
+from .elementary import device_equation
+from .launching import Kernel, kernel
 from .reductions import block_sum, new_parts, row_grid, sum_of_parts
+
+clip_factor = device_equation(equations.clip_scale)
+penalised = device_equation(equations.penalised)
+adam_decay = device_equation(equations.adam_decay)
+adam = device_equation(equations.adam)
+sgd = device_equation(equations.sgd)
+rmsprop = device_equation(equations.rmsprop)
 
 
 @kernel
@@ -33,61 +43,52 @@ def _squares(vector, start, count, parts):
 
 @kernel
 def _norm(parts, count, limit, norm, scale):
-    """The root of the sum of parts, and what it is to be multiplied with to be at most `limit`; 1 where it is NaN."""
+    """The root of the sum of parts, and the factor that clips it."""
     shared = cuda.shared.array(THREADS, np.float64)
-    found = math.sqrt(sum_of_parts(shared, parts, count))
+    root = math.sqrt(sum_of_parts(shared, parts, count))
     if cuda.threadIdx.x == 0:
-        norm[0] = found
-        ratio = limit / max(found, 1e-30)
-        scale[0] = ratio if ratio < 1.0 else 1.0
+        norm[0] = root
+        scale[0] = clip_factor(root, limit)
 
 
 @kernel
-def _adam(flat, gradient, mean, square, decay, clip, places, count, numbers):
-    """Kingma & Ba 2015, algorithm 1; see `adam_step` for what the numbers are."""
-    scale, beta1, new1, beta2, new2, rate, epsilon, correction, coupled, shrink = numbers
-    if places[5] >= 0:
-        scale = clip[places[5]]
+def adam_kernel(flat, gradient, mean, square, decay, clip, offsets, count, scale, numbers):
+    """One step of Adam or AdamW."""
+    at, at_gradient, at_mean, at_square, at_decay, at_clip = offsets
+    if at_clip >= 0:
+        scale = clip[at_clip]
     for k in range(cuda.grid(1), count, cuda.gridsize(1)):
-        g, before = gradient[places[1] + k] * scale, flat[places[0] + k]
-        if places[4] >= 0:
-            pull = decay[places[4] + k] * before
-            g += coupled * pull
-            before -= shrink * pull
-        m = beta1 * mean[places[2] + k] + new1 * g
-        v = beta2 * square[places[3] + k] + new2 * (g * g)
-        mean[places[2] + k], square[places[3] + k] = m, v
-        flat[places[0] + k] = before - rate * m / (math.sqrt(v) * correction + epsilon)
+        theta, g = flat[at + k], gradient[at_gradient + k] * scale
+        if at_decay >= 0:
+            theta, g = adam_decay(theta, g, decay[at_decay + k], numbers)
+        theta, m, v = adam(theta, g, mean[at_mean + k], square[at_square + k], numbers)
+        flat[at + k], mean[at_mean + k], square[at_square + k] = theta, m, v
 
 
 @kernel
-def _sgd(flat, gradient, velocity, decay, clip, places, count, numbers):
-    """With momentum (Sutskever et al. 2013): the step is ``ahead * velocity + now * g``."""
-    scale, rate, momentum, ahead, now = numbers
-    if places[4] >= 0:
-        scale = clip[places[4]]
+def sgd_kernel(flat, gradient, velocity, decay, clip, offsets, count, scale, numbers):
+    """One step of gradient descent with momentum."""
+    at, at_gradient, at_velocity, at_decay, at_clip = offsets
+    if at_clip >= 0:
+        scale = clip[at_clip]
     for k in range(cuda.grid(1), count, cuda.gridsize(1)):
-        g, before = gradient[places[1] + k] * scale, flat[places[0] + k]
-        if places[3] >= 0:
-            g += decay[places[3] + k] * before
-        v = momentum * velocity[places[2] + k] + g
-        velocity[places[2] + k] = v
-        flat[places[0] + k] = before - rate * (ahead * v + now * g)
+        theta, g = flat[at + k], gradient[at_gradient + k] * scale
+        if at_decay >= 0:
+            g = penalised(theta, g, decay[at_decay + k])
+        flat[at + k], velocity[at_velocity + k] = sgd(theta, g, velocity[at_velocity + k], numbers)
 
 
 @kernel
-def _rmsprop(flat, gradient, square, decay, clip, places, count, numbers):
-    """Hinton 2012, lecture 6e."""
-    scale, rate, rho, new, epsilon = numbers
-    if places[4] >= 0:
-        scale = clip[places[4]]
+def rmsprop_kernel(flat, gradient, square, decay, clip, offsets, count, scale, numbers):
+    """One step of RMSprop."""
+    at, at_gradient, at_square, at_decay, at_clip = offsets
+    if at_clip >= 0:
+        scale = clip[at_clip]
     for k in range(cuda.grid(1), count, cuda.gridsize(1)):
-        g, before = gradient[places[1] + k] * scale, flat[places[0] + k]
-        if places[3] >= 0:
-            g += decay[places[3] + k] * before
-        q = rho * square[places[2] + k] + new * (g * g)
-        square[places[2] + k] = q
-        flat[places[0] + k] = before - rate * g / (math.sqrt(q) + epsilon)
+        theta, g = flat[at + k], gradient[at_gradient + k] * scale
+        if at_decay >= 0:
+            g = penalised(theta, g, decay[at_decay + k])
+        flat[at + k], square[at_square + k] = rmsprop(theta, g, square[at_square + k], numbers)
 
 
 def _norm_and_scale(vector: DeviceArray, limit: float) -> tuple[DeviceArray, DeviceArray]:
@@ -111,69 +112,21 @@ def clip_scale(vector: DeviceArray, limit: float) -> DeviceArray:
     return _norm_and_scale(vector, limit)[1]
 
 
-def adam_step(
+def step(
+    kernel: Kernel,
+    numbers: Any,
     flat: DeviceArray,
     gradient: DeviceArray,
-    moments: tuple[DeviceArray, DeviceArray],
-    *,
-    step: int,
-    learning_rate: float,
-    betas: tuple[float, float],
-    epsilon: float,
-    scale: float | DeviceArray,
-    decay: DeviceArray | None,
-    decoupled: bool,
-) -> None:
-    """`Backend.adam_step` for arrays on a device."""
-    beta1, beta2 = betas
-    rate = learning_rate / (1 - beta1**step)
-    correction = 1 / math.sqrt(1 - beta2**step)
-    coupled, shrink = (0.0, learning_rate) if decoupled else (1.0, 0.0)
-    numbers = beta1, 1 - beta1, beta2, 1 - beta2, rate, epsilon, correction, coupled, shrink
-    _step(_adam, [flat, gradient, *moments, decay], scale, numbers)
-
-
-def sgd_step(
-    flat: DeviceArray,
-    gradient: DeviceArray,
-    velocity: DeviceArray,
-    *,
-    learning_rate: float,
-    momentum: float,
-    nesterov: bool,
+    states: Sequence[DeviceArray],
     scale: float | DeviceArray,
     decay: DeviceArray | None,
 ) -> None:
-    """`Backend.sgd_step` for arrays on a device."""
-    ahead, now = (momentum, 1.0) if nesterov else (1.0, 0.0)
-    _step(_sgd, [flat, gradient, velocity, decay], scale, (learning_rate, momentum, ahead, now))
-
-
-def rmsprop_step(
-    flat: DeviceArray,
-    gradient: DeviceArray,
-    square: DeviceArray,
-    *,
-    learning_rate: float,
-    rho: float,
-    epsilon: float,
-    scale: float | DeviceArray,
-    decay: DeviceArray | None,
-) -> None:
-    """`Backend.rmsprop_step` for arrays on a device."""
-    _step(_rmsprop, [flat, gradient, square, decay], scale, (learning_rate, rho, 1 - rho, epsilon))
-
-
-def _step(
-    step: Any, vectors: Sequence[DeviceArray | None], scale: float | DeviceArray, numbers: Sequence[float]
-) -> None:  # fmt: skip
-    """Launch a kernel on vectors, of which the first is that of the parameters."""
-    flat = vectors[0]
-    assert flat is not None
+    """Launch the kernel of an optimizer with the hyper-parameters of a step."""
     clip, factor = (scale, 1.0) if isinstance(scale, DeviceArray) else (None, scale)
-    given = [*vectors, clip]
-    bases = [flat.base if vector is None else vector.base for vector in given]
-    places = tuple(-1 if vector is None else vector.offset for vector in given)
-    with np.errstate(over="ignore"):  # one too large becomes infinity, and shows in `flat`
-        rounded = tuple(flat.dtype.type(number) for number in (factor, *numbers))
-    step.for_all(flat.size, *bases, places, flat.size, rounded)
+    vectors = [flat, gradient, *states, decay, clip]
+    bases = [flat.base if vector is None else vector.base for vector in vectors]
+    offsets = tuple(-1 if vector is None else vector.offset for vector in vectors)
+    real = flat.dtype.type
+    with np.errstate(over="ignore"):  # a number that is too large becomes infinite, and `flat` shows it
+        rounded = type(numbers)(*map(real, numbers))
+    kernel.for_all(flat.size, *bases, offsets, flat.size, real(factor), rounded)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from ..contract import PoolSpec
+from ..equations import pooling as equations
 from .arrays import DeviceArray, axes_of, empty, fill, to_device
 from .device import SIMULATED, THREADS, cuda
+from .elementary import device_equation
 from .launching import device_function, kernel
 from .products import column_sums
 from .reductions import row_grid, row_sum
+
+attention = device_equation(equations.attention)
+attention_slope = device_equation(equations.attention_slope)
+is_larger = device_equation(equations.is_larger)
 
 CHUNKS = 2 if SIMULATED else 256  # of all steps of all rows, whose gradients are summed apart
 
@@ -46,7 +51,7 @@ def _attend(y, axes, shape, lengths, weight, at, shares):
         start = axes[0] + n * axes[1] + t * axes[2]
         score = _dot(weight, at, y, start, features if inside else 0, shared)
         if cuda.threadIdx.x == 0 and row < rows * steps:
-            shares[row] = math.exp(math.tanh(score + weight[at + features])) if inside else y.dtype.type(0)
+            shares[row] = attention(score + weight[at + features]) if inside else y.dtype.type(0)
 
 
 @kernel
@@ -86,7 +91,7 @@ def _maxima(y, axes, shape, lengths, pooled, places):
         best = y[start]
         for t in range(1, lengths[n]):
             value = y[start + t * axes[2]]
-            if value > best or (value != value and best == best):
+            if is_larger(value, best):
                 best, found = value, t
         pooled[k], places[k] = best, found
 
@@ -117,9 +122,8 @@ def _attend_backward(y, axes, shape, lengths, weight, at, shares, dpooled, dpool
         score = _dot(weight, at, y, start, size, shared)
         dshare = _dot(dpooled, dpooled_axes[0] + n * dpooled_axes[1], y, start, size, shared)
         if cuda.threadIdx.x == 0 and row < rows * steps:
-            e, one = y.dtype.type(math.tanh(score + weight[at + features])), y.dtype.type(1)
             dshares[row] = dshare
-            slopes[row] = shares[row] * (one - e * e)
+            slopes[row] = shares[row] * attention_slope(y.dtype.type(1), score + weight[at + features])
 
 
 @kernel

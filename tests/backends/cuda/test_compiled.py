@@ -31,6 +31,7 @@ from numlstm.backends.cuda import (
 from numlstm.backends.cuda.device import cuda
 from numlstm.backends.cuda.intrinsics import KINDS
 from numlstm.backends.cuda.launching import Kernel, kernel
+from numlstm.backends.equations.optimizers import Adam, RmsProp, Sgd
 
 pytestmark = pytest.mark.skipif(ptxas() is None, reason="ptxas is not here (package nvidia-cuda-nvcc)")
 
@@ -45,6 +46,11 @@ FLOAT, INTEGER, FLAG = 0.0, 0, False
 def integers(count):
     """So many in a tuple."""
     return (0,) * count
+
+
+def reals_of(names):
+    """A named tuple of them."""
+    return names(*[REAL] * len(names._fields))
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +73,8 @@ class Case:
 
         def example(argument):
             if isinstance(argument, tuple):
-                return tuple(map(example, argument))
+                numbers = map(example, argument)
+                return type(argument)(*numbers) if hasattr(argument, "_fields") else tuple(numbers)
             return examples[argument] if isinstance(argument, str) else argument
 
         return Compiled(self.kernel, example(self.arguments), capability, **options)
@@ -158,9 +165,11 @@ KERNELS = [
     ),
     Case("optimizing.squares", optimizing._squares, (REALS, INTEGER, INTEGER, FLOATS), in_float64=True),
     Case("optimizing.norm", optimizing._norm, (FLOATS, INTEGER, FLOAT, FLOATS, REALS), in_float64=True),
-    Case("optimizing.adam", optimizing._adam, (REALS,) * 6 + (integers(6), INTEGER, (REAL,) * 10)),
-    Case("optimizing.sgd", optimizing._sgd, (REALS,) * 5 + (integers(5), INTEGER, (REAL,) * 5)),
-    Case("optimizing.rmsprop", optimizing._rmsprop, (REALS,) * 5 + (integers(5), INTEGER, (REAL,) * 5)),
+    Case("optimizing.adam", optimizing.adam_kernel, (REALS,) * 6 + (integers(6), INTEGER, REAL, reals_of(Adam))),
+    Case("optimizing.sgd", optimizing.sgd_kernel, (REALS,) * 5 + (integers(5), INTEGER, REAL, reals_of(Sgd))),
+    Case(
+        "optimizing.rmsprop", optimizing.rmsprop_kernel, (REALS,) * 5 + (integers(5), INTEGER, REAL, reals_of(RmsProp))
+    ),
 ]
 
 

@@ -1,0 +1,1 @@
+"""Equations of losses, optimizers and pooling for single numbers, in plain Python; each engine compiles them."""
