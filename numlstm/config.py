@@ -51,9 +51,9 @@ def _places(directories: tuple[Path, ...]) -> str:
 def configuration() -> dict[str, str]:
     """What `show_config` prints, by name."""
     from . import __version__
-    from .backends.availability import gpus
     from .backends.cpu.machine.compiling import cache_directories
     from .backends.cpu.machine.target import TILE_VECTORS, target
+    from .backends.cuda.availability import gpus
     from .backends.dispatch import VARIABLE, get_backend
 
     unit = target()

@@ -5,8 +5,8 @@ import subprocess
 import sys
 import time
 
-from numlstm.backends import availability
 from numlstm.backends.cpu.machine import compiling
+from numlstm.backends.cuda import availability
 from numlstm.config import configuration
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from numlstm import LSTM, BackendUnavailableError, LSTMClassifier, get_backend, set_backend, use_backend
-from numlstm.backends import availability, dispatch
+from numlstm.backends import dispatch
+from numlstm.backends.cuda import availability
 from numlstm.backends.reference import ReferenceBackend
 
 X = np.ones((1, 2, 3))

@@ -161,7 +161,7 @@ def _weighed(array: Any) -> str:
         return "cuda" if _has_gpu() else "cpu"
     if _forked:  # which that says
         return "cuda"
-    from .availability import device_of
+    from .cuda.availability import device_of
 
     return f"cuda:{device_of(array)}"
 
@@ -220,7 +220,7 @@ def _make_cuda(name: str) -> Backend:
         return _load(usual)
     if _forked:
         raise BackendUnavailableError(f"backend {name!r} is not available: {FORKED}")
-    from .availability import cuda_backend
+    from .cuda.availability import cuda_backend
 
     return cuda_backend(index)
 

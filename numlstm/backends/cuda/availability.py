@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .contract import FORKED, Backend, BackendUnavailableError
+from ..contract import FORKED, Backend, BackendUnavailableError
 
 LEAST_CAPABILITY = 7, 0
 INSTALL = 'pip install "numlstm[cuda13]" (or, with a driver for CUDA 12, "numlstm[cuda12]")'
@@ -58,7 +58,7 @@ def cuda_backend(index: int) -> Backend:
     except Unusable as reason:
         name = f"cuda:{index}" if index else "cuda"
         raise BackendUnavailableError(f"backend {name!r} is not available: {reason}") from reason.__cause__
-    return import_module(".cuda.backend", __package__).CudaBackend(index)
+    return import_module(".backend", __package__).CudaBackend(index)
 
 
 def device_of(array: Any) -> int:
@@ -75,7 +75,7 @@ def device_of(array: Any) -> int:
         raise BackendUnavailableError(
             f"an array on a GPU needs backend 'cuda', which is not available: {reason}"
         ) from reason
-    return import_module(".cuda.foreign", __package__).device_of(array)
+    return import_module(".foreign", __package__).device_of(array)
 
 
 def gpus() -> str:
@@ -108,7 +108,7 @@ def _shim() -> Any:
     if not _simulated() and not _driver_found():
         raise Unusable(f"no NVIDIA driver or GPU was found: the driver's library cannot be loaded; {DRIVER}")
     try:
-        shim = import_module(".cuda.device", __package__)
+        shim = import_module(".device", __package__)
     except ImportError as error:
         raise Unusable(
             f"numba-cuda {version('numba-cuda')} cannot be imported ({_first_line(error)}); {INSTALL}"
@@ -154,7 +154,7 @@ def _check_capability(gpu: Any) -> None:
 
 def _run_a_kernel(device: Any) -> None:
     """Compile, load and run one: only then a driver shows that it is too old for the toolkit."""
-    arrays = import_module(".cuda.arrays", __package__)
+    arrays = import_module(".arrays", __package__)
     with device.current():
         arrays.fill(arrays.empty(device, (1,), "float32"), 0.0)
     device.synchronize()

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from numlstm.backends import availability
 from numlstm.backends.contract import BackendUnavailableError
+from numlstm.backends.cuda import availability
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed")
 driver = pytest.importorskip("numba.cuda.cudadrv.driver")
@@ -98,10 +98,10 @@ class Machine:
         if self.import_failure is not None:
             raise self.import_failure
         return {
-            ".cuda.device": self.shim(),
-            ".cuda.arrays": SimpleNamespace(empty=lambda *arguments: np.zeros(1), fill=self.run),
-            ".cuda.backend": SimpleNamespace(CudaBackend=lambda index: ("made", index)),
-            ".cuda.foreign": SimpleNamespace(device_of=lambda array: 1),
+            ".device": self.shim(),
+            ".arrays": SimpleNamespace(empty=lambda *arguments: np.zeros(1), fill=self.run),
+            ".backend": SimpleNamespace(CudaBackend=lambda index: ("made", index)),
+            ".foreign": SimpleNamespace(device_of=lambda array: 1),
         }[name]
 
     def run(self, *arguments):
@@ -284,7 +284,7 @@ def test_simulator_is_a_gpu(machine, monkeypatch):
     shim = SimpleNamespace(SIMULATED=True, Device=FakeDevice)
     module = machine.module
     monkeypatch.setattr(
-        availability, "import_module", lambda name, package: shim if name == ".cuda.device" else module(name)
+        availability, "import_module", lambda name, package: shim if name == ".device" else module(name)
     )
     assert availability.cuda_backend(0) == ("made", 0)
     assert availability.gpus() == "NVIDIA H100, compute capability 9.0"
