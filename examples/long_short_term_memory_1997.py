@@ -211,7 +211,7 @@ def multiplication(allowed, paper):
 def tasks():
     """All tasks of the two papers."""
     small = {"hidden_size": 32, "batch_size": 4, "learning_rate_init": 0.02, "init": "keras"}
-    wide = {"hidden_size": 128, "batch_size": 2, "learning_rate_init": 0.005, "init": "keras", "forget_bias": 5.0}
+    wide = {"hidden_size": 128, "batch_size": 2, "learning_rate_init": 0.003, "init": "keras", "forget_bias": 5.0}
     few = {"batch_size": 2, "scale_inputs": False}
     all_right = "10,000 test sequences right (all errors < 0.25"
     legal = "legal symbols most active at every step"

@@ -50,3 +50,15 @@ def test_long_short_term_memory_1997(tmp_path, capsys):
     assert "the LSTM solved 4 of 4" in printed
     rows = [line for line in (tmp_path / "table.md").read_text().splitlines() if line.startswith("|")]
     assert rows == [line for line in printed.splitlines() if line.startswith("|")]
+
+
+def test_vanishing_gradient(tmp_path, capsys):
+    left, accuracy = run("vanishing_gradient", tmp_path / "gradient.png")
+    assert left["RNN"] < 1e-15
+    assert left["RNN, large R"] > 1e10
+    assert left["LSTM, forget bias 1"] < 1e-4
+    assert left["LSTM, chrono"] > 0.01
+    assert accuracy["LSTM, chrono"] > 0.98
+    assert accuracy["GRU"] > 0.98
+    assert accuracy["RNN"] < 0.6
+    assert "largest eigenvalue of R 0.58" in capsys.readouterr().out

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from ..checks import check_integer
-from ..estimators.data.forms import array_or_list
 from ..estimators.base.model import SequenceModel
+from ..estimators.data.forms import array_or_list
 from ..layers.layer import Layer
 from ..layers.trace import Trace
 
-KEEPS = {"forget_gate": "forget gate", "update_gate": "update gate"}  # gates that say how much of a state stays
+KEEPS = ("forget_gate", "update_gate")  # gates that say how much of a state stays
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
@@ -187,6 +187,29 @@ class Model:
         y, final, _ = self._run(x, lengths)
         features = self._beside(static, self._features(y, final, lengths)[0])
         return self.backend.affine_forward(self.others[HEAD], features)
+
+    def scores_vjp(
+        self, x: Array, lengths: np.ndarray | None, static: np.ndarray | None = None
+    ) -> tuple[Array, Callable[[Array], tuple[Array, Array | None, list[list[Array | None]]]]]:
+        """Scores as from `scores`, and a function that takes their gradient back.
+
+        It gives the gradients of x, of the last layer's outputs at every step (None for zeros), and of the final states
+        of each layer and direction. It overwrites `gradient`. Nothing is dropped out.
+        """
+        backend, network, head = self.backend, self.network, self.others[HEAD]
+        y, final, tapes = self._run(x, lengths, training=True)
+        features, tapes_of_pools = self._features(y, final, lengths)
+        features = self._beside(static, features)
+
+        def pullback(dscores: Array) -> tuple[Array, Array | None, list[list[Array | None]]]:
+            gradients, others = self._gradients
+            dfeatures = backend.affine_backward(head, features, dscores, others[HEAD])
+            dy, dfinal = self._features_backward(dfeatures, y, lengths, len(final), tapes_of_pools)
+            shape = x.shape[0], x.shape[1]
+            dx, _ = network.stack.backward(backend, self.layers, tapes, shape, dy, dfinal, gradients)
+            return dx, dy, dfinal
+
+        return backend.affine_forward(head, features), pullback
 
     def shares(self, x: Array, lengths: np.ndarray | None) -> Array:
         """The weight that attention gives to each step, (N, T)."""

@@ -1,0 +1,128 @@
+"""A fitted estimator with checked sequences and targets: what its loss and scores are, and how they go back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from ..backends.contract import Backend
+from ..backends.dispatch import backend_for
+from ..estimators.base.estimator import SequenceEstimator
+from ..layers import LAYERS
+from ..layers.layer import Layer, layer_of
+from ..layers.stack import Stack
+from ..training.loop import Data
+from ..training.network import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """Sequences as a network reads them, and what it should say of them.
+
+    Attributes
+    ----------
+    model : Model
+    parameters : mapping of str to array
+    backend : str or None
+        What the estimator was told to compute with.
+    data : Data
+    x : array, shape (N, T, C)
+        All sequences, zeros past each length.
+    lengths : int array, shape (N,)
+    """
+
+    model: Model
+    parameters: Mapping[str, np.ndarray]
+    backend: str | None
+    data: Data
+    x: np.ndarray
+    lengths: np.ndarray
+
+    @property
+    def stack(self) -> Stack:
+        """The shape of the recurrent layers."""
+        return self.model.network.stack
+
+    def output_gradients(self) -> tuple[float, np.ndarray | None, list[list[Any]]]:
+        """The loss, and its gradients: of the last layer's outputs, and of final states, as NumPy arrays."""
+        backend = self.model.backend
+        rows = np.arange(len(self.lengths))
+        targets, weights = self.data.targets.take(rows, self.data.targets.count(rows))
+        scores, pullback = self.model.scores_vjp(
+            backend.to_device(self.x, self.stack.dtype), self.ragged, self.data.static
+        )
+        loss, dscores = self.model.loss(scores, targets, weights)
+        _, dy, dfinal = pullback(dscores)
+        dfinal = [[_on_host(backend, each) for each in states] for states in dfinal]
+        return float(loss), _on_host(backend, dy), dfinal
+
+    @property
+    def ragged(self) -> np.ndarray | None:
+        """The lengths, if they differ from T."""
+        return None if (self.lengths == self.x.shape[1]).all() else self.lengths
+
+    @property
+    def inside(self) -> np.ndarray:
+        """Which steps are not past a sequence's end, (N, T)."""
+        return np.arange(self.x.shape[1]) < self.lengths[:, None]
+
+    def layer(self) -> Layer:
+        """All recurrent layers."""
+        weights = {name: self.parameters[name] for name in self.stack.shapes}
+        return layer_of(LAYERS[self.stack.cell.cell], self.stack, weights, {}, self.backend)
+
+    def trace(self) -> dict[str, list[np.ndarray]]:
+        """Gates and states of each layer and direction, (N, T, H) each."""
+        return {name: list(values) for name, values in self.layer().trace(self.x, lengths=self.lengths).items()}
+
+    def single_layer(self, index: int) -> Layer:
+        """One layer in one direction, as a layer that runs forwards."""
+        suffix, spec = [*self.stack.specs.items()][index]
+        stack = Stack(spec, (spec.hidden_size,))
+        weights = {f"{name}_l0": self.parameters[name + suffix] for name in spec.shapes}
+        return layer_of(LAYERS[spec.cell], stack, weights, {}, self.backend)
+
+
+def _on_host(backend: Backend, array: Any) -> np.ndarray | None:
+    """A copy in the host's memory, of what may not be there."""
+    return None if array is None else np.array(backend.to_numpy(array))
+
+
+def lesson_of(model: Any, X: Any, y: Any, lengths: Any = None, static: Any = None) -> Lesson:
+    """A fitted estimator, and X and y as its `fit` takes them.
+
+    Raises
+    ------
+    NotFittedError, TypeError, ValueError
+        If it is no estimator, not fitted, or X and y are not as in `fit`.
+    """
+    fitted = fitted_model(model)
+    model._ready(X, lengths)  # says what is wrong with X in the words of predict
+    _, network, data = model._read(model._without_results(), X, y, None, lengths, static, before=fitted)
+    sequences = data.sequences
+    x, _ = sequences.take(np.arange(len(sequences)))
+    x = np.where(np.arange(x.shape[1])[:, None] < sequences.lengths[:, None, None], x, 0).astype(x.dtype)
+    backend = backend_for(model.backend, work=3 * network.stack.operations(*x.shape[:2]))
+    flat = network.pack(backend, fitted.parameters)
+    own = Model(network, backend, flat, training=False)
+    return Lesson(own, fitted.parameters, model.backend, data, x, sequences.lengths)
+
+
+def fitted_model(model: Any) -> Any:
+    """What an estimator has learnt.
+
+    Raises
+    ------
+    TypeError
+        If it is no estimator of sequences.
+    NotFittedError
+        Before `fit`.
+    """
+    if not isinstance(model, SequenceEstimator):
+        raise TypeError(f"model must be a fitted classifier or regressor of numlstm, got {type(model).__name__}")
+    check_is_fitted(model)
+    return model._model
