@@ -3,17 +3,25 @@
 Plots need matplotlib: extra ``plot``.
 """
 
+from .attribution import Attribution, AttributionDisplay, attribute, plot_attribution, score_function
 from .gates import GatesDisplay, plot_gates
 from .gradients import GradientFlow, GradientFlowDisplay, gradient_flow, plot_gradient_flow
+from .importance import permutation_importance
 from .memory import MemoryDisplay, plot_memory
 
 __all__ = [
+    "Attribution",
+    "AttributionDisplay",
     "GatesDisplay",
     "GradientFlow",
     "GradientFlowDisplay",
     "MemoryDisplay",
+    "attribute",
     "gradient_flow",
+    "permutation_importance",
+    "plot_attribution",
     "plot_gates",
     "plot_gradient_flow",
     "plot_memory",
+    "score_function",
 ]

@@ -177,11 +177,9 @@ class _Walk:
         x = self.lesson.x
         for below in range(layer):
             own = [self.trace["hidden_state"][below * self.stack.directions + k] for k in range(self.stack.directions)]
-            y = (
-                sum(own) * (0.5 if self.stack.merge == "mean" else 1.0)
-                if self.stack.merges
-                else np.concatenate(own, -1)
-            )
+            y = np.concatenate(own, axis=-1)
+            if self.stack.merges:
+                y = np.mean(own, axis=0) if self.stack.merge == "mean" else np.sum(own, axis=0)
             x = y + x if self.stack.residual and below else y
         return x
 

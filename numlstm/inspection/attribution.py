@@ -1,0 +1,436 @@
+"""What a prediction rests on: a share of it for each channel at each step."""
+
+from __future__ import annotations
+
+import numbers
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+
+from ..checks import check_integer, check_option
+from .plotting import COLOURS, SIGNED, lines, stacked_axes
+from .reading import check_index, sequences_of
+from .scorer import STEPS, Scorer
+
+METHODS = ("integrated_gradients", "gradient_x_input", "occlusion")
+INCOMPLETE = 0.05  # of the difference of scores: from there on integrated gradients have too few steps
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Shares of scores, with a check of how much they add up to.
+
+    Attributes
+    ----------
+    values : list of float64 array, shape (T_i, C)
+        For each sequence the share of each channel at each step.
+    scores, baseline_scores : float64 array, shape (n,)
+        What was explained, of the sequences and of their baselines.
+    delta : float64 array, shape (n,)
+        The sum of the shares of a sequence minus the difference of its two scores: 0 if they are complete.
+    method : str
+    sequences : list of float64 array, shape (T_i, C)
+        X.
+    """
+
+    values: list[np.ndarray]
+    scores: np.ndarray
+    baseline_scores: np.ndarray
+    delta: np.ndarray
+    method: str
+    sequences: list[np.ndarray]
+
+
+def attribute(
+    model: Any,
+    X: Any,
+    target: Any = None,
+    *,
+    method: str = "integrated_gradients",
+    baselines: Any = None,
+    lengths: Any = None,
+    static: Any = None,
+    n_steps: int = 50,
+    window: int = 1,
+) -> Attribution:
+    """Explain scores of a model by the channels and steps of its input.
+
+    Words are Captum's where the meaning is the same.
+
+    Parameters
+    ----------
+    model : fitted estimator
+    X
+        Sequences, in a form that the model takes.
+    target : optional
+        What is explained. Of a classifier, one of `classes_`: its score in `decision_function`, of two classes the
+        logarithm of its odds; the second one by default. Of a regressor, the number of the target: what `predict`
+        says, in its unit; may be left out if there is one. Where each step has targets, (step, number), with steps
+        that may count from the end: ``(-1, 0)``.
+    method : {"integrated_gradients", "gradient_x_input", "occlusion"}, default "integrated_gradients"
+        - integrated gradients: the gradient's mean on the straight way from the baseline to the sequence, times their
+          difference [1]_; complete: the shares add up to the difference of the scores;
+        - gradient times input: the gradient at the sequence, times the difference: what one step of calculation gives;
+        - occlusion: by how much the score falls if the baseline takes the place of some steps of a channel [2]_.
+    baselines : number, array of shape (C,), or sequences as X; optional
+        What stands for "nothing there", in the unit of X. By default the mean of each channel in training with
+        `scale_inputs`, else 0.
+    lengths : int array, shape (n,); optional
+        Steps of each sequence of a padded array.
+    static : array, shape (n, F); optional
+        Static features, as in `fit`; they stay as they are, and get no share.
+    n_steps : int, at least 1, default 50
+        Points on the way, of integrated gradients (Gauss-Legendre quadrature).
+    window : int, at least 1, default 1
+        Steps that occlusion takes at once; each gets the same share.
+
+    Returns
+    -------
+    Attribution
+        With shares in `values`, a list of arrays (T_i, C).
+
+    Raises
+    ------
+    NotFittedError
+        Before `fit`.
+    TypeError, ValueError
+        If X is not as the model wants it, or there is no such target, method or step; or baselines do not fit X.
+
+    Warns
+    -----
+    UserWarning
+        If integrated gradients miss the difference of scores by more than 5 % of it, and of the mean difference of all
+        sequences: `n_steps` is too low.
+
+    References
+    ----------
+    .. [1] M. Sundararajan, A. Taly, Q. Yan, "Axiomatic Attribution for Deep Networks", 2017.
+    .. [2] M. Zeiler, R. Fergus, "Visualizing and Understanding Convolutional Networks", 2014.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numlstm import LSTMClassifier
+    >>> from numlstm.inspection import attribute
+    >>> X = np.random.default_rng(0).normal(size=(400, 8, 2))
+    >>> model = LSTMClassifier(hidden_size=16, random_state=0).fit(X, X[:, 7, 1] > 0)  # channel 1 at step 7 decides
+    >>> found = attribute(model, X[:5], n_steps=300)
+    >>> shares = np.abs(found.values).mean(axis=0)
+    >>> step, channel = np.unravel_index(shares.argmax(), shares.shape)
+    >>> int(step), int(channel)
+    (7, 1)
+    >>> bool(np.abs(found.delta).max() < 0.02 * np.abs(found.scores - found.baseline_scores).max())
+    True
+    """
+    check_option(method, "method", METHODS)
+    check_integer(n_steps, "n_steps", 1)
+    check_integer(window, "window", 1)
+    scorer = Scorer(model, target)
+    _, _, read = model._ready(X, lengths)
+    sequences = read.apart()
+    given = sequences_of(X, lengths) if len(sequences) else []
+    bases = _baselines(scorer, baselines, given)
+    if method == "occlusion":
+        explain = partial(_occluded, scorer, window)
+    else:
+        explain = partial(_along_the_way, scorer, *_points(n_steps, method))
+    values, scores = [], []
+    for x, base, beside in zip(sequences, bases, scorer.static(static, len(sequences)), strict=True):
+        values.append(explain(x.astype(np.float64), base, beside))
+        scores.append(scorer.scores(np.stack([x, base.astype(x.dtype)]), beside))
+    own, of_bases = np.array(scores).reshape(-1, 2).T
+    delta = np.array([each.sum() for each in values]) - (own - of_bases)
+    if method == "integrated_gradients" and len(values):
+        _check_complete(delta, own - of_bases, n_steps)
+    return Attribution(values, own, of_bases, delta, method, given)
+
+
+def _check_complete(delta: np.ndarray, differences: np.ndarray, n_steps: int) -> None:
+    """Warn where shares do not add up."""
+    sizes = np.abs(differences)
+    missing = np.flatnonzero(np.abs(delta) > INCOMPLETE * np.maximum(sizes, sizes.mean()))
+    if len(missing):
+        k = missing[0]
+        warnings.warn(
+            f"integrated gradients of {len(missing)} sequences are not complete: those of sequence {k} miss the "
+            f"difference of scores, {differences[k]:.4g}, by {delta[k]:.4g}. Pass more than n_steps={n_steps}",
+            stacklevel=3,
+        )
+
+
+def _points(n_steps: int, method: str) -> tuple[np.ndarray, np.ndarray]:
+    """Where gradients are taken, from the baseline (0) to the sequence (1), and their weights in the mean."""
+    if method == "gradient_x_input":
+        return np.ones(1), np.ones(1)
+    points, weights = np.polynomial.legendre.leggauss(n_steps)
+    return (points + 1) / 2, weights / 2
+
+
+def _along_the_way(
+    scorer: Scorer, points: np.ndarray, weights: np.ndarray, x: np.ndarray, base: np.ndarray, static: Any
+) -> np.ndarray:
+    """The weighted mean of gradients at points from `base` (0) to `x` (1), times the difference of both."""
+    at = base + points[:, None, None] * (x - base)
+    return np.tensordot(weights, scorer.gradients(at, static), axes=1) * (x - base)
+
+
+def _occluded(scorer: Scorer, window: int, x: np.ndarray, base: np.ndarray, static: Any) -> np.ndarray:
+    """What the score loses without some steps of a channel, shared among these."""
+    values = np.empty(x.shape)
+    before = scorer.scores(x[None], static)[0]
+    for places in _parts(x.shape, window):
+        versions = np.repeat(x[None], len(places), axis=0)
+        for version, (steps, channel) in zip(versions, places, strict=True):
+            version[steps, channel] = base[steps, channel]
+        for (steps, channel), score in zip(places, scorer.scores(versions, static), strict=True):
+            values[steps, channel] = (before - score) / len(values[steps])
+    return values
+
+
+def _parts(shape: tuple[int, ...], window: int) -> Iterator[list[tuple[slice, int]]]:
+    """Some steps of each channel, as many at a time as fit into memory."""
+    steps, channels = shape
+    places = [(slice(t, t + window), c) for t in range(0, steps, window) for c in range(channels)]
+    count = max(1, STEPS // steps)
+    for first in range(0, len(places), count):
+        yield places[first : first + count]
+
+
+def _baselines(scorer: Scorer, baselines: Any, sequences: list[np.ndarray]) -> list[np.ndarray]:
+    """What stands for nothing, as the network reads it, for each sequence.
+
+    Raises
+    ------
+    ValueError
+        If baselines have neither the channels of X nor its shapes.
+    """
+    if baselines is None:
+        return [np.zeros(x.shape) for x in sequences]  # the mean where channels are scaled
+    if isinstance(baselines, numbers.Real):
+        raw = [np.full(x.shape, float(baselines)) for x in sequences]
+    elif _is_step(baselines, sequences):
+        raw = [np.broadcast_to(np.asarray(baselines, np.float64), x.shape) for x in sequences]
+    else:
+        raw = _sequences_or_none(baselines)
+    if [each.shape for each in raw] != [x.shape for x in sequences]:
+        raise ValueError(f"baselines must be a number, have {_channels(sequences)} channels, or be sequences as X")
+    if not all(np.isfinite(each).all() for each in raw):
+        raise ValueError("baselines must be finite")
+    return raw if scorer.channels is None else [scorer.channels.scaled(each, "float64") for each in raw]
+
+
+def _sequences_or_none(baselines: Any) -> list[np.ndarray]:
+    """Sequences, if there are any."""
+    try:
+        return sequences_of(baselines)
+    except (TypeError, ValueError):
+        return []
+
+
+def _channels(sequences: list[np.ndarray]) -> int:
+    return sequences[0].shape[1] if sequences else 0
+
+
+def _is_step(baselines: Any, sequences: list[np.ndarray]) -> bool:
+    """Whether there is a number for each channel."""
+    try:
+        return np.shape(baselines) == (_channels(sequences),)
+    except ValueError:  # ragged: sequences
+        return False
+
+
+def score_function(model: Any, target: Any = None) -> Callable[[np.ndarray], np.ndarray]:
+    """What `attribute` explains, as a function of arrays: for libraries such as TimeSHAP [1]_ and SHAP.
+
+    Parameters
+    ----------
+    model : fitted estimator
+    target : optional
+        As in `attribute`.
+
+    Returns
+    -------
+    callable
+        Takes an array (n, T, C), and gives scores (n, 1).
+
+    Raises
+    ------
+    NotFittedError, TypeError, ValueError
+        As `attribute` does.
+
+    References
+    ----------
+    .. [1] J. Bento et al., "TimeSHAP: Explaining Recurrent Models through Sequence Perturbations", 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numlstm import LSTMRegressor
+    >>> from numlstm.inspection import score_function
+    >>> X = np.random.default_rng(0).normal(size=(50, 8, 2))
+    >>> score = score_function(LSTMRegressor(hidden_size=8, random_state=0).fit(X, X[:, 3, 1]))
+    >>> score(X[:4]).shape
+    (4, 1)
+    """
+    scorer = Scorer(model, target)
+    if scorer.statics is not None:
+        raise ValueError("model must be fitted without static features, which such libraries do not pass on")
+
+    def score(X: np.ndarray) -> np.ndarray:
+        _, _, sequences = model._ready(X, None)
+        return np.array([scorer.scores(x[None], None) for x in sequences.apart()]).reshape(-1, 1)
+
+    return score
+
+
+class AttributionDisplay:
+    """A sequence, and below it the share of each channel at each step.
+
+    Use `from_estimator`, or make one of what `attribute` gives.
+
+    Parameters
+    ----------
+    attribution : Attribution
+    row : int, at least 0, default 0
+        Which sequence.
+
+    Attributes
+    ----------
+    ax_ : array of matplotlib Axes, shape (3,)
+        Of the sequence, of the shares, and of their sums over all channels.
+    figure_ : matplotlib Figure
+    lines_ : list of matplotlib Line2D
+        The channels.
+    image_ : matplotlib AxesImage
+        Shares, a row for each channel.
+    bars_ : matplotlib BarContainer
+        Their sums at each step.
+
+    See Also
+    --------
+    plot_attribution : The same as a function.
+    """
+
+    def __init__(self, attribution: Attribution, row: int = 0) -> None:
+        self.attribution, self.row = attribution, row
+
+    @classmethod
+    def from_estimator(
+        cls, model: Any, X: Any, target: Any = None, *, row: int = 0, lengths: Any = None, static: Any = None,
+        ax: Any = None, **options: Any,
+    ) -> Self:  # fmt: skip
+        """Explain a score, and draw that.
+
+        Parameters
+        ----------
+        model, X, target, lengths, static
+            As in `attribute`.
+        row : int, at least 0, default 0
+            Which sequence.
+        ax : array of three matplotlib Axes, or one; optional
+            Where to draw; by default there is a new figure.
+        **options
+            `method`, `baselines`, `n_steps` and `window` of `attribute`.
+
+        Returns
+        -------
+        AttributionDisplay
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            As `attribute` does, and if there is no such row.
+        ImportError
+            If matplotlib is not installed.
+        """
+        return cls(attribute(model, X, target, lengths=lengths, static=static, **options), row).plot(ax)
+
+    def plot(self, ax: Any = None) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : array of three matplotlib Axes, or one; optional
+            Where to draw; by default there is a new figure.
+
+        Returns
+        -------
+        AttributionDisplay
+            With the attributes that are listed above.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there is no such row, or `ax` is an array of another length.
+        ImportError
+            If matplotlib is not installed.
+        """
+        attribution = self.attribution
+        row = check_index(self.row, "row", len(attribution.values), "sequences")
+        x, values = attribution.sequences[row], attribution.values[row]
+        channels = values.shape[1]
+        self.ax_ = top, middle, bottom = stacked_axes(ax, [1.4, min(2.4, 0.6 + 0.2 * channels), 1.2])
+        self.figure_ = top.figure
+        self.lines_ = lines(top, x, [f"channel {k}" for k in range(channels)])
+        score, before = attribution.scores[row], attribution.baseline_scores[row]
+        top.set(ylabel="input", title=f"score {score:.3g}, of the baseline {before:.3g}")
+        bound = max(float(np.abs(values).max()), 1e-12)
+        self.image_ = middle.imshow(
+            values.T, aspect="auto", interpolation="nearest", cmap=SIGNED, vmin=-bound, vmax=bound
+        )
+        self.figure_.colorbar(self.image_, ax=middle, pad=0.01)
+        middle.set(ylabel="channel", title=attribution.method.replace("_", " "))
+        middle.yaxis.get_major_locator().set_params(integer=True)
+        self.bars_ = bottom.bar(range(len(values)), values.sum(axis=1), color=COLOURS[0])
+        bottom.axhline(0, color="black", linewidth=0.8)
+        bottom.set(xlabel="step", ylabel="sum")
+        return self
+
+
+def plot_attribution(
+    model: Any, X: Any, target: Any = None, row: int = 0, *, lengths: Any = None, static: Any = None, ax: Any = None,
+    **options: Any,
+) -> AttributionDisplay:  # fmt: skip
+    """Draw what a prediction rests on: the share of each channel at each step.
+
+    Parameters
+    ----------
+    model : fitted estimator
+    X, target, lengths, static
+        As in `attribute`.
+    row : int, at least 0, default 0
+        Which sequence.
+    ax : array of three matplotlib Axes, or one; optional
+        Where to draw; by default there is a new figure.
+    **options
+        `method`, `baselines`, `n_steps` and `window` of `attribute`.
+
+    Returns
+    -------
+    AttributionDisplay
+        With the numbers in `attribution`, and the figure in `figure_`.
+
+    Raises
+    ------
+    NotFittedError, TypeError, ValueError
+        As `attribute` does, and if there is no such row.
+    ImportError
+        If matplotlib is not installed: extra ``plot``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numlstm import LSTMRegressor
+    >>> from numlstm.inspection import plot_attribution
+    >>> X = np.random.default_rng(0).normal(size=(50, 8, 2))
+    >>> display = plot_attribution(LSTMRegressor(hidden_size=8, random_state=0).fit(X, X[:, 3, 1]), X, row=2)
+    >>> display.image_.get_array().shape
+    (2, 8)
+    """
+    return AttributionDisplay.from_estimator(
+        model, X, target, row=row, lengths=lengths, static=static, ax=ax, **options
+    )

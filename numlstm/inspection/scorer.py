@@ -1,0 +1,150 @@
+"""What is explained of a model: one number for each sequence, and its gradient."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..backends.dispatch import backend_for
+from ..checks import check_tuple
+from ..estimators.data.static import static_for
+from ..estimators.targets.classes import Classes
+from ..training.network import Model
+from .lessons import fitted_model
+
+STEPS = 1 << 15  # padded steps that go through the network at once
+
+
+@dataclass(frozen=True)
+class Target:
+    """A number that follows from the scores of a network.
+
+    Attributes
+    ----------
+    weights : float64 array, shape (K,)
+        What scores are multiplied with before they are added up.
+    shift : float
+        What is then added.
+    step : int or None
+        At which step, from the start or, if negative, from the end; None for scores of whole sequences.
+    """
+
+    weights: np.ndarray
+    shift: float
+    step: int | None
+
+
+def target_of(model: Any, target: Any) -> Target:
+    """What a user names: a class, the number of an output, or (step, output) where each step has outputs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such class, output or step; or if it is None, and there are several.
+    """
+    fitted = fitted_model(model)
+    codec, outputs = fitted.codec, fitted.network.outputs
+    if isinstance(codec, Classes):
+        return Target(_class_weights(codec, target, outputs), 0.0, None)
+    step = None
+    if codec.by_step:
+        expected = ("step", "output")
+        if isinstance(target, numbers.Integral) and outputs == 1:
+            target = (target, 0)
+        step, target = check_tuple(target, "target", expected)
+        if isinstance(step, bool) or not isinstance(step, numbers.Integral):
+            raise TypeError(f"target must have an integer for its step, got {step!r}")
+        step = int(step)
+    k = _place(target, [*range(outputs)], "outputs")
+    weights = np.zeros(outputs)
+    weights[k] = codec.scale[k]
+    return Target(weights, float(codec.mean[k]), step)
+
+
+def _class_weights(codec: Classes, target: Any, outputs: int) -> np.ndarray:
+    """Scores of a class as `decision_function` has them: of two, the difference of both."""
+    weights, classes = np.zeros(outputs), codec.classes.tolist()
+    if len(classes) == 2 and not codec.multilabel:
+        k = 1 if target is None else _place(target, classes, "classes")
+        weights[[1 - k, k]] = -1.0, 1.0
+        return weights
+    weights[_place(target, classes, "classes")] = 1.0
+    return weights
+
+
+def _place(target: Any, choices: list[Any], what: str) -> int:
+    """Where a target is among all that there are."""
+    if target is None and len(choices) == 1:
+        return 0
+    if target is None or isinstance(target, np.ndarray | list) or target not in choices:
+        raise ValueError(f"target must be one of the {what} {choices}, got {target!r}")
+    return choices.index(target)
+
+
+class Scorer:
+    """Gives the number that is explained of sequences, as the network reads them.
+
+    Parameters
+    ----------
+    model : fitted estimator
+    target
+        As `target_of` takes it.
+    """
+
+    def __init__(self, model: Any, target: Any) -> None:
+        self.target, fitted = target_of(model, target), fitted_model(model)
+        network, self.channels, self.statics = fitted.network, fitted.channels, fitted.static
+        backend = backend_for(model.backend, work=network.stack.operations(1, STEPS))
+        self.model = Model(network, backend, network.pack(backend, fitted.parameters), training=False)
+        self.dtype = network.stack.dtype
+
+    def static(self, static: Any, count: int) -> list[np.ndarray | None]:
+        """Checked static features of each sequence, (1, F)."""
+        values = static_for(self.statics, static, count, self.dtype)
+        return [None] * count if values is None else [*values[:, None]]
+
+    def scores(self, x: np.ndarray, static: np.ndarray | None) -> np.ndarray:
+        """The number for each of some versions (N, T, C) of one sequence, (N,)."""
+        found = []
+        for part in _some_at_once(x):
+            resident = self.model.backend.to_device(part, self.dtype)
+            scores = self.model.scores(resident, None, _repeated(static, len(part)))
+            scores = self.model.backend.to_numpy(scores).reshape(len(part), -1, len(self.target.weights))
+            found.append(scores[:, self._step(part)].astype(np.float64) @ self.target.weights)
+        return np.concatenate(found) + self.target.shift
+
+    def gradients(self, x: np.ndarray, static: np.ndarray | None) -> np.ndarray:
+        """Its gradient for each version, (N, T, C)."""
+        found = []
+        for part in _some_at_once(x):
+            backend = self.model.backend
+            resident = backend.to_device(part, self.dtype)
+            scores, pullback = self.model.scores_vjp(resident, None, _repeated(static, len(part)))
+            dscores = np.zeros((len(part), scores.shape[0] // len(part), scores.shape[1]), self.dtype)
+            dscores[:, self._step(part)] = self.target.weights
+            dx, _, _ = pullback(backend.to_device(dscores.reshape(scores.shape), self.dtype))
+            found.append(backend.to_numpy(dx).astype(np.float64))
+        return np.concatenate(found)
+
+    def _step(self, x: np.ndarray) -> int:
+        """Where the scores are that count."""
+        step, steps = self.target.step, x.shape[1]
+        if step is None:
+            return 0
+        if not -steps <= step < steps:
+            raise ValueError(f"target must be at one of the {steps} steps of each sequence, got step {step}")
+        return step
+
+
+def _some_at_once(x: np.ndarray) -> Iterator[np.ndarray]:
+    count = max(1, STEPS // x.shape[1])
+    for first in range(0, len(x), count):
+        yield x[first : first + count]
+
+
+def _repeated(static: np.ndarray | None, count: int) -> np.ndarray | None:
+    return None if static is None else np.repeat(static, count, axis=0)
