@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from tolerances import assert_close
+from likelihood_problems import make_likelihood
+from tolerances import TOLERANCES, assert_close
 
-from numlstm.backends.contract import AffineSpec, LayerSpec, Noise, PoolSpec
+from numlstm.backends.contract import LIKELIHOODS, AffineSpec, LayerSpec, Noise, PoolSpec
 from numlstm.backends.reference import ReferenceBackend
 
 REFERENCE = ReferenceBackend()
@@ -427,6 +428,8 @@ def _run_affine(backend, case):
 
 def draw_loss(spec, rows, outputs, dtype, size):
     """Scores of a size, targets of that size, and uneven weights; there is a score that is its target."""
+    if spec.kind in LIKELIHOODS:
+        return make_likelihood(spec, rows, dtype, size)
     rng = np.random.default_rng(6)
     scores, targets = rng.normal(0.0, size, (2, rows, outputs)).astype(dtype)
     if spec.kind == "softmax":
@@ -456,8 +459,10 @@ def check_loss(backend, spec, rows, outputs, dtype, size=1.0):
     targets[ignored] = -1 if spec.kind == "softmax" else np.nan
     loss, gradient = run_loss(backend, spec, scores, targets, weights)
     expected_loss, expected = REFERENCE.loss(spec, scores, targets, weights)
-    assert abs(loss - expected_loss) <= 1e-14 * max(1.0, expected_loss), f"loss {loss}, not {expected_loss}"
-    assert_close("loss", "gradient of the loss", gradient, expected)
+    kind = "likelihood" if spec.kind in LIKELIHOODS else "loss"
+    allowed = TOLERANCES[kind].float64 * max(1.0, abs(expected_loss))
+    assert abs(loss - expected_loss) <= allowed, f"loss {loss}, not {expected_loss}"
+    assert_close(kind, "gradient of the loss", gradient, expected)
     assert not gradient[ignored].any()
 
 
@@ -465,10 +470,10 @@ def check_nan_in_loss(backend, spec, dtype):
     """NaN shows in the loss and in the gradient of its score, and changes nothing of any other row, to the bit."""
     scores, targets, weights = draw_loss(spec, 5, 4, dtype, 1.0)
     _, clean = run_loss(backend, spec, scores, targets, weights)
-    scores[2, 1] = np.nan
+    scores[2, -1] = np.nan
     loss, gradient = run_loss(backend, spec, scores, targets, weights)
     assert np.isnan(loss), "NaN is not in the loss"
-    assert np.isnan(gradient[2, 1]), "NaN is not in the gradient"
+    assert np.isnan(gradient[2, -1]), "NaN is not in the gradient"
     np.testing.assert_array_equal(np.delete(gradient, 2, 0), np.delete(clean, 2, 0), strict=True)
 
 

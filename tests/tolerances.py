@@ -21,6 +21,7 @@ TOLERANCES = {
     "gradient": Tolerance(
         4e-6, 5e-14, "as for states, there and back; sums over up to 1040 pairs of a row and a step, in chunks"
     ),
+    "embedding": Tolerance(1e-6, 1e-14, "a sum of up to 60 vectors of a token"),
     "affine": Tolerance(1e-6, 1e-14, "one sum of up to 67 products"),
     "pooling": Tolerance(
         1e-6, 3e-15, "a sum of up to 67 products, a tanh and an exp per step; sums over up to 40 steps"
@@ -29,6 +30,7 @@ TOLERANCES = {
         2e-6, 5e-15, "as for a pooling; differences from a mean, which cancel, summed over up to 800 pairs as above"
     ),
     "loss": Tolerance(1e-7, 1e-14, "computed in float64 from the same scores; a float32 gradient is rounded once"),
+    "likelihood": Tolerance(1e-7, 1e-11, "as the loss; but differences of log Γ, and of its derivative, cancel"),
     "norm": Tolerance(1e-14, 1e-14, "summed in float64 whatever the dtype"),
     "parameter": Tolerance(1e-6, 1e-14, "a few steps of a few roundings each"),
     "moment": Tolerance(1e-6, 1e-14, "a few steps of a few roundings each"),

@@ -212,9 +212,46 @@ class PoolSpec:
         return {"weight": (self.features,), "bias": (1,)} if self.kind == "attention" else {}
 
 
-Spec = LayerSpec | AffineSpec | PoolSpec
+@dataclass(frozen=True)
+class EmbeddingSpec:
+    """Tables of vectors, one for each kind of token; the vectors of a step stand side by side.
+
+    Attributes
+    ----------
+    tables : tuple of (int, int)
+        Tokens, and numbers of a vector, of each table.
+    frozen : tuple of bool
+        Whether a table stays as it is: its gradient is zero.
+    dtype : str
+    """
+
+    tables: tuple[tuple[int, int], ...]
+    frozen: tuple[bool, ...]
+    dtype: str = "float32"
+
+    @property
+    def output_size(self) -> int:
+        """Numbers of a step."""
+        return sum(size for _, size in self.tables)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every parameter."""
+        return {f"embedding_{k}": table for k, table in enumerate(self.tables)}
+
+    @property
+    def places(self) -> list[tuple[int, int, int]]:
+        """Of each table where it starts in a flat vector, the column of its vectors, and their numbers."""
+        starts = np.cumsum([0, *(count * size for count, size in self.tables)]).tolist()
+        columns = np.cumsum([0, *(size for _, size in self.tables)]).tolist()
+        return [(start, column, size) for start, column, (_, size) in zip(starts, columns, self.tables, strict=False)]
+
+
+Spec = LayerSpec | AffineSpec | PoolSpec | EmbeddingSpec
 
 LOSSES = ("softmax", "binary", "squared", "absolute", "huber", "pinball")
+SCORES = {"gaussian": 2, "student_t": 3, "negative_binomial": 2}  # of each target
+LIKELIHOODS = "quantiles", *SCORES
 
 
 @dataclass(frozen=True)
@@ -223,7 +260,8 @@ class LossSpec:
 
     Attributes
     ----------
-    kind : {"softmax", "binary", "squared", "absolute", "huber", "pinball"}
+    kind : {"softmax", "binary", "squared", "absolute", "huber", "pinball", "quantiles", "gaussian", "student_t", \
+        "negative_binomial"}
         - softmax: ``log(sum(exp(s))) - s[t]``, targets (M,) are class indices: the cross-entropy;
         - binary: ``log(1 + exp(s)) - t s``, targets (M, K) in [0, 1]: the cross-entropy of K independent labels;
         - squared: ``(s - t)²``;
@@ -231,12 +269,33 @@ class LossSpec:
         - huber: ``e²/2`` where ``|e| <= parameter``, else ``parameter (|e| - parameter/2)``, with e = s - t;
         - pinball: ``parameter (t - s)`` where ``t > s``, else ``(1 - parameter) (s - t)``, with gradient 0 at s = t:
           least at the quantile of that level.
+        One target, whose distribution has the row's scores as parameters; targets are (M, `numbers`):
+
+        - quantiles: the sum of the pinball losses of quantiles at `levels`, which cannot cross: the middle one, number
+          K // 2, is its score, each other lies softplus of its score beyond its neighbour;
+        - gaussian: ``-log p(t)`` for a normal distribution, with scores (mean, raw scale);
+        - student_t: the same for Student's t, with scores (location, raw scale, raw degrees of freedom);
+        - negative_binomial: the same for a count, with scores (raw mean, raw dispersion); targets are the count and its
+          exposure, which the mean is multiplied by.
     parameter : float
         Of Huber's loss and the pinball loss.
+    levels : tuple of float
+        Of quantiles, growing.
     """
 
     kind: str
     parameter: float = 0.0
+    levels: tuple[float, ...] = ()
+
+    @property
+    def scores(self) -> int:
+        """Scores for each target of a regression."""
+        return len(self.levels) or SCORES.get(self.kind, 1)
+
+    @property
+    def numbers(self) -> int:
+        """Numbers that describe a target."""
+        return 2 if self.kind == "negative_binomial" else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -511,6 +570,17 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def embed(self, weights: Any, tokens: np.ndarray) -> Array:
+        """Vectors (M, E) of tokens (M, F), a column for each table; those of negative tokens are zeros.
+
+        Tokens are int64, and less than the tokens of their table.
+        """
+
+    @abstractmethod
+    def embed_backward(self, weights: Any, tokens: np.ndarray, dy: Array, gradient: Array) -> None:
+        """Overwrite `gradient` with that of the tables: sums over M in its order, whatever the threads."""
+
+    @abstractmethod
     def affine_forward(self, weights: Any, x: Array) -> Array:
         """``x @ weight.T + bias``: (N, input_size) to (N, output_size)."""
 
@@ -529,7 +599,7 @@ class Backend(ABC):
         spec : LossSpec
         scores : array, shape (M, K)
         targets : NumPy array
-            As `spec` says: (M,) int64 class indices, or (M, K) in the dtype of `scores`.
+            As `spec` says: (M,) int64 class indices, or (M, K) or (M, `spec.numbers`) in the dtype of `scores`.
         weights : float64 NumPy array, shape (M,), not negative
             Whoever averages divides them. Rows of weight 0 are ignored, whatever their scores and targets are. In any
             other row, NaN shows in the loss, and in the gradient of that score.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.contract import POOLINGS, AffineSpec, Array, Backend, LossSpec, PoolSpec
+from ..backends.contract import LIKELIHOODS, POOLINGS, AffineSpec, Array, Backend, LossSpec, PoolSpec
 from ..concurrency import cached_property
 from ..layers.stack import Stack
 
@@ -258,12 +258,17 @@ class Model:
     def loss(self, scores: Array, targets: np.ndarray, weights: np.ndarray) -> tuple[float | Any, Array]:
         """The weighted sum of the losses of scores (M, K), and its gradient.
 
-        Weights (M,) are of rows; weights (M, K) are of single numbers, whose losses must not depend on one another.
+        Weights (M,) are of rows; weights (M, targets) of single targets, whose losses must not depend on one another.
         """
         spec = self.network.loss
-        if weights.ndim == 1:
+        if weights.ndim == 1 and spec.kind not in LIKELIHOODS:
             return self.backend.loss(spec, scores, targets, weights)
-        loss, gradient = self.backend.loss(spec, scores.reshape(-1, 1), targets.reshape(-1, 1), weights.ravel())
+        count = scores.shape[1] // spec.scores
+        if weights.ndim == 1:
+            weights = np.repeat(weights, count)
+        loss, gradient = self.backend.loss(
+            spec, scores.reshape(-1, spec.scores), targets.reshape(-1, spec.numbers), weights.ravel()
+        )
         return loss, gradient.reshape(*scores.shape)
 
     def _drop_weights(self, rng: np.random.Generator) -> tuple[list[Any], Array]:

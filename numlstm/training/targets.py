@@ -18,7 +18,8 @@ class Targets:
     ----------
     values : array, shape (n,) or (n, K)
         As the loss takes them.
-    weights : float64 array, shape (n,)
+    weights : float64 array, shape (n,) or (n, K)
+        Of the sequences, or of each of their targets; 0 where there is no target.
     """
 
     values: np.ndarray
@@ -27,6 +28,8 @@ class Targets:
     @cached_property
     def counts(self) -> np.ndarray:
         """Terms of the loss, with a weight above 0, of each sequence, (n,)."""
+        if self.weights.ndim == 2:
+            return (self.weights > 0).sum(axis=1)
         return np.where(self.weights > 0, self.values.shape[1] if self.values.ndim == 2 else 1, 0)
 
     def count(self, rows: np.ndarray) -> int:
@@ -35,7 +38,7 @@ class Targets:
 
     def take(self, rows: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
         """Targets and weights of some rows, for a mean over `total` terms."""
-        return self.values.take(rows, axis=0), self.weights.take(rows) / total
+        return self.values.take(rows, axis=0), self.weights.take(rows, axis=0) / total
 
     def subset(self, rows: np.ndarray) -> Targets:
         """Those of some rows."""

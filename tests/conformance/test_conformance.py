@@ -5,6 +5,7 @@ On a machine with a GPU ``pytest -m gpu`` runs all this on CUDA; where there is 
 """
 
 import os
+from dataclasses import replace
 from functools import cache
 from itertools import product
 
@@ -31,6 +32,8 @@ from conformance_checks import (
     check_runner,
     check_sgd,
 )
+from embedding_checks import SPECS, check_embedding
+from likelihood_problems import LIKELIHOOD_SPECS
 from pairwise import pairwise
 from variants import ONE_BY_ONE, OTHERS, lstm_variants, name_of
 
@@ -88,6 +91,7 @@ LOSS_SPECS = [
     *(LossSpec(kind, {"huber": 0.7, "pinball": 0.2}.get(kind, 0.0)) for kind in LOSSES),
     LossSpec("huber", 2.5),
     LossSpec("pinball", 0.95),
+    *LIKELIHOOD_SPECS,
 ]
 
 
@@ -329,6 +333,12 @@ def test_softmax_of_far_scores(backend, dtype):
 @pytest.mark.parametrize(("size", "scale"), [(1, 1.0), (1023, 1.0), (5000, 1.0), (5000, 1e30)])
 def test_global_norm(backend, dtype, size, scale):
     check_norm(backend, size, dtype, scale)
+
+
+@pytest.mark.parametrize("steps", [1, sized(200, 20)])
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{len(spec.tables)} of {spec.tables[0]}")
+def test_embedding(backend, dtype, spec, steps):
+    check_embedding(backend, replace(spec, dtype=dtype), steps)
 
 
 @pytest.mark.parametrize(("limit", "spoilt"), [(0.5, False), (1e3, False), (0.5, True)])

@@ -7,9 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import AffineSpec, Backend, LayerSpec, LossSpec, Noise, PoolSpec, Spec, States, UnsupportedError
+from ..contract import (
+    LIKELIHOODS,
+    AffineSpec,
+    Backend,
+    EmbeddingSpec,
+    LayerSpec,
+    LossSpec,
+    Noise,
+    PoolSpec,
+    Spec,
+    States,
+    UnsupportedError,
+)
 from ..equations.optimizers import adam_numbers, rmsprop_numbers, sgd_numbers
-from . import activity, affine, losses, optimizing, pooling
+from . import activity, affine, embedding, likelihoods, losses, optimizing, pooling
 from .linear import halves
 from .linear.packing import affine_packing
 from .machine.arrays import aligned
@@ -18,6 +30,8 @@ from .recurrent import layer
 from .recurrent.buffers import PreparedLayer
 from .recurrent.packing import layer_packing, packing_of
 from .recurrent.weights import LayerWeights
+
+NOT_PACKED = PoolSpec, EmbeddingSpec  # their parameters have no order of this backend's own
 
 
 class CpuBackend(Backend):
@@ -32,16 +46,16 @@ class CpuBackend(Backend):
         return aligned(shape, dtype, zero=True)
 
     def size(self, spec: Spec) -> int:
-        return super().size(spec) if isinstance(spec, PoolSpec) else packing_of(spec).size
+        return super().size(spec) if isinstance(spec, NOT_PACKED) else packing_of(spec).size
 
     def pack(self, spec: Spec, parameters: Mapping[str, np.ndarray], flat: np.ndarray) -> None:
-        if isinstance(spec, PoolSpec):
+        if isinstance(spec, NOT_PACKED):
             super().pack(spec, parameters, flat)
         else:
             packing_of(spec).pack(parameters, flat)
 
     def unpack(self, spec: Spec, flat: np.ndarray) -> dict[str, np.ndarray]:
-        return super().unpack(spec, flat) if isinstance(spec, PoolSpec) else packing_of(spec).unpack(flat)
+        return super().unpack(spec, flat) if isinstance(spec, NOT_PACKED) else packing_of(spec).unpack(flat)
 
     def prepare(self, spec: Spec, flat: np.ndarray, training: bool = False) -> Any:
         if isinstance(spec, LayerSpec):
@@ -55,6 +69,8 @@ class CpuBackend(Backend):
             return PreparedLayer(LayerWeights(layer_packing(spec), flat, training))
         if isinstance(spec, AffineSpec):
             return affine.AffineWeights(affine_packing(spec), flat, training)
+        if isinstance(spec, EmbeddingSpec):
+            return embedding.EmbeddingWeights(spec, flat)
         return pooling.PoolWeights(spec, flat)
 
     def refresh(self, weights: Any) -> Any:
@@ -110,6 +126,14 @@ class CpuBackend(Backend):
     ) -> tuple[float, np.ndarray]:
         return activity.activity_loss(y, lengths, size, change)
 
+    def embed(self, weights: embedding.EmbeddingWeights, tokens: np.ndarray) -> np.ndarray:
+        return embedding.embed(weights, tokens)
+
+    def embed_backward(
+        self, weights: embedding.EmbeddingWeights, tokens: np.ndarray, dy: np.ndarray, gradient: np.ndarray
+    ) -> None:
+        embedding.embed_backward(weights, tokens, dy, gradient)
+
     def affine_forward(self, weights: affine.AffineWeights, x: np.ndarray) -> np.ndarray:
         return affine.affine_forward(weights, x)
 
@@ -137,7 +161,8 @@ class CpuBackend(Backend):
     def loss(
         self, spec: LossSpec, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray
     ) -> tuple[float, np.ndarray]:
-        return losses.loss(spec, scores, targets, weights)
+        of_kind = likelihoods if spec.kind in LIKELIHOODS else losses
+        return of_kind.loss(spec, scores, targets, weights)
 
     def global_norm(self, vector: np.ndarray) -> float:
         return optimizing.global_norm[vector.dtype](vector)

@@ -8,9 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import AffineSpec, Backend, LossSpec, Noise, PoolSpec, Spec, States, UnsupportedError
+from ..contract import (
+    LIKELIHOODS,
+    AffineSpec,
+    Backend,
+    EmbeddingSpec,
+    LossSpec,
+    Noise,
+    PoolSpec,
+    Spec,
+    States,
+    UnsupportedError,
+)
 from ..equations.optimizers import adam_numbers, rmsprop_numbers, sgd_numbers
-from . import activity, affine, arrays, elementwise, foreign, layer, losses, optimizing, pooling
+from . import activity, affine, arrays, elementwise, embedding, foreign, layer, likelihoods, losses, optimizing, pooling
 from .arrays import DeviceArray
 from .device import SIMULATED, Device, on_device
 from .uploading import Uploaders
@@ -109,6 +120,8 @@ class CudaBackend(Backend):
             return affine.AffineWeights(spec, flat)
         if isinstance(spec, PoolSpec):
             return pooling.PoolWeights(spec, flat)
+        if isinstance(spec, EmbeddingSpec):
+            return embedding.EmbeddingWeights(spec, flat)
         if spec.compute_dtype is not None and self.device.capability < TENSOR_CORES:
             raise UnsupportedError(
                 f"compute_dtype={spec.compute_dtype!r} is not supported by backend {self.name!r} on this GPU: it takes "
@@ -181,6 +194,16 @@ class CudaBackend(Backend):
         return activity.activity_loss(y, lengths, size, change)
 
     @on_device
+    def embed(self, weights: embedding.EmbeddingWeights, tokens: np.ndarray) -> DeviceArray:
+        return embedding.embed(weights, tokens)
+
+    @on_device
+    def embed_backward(
+        self, weights: embedding.EmbeddingWeights, tokens: np.ndarray, dy: DeviceArray, gradient: DeviceArray
+    ) -> None:
+        embedding.embed_backward(weights, tokens, dy, gradient)
+
+    @on_device
     def affine_forward(self, weights: affine.AffineWeights, x: DeviceArray) -> DeviceArray:
         return affine.affine_forward(weights, x)
 
@@ -194,7 +217,8 @@ class CudaBackend(Backend):
     def loss(
         self, spec: LossSpec, scores: DeviceArray, targets: np.ndarray, weights: np.ndarray
     ) -> tuple[losses.DeviceScalar, DeviceArray]:
-        return losses.loss(spec, scores, targets, weights)
+        of_kind = likelihoods if spec.kind in LIKELIHOODS else losses
+        return of_kind.loss(spec, scores, targets, weights)
 
     @on_device
     def global_norm(self, vector: DeviceArray) -> float:

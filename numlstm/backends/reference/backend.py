@@ -18,6 +18,7 @@ from ..contract import (
     AffineSpec,
     Array,
     Backend,
+    EmbeddingSpec,
     LayerSpec,
     LossSpec,
     Noise,
@@ -26,8 +27,9 @@ from ..contract import (
     States,
     UnsupportedError,
 )
-from . import optimizers
+from . import embedding, optimizers
 from .activity import activity
+from .distributions import LIKELIHOODS
 from .losses import LOSSES
 from .masks import dropped, make_masks, zone_out, zone_out_backward
 from .pooling import POOLINGS
@@ -65,6 +67,15 @@ class Pool:
     parameters: dict[str, np.ndarray]
 
 
+@dataclass(frozen=True)
+class Embedding:
+    """Tables, ready to be looked up: parameters in float64."""
+
+    spec: EmbeddingSpec
+    flat: Array
+    parameters: dict[str, np.ndarray]
+
+
 class ReferenceBackend(Backend):
     """NumPy in float64, whatever the dtype of the arrays; slow, and made to be read.
 
@@ -85,7 +96,7 @@ class ReferenceBackend(Backend):
                 y[n, t, ~drop] = _float64(x[n, t])[~drop] / (1.0 - probability)
         return y
 
-    def prepare(self, spec: Spec, flat: Array, training: bool = False) -> Affine | Layer | Pool:
+    def prepare(self, spec: Spec, flat: Array, training: bool = False) -> Affine | Layer | Pool | Embedding:
         """The parameters in `flat`, by name and in float64.
 
         Raises
@@ -100,13 +111,15 @@ class ReferenceBackend(Backend):
             return Affine(spec, flat, parameters)
         if isinstance(spec, PoolSpec):
             return Pool(spec, flat, parameters)
+        if isinstance(spec, EmbeddingSpec):
+            return Embedding(spec, flat, parameters)
         try:
             twin = get_twin(spec.cell)
         except ValueError as error:
             raise UnsupportedError(f"backend 'reference': {error}") from None
         return Layer(spec, flat, _in_blocks(spec, parameters), twin)
 
-    def refresh(self, weights: Affine | Layer | Pool) -> Affine | Layer | Pool:
+    def refresh(self, weights: Affine | Layer | Pool | Embedding) -> Affine | Layer | Pool | Embedding:
         """The parameters as they are now."""
         return self.prepare(weights.spec, weights.flat)
 
@@ -232,6 +245,17 @@ class ReferenceBackend(Backend):
         return loss, dy
 
     @_quiet
+    def embed(self, weights: Embedding, tokens: np.ndarray) -> Array:
+        """Vectors of tokens; see `Backend`."""
+        spec = weights.spec
+        return self.to_device(embedding.forward(spec, weights.parameters, tokens).astype(spec.dtype), spec.dtype)
+
+    @_quiet
+    def embed_backward(self, weights: Embedding, tokens: np.ndarray, dy: Array, gradient: Array) -> None:
+        """The gradient of tables; see `Backend`."""
+        self.pack(weights.spec, embedding.backward(weights.spec, tokens, _float64(dy)), gradient)
+
+    @_quiet
     def affine_forward(self, weights: Affine, x: Array) -> Array:
         """``x @ weight.T + bias``, row by row; see `Backend`."""
         y = self.empty((len(x), weights.spec.output_size), weights.spec.dtype)
@@ -256,9 +280,10 @@ class ReferenceBackend(Backend):
         """Sum of the rows' losses, each times its weight, and its gradient, row by row; see `Backend`."""
         loss, gradient = 0.0, self.zeros(scores.shape, str(scores.dtype))
         wanted = targets if spec.kind == "softmax" else _float64(targets)
+        of_kind = (LOSSES | LIKELIHOODS)[spec.kind]
         for m, weight in enumerate(weights):
             if weight > 0.0:  # 0 times NaN would be NaN
-                of_row, dscores = LOSSES[spec.kind](_float64(scores[m]), wanted[m], spec.parameter)
+                of_row, dscores = of_kind(_float64(scores[m]), wanted[m], spec.levels or spec.parameter)
                 loss += weight * of_row
                 gradient[m] = weight * dscores
         return float(loss), gradient
