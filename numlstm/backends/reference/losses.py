@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-Loss = Callable[[np.ndarray, Any, float], tuple[float, np.ndarray]]
+Loss = Callable[[np.ndarray, Any, Any], tuple[float, np.ndarray]]  # the last: a number, or levels
 
 
 def softmax(s: np.ndarray, t: int, _: float) -> tuple[float, np.ndarray]:
