@@ -8,6 +8,7 @@ from .gates import GatesDisplay, plot_gates
 from .gradients import GradientFlow, GradientFlowDisplay, gradient_flow, plot_gradient_flow
 from .importance import permutation_importance
 from .memory import MemoryDisplay, plot_memory
+from .training import TrainingCurveDisplay, TrainingRecordDisplay, TrainingRecorder, plot_learning_curve
 
 __all__ = [
     "Attribution",
@@ -16,12 +17,16 @@ __all__ = [
     "GradientFlow",
     "GradientFlowDisplay",
     "MemoryDisplay",
+    "TrainingCurveDisplay",
+    "TrainingRecordDisplay",
+    "TrainingRecorder",
     "attribute",
     "gradient_flow",
     "permutation_importance",
     "plot_attribution",
     "plot_gates",
     "plot_gradient_flow",
+    "plot_learning_curve",
     "plot_memory",
     "score_function",
 ]

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..checks import check_integer, check_option
-from .plotting import COLOURS, SIGNED, lines, stacked_axes
+from .plotting import COLOURS, SIGNED, integer_ticks, lines, stacked_axes
 from .reading import check_index, sequences_of
 from .scorer import STEPS, Scorer
 
@@ -384,7 +384,10 @@ class AttributionDisplay:
         )
         self.figure_.colorbar(self.image_, ax=middle, pad=0.01)
         middle.set(ylabel="channel", title=attribution.method.replace("_", " "))
-        middle.yaxis.get_major_locator().set_params(integer=True)
+        integer_ticks(middle.yaxis)
+        integer_ticks(bottom.xaxis)
+        if 1 < channels <= len(COLOURS):
+            top.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
         self.bars_ = bottom.bar(range(len(values)), values.sum(axis=1), color=COLOURS[0])
         bottom.axhline(0, color="black", linewidth=0.8)
         bottom.set(xlabel="step", ylabel="sum")

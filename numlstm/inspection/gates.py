@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from .plotting import heat_map, lines, stacked_axes
+from .plotting import heat_map, integer_ticks, lines, stacked_axes
 from .reading import Row, row_of
 
 LABELS = {
@@ -156,6 +156,7 @@ class GatesDisplay:
             else:
                 self._draw_values(panel, name)
         self.ax_[-1].set_xlabel("step")
+        integer_ticks(self.ax_[-1].xaxis)
         return self
 
     def _draw_input(self, panel: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from .plotting import COLOURS, SIGNED, stacked_axes
+from .plotting import COLOURS, SIGNED, integer_ticks, stacked_axes
 from .reading import KEEPS, check_index, time_constants, traced
 
 WRITES, READS = ("input_gate",), ("output_gate", "reset_gate")
@@ -131,7 +131,8 @@ class MemoryDisplay:
         )
         self.figure_.colorbar(self.image_, ax=middle, pad=0.01)
         middle.set(ylabel="channel", title=f"written: correlation of the {writes} with the input")
-        middle.yaxis.get_major_locator().set_params(integer=True)
+        integer_ticks(middle.yaxis)
+        integer_ticks(bottom.xaxis)
         (self.read_,) = bottom.plot(units, self.read[self.order], color=COLOURS[1], marker="o", linestyle="none")
         bottom.set(ylim=(-0.05, 1.05), ylabel=f"mean\n{reads}", xlabel="unit, the longest memory first", title="read")
         return self

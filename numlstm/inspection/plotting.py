@@ -27,6 +27,11 @@ def pyplot() -> Any:
     return plt
 
 
+def integer_ticks(axis: Any) -> None:
+    """Ticks at whole numbers."""
+    axis.set_major_locator(pyplot().MaxNLocator(integer=True))
+
+
 def single_axes(ax: Any, size: tuple[float, float] = (6.4, 4.0)) -> Any:
     """`ax`, or the axes of a new figure."""
     if ax is not None:
@@ -65,7 +70,7 @@ def heat_map(ax: Any, values: np.ndarray, label: str, *, share: bool) -> Any:
     )  # fmt: skip
     ax.figure.colorbar(image, ax=ax, pad=0.01)
     ax.set_ylabel(label)
-    ax.yaxis.get_major_locator().set_params(integer=True)
+    integer_ticks(ax.yaxis)
     return image
 
 

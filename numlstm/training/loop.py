@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .batches import Sequences, shuffled_batches, sorted_batches
+from .diagnosis import divergence
 from .network import Model
 from .optimizers import Optimizer
 from .progress import ALL_EPOCHS, Display, History, Progress, display
@@ -263,7 +264,7 @@ def train(
             for _ in range(epochs):
                 for begin in before_epoch:
                     begin()
-                history.losses.append(trainer.epoch(schedule, shown))
+                history.losses.append(_epoch(trainer, schedule, shown, len(history.losses) + 1))
                 if validation:
                     loss, score = evaluate(trainer.model, validation)
                     history.validation_losses.append(loss)
@@ -286,6 +287,15 @@ def train(
     return history
 
 
+def _epoch(trainer: Trainer, schedule: Schedule, shown: Display, epoch: int) -> float:
+    """The mean loss of an epoch; the error says why there is none."""
+    try:
+        return trainer.epoch(schedule, shown)
+    except FloatingPointError as error:
+        cause = divergence(trainer.model, epoch, trainer.optimizer.clip_norm)
+        raise FloatingPointError(f"{error}. {cause}") from None
+
+
 def _progress(history: History, epochs: int, trainer: Trainer, schedule: Schedule, seconds: float) -> Progress:
     done = len(history.losses)
     return Progress(
@@ -297,6 +307,7 @@ def _progress(history: History, epochs: int, trainer: Trainer, schedule: Schedul
         learning_rate=schedule(trainer.optimizer.steps - 1),
         seconds=seconds,
         sequences_per_second=done * len(trainer.data) / seconds,
+        trainer=trainer,
     )
 
 

@@ -11,6 +11,8 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import numpy as np
+
 ALL_EPOCHS = "max_iter"  # what ends training if nothing does before
 
 
@@ -32,6 +34,8 @@ class Progress:
         Since training began.
     sequences_per_second : float
         Trained on in that time.
+    trainer : Trainer
+        What trains.
     """
 
     epoch: int
@@ -42,6 +46,28 @@ class Progress:
     learning_rate: float
     seconds: float
     sequences_per_second: float
+    trainer: Any = field(default=None, repr=False, compare=False)
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """All parameters by name, as they are after the epoch: copies."""
+        return self._unpacked(self.trainer.model.flat)
+
+    def gradients(self) -> dict[str, np.ndarray]:
+        """The gradient of the loss of the epoch's last batch, by the names of the parameters, before clipping."""
+        return self._unpacked(self.trainer.model.gradient)
+
+    def saturation(self) -> dict[str, float]:
+        """Of each gate of each layer the share of values within 0.05 of 0 or 1: ``forget_gate_l0``, ...
+
+        They are those of the first 32 training sequences.
+        """
+        from .diagnosis import activity
+
+        return activity(self.trainer.model, self.trainer.data.sequences).saturation
+
+    def _unpacked(self, flat: Any) -> dict[str, np.ndarray]:
+        model = self.trainer.model
+        return model.network.unpack(model.backend, flat)
 
 
 @dataclass

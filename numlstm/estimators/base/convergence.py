@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from ...training.baseline import constant_loss
+from ...training.diagnosis import stagnation
 from ...training.loop import Data
 from ...training.network import Model
 from ...training.progress import ALL_EPOCHS, History
@@ -45,7 +46,7 @@ def warn_of_training(history: History, model: Model, data: Data, codec: Any) -> 
         warnings.warn(
             f"training ended with a loss of {min(losses):.4g}, no better than always predicting "
             f"{codec.shown(scores)}, whose loss is {constant:.4g}. Try another learning_rate_init, more "
-            "epochs (max_iter), or scale_inputs=True if it is not",
+            f"epochs (max_iter), or scale_inputs=True if it is not{stagnation(model, data.sequences)}",
             ConvergenceWarning,
             stacklevel=5,
         )
