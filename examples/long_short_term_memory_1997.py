@@ -9,15 +9,15 @@ All networks of a task have the same units, batches and learning rate (Adam). Fo
 a bias of 1, a unit keeps 73 % of its state at each step, and after 100 steps nothing: 0.73 ** 100 = 2e-14. Training
 cannot even begin where neither the state nor its gradient comes through.
 
-`python examples/long_short_term_memory_1997.py [picture.png] [--quick] [--seeds N] [--write table.md]`
+`python examples/long_short_term_memory_1997.py [picture.png] [--quick] [--only TASK] [--seeds N] [--write table.md]`
 """
 
 import argparse
 import datetime
-import time
 import warnings
 from collections import deque
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import matplotlib
 
@@ -29,7 +29,7 @@ import numlstm
 from numlstm import LSTMRegressor, datasets
 
 CELLS = ("lstm", "gru", "rnn")
-MOST = 200_000  # sequences, where the paper has more
+MOST = 100_000  # sequences, where the paper has more
 COMMON = {"hidden_size": 16, "learning_rate_init": 0.01, "batch_size": 20, "init": "chrono", "pooling": "last",
           "scale_targets": False}  # fmt: skip
 
@@ -262,22 +262,17 @@ def said(results):
     return f"{solved[len(solved) // 2]:,}{trials}"
 
 
-def draw(table, path):
-    """Sequences needed, by the paper and by each network."""
-    figure, axes = plt.subplots(figsize=(9, 0.8 + 0.5 * len(table)), layout="constrained")
-    markers = {"paper": ("D", "black"), "lstm": ("o", "#0072B2"), "gru": ("s", "#E69F00"), "rnn": ("^", "#D55E00")}
-    for name, (marker, colour) in markers.items():
-        points = [
-            (needed, place)
-            for place, (task, results) in enumerate(table)
-            for needed in ([task.paper] if name == "paper" else [used for used, _ in results[name]])
-            if needed is not None
-        ]
+def draw(rows, path):
+    """Sequences needed, by the paper and by each network, as rows of the table say."""
+    figure, axes = plt.subplots(figsize=(9, 0.8 + 0.5 * len(rows)), layout="constrained")
+    markers = {"paper": ("D", "black"), "LSTM": ("o", "#0072B2"), "GRU": ("s", "#E69F00"), "RNN": ("^", "#D55E00")}
+    columns = [row.strip("| ").split(" | ") for row in rows]
+    for k, (name, (marker, colour)) in enumerate(markers.items(), 2):
+        points = [(needed(own[k]), place) for place, own in enumerate(columns) if needed(own[k])]
         x, y = np.array(points).reshape(-1, 2).T
-        label = "paper, 1997" if name == "paper" else name.upper()
         axes.scatter(x, y, marker=marker, s=45, facecolors="none" if name == "paper" else colour, edgecolors=colour,
-                     label=label, zorder=3)  # fmt: skip
-    axes.set_yticks(range(len(table)), [task.name for task, _ in table])
+                     label=name, zorder=3)  # fmt: skip
+    axes.set_yticks(range(len(columns)), [own[0] for own in columns])
     axes.set(xscale="log", xlabel="training sequences until the criterion held; no mark: it did not")
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
@@ -285,52 +280,66 @@ def draw(table, path):
     figure.savefig(path, dpi=100)
 
 
+def needed(text):
+    """The number at the beginning of a column of the table, if there is one."""
+    number = text.split(" ")[0].replace(",", "")
+    return int(number) if number.isdigit() and "%" not in text else None
+
+
 def line(*columns):
     """A row of a Markdown table."""
     return "| " + " | ".join(columns) + " |"
 
 
-def main(path="long_short_term_memory_1997.png", quick=False, seeds=1, write=None):
+def main(path="long_short_term_memory_1997.png", quick=False, only="", seeds=1, write=None):
     """Run, print, draw; return the results by task and cell."""
     warnings.simplefilter("ignore", UserWarning)
-    chosen = [task for task in tasks() if not quick or task.name in QUICK]
-    header = [line("task", "criterion", "paper", *(cell.upper() for cell in CELLS)), line(*["---"] * 6)]
-    print(*header, sep="\n", flush=True)
-    table, lines, start = [], [], time.perf_counter()
+    chosen = [task for task in tasks() if task.name.startswith(only) and (not quick or task.name in QUICK)]
+    head = "task", "criterion", "paper", *map(str.upper, CELLS)
+    print(line(*head), line(*["---"] * len(head)), sep="\n", flush=True)
+    table, rows = {}, []
     for task in chosen:
         most = min(task.paper or 20_000, 20_000 if quick else MOST)
-        results = {cell: [learn(task, cell, most, seed) for seed in range(seeds)] for cell in CELLS}
-        table.append((task, results))
+        results = table[task.name] = {cell: [learn(task, cell, most, seed) for seed in range(seeds)] for cell in CELLS}
         paper = f"{task.paper:,}" if task.paper else "18 % of trials"
-        lines.append(line(task.name, task.criterion, paper, *(said(results[cell]) for cell in CELLS)))
-        print(lines[-1], flush=True)
+        columns = task.name, task.criterion, paper, *(said(results[cell]) for cell in CELLS)
+        print(line(*columns), flush=True)
+        rows.append(line(*columns, str(seeds), datetime.datetime.now(datetime.UTC).date().isoformat()))
         if write:
-            write_table(write, [*header, *lines], seeds, time.perf_counter() - start)
-        draw(table, path)
-    solved = sum(used is not None for _, results in table for used, _ in results["lstm"])
+            rows = write_rows(Path(write), rows)
+        draw(rows, path)
+    solved = sum(used is not None for results in table.values() for used, _ in results["lstm"])
     print(f"the LSTM solved {solved} of {len(table) * seeds}")
     print(f"picture: {path}")
-    return {task.name: results for task, results in table}
+    return table
 
 
-def write_table(path, rows, seeds, seconds):
-    """What was measured so far, with when and how."""
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    trials = f"the median of {seeds} trials (seeds 0 to {seeds - 1})" if seeds > 1 else "one trial (seed 0)"
-    with open(path, "w", encoding="utf-8") as file:
-        print("# The tasks of 1997 and 2000\n", file=file)
-        print(f"Written by `python examples/long_short_term_memory_1997.py --seeds {seeds} --write`, {today}, numlstm",
-              f"{numlstm.__version__}, in {seconds / 60:.0f} minutes. Training sequences until the criterion held:",
-              f"{trials}, or \"no\" if it did not within the paper's number, or {MOST:,} where the paper has more.",
-              file=file)  # fmt: skip
-        print("Units, batches, learning rates and initial biases are in the example.\n", file=file)
-        print(*rows, sep="\n", file=file)
+HEAD = f"""# The tasks of 1997 and 2000
+
+Written by `python examples/long_short_term_memory_1997.py --write`, numlstm {numlstm.__version__}. Training sequences
+until the criterion held, the median of the trials (seeds 0, 1, ...) that got there; "no" if none did within the paper's
+number, or {MOST:,} where the paper has more, or 20,000 streams of 100 symbols. Units, batches, learning rates and
+initial biases are in the example, the same for all networks of a task.
+
+"""
+
+
+def write_rows(path, rows):
+    """Write rows to a table, in the place of older ones of their tasks; all that are in it then."""
+    before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    by_name = {row.split(" | ")[0][2:]: row for row in [*before, *rows] if row.startswith("| ")}
+    head = "task", "criterion", "paper", *map(str.upper, CELLS), "trials", "measured"
+    rows = [by_name[task.name] for task in tasks() if task.name in by_name]
+    text = "\n".join([line(*head), line(*["---"] * len(head)), *rows])
+    path.write_text(f"{HEAD}{text}\n", encoding="utf-8")
+    return rows
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("path", nargs="?", default="long_short_term_memory_1997.png")
     parser.add_argument("--quick", action="store_true", help="four tasks, 20,000 sequences at most")
+    parser.add_argument("--only", default="", help="what names of tasks begin with")
     parser.add_argument("--seeds", type=int, default=1, help="trials of each network")
-    parser.add_argument("--write", help="file for the table")
+    parser.add_argument("--write", help="file for the table; rows of other tasks stay")
     main(**vars(parser.parse_args()))
