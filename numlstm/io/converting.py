@@ -14,6 +14,7 @@ from ..graphs.graph import Graph
 from ..layers.layer import Layer
 from .native import safetensors
 from .native.models import load, save
+from .paths import write
 
 # By the end of a file's name: what is in it. A .safetensors file may hold either of two.
 FORMATS = {
@@ -176,7 +177,7 @@ def _write_state_dict(model: Any, path: str) -> None:
 
     from .torch import to_torch
 
-    safetensors.write(path, save(to_torch(_layer_alone(model, "a state dict"))))
+    write(path, save(to_torch(_layer_alone(model, "a state dict"))))
 
 
 def _write_torch(model: Any, path: str) -> None:
@@ -192,14 +193,14 @@ def _write_torch(model: Any, path: str) -> None:
         ) from error
     buffer = io.BytesIO()
     torch.save({name: torch.from_numpy(array) for name, array in state_dict.items()}, buffer)
-    safetensors.write(path, buffer.getvalue())
+    write(path, buffer.getvalue())
 
 
 def _write_keras(model: Any, path: str) -> None:
     from .keras.writing import model_file, weights_file
 
     make = model_file if path.lower().endswith(".keras") else weights_file
-    safetensors.write(path, make(_layer_alone(model, "a file of Keras's")))
+    write(path, make(_layer_alone(model, "a file of Keras's")))
 
 
 _writers: dict[str, Callable[[Any, str], None]] = {

@@ -75,7 +75,7 @@ def test_nodes_that_are_not_needed_are_not_run():
 def test_what_is_known_is_computed_once(monkeypatch):
     nodes = [Node("Transpose", ("V",), ("W",)), Node("Neg", ("W",), ("U",)), Node("MatMul", ("x", "U"), ("y",))]
     made = graph(nodes, constants={"V": np.ascontiguousarray(W.T)})
-    assert [step.node.op for step in made._steps] == ["MatMul"]
+    assert [operation.node.op for operation in made._operations] == ["MatMul"]
     assert np.array_equal(made.run({"x": X})[0], -X @ W)
     assert np.array_equal(made.run({"x": X}, ["U"])[0], -W)
 
@@ -83,7 +83,7 @@ def test_what_is_known_is_computed_once(monkeypatch):
 def test_a_large_result_of_constants_is_left_for_later():
     node = Node("ConstantOfShape", ("shape",), ("y",))
     made = graph([node], inputs=(), outputs=(Value("y", "float32"),), constants={"shape": np.array([1 << 22])})
-    assert len(made._steps) == 1
+    assert len(made._operations) == 1
     assert made.run({})[0].shape == (1 << 22,)
 
 
@@ -284,8 +284,8 @@ def test_wrong_inputs_are_named(inputs, error, message):
 @pytest.mark.parametrize(
     ("outputs", "error", "message"),
     [
-        (["w"], ValueError, "outputs must be names of values in the graph, got 'w'"),
-        ([""], ValueError, "outputs must be names of values in the graph, got ''"),
+        (["w"], ValueError, "outputs must be names of values in the graph, .* got 'w'"),
+        ([""], ValueError, "outputs must be names of values in the graph, .* got ''"),
         ("y", TypeError, "outputs must be a list of names, got str"),
         (3, TypeError, "outputs must be a list of names, got int"),
     ],
@@ -305,9 +305,9 @@ def test_wrong_outputs_are_named(outputs, error, message):
         ({"opset": 29}, ValueError, "opset must be in 7..28, got 29"),
         ({"opset": "22"}, TypeError, "opset must be an integer, got str"),
         ({"backend": "gpu"}, ValueError, "backend must be"),
-        ({"nodes": [RECTIFIED, PRODUCT]}, ValueError, r"\(Relu\): its input 'z' is not defined, or only"),
+        ({"nodes": [RECTIFIED, PRODUCT]}, ValueError, r"\(Relu\): its input 'z' must be defined before it"),
         ({"nodes": [PRODUCT, PRODUCT]}, ValueError, r"^node 'product' \(MatMul\): its output 'z' is defined twice"),
-        ({"nodes": [PRODUCT]}, ValueError, "outputs must be names of values in the graph, got 'y'"),
+        ({"nodes": [PRODUCT]}, ValueError, "outputs must be names of values in the graph, .* got 'y'"),
         ({"nodes": ["MatMul"]}, TypeError, "nodes must be of type Node, got str"),
         ({"nodes": [Node("Relu", (3,), ("y",))]}, TypeError, "nodes must have texts as names, got 3"),
         ({"nodes": [Node("Loop", ("x",), ("y",))]}, ValueError, r"^node 'y' \(Loop\): there is no such operator here"),

@@ -1,6 +1,5 @@
 """LSTM, GRU and RNN nodes of ONNX's, with all that they can be, against ONNX Runtime."""
 
-import re
 from collections import Counter
 
 import numpy as np
@@ -9,9 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx_models import array_of, model_of, node_cases, ort_run
 
-from numlstm import GRU, LSTM, RNN
-from numlstm.graphs.operators import recurrent
-from numlstm.graphs.operators.recurrent import node_of
+from numlstm.graphs.operators import layers
 from numlstm.io import from_onnx
 
 BLOCKS = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -231,14 +228,13 @@ SABOTAGES = {
 
 @pytest.mark.parametrize("sabotage", SABOTAGES)
 def test_sabotage_is_noticed(sabotage, monkeypatch):
-
     name, value, variant = SABOTAGES[sabotage]
     if name == "_attribute":
-        right = recurrent.parts_of
+        right = layers.layers_of
         none = () if value.startswith("activation") else None
-        monkeypatch.setattr(recurrent, "parts_of", lambda cell, given, *rest: right(cell, given | {value: none}, *rest))
+        monkeypatch.setattr(layers, "layers_of", lambda cell, given, *rest: right(cell, given | {value: none}, *rest))
     else:
-        monkeypatch.setattr(recurrent, name, value)
+        monkeypatch.setattr(layers, name, value)
     with pytest.raises(AssertionError):
         check(PLAIN | VARIANTS[variant], "reference", Counter())
 
@@ -357,79 +353,6 @@ def test_layers_are_those_of_the_nodes():
     assert [layer.bidirectional for layer in layers] == [False, False]
     assert [layer._stack.cell.options[0][1][0] for layer in layers] == ["hard_sigmoid", "elu"]
     assert layers[0]._shown["preactivation_clip"] == 0.3  # not the double next to 0.3 in single precision
-
-
-# There and back -----------------------------------------------------------------------------------------------
-
-ON_REFERENCE = {"backend": "reference"}
-LAYERS = [
-    LSTM(3, 2, bidirectional=True, **ON_REFERENCE, random_state=0),
-    LSTM(3, 4, peepholes=True, bias=False, **ON_REFERENCE, random_state=1),
-    LSTM(
-        2,
-        3,
-        3,
-        bidirectional=True,
-        peepholes=True,
-        preactivation_clip=0.4,
-        coupled_gates="input",
-        **ON_REFERENCE,
-        random_state=2,
-    ),
-    LSTM(
-        2, 3, recurrent_activation=("hard_sigmoid", 0.3), output_activation="identity", **ON_REFERENCE, random_state=3
-    ),
-    LSTM(
-        2,
-        3,
-        input_activation=("affine", 0.5, 0.25),
-        output_activation=("elu", 0.5),
-        dtype="float64",
-        **ON_REFERENCE,
-        random_state=4,
-    ),
-    GRU(3, 2, bidirectional=True, **ON_REFERENCE, random_state=5),
-    GRU(
-        3, 2, 2, reset_after=False, input_activation="softsign", preactivation_clip=0.5, **ON_REFERENCE, random_state=6
-    ),
-    RNN(3, 2, bidirectional=True, **ON_REFERENCE, random_state=7),
-    RNN(3, 2, nonlinearity="relu", bias=False, **ON_REFERENCE, random_state=8),
-    RNN(3, 2, nonlinearity=("scaled_tanh", 1.5, 0.5), **ON_REFERENCE, random_state=9),
-]
-
-
-@pytest.mark.parametrize("layer", LAYERS, ids=repr)
-def test_a_layer_as_a_node_is_that_layer(layer):
-    index = layer.num_layers - 1
-    op, attributes, weights = node_of(layer, index)
-    given = {name: array for name, array in weights._asdict().items() if array is not None}
-    inputs = ["X", "W", "R", "B" if "B" in given else "", *(["", "", "", "P"] if "P" in given else [])]
-    shape = [None, None, weights.W.shape[2]]
-    model = model_of([(op, inputs, ["Y"], attributes)], {"X": (layer.dtype, shape)}, [("Y", layer.dtype)], given)
-    (read,) = from_onnx(model, backend="reference").layers
-    directions = ("", "_reverse")[: 1 + layer.bidirectional]
-    for name, array in read.parameters.items():
-        of_layer = name.replace("_l0", f"_l{index}")
-        assert np.array_equal(array, layer.parameters[of_layer]), name
-    assert len(read.parameters) == len(directions) * sum(name.endswith("_l0") for name in layer.parameters)
-    assert node_of(read)[:2] == (op, attributes)
-    if layer.num_layers == 1:
-        x = np.random.default_rng(0).normal(size=(2, 5, shape[2])).astype(layer.dtype)
-        assert np.array_equal(read(x)[0], layer(x)[0])
-
-
-@pytest.mark.parametrize(
-    ("layer", "option"),
-    [
-        (LSTM(3, 4, proj_size=2), "proj_size=2"), (LSTM(3, 4, coupled_gates=True), "coupled_gates=True"),
-        (LSTM(3, 4, forget_gate=False), "forget_gate=False"), (LSTM(3, 4, cell_clip=1.0), "cell_clip=1.0"),
-        (LSTM(3, 4, full_gate_recurrence=True), "full_gate_recurrence=True"),
-        (GRU(3, 4, layer_norm=True), "layer_norm=True"), (RNN(3, 4, zoneout=0.5), "zoneout=(0.5,)"),
-    ],
-)  # fmt: skip
-def test_what_no_node_can_be_is_refused(layer, option):
-    with pytest.raises(ValueError, match=f"layer must be one that ONNX's .* can be, got {re.escape(option)}"):
-        node_of(layer)
 
 
 # Refusals -----------------------------------------------------------------------------------------------------
@@ -557,5 +480,5 @@ def test_weights_that_are_inputs_too_cannot_be_given():
     model.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
     graph = from_onnx(model, backend="reference")
     graph.run(inputs)
-    with pytest.raises(ValueError, match=r"input 'W' cannot be given: node 'LSTM_0' \(LSTM\) has it as weights"):
+    with pytest.raises(ValueError, match=r"input 'W' must be left out: node 'LSTM_0' \(LSTM\) has it as weights"):
         graph.run(inputs | {"W": onnx.numpy_helper.to_array(tensor)})

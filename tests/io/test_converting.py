@@ -181,8 +181,8 @@ REFUSED = [
     (["layer.safetensors", "out.onnx", "--prefix", "rnn."], "prefix is of no use for "),
     (["layer.safetensors", "out.onnx", "--nonlinearity", "relu"], "nonlinearity is of no use for "),
     (["layer.safetensors", "out.onnx", "--config", "x.json"], "config is of no use for "),
-    (["layer.safetensors", "out.pt"], "layer must be one that torch.nn.LSTM can be, got peepholes=True"),
-    (["layer.safetensors", "out.keras"], "layer must be one that Keras's layers can be, got peepholes=True"),
+    (["layer.safetensors", "out.pt"], "layer must have only options that torch.nn.LSTM has, got peepholes=True"),
+    (["layer.safetensors", "out.keras"], "layer must have only options that Keras's LSTM has, got peepholes=True"),
     (["none.onnx", "out.safetensors"], "No such file or directory"),
     (
         ["scaler.safetensors", "out.keras", "--layer", "0"],
@@ -245,7 +245,7 @@ def test_pipes_are_not_waited_for(name, tmp_path, capsys):
     os.mkfifo(tmp_path / name)
     assert main(["info", str(tmp_path / name)]) == 1
     assert capsys.readouterr().err
-    with pytest.raises(ValueError, match="no regular file"):
+    with pytest.raises(ValueError, match="must be a regular file"):
         numlstm.load(tmp_path / name)
 
 

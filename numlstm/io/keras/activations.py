@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from .config import Options, Part, described
-from .sketch import Sketch, Tensor, binary, number, unary
+from .builder import GraphBuilder, Tensor, binary, number, unary
+from .config import KerasLayer, Options, description_of
 
-Activation = Callable[[Sketch, Tensor], Tensor]
+Activation = Callable[[GraphBuilder, Tensor], Tensor]
 
 SLOPE = 0.2  # of Keras's leaky_relu
 HARD_SIGMOID_2 = (0.2, 0.5)  # slope and offset in Keras 2
@@ -31,54 +31,54 @@ OF_CELLS: dict[str, tuple[str, str, tuple[float, ...]]] = {
 
 def _plain(op: str, **attributes: Any) -> Activation:
     """One of ONNX's operators."""
-    return lambda sketch, x: unary(sketch, op, x, **attributes)
+    return lambda builder, x: unary(builder, op, x, **attributes)
 
 
 def clipped(low: float | None, high: float | None) -> Activation:
     """Between two bounds, where they are given."""
 
-    def apply(sketch: Sketch, x: Tensor) -> Tensor:
-        bounds = [None if bound is None else number(sketch, bound, x) for bound in (low, high)]
-        return sketch.node("Clip", [x, *bounds], x.shape)
+    def apply(builder: GraphBuilder, x: Tensor) -> Tensor:
+        bounds = [None if bound is None else number(builder, bound, x) for bound in (low, high)]
+        return builder.node("Clip", [x, *bounds], x.shape)
 
     return apply
 
 
-def _gelu(sketch: Sketch, x: Tensor) -> Tensor:
-    scaled = binary(sketch, "Mul", x, number(sketch, math.sqrt(0.5), x))
-    share = binary(sketch, "Add", unary(sketch, "Erf", scaled), number(sketch, 1.0, x))
-    return binary(sketch, "Mul", binary(sketch, "Mul", x, number(sketch, 0.5, x)), share)
+def _gelu(builder: GraphBuilder, x: Tensor) -> Tensor:
+    scaled = binary(builder, "Mul", x, number(builder, math.sqrt(0.5), x))
+    share = binary(builder, "Add", unary(builder, "Erf", scaled), number(builder, 1.0, x))
+    return binary(builder, "Mul", binary(builder, "Mul", x, number(builder, 0.5, x)), share)
 
 
-def gelu_by_tanh(sketch: Sketch, x: Tensor) -> Tensor:
+def gelu_by_tanh(builder: GraphBuilder, x: Tensor) -> Tensor:
     """An approximation of gelu: ``x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2``."""
-    cube = binary(sketch, "Mul", binary(sketch, "Mul", x, x), binary(sketch, "Mul", x, number(sketch, 0.044715, x)))
-    inner = binary(sketch, "Mul", binary(sketch, "Add", x, cube), number(sketch, math.sqrt(2 / math.pi), x))
-    share = binary(sketch, "Add", unary(sketch, "Tanh", inner), number(sketch, 1.0, x))
-    return binary(sketch, "Mul", binary(sketch, "Mul", x, number(sketch, 0.5, x)), share)
+    cube = binary(builder, "Mul", binary(builder, "Mul", x, x), binary(builder, "Mul", x, number(builder, 0.044715, x)))
+    inner = binary(builder, "Mul", binary(builder, "Add", x, cube), number(builder, math.sqrt(2 / math.pi), x))
+    share = binary(builder, "Add", unary(builder, "Tanh", inner), number(builder, 1.0, x))
+    return binary(builder, "Mul", binary(builder, "Mul", x, number(builder, 0.5, x)), share)
 
 
-def _silu(sketch: Sketch, x: Tensor) -> Tensor:
-    return binary(sketch, "Mul", x, unary(sketch, "Sigmoid", x))
+def _silu(builder: GraphBuilder, x: Tensor) -> Tensor:
+    return binary(builder, "Mul", x, unary(builder, "Sigmoid", x))
 
 
-def _hard_silu(sketch: Sketch, x: Tensor) -> Tensor:
-    return binary(sketch, "Mul", x, unary(sketch, "HardSigmoid", x, alpha=1 / 6, beta=0.5))
+def _hard_silu(builder: GraphBuilder, x: Tensor) -> Tensor:
+    return binary(builder, "Mul", x, unary(builder, "HardSigmoid", x, alpha=1 / 6, beta=0.5))
 
 
-def _mish(sketch: Sketch, x: Tensor) -> Tensor:
-    return binary(sketch, "Mul", x, unary(sketch, "Tanh", unary(sketch, "Softplus", x)))
+def _mish(builder: GraphBuilder, x: Tensor) -> Tensor:
+    return binary(builder, "Mul", x, unary(builder, "Tanh", unary(builder, "Softplus", x)))
 
 
-def _log_sigmoid(sketch: Sketch, x: Tensor) -> Tensor:
-    return unary(sketch, "Neg", unary(sketch, "Softplus", unary(sketch, "Neg", x)))
+def _log_sigmoid(builder: GraphBuilder, x: Tensor) -> Tensor:
+    return unary(builder, "Neg", unary(builder, "Softplus", unary(builder, "Neg", x)))
 
 
-def _tanh_shrink(sketch: Sketch, x: Tensor) -> Tensor:
-    return binary(sketch, "Sub", x, unary(sketch, "Tanh", x))
+def _tanh_shrink(builder: GraphBuilder, x: Tensor) -> Tensor:
+    return binary(builder, "Sub", x, unary(builder, "Tanh", x))
 
 
-def _linear(sketch: Sketch, x: Tensor) -> Tensor:
+def _linear(builder: GraphBuilder, x: Tensor) -> Tensor:
     return x
 
 
@@ -110,41 +110,41 @@ NAMED: dict[str, Activation] = {
 }
 
 
-def activated(part: Part, x: Tensor, name: str = "activation", default: Any = "linear") -> Tensor:
+def activated(layer: KerasLayer, x: Tensor, name: str = "activation", default: Any = "linear") -> Tensor:
     """What the activation in an option makes of a tensor."""
-    return activation_of(part, name, default)(part.sketch, x)
+    return activation_of(layer, name, default)(layer.builder, x)
 
 
-def activation_of(part: Part, name: str, default: Any) -> Activation:
+def activation_of(layer: KerasLayer, name: str, default: Any) -> Activation:
     """The activation that an option names, or a layer that stands in its place."""
-    value = part.options.value(name, default)
+    value = layer.options.value(name, default)
     if isinstance(value, dict):
-        layer = described(value, f"{part.label}: {name}")
-        if layer.kind in OF_LAYERS:
-            return OF_LAYERS[layer.kind](Options(layer.config, f"{part.label}: {name}"))
-    elif value == "hard_sigmoid" and part.version == 2:
+        description = description_of(value, f"{layer.label}: {name}")
+        if description.kind in OF_LAYERS:
+            return OF_LAYERS[description.kind](Options(description.config, f"{layer.label}: {name}"))
+    elif value == "hard_sigmoid" and layer.version == 2:
         slope, offset = HARD_SIGMOID_2
         return _plain("HardSigmoid", alpha=slope, beta=offset)
     elif value is None or (isinstance(value, str) and value in NAMED):
         return NAMED[value or "linear"]
-    raise part.options.refused(name, f"one of {[*NAMED]}")
+    raise layer.options.refused(name, f"one of {[*NAMED]}")
 
 
-def of_cell(part: Part, name: str, default: str) -> tuple[str, tuple[float, ...]]:
+def of_cell(layer: KerasLayer, name: str, default: str) -> tuple[str, tuple[float, ...]]:
     """ONNX's name and parameters of a cell's activation."""
-    value = part.options.value(name, default)
+    value = layer.options.value(name, default)
     if isinstance(value, dict):
-        layer = described(value, f"{part.label}: {name}")
-        if layer.kind in CELL_LAYERS:
-            op, parameter = CELL_LAYERS[layer.kind]
-            options = Options(layer.config, f"{part.label}: {name}")
-            given = (options.number(parameter),)
+        description = description_of(value, f"{layer.label}: {name}")
+        if description.kind in CELL_LAYERS:
+            op, parameter = CELL_LAYERS[description.kind]
+            options = Options(description.config, f"{layer.label}: {name}")
+            value = options.number(parameter)
             options.finish()
-            return op, given
+            return op, (value,)
     elif value is None or (isinstance(value, str) and value in OF_CELLS):
         op, _, parameters = OF_CELLS[value or "linear"]
-        return op, HARD_SIGMOID_2 if value == "hard_sigmoid" and part.version == 2 else parameters
-    raise part.options.refused(name, f"one of {[*OF_CELLS]} in a recurrent layer")
+        return op, HARD_SIGMOID_2 if value == "hard_sigmoid" and layer.version == 2 else parameters
+    raise layer.options.refused(name, f"one of {[*OF_CELLS]} in a recurrent layer")
 
 
 # Layers that are activations ----------------------------------------------------------------------------------
@@ -160,19 +160,19 @@ def _relu(options: Options) -> Activation:
         return _plain("Relu") if most is None else clipped(0.0, most)
     if most is None and not threshold:
         return _plain("LeakyRelu", alpha=slope)
-    return lambda sketch, x: _general_relu(sketch, x, most, slope, threshold)
+    return lambda builder, x: _general_relu(builder, x, most, slope, threshold)
 
 
-def _general_relu(sketch: Sketch, x: Tensor, most: float | None, slope: float, threshold: float) -> Tensor:
+def _general_relu(builder: GraphBuilder, x: Tensor, most: float | None, slope: float, threshold: float) -> Tensor:
     """``x`` above the threshold, at most `most`; ``slope (x - threshold)`` below it."""
-    edge = number(sketch, threshold, x)
-    above = binary(sketch, "Greater", x, edge, "bool")
-    passed = sketch.node("Where", [above, x, number(sketch, 0.0, x)], x.shape, x.dtype)
-    passed = clipped(0.0, most)(sketch, passed)
+    edge = number(builder, threshold, x)
+    above = binary(builder, "Greater", x, edge, "bool")
+    passed = builder.node("Where", [above, x, number(builder, 0.0, x)], x.shape, x.dtype)
+    passed = clipped(0.0, most)(builder, passed)
     if not slope:
         return passed
-    below = unary(sketch, "Relu", binary(sketch, "Sub", edge, x))
-    return binary(sketch, "Sub", passed, binary(sketch, "Mul", below, number(sketch, slope, x)))
+    below = unary(builder, "Relu", binary(builder, "Sub", edge, x))
+    return binary(builder, "Sub", passed, binary(builder, "Mul", below, number(builder, slope, x)))
 
 
 def _leaky_relu(options: Options) -> Activation:

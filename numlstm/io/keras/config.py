@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from .builder import GraphBuilder, Tensor
 from .files import KerasFile
-from .sketch import Sketch, Tensor
 
 DTYPES = ("float32", "float64")
 OPERATIONS = ("keras.src.ops.", "keras.ops")  # modules of operations that are no layers
@@ -21,7 +21,7 @@ SHOWN = 80  # characters of a value in a message
 
 
 @dataclass(frozen=True)
-class Described:
+class Description:
     """An object in a configuration.
 
     Attributes
@@ -47,7 +47,7 @@ class Described:
         return f"layer {self.name[:SHOWN]!r} ({self.kind[:SHOWN]})"
 
 
-def described(value: Any, where: str) -> Described:
+def description_of(value: Any, where: str) -> Description:
     """A layer or an operation of Keras's own.
 
     Raises
@@ -69,7 +69,7 @@ def described(value: Any, where: str) -> Described:
             f"layer {name[:SHOWN]!r} must be one of Keras's own, got {kind[:SHOWN]!r} of module {module!r:.80}: custom "
             "objects are code, and none is run from a file"
         )
-    return Described(kind, name, config, value.get("shared_object_id"), operation)
+    return Description(kind, name, config, value.get("shared_object_id"), operation)
 
 
 class Options:
@@ -121,10 +121,10 @@ class Options:
     def integers(self, name: str) -> tuple[int, ...]:
         """A list of integers, or one."""
         value = self.value(name)
-        made = value if isinstance(value, list) else [value]
-        if not all(isinstance(each, int) and not isinstance(each, bool) for each in made):
+        numbers = value if isinstance(value, list) else [value]
+        if not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
             raise self.refused(name, "an integer, or a list of them")
-        return tuple(made)
+        return tuple(numbers)
 
     def number(self, name: str, default: float | None = None) -> float:
         """A finite number."""
@@ -161,14 +161,14 @@ class Options:
         return policy
 
 
-class Part:
+class KerasLayer:
     """A layer of a model: its options, its arrays, and the layers in it.
 
     Parameters
     ----------
-    described : Described
+    described : Description
     file : KerasFile
-    sketch : Sketch
+    builder : GraphBuilder
     path : str
         Where its arrays are in the file.
 
@@ -176,17 +176,17 @@ class Part:
     ----------
     kind, name, label : str
     options : Options
-    children : list of Part
+    children : list of KerasLayer
     version : {2, 3}
         Of the Keras whose rules hold.
     """
 
-    def __init__(self, described: Described, file: KerasFile, sketch: Sketch, path: str) -> None:
+    def __init__(self, described: Description, file: KerasFile, builder: GraphBuilder, path: str) -> None:
         self.kind, self.name, self.label = described.kind, described.name, str(described)
         self.operation = described.operation
         self.options = Options(described.config, self.label)
-        self.sketch, self.path, self.version = sketch, path, file.version
-        self.children: list[Part] = []
+        self.builder, self.path, self.version = builder, path, file.version
+        self.children: list[KerasLayer] = []
         self.calls: Any = None
         self._file = file
         self._kept: dict[str, Tensor] = {}
@@ -199,14 +199,14 @@ class Part:
     def arrays(self, names: Sequence[str], dtype: str, path: str | None = None) -> list[np.ndarray]:
         """The layer's arrays of these names, in the order in which Keras makes them."""
         if self._arrays is None:
-            found = self._file.arrays(self.path if path is None else path)
-            if len(found) != len(names):
+            datasets = self._file.arrays(self.path if path is None else path)
+            if len(datasets) != len(names):
                 raise self.refused(
-                    f"there must be {len(names)} arrays in the file, {[*names]}, got {len(found)}; "
+                    f"there must be {len(names)} arrays in the file, {[*names]}, got {len(datasets)}; "
                     "do configuration and weights belong together?"
                 )
             labels = [f"{name} of {self.label}" for name in names]
-            self._arrays = [self._file.read(*each).astype(dtype) for each in zip(found, labels, strict=True)]
+            self._arrays = [self._file.read(*pair).astype(dtype) for pair in zip(datasets, labels, strict=True)]
         return self._arrays
 
     def check(self, array: np.ndarray, name: str, shape: Sequence[int | None]) -> None:
@@ -220,5 +220,5 @@ class Part:
     def constant(self, name: str, make: Callable[[], np.ndarray]) -> Tensor:
         """An array in the graph, once for all uses of the layer."""
         if name not in self._kept:
-            self._kept[name] = self.sketch.constant(make(), name=name)
+            self._kept[name] = self.builder.constant(make(), name=name)
         return self._kept[name]

@@ -16,15 +16,15 @@ from ...layers import GRU, LAYERS, LSTM, RNN
 from ...layers.layer import Layer, layer_of
 from ...layers.options import not_defaults, stack_of
 from ...layers.stack import Stack
+from ..foreign import BLOCKS, checked_stack, real_numbers, refuse_options
 from .activations import OF_CELLS
 from .files import KerasFile
 from .models import graph_of
 
-BLOCKS = {"lstm": 4, "gru": 3, "rnn": 1}  # columns of the kernels for each unit: what tells layers apart
+CLASSES = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
 ORDERS = {"lstm": (0, 1, 2, 3), "gru": (1, 0, 2), "rnn": (0,)}  # Keras's i f c o and z r h, as ours and from ours
 MERGES = {"concat": "concat", "sum": "sum", "ave": "mean"}  # ours, by Keras's names
 SUFFIXES = (".keras", ".h5")
-DTYPES = {"float32": "float32", "float64": "float64", "float16": "float32", "bfloat16": "float32"}  # what becomes what
 ROLES: dict[str, dict[str, tuple[str, ...]]] = {
     "lstm": {
         "recurrent_activation": ("recurrent_activation",),
@@ -129,11 +129,11 @@ def from_keras(
     """
     backend = None if backend is None else check_name(backend)
     if isinstance(source, str | os.PathLike):
-        of_weights = {
+        weight_options = {
             "kind": kind, "num_layers": num_layers, "activation": activation, "dtype": dtype, "merge_mode": merge_mode,
             "recurrent_activation": recurrent_activation, "reset_after": reset_after,
         }  # fmt: skip
-        _check_defaults(of_weights)
+        _check_defaults(weight_options)
         return _graph(Path(source), config, backend)
     if config is not None:
         raise ValueError("config must be None with weights, whose options are given one by one")
@@ -143,9 +143,9 @@ def from_keras(
     if dtype is not None:
         check_option(dtype, "dtype", ["float32", "float64"])
     weights = _Weights(source, check_integer(num_layers, "num_layers", 1), kind, reset_after)
-    given = weights.options | _own_options(weights.kind, activation, recurrent_activation, merge_mode)
-    stack = stack_of(weights.kind, weights.input_size, weights.dtype if dtype is None else dtype, given)
-    layer = layer_of(LAYERS[weights.kind], stack, weights.parameters(stack), not_defaults(given), backend)
+    layer_options = weights.options | _own_options(weights.kind, activation, recurrent_activation, merge_mode)
+    stack = stack_of(weights.kind, weights.input_size, weights.dtype if dtype is None else dtype, layer_options)
+    layer = layer_of(LAYERS[weights.kind], stack, weights.parameters(stack), not_defaults(layer_options), backend)
     return cast("LSTM | GRU | RNN", layer)
 
 
@@ -200,23 +200,17 @@ def to_keras_weights(layer: Layer) -> list[np.ndarray]:
     >>> from_keras(weights)
     GRU(3, 5, bidirectional=True)
     """
-    if not isinstance(layer, Layer):
-        raise TypeError(f"layer must be an LSTM, a GRU or an RNN, got {type(layer).__name__}")
-    stack = layer._stack
-    if stack.cell.cell not in BLOCKS:
-        raise ValueError(f"layer must be an LSTM, a GRU or an RNN for Keras, got cell={stack.cell.cell!r}")
-    if foreign := _foreign_options(stack):
-        shown = ", ".join(f"{name}={value!r}" for name, value in foreign.items())
-        raise ValueError(f"layer must be one that Keras's layers can be, got {shown}")
-    apart = stack.cell.cell == "gru" and bool(dict(stack.cell.options).get("reset_after", True))
-    made = []
+    stack = checked_stack(layer, "Keras")
+    refuse_options(_foreign_options(stack), stack, f"Keras's {CLASSES[stack.cell.cell]}")
+    separate = stack.cell.cell == "gru" and bool(dict(stack.cell.options).get("reset_after", True))
+    weights = []
     for suffix in stack.specs:
         kernels = (layer.parameters[name + suffix] for name in ("weight_ih", "weight_hh"))
-        made += [_blocks(kernel.T, stack.cell.cell) for kernel in kernels]
+        weights += [_blocks(kernel.T, stack.cell.cell) for kernel in kernels]
         if stack.cell.bias:
             biases = np.stack([layer.parameters[name + suffix] for name in ("bias_ih", "bias_hh")])
-            made.append(_blocks(biases if apart else biases.sum(0), stack.cell.cell))
-    return made
+            weights.append(_blocks(biases if separate else biases.sum(0), stack.cell.cell))
+    return weights
 
 
 def _foreign_options(stack: Stack) -> dict[str, Any]:
@@ -226,8 +220,7 @@ def _foreign_options(stack: Stack) -> dict[str, Any]:
     if cell.cell == "lstm":
         both = {name: options.get(name, ("tanh",)) for name in ("input_activation", "output_activation")}
         foreign |= both if len({*both.values()}) > 1 else {}
-    others = {"residual": stack.residual, "layer_norm": cell.layer_norm, "zoneout": cell.zoneout}
-    return foreign | {name: value for name, value in others.items() if value}
+    return foreign | ({"residual": True} if stack.residual else {})
 
 
 def _blocks(array: np.ndarray, kind: str) -> np.ndarray:
@@ -239,10 +232,10 @@ def _blocks(array: np.ndarray, kind: str) -> np.ndarray:
 # What is given ------------------------------------------------------------------------------------------------
 
 
-def _check_defaults(given: dict[str, Any]) -> None:
+def _check_defaults(options: dict[str, Any]) -> None:
     """Refuse options of weights where a file is given, which holds them."""
     usual = {"num_layers": 1, "activation": "tanh", "recurrent_activation": "sigmoid", "merge_mode": "concat"}
-    for name, value in given.items():
+    for name, value in options.items():
         if value != usual.get(name):
             raise ValueError(f"{name} must be left out with a file, whose configuration holds it, got {value!r}")
 
@@ -261,12 +254,12 @@ def _graph(path: Path, config: Any, backend: str | None) -> Graph:
 def _own_options(kind: str, activation: str, recurrent_activation: str, merge_mode: str) -> dict[str, Any]:
     """Options of Keras's that weights do not hold, as ours."""
     check_option(merge_mode, "merge_mode", [*MERGES])
-    made: dict[str, Any] = {"merge": MERGES[merge_mode]}
+    options: dict[str, Any] = {"merge": MERGES[merge_mode]}
     for name, value in {"recurrent_activation": recurrent_activation, "activation": activation}.items():
-        _, own, parameters = OF_CELLS[check_option(value, name, [*OF_CELLS])]
-        chosen = own if own == "identity" or not parameters else (own, *parameters)
-        made |= dict.fromkeys(ROLES[kind].get(name, ()), chosen)
-    return made
+        _, ours, parameters = OF_CELLS[check_option(value, name, [*OF_CELLS])]
+        chosen = ours if ours == "identity" or not parameters else (ours, *parameters)
+        options |= dict.fromkeys(ROLES[kind].get(name, ()), chosen)
+    return options
 
 
 class _Weights:
@@ -288,15 +281,15 @@ class _Weights:
             check_option(kind, "kind", [*BLOCKS])
         if reset_after is not None:
             check_flag(reset_after, "reset_after")
-        self._arrays = [_numbers(array, f"source[{k}]") for k, array in enumerate(arrays)]
-        each, left = divmod(len(arrays), num_layers)
-        if left or each not in (2, 3, 4, 6):
+        self._arrays = [real_numbers(array, f"source[{k}]") for k, array in enumerate(arrays)]
+        per_layer, rest = divmod(len(arrays), num_layers)
+        if rest or per_layer not in (2, 3, 4, 6):
             raise ValueError(
                 "source must have a kernel, a recurrent kernel and a bias or none for each direction of "
                 f"{num_layers} {'layers' if num_layers > 1 else 'layer'}, got {len(arrays)} arrays"
             )
-        self._step = 3 if each % 3 == 0 else 2
-        self.bidirectional = each // self._step == 2
+        self._step = 3 if per_layer % 3 == 0 else 2
+        self.bidirectional = per_layer // self._step == 2
         self.kind = self._kind(kind)
         self.input_size = self._arrays[0].shape[0]
         self.dtype = self._dtype()
@@ -308,10 +301,10 @@ class _Weights:
             if k % self._step < 2 and (array.ndim != 2 or not array.size):
                 raise ValueError(f"source[{k}], a kernel, must have two axes and some numbers, got shape {array.shape}")
         units, columns = self._arrays[1].shape
-        fitting = [each for each in BLOCKS if kind in (None, each) and columns == BLOCKS[each] * units]
+        fitting = [cell for cell in BLOCKS if kind in (None, cell) and columns == BLOCKS[cell] * units]
         if not fitting:
-            kinds = [each for each in BLOCKS if kind in (None, each)]
-            expected = " or ".join(f"{BLOCKS[each] * units} columns of {LAYERS[each].__name__}" for each in kinds)
+            kinds = [cell for cell in BLOCKS if kind in (None, cell)]
+            expected = " or ".join(f"{BLOCKS[cell] * units} columns of {LAYERS[cell].__name__}" for cell in kinds)
             raise ValueError(f"source[1], the recurrent kernel, must have {expected}, as it has {units} rows, got "
                              f"shape {self._arrays[1].shape}")  # fmt: skip
         return fitting[0]
@@ -366,14 +359,3 @@ class _Weights:
                 both = arrays[2] if arrays[2].ndim == 2 else [arrays[2], np.zeros_like(arrays[2])]
                 for name, bias in zip(("bias_ih", "bias_hh"), both, strict=True):
                     yield name + suffix, np.ascontiguousarray(bias, stack.dtype)
-
-
-def _numbers(value: Any, label: str) -> np.ndarray:
-    """An array of float32 or float64."""
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{label} must be an array, got {type(value).__name__}: {error}") from None
-    if array.dtype.name not in DTYPES:
-        raise TypeError(f"{label} must hold real numbers, {', '.join(DTYPES)}, got {array.dtype.name}")
-    return array.astype(DTYPES[array.dtype.name], copy=False)

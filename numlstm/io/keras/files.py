@@ -16,8 +16,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ..native.safetensors import check_file
 from ..native.values import from_json, inside, to_json
+from ..paths import check_file
 from .legacy import modern
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"  # members of a .keras file
@@ -31,7 +31,7 @@ NAMES_LIMIT = 1 << 30  # bytes of a list of texts of any length, all of which ma
 MORE = "open it in Keras 3 and save it again"
 
 
-class Place(NamedTuple):
+class ArrayPlaces(NamedTuple):
     """Which arrays of those of a layer of the model are wanted, in files that have them in lists."""
 
     layer: str
@@ -57,13 +57,13 @@ class KerasFile:
         Of the Keras that described it.
     by_layers : bool
         Whether all arrays of a layer of the model are in one list, so that `places` must be set.
-    places : mapping of str to Place
+    places : mapping of str to ArrayPlaces
         Where arrays are then, by the paths that they have in other files.
     """
 
     def __init__(self, path: Path, config: Any) -> None:
         self._name = path.name
-        self.places: dict[str, Place] = {}
+        self.places: dict[str, ArrayPlaces] = {}
         self._names: tuple[str | None, list[str]] = None, []
         check_file(path)
         text: str | None = None
@@ -162,7 +162,7 @@ class KerasFile:
             raise _Refused(f"group {path!r:.200} must have arrays 0 to {len(names) - 1}, got other names")
         return [self._member(group, name) for name in expected]
 
-    def _listed(self, place: Place | None) -> list[Any]:
+    def _listed(self, place: ArrayPlaces | None) -> list[Any]:
         """Those whose names are in a list."""
         if place is None:
             return []
@@ -173,10 +173,10 @@ class KerasFile:
         if self._names[0] != place.layer:  # one list serves all that is in a layer
             self._names = place.layer, self._texts(layer, ARRAYS, place.total)
         names = self._names[1]
-        found = [self._group(names[k], layer, self._h5py.Dataset) for k in place.positions]
-        if None in found:
+        datasets = [self._group(names[k], layer, self._h5py.Dataset) for k in place.positions]
+        if None in datasets:
             raise _Refused(f"the arrays that {ARRAYS} of layer {place.layer!r:.80} names must be in it")
-        return found
+        return datasets
 
     # Texts --------------------------------------------------------------------------------------------------
 
@@ -200,7 +200,7 @@ class KerasFile:
                 f"there must be {total} arrays in the file in {group.name!r:.200}, got {sum(counts)} in {name!r}: do "
                 "configuration and weights belong together?"
             )
-        return [text for key, each in zip(keys, counts, strict=True) for text in self._attribute(group, key, each)]
+        return [text for key, number in zip(keys, counts, strict=True) for text in self._attribute(group, key, number)]
 
     def _attribute(self, group: Any, name: str, total: int) -> list[str]:
         """The texts of an attribute, once their size is known to be sane.
@@ -339,10 +339,10 @@ def _members(path: Path) -> dict[str, bytes]:
 
 def _member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     """An entry of an archive, once its size is known to be sane."""
-    found = [entry for entry in archive.infolist() if entry.filename == name]
-    if len(found) != 1:
-        raise _Refused(f"there must be one {name!r} in it, got {len(found)}")
-    (entry,) = found
+    entries = [entry for entry in archive.infolist() if entry.filename == name]
+    if len(entries) != 1:
+        raise _Refused(f"there must be one {name!r} in it, got {len(entries)}")
+    (entry,) = entries
     if entry.file_size > LIMITS[name]:
         raise _Refused(f"{name!r} must have at most {LIMITS[name]} bytes, got {entry.file_size}")
     if entry.file_size > RATIO * max(entry.compress_size, 1):

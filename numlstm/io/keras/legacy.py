@@ -46,54 +46,54 @@ def modern(layer: Any, version: int) -> Any:
         return layer
     operation = OPERATIONS.get(str(config.get("function"))) if kind in OF_OPERATIONS else None
     if operation is not None and layer.get("registered_name") in (None, kind):
-        own = {"class_name": operation, "module": "keras.ops", "registered_name": None}
-        return layer | own | {"config": {"name": config.get("name")}}
-    made = {**layer, "class_name": MODELS.get(kind, kind), "config": _options(kind, config, version)}
+        replaced = {"class_name": operation, "module": "keras.ops", "registered_name": None}
+        return layer | replaced | {"config": {"name": config.get("name")}}
+    modernised = {**layer, "class_name": MODELS.get(kind, kind), "config": _options(kind, config, version)}
     if version == 2 and str(layer.get("module", "")).startswith("keras."):
-        made["module"] = "keras.layers"
+        modernised["module"] = "keras.layers"
     elif "module" not in layer and ">" not in kind:  # custom objects are registered as package>name
         is_layer = version == 2 or kind in (*MODELS, *TERSE) or "trainable" in config
-        made["module"] = "keras.layers" if is_layer else "keras.ops"
-    return made
+        modernised["module"] = "keras.layers" if is_layer else "keras.ops"
+    return modernised
 
 
 def _options(kind: str, config: Mapping[str, Any], version: int) -> dict[str, Any]:
     """Options of a layer or a model."""
-    made = {name: value for name, value in config.items() if name not in UNLESS_ON or value is not False}
-    shape = made.pop("batch_input_shape", None)
+    options = {name: value for name, value in config.items() if name not in UNLESS_ON or value is not False}
+    shape = options.pop("batch_input_shape", None)
     if kind == "InputLayer":
-        made.setdefault("batch_shape", shape)
-    dtype = made.get("dtype")
+        options.setdefault("batch_shape", shape)
+    dtype = options.get("dtype")
     if isinstance(dtype, dict) and dtype.get("class_name") == "Policy" and isinstance(dtype.get("config"), dict):
-        made["dtype"] = dtype["config"].get("name")
-    if kind == "LeakyReLU" and "alpha" in made:
-        made["negative_slope"] = made.pop("alpha")
-    axis = made.get("axis")
+        options["dtype"] = dtype["config"].get("name")
+    if kind == "LeakyReLU" and "alpha" in options:
+        options["negative_slope"] = options.pop("alpha")
+    axis = options.get("axis")
     if kind == "BatchNormalization" and isinstance(axis, list) and len(axis) == 1:
-        made["axis"] = axis[0]
+        options["axis"] = axis[0]
     if kind in ("GRU", "GRUCell") and version == 2:
-        made.setdefault("reset_after", False)  # Keras that does not write it had no other
+        options.setdefault("reset_after", False)  # Keras that does not write it had no other
     for name in INNER:
-        if name in made:
-            made[name] = modern(made[name], version)
+        if name in options:
+            options[name] = modern(options[name], version)
     for name in ("cells", "layers"):
-        if isinstance(made.get(name), list):
-            made[name] = [modern(each, version) for each in made[name]]
+        if isinstance(options.get(name), list):
+            options[name] = [modern(layer, version) for layer in options[name]]
     if kind == "Sequential":
-        _begin(made, config)
+        _begin(options, config)
     elif kind in MODELS and version == 2:
-        _connect(made)
-    return made
+        _connect(options)
+    return options
 
 
-def _begin(made: dict[str, Any], config: Mapping[str, Any]) -> None:
+def _begin(converted: dict[str, Any], config: Mapping[str, Any]) -> None:
     """Put an `InputLayer` before a first layer that says what it is given."""
     layers = config.get("layers")
     first = layers[0] if isinstance(layers, list) and layers else None
     options = first.get("config") if isinstance(first, dict) and first.get("class_name") != "InputLayer" else None
     if isinstance(options, dict) and "batch_input_shape" in options:
         inputs = {"name": f"{options.get('name')}_input", "batch_shape": options["batch_input_shape"]}
-        made["layers"].insert(0, {"module": "keras.layers", "class_name": "InputLayer", "config": inputs})
+        converted["layers"].insert(0, {"module": "keras.layers", "class_name": "InputLayer", "config": inputs})
 
 
 # Calls --------------------------------------------------------------------------------------------------------
@@ -102,12 +102,12 @@ def _begin(made: dict[str, Any], config: Mapping[str, Any]) -> None:
 def _connect(config: dict[str, Any]) -> None:
     """Bring calls in a functional model into Keras 3's form."""
     layers = config.get("layers")
-    if not isinstance(layers, list) or not all(isinstance(each, dict) for each in layers):
+    if not isinstance(layers, list) or not all(isinstance(layer, dict) for layer in layers):
         return
-    counted = {str(each.get("name")): each["class_name"] for each in layers if _counts_itself(each)}
-    for each in layers:
-        if isinstance(each.get("inbound_nodes"), list):
-            each["inbound_nodes"] = [_node(node, each, counted) for node in each["inbound_nodes"]]
+    counted = {str(layer.get("name")): layer["class_name"] for layer in layers if _counts_itself(layer)}
+    for layer in layers:
+        if isinstance(layer.get("inbound_nodes"), list):
+            layer["inbound_nodes"] = [_node(node, layer, counted) for node in layer["inbound_nodes"]]
     for name in ("input_layers", "output_layers"):
         config[name] = _ends(config.get(name), {name for name, kind in counted.items() if kind == "Sequential"})
 
@@ -125,19 +125,19 @@ def _node(node: Any, layer: Mapping[str, Any], counted: Mapping[str, str]) -> An
     if isinstance(node, list) and node and isinstance(node[0], str):
         node = [node]
     if isinstance(node, dict):
-        tensors: Any = {name: _tensor(each, counted) for name, each in node.items()}
+        tensors: Any = {name: _tensor(item, counted) for name, item in node.items()}
         first = next(iter(node.values()), None)
     elif isinstance(node, list) and node:
-        tensors, first = [_tensor(each, counted) for each in node], node[0]
+        tensors, first = [_tensor(item, counted) for item in node], node[0]
     else:
         return node
-    given = first[3] if isinstance(first, list) and len(first) == 4 and isinstance(first[3], dict) else {}
-    options = {name: _value(value, counted) for name, value in given.items()}
+    keywords = first[3] if isinstance(first, list) and len(first) == 4 and isinstance(first[3], dict) else {}
+    options = {name: _value(value, counted) for name, value in keywords.items()}
     if isinstance(tensors, list) and len(tensors) == 1:
         tensors = tensors[0]
         if layer.get("module") == "keras.ops":
             others = [options.pop(name) for name in ("y", "slice_spec") if name in options]
-            return {"args": [tensors, *others], "kwargs": {k: each for k, each in options.items() if each is not None}}
+            return {"args": [tensors, *others], "kwargs": {k: item for k, item in options.items() if item is not None}}
     elif isinstance(tensors, list) and layer.get("class_name") in STATEFUL:
         tensors, *options["initial_state"] = tensors
     return {"args": [tensors], "kwargs": options}
@@ -164,7 +164,7 @@ def _value(value: Any, counted: Mapping[str, str]) -> Any:
         return _tensor(value, counted)
     if isinstance(value, dict) and value.keys() == SLICE:
         return {"class_name": "__slice__", "config": value}
-    return [_value(each, counted) for each in value] if isinstance(value, list) else value
+    return [_value(item, counted) for item in value] if isinstance(value, list) else value
 
 
 def _ends(value: Any, counted: set[str]) -> Any:
@@ -173,5 +173,5 @@ def _ends(value: Any, counted: set[str]) -> Any:
         name, call, *rest = value
         return [name, call - (name in counted), *rest]
     if isinstance(value, dict):
-        return {name: _ends(each, counted) for name, each in value.items()}
-    return [_ends(each, counted) for each in value] if isinstance(value, list) else value
+        return {name: _ends(item, counted) for name, item in value.items()}
+    return [_ends(item, counted) for item in value] if isinstance(value, list) else value

@@ -5,51 +5,54 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
 
-from .config import Part
-from .files import Place
+from .config import KerasLayer
+from .files import ArrayPlaces
 from .recurrent import CELLS
 
 KERNELS = (*CELLS, *(f"{kind}Cell" for kind in CELLS))
 
 
-def places(model: Part) -> dict[str, Place]:
+def places_of(model: KerasLayer) -> dict[str, ArrayPlaces]:
     """Where arrays of all layers in a model are, by the paths that they have in other files."""
-    made: dict[str, Place] = {}
-    for layer in model.children:
-        parts = [*{id(part): part for part in _leaves(layer)}.values()]  # what is there twice is written once
-        positions = _positions(parts)
+    places: dict[str, ArrayPlaces] = {}
+    for child in model.children:
+        layers = [
+            *{id(layer): layer for layer in _leaves(child)}.values()
+        ]  # a layer that is used twice is written once
+        positions = _positions(layers)
         total = sum(map(len, positions))
-        for part, each in zip(parts, positions, strict=True):
-            path = f"{part.path}/cell" if part.kind in CELLS else part.path
-            made.setdefault(path, Place(layer.name, total, each)) if each else None
-    return made
+        for layer, own_positions in zip(layers, positions, strict=True):
+            path = f"{layer.path}/cell" if layer.kind in CELLS else layer.path
+            if own_positions:
+                places.setdefault(path, ArrayPlaces(child.name, total, own_positions))
+    return places
 
 
-def _leaves(part: Part) -> Iterator[Part]:
+def _leaves(layer: KerasLayer) -> Iterator[KerasLayer]:
     """All in a layer that hold no others."""
-    if not part.children:
-        yield part
-    for child in part.children:
+    if not layer.children:
+        yield layer
+    for child in layer.children:
         yield from _leaves(child)
 
 
-def _positions(parts: Sequence[Part]) -> list[list[int]]:
-    """Places in the list of each part's arrays: first come all that training changes, then all others."""
-    made: list[list[int]] = [[] for _ in parts]
+def _positions(layers: Sequence[KerasLayer]) -> list[list[int]]:
+    """The positions of each layer's arrays in the list: first come all that training changes, then all others."""
+    positions: list[list[int]] = [[] for _ in layers]
     number = count()
     for learnt in (True, False):
-        for part, own in zip(parts, made, strict=True):
-            counts = _counts(part)
-            if part.options.value("trainable", True) is False:
+        for layer, own_positions in zip(layers, positions, strict=True):
+            counts = _counts(layer)
+            if layer.options.value("trainable", True) is False:
                 counts = (0, sum(counts))
-            own += islice(number, counts[0] if learnt else counts[1])
-    return made
+            own_positions += islice(number, counts[0] if learnt else counts[1])
+    return positions
 
 
-def _counts(part: Part) -> tuple[int, int]:
+def _counts(layer: KerasLayer) -> tuple[int, int]:
     """How many arrays of a layer training changes, and how many others there are."""
-    kind, options = part.kind, part.options
-    if part.operation:
+    kind, options = layer.kind, layer.options
+    if layer.operation:
         return 0, 0
     if kind in KERNELS:
         return 2 + options.flag("use_bias", True), 0

@@ -11,10 +11,9 @@ import numpy as np
 from ...layers.layer import Layer
 from ..native.values import to_json
 from .activations import OF_CELLS
-from .exchange import MERGES, to_keras_weights
+from .exchange import CLASSES, MERGES, to_keras_weights
 from .files import h5py_for
 
-CLASSES = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
 NAMES = {"lstm": "lstm", "gru": "gru", "rnn": "simple_rnn"}  # that Keras gives to layers
 WRITTEN = (1980, 1, 1, 0, 0, 0)  # the same each time, so that files of the same layer are the same
 
@@ -30,15 +29,15 @@ def model_file(layer: Layer) -> bytes:
         If h5py is not installed.
     """
     weights = weights_file(layer)
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as archive:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, data in {
             "metadata.json": to_json({"keras_version": "3.0.0"}).encode(),
             "config.json": to_json(_model(layer)).encode(),
             "model.weights.h5": weights,
         }.items():
             archive.writestr(zipfile.ZipInfo(name, WRITTEN), data)
-    return made.getvalue()
+    return buffer.getvalue()
 
 
 def weights_file(layer: Layer) -> bytes:
@@ -50,16 +49,16 @@ def weights_file(layer: Layer) -> bytes:
         As `model_file` does.
     """
     weights, stack = to_keras_weights(layer), layer._stack
-    each = len(weights) // (stack.num_layers * stack.directions)
-    made = io.BytesIO()
-    with h5py_for("files of Keras are written by").File(made, "w") as file:
+    count = len(weights) // (stack.num_layers * stack.directions)
+    buffer = io.BytesIO()
+    with h5py_for("files of Keras are written by").File(buffer, "w") as file:
         for number, name in enumerate(_names(layer)):
             directions = ("forward_layer/", "backward_layer/") if stack.bidirectional else ("",)
             for direction, part in enumerate(directions):
-                first = each * (number * stack.directions + direction)
-                for k, array in enumerate(weights[first : first + each]):
+                first = count * (number * stack.directions + direction)
+                for k, array in enumerate(weights[first : first + count]):
                     file[f"layers/{name}/{part}cell/vars/{k}"] = array
-    return made.getvalue()
+    return buffer.getvalue()
 
 
 def _names(layer: Layer) -> list[str]:
@@ -112,8 +111,8 @@ def _activation(chosen: tuple[Any, ...]) -> str:
     ValueError
         If Keras has none that computes the same.
     """
-    own, *given = chosen
+    cell_name, *numbers = chosen
     for name, (_, ours, parameters) in OF_CELLS.items():
-        if ours == own and (own == "identity" or np.allclose(given, parameters, rtol=1e-12, atol=0.0)):
+        if ours == cell_name and (cell_name == "identity" or np.allclose(numbers, parameters, rtol=1e-12, atol=0.0)):
             return name
     raise ValueError(f"layer must have activations that Keras has by name, got {chosen!r}")

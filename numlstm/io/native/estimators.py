@@ -21,16 +21,16 @@ from ...estimators.targets.numbers import Numbers
 from ...layers.stack import Stack
 from ...training.network import PARTS, Network
 from . import labels, layers, training
+from .features import features_from_fields, features_to_fields
 from .safetensors import Tensors
-from .scaler import features_described, positive, read_features
-from .values import decoded, decoded_parameters, encoded, fields_of, inside
+from .values import decoded, decoded_parameters, encoded, fields_of, inside, positive
 
 FITTED = ("layer", "pooling", "activity", "targets", "features", "backend", "history", "session")
-STATIC, CHANNELS = OPTIONAL = "static", "channels"  # fields of those that were fitted with static features, or scaled X
+STATIC, CHANNELS = OPTIONAL = "static", "channels"  # fields only of fits with static features, and with scaled X
 LABELS, NUMBERS = ("multilabel", "classes"), ("form", "loss", "parameter", "scaled")
 STATIC_NAMES = "static_feature_names_in_"
 FORMS = ("one", "several", "list of one", "list", "steps")
-# Of losses of numbers: what their parameter may be.
+# The losses of a regressor, and the bounds of the parameter of each.
 LOSSES = {
     "squared": (0.0, SMALLEST),
     "absolute": (0.0, SMALLEST),
@@ -39,46 +39,43 @@ LOSSES = {
 }
 
 
-def described(model: SequenceEstimator) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def to_fields(model: SequenceEstimator) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The fields and tensors of an estimator, fitted or not."""
-    content: dict[str, Any] = {"parameters": _parameters_described(model), "fitted": None}
+    content: dict[str, Any] = {"parameters": _parameters_to_fields(model), "fitted": None}
     if not hasattr(model, "_model"):
         return content, {}
     network, codec = model._model.network, model._model.codec
-    targets, of_targets = _codec_described(codec)
-    features, of_features = features_described(model)
-    history, of_history = training.history_described(model)
-    session, of_session = training.session_described(model)
-    content["fitted"] = {
-        "layer": layers.described(model.layers_[0])[0],
-        "pooling": network.pooling,
-        "activity": None if network.activity is None else [*network.activity],
-        "targets": targets,
-        "features": features,
-        "backend": model.backend_,
-        "history": history,
-        "session": session,
+    parts: dict[str, tuple[Any, dict[str, np.ndarray]]] = {
+        "layer": (layers.to_fields(model.layers_[0])[0], {}),
+        "pooling": (network.pooling, {}),
+        "activity": (None if network.activity is None else [*network.activity], {}),
+        "targets": _codec_to_fields(codec),
+        "features": features_to_fields(model),
+        "backend": (model.backend_, {}),
+        "history": training.history_to_fields(model),
+        "session": training.session_to_fields(model),
+        STATIC: _static_to_fields(model._model.static),
+        CHANNELS: _channels_to_fields(model._model.channels),
     }
-    static, of_static = _static_described(model._model.static)
-    channels, of_channels = _channels_described(model._model.channels)
-    content["fitted"] |= static | channels
-    of_parts = of_targets | of_features | of_static | of_channels | of_history | of_session
-    return content, {**model._model.parameters, **of_parts}
+    content["fitted"] = {name: field for name, (field, _) in parts.items() if field is not None or name in FITTED}
+    tensors = dict(model._model.parameters)
+    for _, arrays in parts.values():
+        tensors |= arrays
+    return content, tensors
 
 
-def made(kind: type[SequenceEstimator], content: Any, tensors: Tensors) -> SequenceEstimator:
+def from_fields(kind: type[SequenceEstimator], content: Any, tensors: Tensors) -> SequenceEstimator:
     """The estimator that has these fields and tensors.
 
     Raises
     ------
     ValueError
-        If they describe none.
+        If there is none.
     """
     content = fields_of(content, "model", ["parameters", "fitted"])
     model = _unfitted(kind, content["parameters"])
     if content["fitted"] is not None:
-        given = [name for name in OPTIONAL if isinstance(content["fitted"], dict) and name in content["fitted"]]
-        fitted = fields_of(content["fitted"], "fitted", [*FITTED, *given])
+        fitted = fields_of(content["fitted"], "fitted", FITTED, OPTIONAL)
         with inside("fitted"):
             model.__dict__.update(_results(model, fitted, tensors))
     return model
@@ -87,20 +84,20 @@ def made(kind: type[SequenceEstimator], content: Any, tensors: Tensors) -> Seque
 # Parameters -----------------------------------------------------------------------------------------------
 
 
-def _parameters_described(model: SequenceEstimator) -> dict[str, Any]:
-    """Parameters of the constructor as JSON."""
+def _parameters_to_fields(model: SequenceEstimator) -> dict[str, Any]:
+    """The parameters of the constructor as JSON."""
     parameters = model.get_params(deep=False) | {"callback": None}
     seed = parameters["random_state"]
     if seed is not None and not isinstance(seed, numbers.Integral):
         raise ValueError(
             f"random_state must be an int or None to be written to a file, got {type(seed).__name__}: "
-            "call set_params(random_state=None) before"
+            "call set_params(random_state=None) first"
         )
     return {name: encoded(value, name) for name, value in parameters.items()}
 
 
 def _unfitted(kind: type[SequenceEstimator], content: Any) -> SequenceEstimator:
-    """An estimator of these parameters."""
+    """An estimator with these parameters."""
     parameters = decoded_parameters(content, kind._get_param_names())
     with inside("parameters"):
         if "class_weight" in parameters:
@@ -111,13 +108,13 @@ def _unfitted(kind: type[SequenceEstimator], content: Any) -> SequenceEstimator:
 
 
 def _check_class_weight(value: Any) -> None:
-    """Refuse what `fit` would, but for classes that are not known here."""
+    """Refuse what `fit` would refuse, except classes that are not among the labels."""
     if value is None or (isinstance(value, str) and value == "balanced"):
         return
-    for each in value if isinstance(value, list) else [value]:
-        if not isinstance(each, dict):
-            raise ValueError("class_weight must be a dict, a list of them, 'balanced' or None")
-        for weight in each.values():
+    for weights in value if isinstance(value, list) else [value]:
+        if not isinstance(weights, dict):
+            raise ValueError("class_weight must be a dict, a list of dicts, 'balanced' or None")
+        for weight in weights.values():
             check_real(float(weight) if isinstance(weight, np.bool_ | bool) else weight, "class_weight", 0.0, math.inf)
 
 
@@ -126,48 +123,48 @@ def _check_class_weight(value: Any) -> None:
 
 def _results(model: SequenceEstimator, fitted: dict[str, Any], tensors: Tensors) -> dict[str, Any]:
     """The attributes of a fitted estimator."""
-    stack, shown, _ = layers.read_stack(fitted["layer"], len(tensors))
-    read_codec = _read_classes if isinstance(model, LSTMClassifier) else _read_numbers
-    codec = read_codec(fitted["targets"], tensors)
-    static = _read_static(fitted[STATIC], tensors) if STATIC in fitted else None
-    channels = _read_channels(fitted[CHANNELS], stack.input_size, tensors) if CHANNELS in fitted else None
-    network = _read_network(stack, codec, fitted, 0 if static is None else len(static.mean))
+    stack, shown, _ = layers.stack_from_fields(fitted["layer"], len(tensors))
+    codec_from_fields = _classes_from_fields if isinstance(model, LSTMClassifier) else _numbers_from_fields
+    codec = codec_from_fields(fitted["targets"], tensors)
+    static = _static_from_fields(fitted[STATIC], tensors) if STATIC in fitted else None
+    channels = _channels_from_fields(fitted[CHANNELS], stack.input_size, tensors) if CHANNELS in fitted else None
+    network = _network_from_fields(stack, codec, fitted, 0 if static is None else len(static.mean))
     parameters = layers.read_parameters(network.shapes, stack.dtype, tensors)
     if not isinstance(fitted["backend"], str) or fitted["backend"] == "auto":
-        raise ValueError("backend must be the name of one that computes")
+        raise ValueError("backend must be the name of a backend, and not 'auto'")
     backend = check_name(fitted["backend"])
     return {
-        **read_features(fitted["features"], stack.input_size, tensors),
+        **features_from_fields(fitted["features"], stack.input_size, tensors),
         **model._trained(Fitted(network, parameters, codec, static=static, channels=channels), shown, backend),
-        **training.read_history(fitted["history"], tensors),
-        **training.read_session(fitted["session"], network, tensors),
+        **training.history_from_fields(fitted["history"], tensors),
+        **training.session_from_fields(fitted["session"], network, tensors),
     }
 
 
-def _read_network(stack: Stack, codec: Codec, fitted: dict[str, Any], static: int) -> Network:
-    """The network of a stack, for targets."""
+def _network_from_fields(stack: Stack, codec: Codec, fitted: dict[str, Any], static: int) -> Network:
+    """The network of a stack, a pooling and an output for targets."""
     poolings = ("none",) if codec.by_step else [name for name in PARTS if name != "none"]
     pooling = check_option(fitted["pooling"], "pooling", poolings)
     activity = fitted["activity"]
     if activity is not None:
         if not isinstance(activity, list) or len(activity) != 2:
             raise ValueError("activity must be null or a list of two numbers")
-        sizes = [check_real(each, "activity", 0.0, math.inf) for each in activity]
-        activity = sizes[0], sizes[1]
+        first, second = (check_real(number, "activity", 0.0, math.inf) for number in activity)
+        activity = first, second
     return Network(stack, codec.outputs, pooling, codec.loss, activity, static)
 
 
 # The scale of channels ------------------------------------------------------------------------------------
 
 
-def _channels_described(channels: ChannelScale | None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The field of scaled X, if it was, and its tensors."""
+def _channels_to_fields(channels: ChannelScale | None) -> tuple[dict[str, Any] | None, dict[str, np.ndarray]]:
+    """The field of the scale of X, if X was scaled, and its tensors."""
     if channels is None:
-        return {}, {}
-    return {CHANNELS: {}}, {"channel_mean_": channels.mean, "channel_scale_": channels.scale}
+        return None, {}
+    return {}, {"channel_mean_": channels.mean, "channel_scale_": channels.scale}
 
 
-def _read_channels(content: Any, count: int, tensors: Tensors) -> ChannelScale:
+def _channels_from_fields(content: Any, count: int, tensors: Tensors) -> ChannelScale:
     fields_of(content, CHANNELS, [])
     mean = tensors.numbers("channel_mean_", "float64", (count,))
     return ChannelScale(mean.copy(), tensors.numbers("channel_scale_", "float64", (count,), positive).copy())
@@ -176,17 +173,17 @@ def _read_channels(content: Any, count: int, tensors: Tensors) -> ChannelScale:
 # Static features ------------------------------------------------------------------------------------------
 
 
-def _static_described(static: StaticFeatures | None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _static_to_fields(static: StaticFeatures | None) -> tuple[dict[str, Any] | None, dict[str, np.ndarray]]:
     """The field of static features, if there are any, and their tensors."""
     if static is None:
-        return {}, {}
+        return None, {}
     tensors = {"static_mean_": static.mean, "static_scale_": static.scale}
     if static.names is not None:
         tensors[STATIC_NAMES] = labels.packed(static.names, STATIC_NAMES)[1]
-    return {STATIC: {"named": static.names is not None}}, tensors
+    return {"named": static.names is not None}, tensors
 
 
-def _read_static(content: Any, tensors: Tensors) -> StaticFeatures:
+def _static_from_fields(content: Any, tensors: Tensors) -> StaticFeatures:
     content = fields_of(content, STATIC, ["named"])
     with inside(STATIC):
         named = check_flag(content["named"], "named")
@@ -205,7 +202,7 @@ def _read_static(content: Any, tensors: Tensors) -> StaticFeatures:
 # Targets --------------------------------------------------------------------------------------------------
 
 
-def _codec_described(codec: Codec) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _codec_to_fields(codec: Codec) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if isinstance(codec, Classes):
         kind, tensor = labels.packed(codec.classes, "classes_")
         return {"multilabel": codec.multilabel, "classes": kind}, {"classes_": tensor}
@@ -214,7 +211,7 @@ def _codec_described(codec: Codec) -> tuple[dict[str, Any], dict[str, np.ndarray
     return content, {"target_mean_": codec.mean, "target_scale_": codec.scale}
 
 
-def _read_classes(content: Any, tensors: Tensors) -> Classes:
+def _classes_from_fields(content: Any, tensors: Tensors) -> Classes:
     content = fields_of(content, "targets", LABELS)
     with inside("targets"):
         multilabel = check_flag(content["multilabel"], "multilabel")
@@ -226,7 +223,7 @@ def _read_classes(content: Any, tensors: Tensors) -> Classes:
     return Classes(classes, multilabel)
 
 
-def _read_numbers(content: Any, tensors: Tensors) -> Numbers:
+def _numbers_from_fields(content: Any, tensors: Tensors) -> Numbers:
     content = fields_of(content, "targets", NUMBERS)
     with inside("targets"):
         kind = check_option(content["loss"], "loss", [*LOSSES])

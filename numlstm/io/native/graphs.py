@@ -9,61 +9,65 @@ import numpy as np
 
 from ...backends.dispatch import check_name
 from ...checks import check_integer
-from ...graphs.graph import AXES, Graph, Node, Value
+from ...graphs.graph import Graph, Node, Value
+from ...graphs.nodes import AXES
 from . import labels
 from .safetensors import Tensors
 from .values import decoded, encoded, fields_of, inside
 
 FIELDS = ("opset", "backend", "inputs", "outputs", "constants", "nodes")
-OF_VALUE = ("name", "dtype", "shape")
-OF_NODE = ("op", "domain", "name", "inputs", "outputs", "attributes")
-OF_ARRAY = ("name", "kind", "shape")
+VALUE_FIELDS = ("name", "dtype", "shape")
+NODE_FIELDS = ("op", "domain", "name", "inputs", "outputs", "attributes")
+ARRAY_FIELDS = ("name", "kind", "shape")
 
 
-def described(graph: Graph) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def to_fields(graph: Graph) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The fields and tensors of a graph."""
     tensors: dict[str, np.ndarray] = {}
     content = {
         "opset": graph.opset,
         "backend": encoded(graph.backend, "backend"),
-        "inputs": [_of_value(value) for value in graph.inputs],
-        "outputs": [_of_value(value) for value in graph.outputs],
+        "inputs": [_value_to_fields(value) for value in graph.inputs],
+        "outputs": [_value_to_fields(value) for value in graph.outputs],
         "constants": [
-            _of_array(array, name, f"constant.{k}", tensors) for k, (name, array) in enumerate(graph.constants.items())
+            _array_to_fields(array, name, f"constant.{k}", tensors)
+            for k, (name, array) in enumerate(graph.constants.items())
         ],
-        "nodes": [_of_node(node, k, tensors) for k, node in enumerate(graph.nodes)],
+        "nodes": [_node_to_fields(node, k, tensors) for k, node in enumerate(graph.nodes)],
     }
     return content, tensors
 
 
-def made(kind: type[Graph], content: Any, tensors: Tensors) -> Graph:
+def from_fields(kind: type[Graph], content: Any, tensors: Tensors) -> Graph:
     """The graph that has these fields and tensors.
 
     Raises
     ------
     ValueError
-        If they describe none.
+        If there is none.
     """
     content = fields_of(content, "model", FIELDS)
     backend = None if content["backend"] is None else check_name(decoded(content["backend"], "backend"))
     constants = {}
-    for k, each in enumerate(_list(content["constants"], "constants")):
-        name, array = _array(each, f"constant.{k}", tensors)
+    for k, fields in enumerate(_list(content["constants"], "constants")):
+        name, array = _array_from_fields(fields, f"constant.{k}", tensors)
         if name in constants:
             raise ValueError(f"constants: {name[:80]!r} is there twice")
         constants[name] = array
-    nodes = [_node(each, k, tensors) for k, each in enumerate(_list(content["nodes"], "nodes"))]
-    inputs, outputs = ([_value(each) for each in _list(content[name], name)] for name in ("inputs", "outputs"))
+    nodes = [_node_from_fields(fields, k, tensors) for k, fields in enumerate(_list(content["nodes"], "nodes"))]
+    inputs, outputs = (
+        [_value_from_fields(fields) for fields in _list(content[name], name)] for name in ("inputs", "outputs")
+    )
     return kind(nodes, inputs, outputs, constants, check_integer(content["opset"], "opset", 1), backend)
 
 
-def _of_value(value: Value) -> dict[str, Any]:
+def _value_to_fields(value: Value) -> dict[str, Any]:
     shape = None if value.shape is None else list(value.shape)
     return {"name": value.name, "dtype": value.dtype, "shape": shape}
 
 
-def _value(content: Any) -> Value:
-    content = fields_of(content, "value", OF_VALUE)
+def _value_from_fields(content: Any) -> Value:
+    content = fields_of(content, "value", VALUE_FIELDS)
     shape = content["shape"]
     if shape is not None:
         shape = tuple(_list(shape, "shape"))
@@ -72,10 +76,10 @@ def _value(content: Any) -> Value:
     return Value(_text(content["name"], "name"), _text(content["dtype"], "dtype"), shape)
 
 
-def _of_node(node: Node, number: int, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
-    """A node; attributes that are arrays are tensors, and the others values."""
+def _node_to_fields(node: Node, number: int, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The fields of a node; attributes that are arrays become tensors."""
     attributes = {
-        name: {"array": _of_array(value, name, f"node.{number}.{name}", tensors)}
+        name: {"array": _array_to_fields(value, name, f"node.{number}.{name}", tensors)}
         if isinstance(value, np.ndarray)
         else {"value": encoded(value, name)}
         for name, value in node.attributes.items()
@@ -86,39 +90,37 @@ def _of_node(node: Node, number: int, tensors: dict[str, np.ndarray]) -> dict[st
     }  # fmt: skip
 
 
-def _node(content: Any, number: int, tensors: Tensors) -> Node:
-    content = fields_of(content, "node", OF_NODE)
-    attributes = content["attributes"]
-    if not isinstance(attributes, dict):
+def _node_from_fields(content: Any, number: int, tensors: Tensors) -> Node:
+    content = fields_of(content, "node", NODE_FIELDS)
+    if not isinstance(content["attributes"], dict):
         raise ValueError("attributes must be an object")
-    made = {}
-    for name, value in attributes.items():
-        (form,) = value if isinstance(value, dict) and len(value) == 1 else ("",)
-        if form == "array":
-            made[name] = _array(value["array"], f"node.{number}.{name}", tensors)[1]
+    attributes = {}
+    for name, value in content["attributes"].items():
+        if isinstance(value, dict) and [*value] == ["array"]:
+            attributes[name] = _array_from_fields(value["array"], f"node.{number}.{name}", tensors)[1]
         else:
-            made[name] = decoded(fields_of(value, name, ["value"])["value"], name)
+            attributes[name] = decoded(fields_of(value, name, ["value"])["value"], name)
     op, domain, name = (_text(content[field], field) for field in ("op", "domain", "name"))
     inputs, outputs = (
-        tuple(_text(each, field) for each in _list(content[field], field)) for field in ("inputs", "outputs")
+        tuple(_text(name, field) for name in _list(content[field], field)) for field in ("inputs", "outputs")
     )
-    return Node(op, inputs, outputs, made, name, domain)
+    return Node(op, inputs, outputs, attributes, name, domain)
 
 
-def _of_array(array: np.ndarray, name: str, key: str, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
-    """What there is to say of an array, which becomes the tensor `key`."""
+def _array_to_fields(array: np.ndarray, name: str, key: str, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The fields of an array; it becomes the tensor `key`."""
     kind, tensors[key] = labels.packed(np.ascontiguousarray(array).reshape(-1), name)
     return {"name": name, "kind": kind, "shape": list(array.shape)}
 
 
-def _array(content: Any, key: str, tensors: Tensors) -> tuple[str, np.ndarray]:
+def _array_from_fields(content: Any, key: str, tensors: Tensors) -> tuple[str, np.ndarray]:
     """The name of an array, and the array."""
-    content = fields_of(content, "array", OF_ARRAY)
+    content = fields_of(content, "array", ARRAY_FIELDS)
     name, shape = _text(content["name"], "name"), _list(content["shape"], "shape")
     array = labels.unpacked(content["kind"], tensors.take(key), f"tensor {key!r:.80}")
-    good = len(shape) <= AXES and all(type(length) is int and length >= 0 for length in shape)
-    if not good or math.prod(shape) != array.size:
-        raise ValueError(f"shape of {name[:80]!r} must go with its {array.size} numbers")
+    valid = len(shape) <= AXES and all(type(length) is int and length >= 0 for length in shape)
+    if not valid or math.prod(shape) != array.size:
+        raise ValueError(f"shape of {name[:80]!r} must fit its {array.size} numbers, got {shape!s:.80}")
     with inside(f"shape of {name[:80]!r}"):
         return name, array.reshape(shape)
 

@@ -1,4 +1,4 @@
-"""Imputers as fields and tensors."""
+"""A `SequenceImputer` as fields and tensors."""
 
 from __future__ import annotations
 
@@ -9,34 +9,32 @@ import numpy as np
 from ...checks import check_flag, check_option
 from ...estimators.imputer import METHODS, SequenceImputer
 from .safetensors import Tensors
-from .scaler import fitted_described, parameters_described, read_fitted, unfitted
-from .values import fields_of, inside
+from .transformers import fitted_from_fields, fitted_to_fields, parameters_to_fields, unfitted
+from .values import inside
 
 
-def described(imputer: SequenceImputer) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def to_fields(imputer: SequenceImputer) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The fields and tensors of an imputer."""
-    content = {"parameters": parameters_described(imputer), "fitted": None}
-    if not hasattr(imputer, "statistics_"):
-        return content, {}
-    own = {"methods": [*imputer.methods_], "indicator": imputer.indicator_}
-    fitted, tensors = fitted_described(imputer, {"statistics_": imputer.statistics_}, **own)
-    return content | {"fitted": fitted}, tensors
+    content: dict[str, Any] = {"parameters": parameters_to_fields(imputer), "fitted": None}
+    tensors: dict[str, np.ndarray] = {}
+    if hasattr(imputer, "statistics_"):
+        fields = {"methods": [*imputer.methods_], "indicator": imputer.indicator_}
+        content["fitted"], tensors = fitted_to_fields(imputer, {"statistics_": imputer.statistics_}, **fields)
+    return content, tensors
 
 
-def made(kind: type[SequenceImputer], content: Any, tensors: Tensors) -> SequenceImputer:
+def from_fields(kind: type[SequenceImputer], content: Any, tensors: Tensors) -> SequenceImputer:
     """The imputer that has these fields and tensors."""
-    content = fields_of(content, "model", ["parameters", "fitted"])
-    imputer = unfitted(kind, content["parameters"])
-    if content["fitted"] is None:
+    imputer, fitted = unfitted(kind, content, ["methods", "indicator"])
+    if fitted is None:
         return imputer
-    fitted = fields_of(content["fitted"], "fitted", ["features", "steps", "methods", "indicator"])
     with inside("fitted"):
         statistics = tensors.numbers("statistics_", "float64", None).copy()
-        found = read_fitted(fitted, len(statistics), tensors)
+        attributes = fitted_from_fields(fitted, len(statistics), tensors)
         methods = fitted["methods"]
         if not isinstance(methods, list) or len(methods) != len(statistics):
             raise ValueError(f"methods must be a list of {len(statistics)}, one for each channel")
-        found["methods_"] = [check_option(each, f"methods[{k}]", METHODS) for k, each in enumerate(methods)]
-        found["indicator_"] = check_flag(fitted["indicator"], "indicator")
-    imputer.__dict__.update(found, statistics_=statistics)
+        attributes["methods_"] = [check_option(method, f"methods[{k}]", METHODS) for k, method in enumerate(methods)]
+        attributes["indicator_"] = check_flag(fitted["indicator"], "indicator")
+    imputer.__dict__.update(attributes, statistics_=statistics)
     return imputer

@@ -21,17 +21,17 @@ from .values import decoded, encoded, fields_of, inside
 FIELDS = ("cell", "input_size", "hidden_size", "options", "dtype", "compute_dtype", "backend")
 
 
-def described(layer: Layer) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def to_fields(layer: Layer) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The fields and tensors of a layer.
 
     Raises
     ------
     ValueError
-        If its options do not make the layer that it is.
+        If a layer made of these fields would be another one.
     """
     stack = layer._stack
-    others = {name: DEFAULTS[name] for name in options_of(layer.cell) if name not in layer._shown}
-    options = layer._shown | others  # in this order: that of what is shown stays
+    defaults = {name: DEFAULTS[name] for name in options_of(layer.cell) if name not in layer._shown}
+    options = layer._shown | defaults  # the options that are shown keep their order
     content = {
         "cell": layer.cell,
         "input_size": stack.input_size,
@@ -41,40 +41,40 @@ def described(layer: Layer) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         "compute_dtype": stack.cell.compute_dtype,
         "backend": encoded(layer.backend, "backend"),
     }
-    if read_stack(content, 2 * stack.num_layers)[0] != stack:
-        raise ValueError(f"options of the layer do not say all of it: {layer}")
+    if stack_from_fields(content, 2 * stack.num_layers)[0] != stack:
+        raise ValueError(f"layer must follow from its options to be written to a file, got {layer}")
     return content, dict(layer.parameters)
 
 
-def made(kind: type[Layer], content: Any, tensors: Tensors) -> Layer:
+def from_fields(kind: type[Layer], content: Any, tensors: Tensors) -> Layer:
     """The layer that has these fields and tensors.
 
     Raises
     ------
     ValueError
-        If they describe none.
+        If there is none.
     """
-    stack, shown, backend = read_stack(content, len(tensors))
+    stack, shown, backend = stack_from_fields(content, len(tensors))
     if stack.cell.cell != kind.cell:
         raise ValueError(f"cell must be {kind.cell!r} in a {kind.__name__}, got {stack.cell.cell!r}")
     return layer_of(kind, stack, read_parameters(stack.shapes, stack.dtype, tensors), shown, backend)
 
 
-def read_stack(content: Any, tensors: int) -> tuple[Stack, dict[str, Any], str | None]:
-    """A stack, options that are not at their defaults, and a backend. Layers have `tensors` in all, or fewer.
+def stack_from_fields(content: Any, tensors: int) -> tuple[Stack, dict[str, Any], str | None]:
+    """A stack, the options that are not at their defaults, and a backend. The file has `tensors` for it, or more.
 
     Raises
     ------
     ValueError
-        Naming the field that is not as it must be.
+        If a field is wrong; the message names it.
     """
     content = fields_of(content, "layer", FIELDS)
     cell, sizes, compute_dtype = content["cell"], content["hidden_size"], content["compute_dtype"]
     if not isinstance(sizes, list) or not 0 < 2 * len(sizes) <= tensors:  # two matrices at least
-        raise ValueError("hidden_size must be a list with a number for each layer that there are tensors for")
+        raise ValueError(f"hidden_size must be a list of a number for each layer, for at most {tensors} tensors")
     with inside("layer"):
         dtype = check_option(content["dtype"], "dtype", ("float32", "float64"))
-        options = _read_options(check_option(cell, "cell", [*LAYERS]), content["options"])
+        options = _options_from_fields(check_option(cell, "cell", [*LAYERS]), content["options"])
         known = options | {"init": ("chrono", 3)} if options["init"] == "chrono" else options  # estimators count steps
         size = check_integer(content["input_size"], "input_size", 1)
         stack = stack_of(cell, size, dtype, known | {"hidden_size": sizes})
@@ -86,13 +86,12 @@ def read_stack(content: Any, tensors: int) -> tuple[Stack, dict[str, Any], str |
 
 
 def read_parameters(shapes: Mapping[str, tuple[int, ...]], dtype: str, tensors: Tensors) -> dict[str, np.ndarray]:
-    """Finite parameters of these names and shapes."""
+    """The parameters of these names and shapes, if all numbers are finite."""
     return {name: tensors.numbers(name, dtype, shape) for name, shape in shapes.items()}
 
 
-def _read_options(cell: str, content: Any) -> dict[str, Any]:
-    """Options of a cell; those that a file lacks are younger than it, and at their defaults."""
+def _options_from_fields(cell: str, content: Any) -> dict[str, Any]:
+    """The options of a cell; those that a file lacks are at their defaults."""
     names = options_of(cell)
-    given = fields_of(content, "options", [name for name in names if isinstance(content, dict) and name in content])
-    options = {name: decoded(value, name) for name, value in given.items()}
-    return options | {name: DEFAULTS[name] for name in names if name not in given}
+    options = {name: decoded(value, name) for name, value in fields_of(content, "options", [], names).items()}
+    return options | {name: DEFAULTS[name] for name in names if name not in options}

@@ -1,21 +1,17 @@
-"""Files in the format safetensors: written whole or not at all, and read without trust."""
+"""The format safetensors, read without trust: every size and offset is checked before memory is taken for it."""
 
 from __future__ import annotations
 
-import errno
 import io
 import math
 import os
-import secrets
-import stat
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from .values import fields_of, from_json, inside, to_json
+from ..paths import check_regular
+from .values import fields_of, from_json, to_json
 
 KEY = "numlstm"  # of our text in safetensors' metadata
 HEADER_LIMIT = 4 << 20  # bytes of safetensors' header: names, types and shapes of all tensors, and our text
@@ -30,20 +26,20 @@ LENGTH = 8  # bytes that say how long the header is
 
 
 class Tensors:
-    """Those of a model in a file, each to be taken once.
+    """The tensors of one model in a file. A reader takes each of them once.
 
     Parameters
     ----------
     arrays : mapping of str to array
         By their names in the model.
-    where : str
+    prefix : str
         What their names in the file begin with.
     depth : int
-        Models that this one is inside.
+        How many models this one is inside.
     """
 
-    def __init__(self, arrays: Mapping[str, np.ndarray], where: str = "", depth: int = 0) -> None:
-        self._left, self._where, self.depth = dict(arrays), where, depth
+    def __init__(self, arrays: Mapping[str, np.ndarray], prefix: str = "", depth: int = 0) -> None:
+        self._left, self._prefix, self.depth = dict(arrays), prefix, depth
 
     def __len__(self) -> int:
         return len(self._left)
@@ -51,15 +47,15 @@ class Tensors:
     def __contains__(self, name: str) -> bool:
         return name in self._left
 
-    def apart(self, name: str, count: int) -> list[Tensors]:
-        """Those of each of `count` models inside: what begins with "name.0.", "name.1." and so on."""
-        found: list[dict[str, np.ndarray]] = [{} for _ in range(count)]
-        places = {str(k): arrays for k, arrays in enumerate(found)}
-        for each in [*self._left]:
-            first, *rest = each.split(".", 2)
-            if first == name and len(rest) == 2 and rest[0] in places:
-                places[rest[0]][rest[1]] = self._left.pop(each)
-        return [Tensors(arrays, f"{self._where}{name}.{k}.", self.depth + 1) for k, arrays in enumerate(found)]
+    def split(self, name: str, count: int) -> list[Tensors]:
+        """The tensors of each of `count` models inside: those whose names begin with "name.0.", "name.1." and so on."""
+        groups: list[dict[str, np.ndarray]] = [{} for _ in range(count)]
+        by_number = {str(k): group for k, group in enumerate(groups)}
+        for key in [*self._left]:
+            first, *rest = key.split(".", 2)
+            if first == name and len(rest) == 2 and rest[0] in by_number:
+                by_number[rest[0]][rest[1]] = self._left.pop(key)
+        return [Tensors(group, f"{self._prefix}{name}.{k}.", self.depth + 1) for k, group in enumerate(groups)]
 
     def take(self, name: str) -> np.ndarray:
         """The tensor of that name.
@@ -70,7 +66,7 @@ class Tensors:
             If there is none.
         """
         if name not in self._left:
-            raise ValueError(f"tensor {self._where + name!r} is missing")
+            raise ValueError(f"tensor {self._prefix + name!r} is missing")
         return self._left.pop(name)
 
     def numbers(
@@ -78,80 +74,57 @@ class Tensors:
         name: str,
         dtypes: str | Sequence[str],
         shape: tuple[int, ...] | None,
-        good: Callable[[np.ndarray], Any] = np.isfinite,
+        valid: Callable[[np.ndarray], Any] = np.isfinite,
     ) -> np.ndarray:
-        """The tensor of that name, with what it must be; without a `shape`, of one axis.
+        """The tensor of that name, checked; without a `shape` it has one axis.
 
         Raises
         ------
         ValueError
-            If it is missing, of another type or shape, or not `good` everywhere.
+            If it is missing, of another type or shape, or not `valid` everywhere.
         """
-        array, full = self.take(name), self._where + name
+        array, key = self.take(name), self._prefix + name
         dtypes = [dtypes] if isinstance(dtypes, str) else dtypes
         if array.dtype.name not in dtypes or (array.shape != shape if shape is not None else array.ndim != 1):
-            wanted = f"of shape {shape}" if shape is not None else "with one axis"
+            axes = f"of shape {shape}" if shape is not None else "with one axis"
             kinds = " or ".join(dtypes)
-            raise ValueError(f"tensor {full!r} must be {kinds} {wanted}, got {array.dtype} of shape {array.shape}")
-        if not np.all(good(array)):
-            raise ValueError(f"tensor {full!r} holds numbers that are NaN, infinite or out of range")
+            raise ValueError(f"tensor {key!r} must be {kinds} {axes}, got {array.dtype} of shape {array.shape}")
+        if not np.all(valid(array)):
+            raise ValueError(f"tensor {key!r} holds numbers that are NaN, infinite or out of range")
         return array
 
     def end(self) -> None:
-        """Nothing may be left.
+        """Refuse tensors that nobody has taken.
 
         Raises
         ------
         ValueError
-            If there is.
+            If there are any.
         """
         for name in sorted(self._left):
-            raise ValueError(f"tensor {(self._where + name)[:80]!r} is unknown")
+            raise ValueError(f"tensor {(self._prefix + name)[:80]!r} is unknown")
 
 
 # Reading --------------------------------------------------------------------------------------------------
 
 
 def read(path: str, check: Callable[[Any], None]) -> tuple[Any, dict[str, np.ndarray]]:
-    """Our text's fields, and all tensors of a file. `check` sees the fields before anything else is read.
+    """The fields of our text and the tensors of a file. `check` sees the fields before any tensor is read.
 
     Raises
     ------
     OSError
         If there is no such file, or it cannot be read.
     ValueError
-        If it is no regular file, or none in this format.
+        If it is no regular file, or not in this format.
     """
     check_regular(path)
     with open(path, "rb") as file:
         return parsed(file, os.fstat(file.fileno()).st_size, check)
 
 
-def check_regular(path: str) -> None:
-    """Refuse what is no regular file, before it is opened: a pipe would wait for a writer.
-
-    Raises
-    ------
-    OSError
-        If there is nothing, or a folder.
-    ValueError
-        If it is something else.
-    """
-    mode = os.stat(path).st_mode
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    if not stat.S_ISREG(mode):
-        raise ValueError("it is no regular file")
-
-
-def check_file(path: Path) -> None:
-    """As `check_regular`; the message names the file."""
-    with inside(repr(str(path))):
-        check_regular(os.fspath(path))
-
-
 def is_ours(path: str) -> bool:
-    """Whether a file of safetensors has our text; what is none of that format has not.
+    """Whether a file is in the format safetensors and has our text.
 
     Raises
     ------
@@ -171,7 +144,7 @@ def is_ours(path: str) -> bool:
 
 
 def parsed(file: BinaryIO, size: int, check: Callable[[Any], None]) -> tuple[Any, dict[str, np.ndarray]]:
-    """As `read`, from what is open, and `size` bytes long."""
+    """As `read`, from an open file of `size` bytes."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -181,23 +154,23 @@ def parsed(file: BinaryIO, size: int, check: Callable[[Any], None]) -> tuple[Any
         raise ValueError("it is no safetensors file, or cut short: its header goes beyond its end")
     if length > HEADER_LIMIT:
         raise ValueError(f"its header must have at most {HEADER_LIMIT} bytes, got {length}")
-    text = file.read(length)
-    found = fields(text, size - LENGTH - length)
-    check(found)
-    rest = file.read(size - LENGTH - length)
+    header = file.read(length)
+    fields = checked_fields(header, size - LENGTH - length)
+    check(fields)
+    data = file.read(size - LENGTH - length)
     try:
-        return found, load(b"".join([start, text, rest]))
+        return fields, load(b"".join([start, header, data]))
     except SafetensorError as error:
         raise ValueError(f"it is no safetensors file: {error}") from error
 
 
-def fields(header: bytes, room: int) -> Any:
-    """Our text's fields in safetensors' header, once all else in it has been looked at.
+def checked_fields(header: bytes, room: int) -> Any:
+    """The fields of our text, once the rest of safetensors' header has been checked.
 
     Raises
     ------
     ValueError
-        If the header is not what it must be, or its tensors do not just fill `room` bytes.
+        If the header is damaged, or its tensors do not fill exactly `room` bytes.
     """
     try:
         entries = from_json(header.decode("utf-8"), "its header")
@@ -217,15 +190,15 @@ def fields(header: bytes, room: int) -> Any:
 
 
 def _extent(entry: Any, name: str) -> tuple[int, int]:
-    """Where a tensor begins and ends, if that goes with its type and shape."""
+    """Where a tensor begins and ends, if its type and shape need that many bytes."""
     where = f"tensor {name[:80]!r}"
     entry = fields_of(entry, where, ["dtype", "shape", "data_offsets"])
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in SIZES:
         raise ValueError(f"{where} must be of one of the types {list(SIZES)}")
-    for part, numbers in (("shape", shape), ("data_offsets", offsets)):
-        if not isinstance(numbers, list) or not all(type(each) is int and each >= 0 for each in numbers):
-            raise ValueError(f"{where}: {part} must be a list of integers of at least 0")
+    for field, numbers in (("shape", shape), ("data_offsets", offsets)):
+        if not isinstance(numbers, list) or not all(type(number) is int and number >= 0 for number in numbers):
+            raise ValueError(f"{where}: {field} must be a list of integers of at least 0")
     if len(shape) > AXES or len(offsets) != 2:
         raise ValueError(f"{where} must have at most {AXES} axes, and two data_offsets")
     if offsets[1] - offsets[0] != math.prod(shape) * SIZES[dtype]:
@@ -247,7 +220,7 @@ def _check_extents(extents: list[tuple[int, int]], room: int) -> None:
 
 
 def packed(content: Any, tensors: Mapping[str, np.ndarray]) -> bytes:
-    """What a file is to hold."""
+    """The bytes of a file with these fields and tensors."""
     from safetensors.numpy import save
 
     whole = {name: np.ascontiguousarray(array) for name, array in tensors.items()}  # it writes their memory as it is
@@ -257,62 +230,3 @@ def packed(content: Any, tensors: Mapping[str, np.ndarray]) -> bytes:
 def unpacked(data: bytes, check: Callable[[Any], None]) -> tuple[Any, dict[str, np.ndarray]]:
     """As `read`, from memory."""
     return parsed(io.BytesIO(data), len(data), check)
-
-
-def write(path: str, data: bytes) -> None:
-    """Replace a file, or make one: all of it, or nothing.
-
-    Raises
-    ------
-    OSError
-        If that cannot be done; nothing has changed then.
-    ValueError
-        If there is something that is no regular file.
-    """
-    if not os.path.basename(path):  # open() says the same of it
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    path = os.path.realpath(path)  # what a link points to is replaced, not the link
-    folder = os.path.dirname(path)
-    mode = _mode(path)
-    temporary = os.path.join(folder, f".numlstm-{secrets.token_hex(8)}.tmp")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-    try:
-        descriptor = os.open(temporary, flags, 0o666)
-    except OSError as error:  # of the folder, or what is to be in it
-        raise OSError(error.errno, error.strerror, path) from None
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if mode is not None:
-            os.chmod(temporary, mode)
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
-    _sync_folder(folder)
-
-
-def _mode(path: str) -> int | None:
-    """Permissions of the file that is there."""
-    try:
-        mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        return None
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    if not stat.S_ISREG(mode):
-        raise ValueError(f"{path}: it is no regular file")
-    return stat.S_IMODE(mode)
-
-
-def _sync_folder(folder: str) -> None:
-    """Have the new name outlast a loss of power, where the system can."""
-    with suppress(OSError):  # the file is whole in any case; Windows opens no folders
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

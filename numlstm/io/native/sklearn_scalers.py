@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ...checks import check_flag, check_integer, check_option, check_real
+from ...checks import check_flag, check_option, check_real
+from .features import names_from_fields, names_to_fields
 from .safetensors import Tensors
-from .scaler import MOST, names_described, positive, read_names
-from .values import FLOATS, decoded, decoded_parameters, encoded, fields_of, inside
+from .values import FLOATS, MOST, check_count, decoded, decoded_parameters, encoded, fields_of, inside, positive
 
 # For each scaler: the arrays that `fit` makes, and the parameter without which one may be None.
 ARRAYS: dict[str, dict[str, str | None]] = {
@@ -19,12 +19,12 @@ ARRAYS: dict[str, dict[str, str | None]] = {
     "MaxAbsScaler": {"max_abs_": None, "scale_": None},
     "RobustScaler": {"center_": "with_centering", "scale_": "with_scaling"},
 }
-RANGES = {"feature_range": (-math.inf, math.inf), "quantile_range": (0.0, 100.0)}  # and what bounds each
+RANGES = {"feature_range": (-math.inf, math.inf), "quantile_range": (0.0, 100.0)}  # and the bounds of each
 OUTPUTS = ("default", "pandas", "polars")
 SEEN = "n_samples_seen_"  # one number, or one for each column where values were missing
 
 
-def described(scaler: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def to_fields(scaler: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The fields and tensors of a scaler, fitted or not."""
     content = {
         "parameters": {name: encoded(value, name) for name, value in scaler.get_params(deep=False).items()},
@@ -33,32 +33,33 @@ def described(scaler: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     }
     if not hasattr(scaler, "scale_"):
         return content, {}
-    named, tensors = names_described(scaler)
+    named, tensors = names_to_fields(scaler)
     seen = getattr(scaler, SEEN, None)
     arrays = {name: getattr(scaler, name) for name in ARRAYS[type(scaler).__name__]}
     if isinstance(seen, np.ndarray):
         arrays[SEEN], seen = seen, None
     for name, array in arrays.items():
         if array is not None:
-            tensors[name] = _of_numpy(array, name)
+            tensors[name] = _checked(array, name)
     content["fitted"] = {"columns": int(scaler.n_features_in_), "named": named, "seen": encoded(seen, SEEN)}
     return content, tensors
 
 
-def _of_numpy(array: Any, name: str) -> np.ndarray:
+def _checked(array: Any, name: str) -> np.ndarray:
+    """An array that a file can hold."""
     if not isinstance(array, np.ndarray) or array.dtype.name not in (*FLOATS, "int64"):
         kind = getattr(array, "dtype", type(array).__name__)
         raise ValueError(f"{name} must be an array of NumPy's floats to be written to a file, got {kind}")
     return array
 
 
-def made(kind: Any, content: Any, tensors: Tensors) -> Any:
+def from_fields(kind: Any, content: Any, tensors: Tensors) -> Any:
     """The scaler that has these fields and tensors.
 
     Raises
     ------
     ValueError
-        If they describe none.
+        If there is none.
     """
     content = fields_of(content, "model", ["parameters", "output", "fitted"])
     parameters = decoded_parameters(content["parameters"], kind._get_param_names())
@@ -80,41 +81,39 @@ def _check_range(value: Any, name: str) -> None:
     low, high = RANGES[name]
     if not isinstance(value, tuple) or len(value) != 2:
         raise ValueError(f"{name} must be a tuple of two numbers")
-    for each in value:
-        check_real(each, name, -math.inf, math.inf)
+    for number in value:
+        check_real(number, name, -math.inf, math.inf)
     if not low <= value[0] <= value[1] <= high:
         raise ValueError(f"{name} must be two numbers in [{low}, {high}], the lower first, got {value}")
 
 
 def _results(scaler: Any, fitted: dict[str, Any], tensors: Tensors) -> dict[str, Any]:
     """The attributes of a fitted scaler."""
-    columns = check_integer(fitted["columns"], "columns", 1)
-    if columns > MOST:
-        raise ValueError(f"columns must be at most {MOST}, got {columns}")
-    found: dict[str, Any] = {"n_features_in_": columns}
-    found |= read_names(check_flag(fitted["named"], "named"), columns, tensors)
+    columns = check_count(fitted["columns"], "columns")
+    attributes: dict[str, Any] = {"n_features_in_": columns}
+    attributes |= names_from_fields(check_flag(fitted["named"], "named"), columns, tensors)
     for name, parameter in ARRAYS[type(scaler).__name__].items():
         if name not in tensors and parameter is not None and not getattr(scaler, parameter):
-            found[name] = None
+            attributes[name] = None
             continue
-        good = positive if name == "scale_" and parameter is not None else np.isfinite
-        found[name] = tensors.numbers(name, FLOATS, (columns,), good).copy()
-    return found | _seen(scaler, fitted["seen"], columns, tensors)
+        valid = positive if name == "scale_" and parameter is not None else np.isfinite
+        attributes[name] = tensors.numbers(name, FLOATS, (columns,), valid).copy()
+    return attributes | _seen(scaler, fitted["seen"], columns, tensors)
 
 
 def _seen(scaler: Any, content: Any, columns: int, tensors: Tensors) -> dict[str, Any]:
-    """How many samples there were; a `RobustScaler` does not count them."""
+    """The number of samples; a `RobustScaler` does not count them."""
     if type(scaler).__name__ == "RobustScaler":
         if content is not None:
             raise ValueError("seen must be null")
         return {}
     if content is None:
-        return {SEEN: tensors.numbers(SEEN, ("int64", *FLOATS), (columns,), _counts).copy()}
+        return {SEEN: tensors.numbers(SEEN, ("int64", *FLOATS), (columns,), _not_negative).copy()}
     seen = decoded(content, "seen")
     check_real(seen, "seen", 0.0, float(MOST))
     return {SEEN: seen}
 
 
-def _counts(array: np.ndarray) -> np.ndarray:
+def _not_negative(array: np.ndarray) -> np.ndarray:
     """Where an array is a finite number of at least 0."""
     return np.isfinite(array) & (array >= 0)

@@ -1,4 +1,4 @@
-"""How an estimator was trained, as fields and tensors: its losses, and what `partial_fit` goes on from."""
+"""The training of an estimator as fields and tensors: its losses, and the state from which `partial_fit` continues."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from ...training.loop import REASONS
 from ...training.network import Network
 from ...training.progress import ALL_EPOCHS
 from .safetensors import Tensors
-from .values import decoded, encoded, fields_of, inside
+from .values import check_count, decoded, encoded, fields_of, inside
 
-CURVES = ("validation_loss_curve_", "validation_scores_")  # which there may be
-SLOTS = {"adam": 2, "adamw": 2, "sgd": 1, "rmsprop": 1}  # arrays that an optimizer remembers
-MOST = 2**63 - 1  # steps
+CURVES = ("validation_loss_curve_", "validation_scores_")  # which an estimator may lack
+SLOTS = {"adam": 2, "adamw": 2, "sgd": 1, "rmsprop": 1}  # arrays that an optimizer keeps for each parameter
 
 
 # Losses ---------------------------------------------------------------------------------------------------
 
 
-def history_described(model: SequenceEstimator) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def history_to_fields(model: SequenceEstimator) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The losses of all epochs."""
     present: list[str] = [name for name in CURVES if getattr(model, name) is not None]
     content = {"best_loss": encoded(model.best_loss_, "best_loss_"), "curves": present}
     if model.stop_reason_ != ALL_EPOCHS:
-        content["stop_reason"] = model.stop_reason_  # what has none is as files were before there was this field
+        content["stop_reason"] = model.stop_reason_  # a file without this field may be older than it
     return content, {name: np.array(getattr(model, name), np.float64) for name in ("loss_curve_", *present)}
 
 
-def read_history(content: Any, tensors: Tensors) -> dict[str, Any]:
+def history_from_fields(content: Any, tensors: Tensors) -> dict[str, Any]:
     """The attributes that tell how training went."""
-    given = ["stop_reason"] if isinstance(content, dict) and "stop_reason" in content else []
-    content = fields_of(content, "history", ["best_loss", "curves", *given])
-    reason = check_option(content["stop_reason"], "history: stop_reason", [*REASONS]) if given else ALL_EPOCHS
+    content = fields_of(content, "history", ["best_loss", "curves"], ["stop_reason"])
+    reason = ALL_EPOCHS
+    if "stop_reason" in content:
+        reason = check_option(content["stop_reason"], "history: stop_reason", [*REASONS])
     present = content["curves"]
     if not isinstance(present, list) or present != [name for name in CURVES if name in present]:
         raise ValueError(f"history: curves must be some of {list(CURVES)}, in this order")
@@ -46,18 +46,17 @@ def read_history(content: Any, tensors: Tensors) -> dict[str, Any]:
     if isinstance(best, bool) or not isinstance(best, numbers.Real) or math.isnan(best):
         raise ValueError("history: best_loss must be a number")
     losses = tensors.numbers("loss_curve_", "float64", None).tolist()
-    found: dict[str, Any] = {"loss_curve_": losses}
-    for name in CURVES:  # of little data a score can be NaN
-        there = name in present
-        found[name] = tensors.numbers(name, "float64", None, lambda _: True).tolist() if there else None
-    return found | {"best_loss_": best, "n_iter_": len(losses), "stop_reason_": reason}
+    attributes: dict[str, Any] = {"loss_curve_": losses, **dict.fromkeys(CURVES)}
+    for name in present:  # the score of few sequences can be NaN
+        attributes[name] = tensors.numbers(name, "float64", None, lambda _: True).tolist()
+    return attributes | {"best_loss_": best, "n_iter_": len(losses), "stop_reason_": reason}
 
 
 # Sessions -------------------------------------------------------------------------------------------------
 
 
-def session_described(model: SequenceEstimator) -> tuple[dict[str, Any] | None, dict[str, np.ndarray]]:
-    """The optimizer's state and the generator's, if `partial_fit` was called last."""
+def session_to_fields(model: SequenceEstimator) -> tuple[dict[str, Any] | None, dict[str, np.ndarray]]:
+    """The states of the optimizer and of the generator, if `partial_fit` was called last."""
     session = getattr(model, "_session", None)
     if session is None:
         return None, {}
@@ -67,7 +66,7 @@ def session_described(model: SequenceEstimator) -> tuple[dict[str, Any] | None, 
         "steps": session.steps,
         "generator": {
             "kind": state["bit_generator"],
-            "state": f"{state['state']['state']:x}",  # of 128 bits, more than most readers of JSON take for a number
+            "state": f"{state['state']['state']:x}",  # 128 bits; most readers of JSON take fewer for a number
             "increment": f"{state['state']['inc']:x}",
             "has_half": bool(state["has_uint32"]),
             "half": int(state["uinteger"]),
@@ -76,17 +75,15 @@ def session_described(model: SequenceEstimator) -> tuple[dict[str, Any] | None, 
     return content, {_slot(k, name): array for k, named in enumerate(session.state) for name, array in named.items()}
 
 
-def read_session(content: Any, network: Network, tensors: Tensors) -> dict[str, Any]:
-    """What `partial_fit` goes on from, if there is anything."""
+def session_from_fields(content: Any, network: Network, tensors: Tensors) -> dict[str, Any]:
+    """The attribute from which `partial_fit` continues, if the file has one."""
     if content is None:
         return {}
     content = fields_of(content, "session", ["solver", "steps", "generator"])
     with inside("session"):
         solver = check_option(content["solver"], "solver", [*SLOTS])
-        steps = check_integer(content["steps"], "steps", 1)
-        if steps > MOST:
-            raise ValueError(f"steps must be at most {MOST}, got {steps}")
-        rng = _read_generator(content["generator"])
+        steps = check_count(content["steps"], "steps")
+        rng = _generator_from_fields(content["generator"])
     state = [
         {
             name: tensors.numbers(_slot(k, name), network.stack.dtype, shape, lambda array: ~np.isnan(array))
@@ -98,12 +95,12 @@ def read_session(content: Any, network: Network, tensors: Tensors) -> dict[str, 
 
 
 def _slot(k: int, name: str) -> str:
-    """Name of the tensor with what an optimizer remembers of a parameter."""
+    """The name of the tensor that an optimizer keeps for a parameter."""
     return f"optimizer.{k}.{name}"
 
 
-def _read_generator(content: Any) -> np.random.Generator:
-    """NumPy's default generator, in the state that it was in."""
+def _generator_from_fields(content: Any) -> np.random.Generator:
+    """NumPy's default generator in the saved state."""
     content = fields_of(content, "generator", ["kind", "state", "increment", "has_half", "half"])
     check_option(content["kind"], "kind", ("PCG64",))
     state, increment = (_from_hexadecimal(content[name], name) for name in ("state", "increment"))

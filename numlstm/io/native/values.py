@@ -1,15 +1,18 @@
-"""Values of parameters as JSON and back: where JSON has no word for one, an object with one key that says the kind."""
+"""Values of parameters as JSON and back. A value that JSON has no form for is an object; its one key says the kind."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from ...checks import check_integer
+
+MOST = 2**63 - 1  # of anything that is counted
 DEPTH = 8  # of values inside one another; parameters need four
 DIGITS = 20  # of an integer, sign and all: those of 64 bits
 BOOLS, INTEGERS, FLOATS = (
@@ -22,28 +25,50 @@ SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 @contextmanager
 def inside(name: str) -> Iterator[None]:
-    """Whatever is refused here is refused as a `ValueError` that names a field."""
+    """Errors in here become a `ValueError` that names a field."""
     try:
         yield
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name}: {error}") from error
 
 
+# Numbers --------------------------------------------------------------------------------------------------
+
+
+def check_count(value: Any, name: str) -> int:
+    """`value` as an int in 1..`MOST`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no integer, or outside.
+    """
+    count = check_integer(value, name, 1)
+    if count > MOST:
+        raise ValueError(f"{name} must be at most {MOST}, got {count}")
+    return count
+
+
+def positive(array: np.ndarray) -> np.ndarray:
+    """Where an array is a finite number above 0."""
+    return np.isfinite(array) & (array > 0)
+
+
 # JSON -----------------------------------------------------------------------------------------------------
 
 
 def to_json(value: Any) -> str:
-    """The text of what has JSON's own types only; ASCII, and always the same for the same value."""
+    """The JSON text of a value of JSON's own types: in ASCII, and always the same for the same value."""
     return json.dumps(value, allow_nan=False, separators=(",", ":"))
 
 
 def from_json(text: str, name: str) -> Any:
-    """What a JSON text says.
+    """The value of a JSON text.
 
     Raises
     ------
     ValueError
-        If it is no JSON, names a key twice, holds numbers that are out of range, or is nested too deep.
+        If it is no JSON, has a key twice, holds numbers that are out of range, or is nested too deep.
     """
     try:
         return json.loads(
@@ -56,11 +81,11 @@ def from_json(text: str, name: str) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    value = dict(pairs)
+    if len(value) < len(pairs):
         names = [name for name, _ in pairs]
         raise ValueError(f"key {max(names, key=names.count)[:80]!r} is there twice")
-    return found
+    return value
 
 
 def _finite(text: str) -> float:
@@ -83,35 +108,34 @@ def _constant(text: str) -> Any:
 # Fields ---------------------------------------------------------------------------------------------------
 
 
-def fields_of(value: Any, name: str, names: Sequence[str]) -> dict[str, Any]:
-    """`value` if it is an object with just these fields.
+def fields_of(value: Any, name: str, names: Collection[str], optional: Collection[str] = ()) -> dict[str, Any]:
+    """`value` if it is an object with these fields, some of which are optional, and no others.
 
     Raises
     ------
     ValueError
-        If not; the message names the first that is missing or unknown.
+        If not; the message names the first field that is missing or unknown.
     """
     if not isinstance(value, dict):
         raise ValueError(f"{name} must be an object, got {type(value).__name__}")
-    for each in names:
-        if each not in value:
-            raise ValueError(f"{name} lacks the field {each!r}")
-    for each in value:
-        if each not in names:
-            raise ValueError(f"{name} has an unknown field {each[:80]!r}")
+    for field in names:
+        if field not in value:
+            raise ValueError(f"{name} lacks the field {field!r}")
+    for field in value:
+        if field not in names and field not in optional:
+            raise ValueError(f"{name} has an unknown field {field[:80]!r}")
     return value
 
 
 def decoded_parameters(content: Any, names: Sequence[str]) -> dict[str, Any]:
-    """Values for a constructor that takes `names`; those that a file lacks are younger than it, and at their defaults.
+    """Values for a constructor that takes `names`; parameters that a file lacks stay at their defaults.
 
     Raises
     ------
     ValueError
         If there are others, or values that `encoded` would not make.
     """
-    known = [name for name in names if isinstance(content, dict) and name in content]
-    content = fields_of(content, "parameters", known)
+    content = fields_of(content, "parameters", [], names)
     with inside("parameters"):
         return {name: decoded(value, name) for name, value in content.items()}
 
@@ -125,7 +149,7 @@ def encoded(value: Any, name: str) -> Any:
     Raises
     ------
     ValueError
-        If it is of a type that has no place in a file.
+        If a file cannot hold its type.
     """
     if value is None or type(value) in (bool, int, str):
         return value
@@ -136,25 +160,25 @@ def encoded(value: Any, name: str) -> Any:
     if isinstance(value, np.generic) and value.dtype.name in (*BOOLS, *INTEGERS, *FLOATS):
         return {"numpy": [value.dtype.name, encoded(value.item(), name)]}
     if type(value) in (list, tuple):
-        parts = [encoded(each, f"{name}[{k}]") for k, each in enumerate(value)]
-        return parts if type(value) is list else {"tuple": parts}
+        items = [encoded(item, f"{name}[{k}]") for k, item in enumerate(value)]
+        return items if type(value) is list else {"tuple": items}
     if type(value) is dict:
         return {"dict": [[encoded(key, f"{name}: key {key!r}"), encoded(value[key], name)] for key in value]}
     raise ValueError(f"{name} cannot be written to a file, which holds no code: got {type(value).__name__}")
 
 
 def decoded(value: Any, name: str, depth: int = DEPTH) -> Any:
-    """The value that `encoded` made JSON of.
+    """The inverse of `encoded`.
 
     Raises
     ------
     ValueError
-        If it says nothing that `encoded` would.
+        If `encoded` would not make such JSON.
     """
     if depth == 0:
         raise ValueError(f"{name} is nested too deep")
     if isinstance(value, list):
-        return [decoded(each, f"{name}[{k}]", depth - 1) for k, each in enumerate(value)]
+        return [decoded(item, f"{name}[{k}]", depth - 1) for k, item in enumerate(value)]
     if not isinstance(value, dict):
         return value
     if len(value) != 1 or next(iter(value)) not in _decoders:
@@ -180,10 +204,10 @@ def _numpy(content: Any, name: str, depth: int) -> Any:
     if not isinstance(kind, str) or kind not in types or type(value) is not types[kind]:
         raise ValueError(f"{name} must be a scalar of NumPy's, got another type")
     with np.errstate(over="ignore"), inside(name):
-        made = np.dtype(kind).type(value)
-    if made.item() != value and not math.isnan(value):
+        scalar = np.dtype(kind).type(value)
+    if scalar.item() != value and not math.isnan(value):
         raise ValueError(f"{name} must be a number of type {kind}, got {value!r}")
-    return made
+    return scalar
 
 
 def _tuple(content: Any, name: str, depth: int) -> tuple[Any, ...]:
@@ -193,16 +217,16 @@ def _tuple(content: Any, name: str, depth: int) -> tuple[Any, ...]:
 
 
 def _dict(content: Any, name: str, depth: int) -> dict[Any, Any]:
-    """A dictionary, from a list of keys and values: keys are of any type, in JSON they would be texts."""
-    made: dict[Any, Any] = {}
+    """A dictionary, from a list of keys and values: keys have any type here, and would be texts in JSON."""
+    result: dict[Any, Any] = {}
     for pair in content if isinstance(content, list) else [None]:
         if not isinstance(pair, list) or len(pair) != 2:
             raise ValueError(f"{name} must be a list of keys and values")
         key = decoded(pair[0], f"{name}: a key", depth - 1)
-        if isinstance(key, list | tuple | dict) or key in made:
+        if isinstance(key, list | tuple | dict) or key in result:
             raise ValueError(f"{name} must have simple keys, each of them once")
-        made[key] = decoded(pair[1], name, depth - 1)
-    return made
+        result[key] = decoded(pair[1], name, depth - 1)
+    return result
 
 
 _decoders: dict[str, Any] = {"float": _float, "numpy": _numpy, "tuple": _tuple, "dict": _dict}

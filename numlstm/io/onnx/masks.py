@@ -1,13 +1,12 @@
-"""Numlstm's own operators in ONNX's: how masks as Keras has them go to other runtimes."""
+"""Numlstm's own operators, for masks as Keras has them, as nodes of ONNX's operators: other runtimes run these."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
 from ...graphs.graph import Graph, Node
 from ...graphs.operators.shapes import NUMBERS
+from .builder import NodeBuilder
 
 OLDEST = 15  # version of ONNX's operators that has all that is used
 ZERO, ONE, *AXES = (f"numlstm_{name}" for name in ("zero", "one", "axis_0", "axis_1", "axis_2"))
@@ -20,74 +19,63 @@ def without_own(graph: Graph) -> Graph:
     Raises
     ------
     ValueError
-        If the version of its operators is too old to say it.
+        If the version of its operators is too old.
     """
     own = [node for node in graph.nodes if node.domain == "numlstm"]
     if not own:
         return graph
     if graph.opset < OLDEST:
-        raise ValueError(f"{own[0]}: to write it in ONNX's operators takes opset {OLDEST} or later, got {graph.opset}")
+        raise ValueError(f"{own[0]}: opset must be at least {OLDEST} for ONNX to have masks, got {graph.opset}")
     nodes: list[Node] = []
     for number, node in enumerate(graph.nodes):
-        nodes += [node] if node.domain != "numlstm" else _Part(f"numlstm_{number}").instead_of(node)
+        nodes += _replaced(node, f"numlstm_{number}_") if node.domain == "numlstm" else [node]
     constants = {name: np.array(value, np.int64) for name, value in CONSTANTS.items()}
     return Graph(nodes, graph.inputs, graph.outputs, {**graph.constants, **constants}, graph.opset, graph.backend)
 
 
-class _Part:
-    """Nodes in the place of one; `prefix` is what their names begin with."""
+def _replaced(node: Node, prefix: str) -> list[Node]:
+    """The nodes that compute what one of numlstm's own operators does."""
+    builder = NodeBuilder(prefix)
+    if node.op == "Compact":
+        _compact(builder, *node.inputs, *node.outputs)
+    else:
+        zeros, reverse = (bool(node.attributes.get(name)) for name in ("zeros", "reverse"))
+        _spread(builder, *node.inputs, *node.outputs, zeros=zeros, reverse=reverse and not zeros)
+    return builder.nodes
 
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
-        self._nodes: list[Node] = []
 
-    def instead_of(self, node: Node) -> list[Node]:
-        """What computes the same."""
-        given = node.attributes
-        if node.op == "Compact":
-            self._compact(*node.inputs, *node.outputs)
-        else:
-            self._spread(*node.inputs, *node.outputs, zeros=bool(given.get("zeros")), turned=bool(given.get("reverse")))
-        return self._nodes
+def _compact(builder: NodeBuilder, x: str, mask: str, y: str, lengths: str) -> None:
+    """Steps that count come first. TopK sorts by keys: high ones for steps that count, each group in its order."""
+    counts = builder.add("Cast", mask, to=NUMBERS["int64"])
+    steps = builder.add("Gather", builder.add("Shape", mask), ONE, axis=0)
+    order = builder.add("Range", ZERO, steps, ONE)
+    keys = builder.add("Sub", builder.add("Mul", counts, steps), order)
+    index = f"{y}_index"
+    builder.add("TopK", keys, builder.add("Unsqueeze", steps, AXES[0]), outputs=(f"{y}_keys", index), axis=1)
+    length = builder.add("ReduceSum", counts, AXES[1], keepdims=1)
+    _pick(builder, x, index, builder.add("Less", order, length), y)
+    builder.add("Cast", builder.add("Squeeze", length, AXES[1]), out=lengths, to=NUMBERS["int32"])
 
-    def _add(self, op: str, *inputs: str, out: str = "", **attributes: Any) -> str:
-        """A new node; its output, or the last of two."""
-        name = out or f"{self._prefix}_{len(self._nodes)}"
-        outputs = (f"{name}_values", name) if op == "TopK" else (name,)
-        self._nodes.append(Node(op, inputs, outputs, attributes, f"{self._prefix}_{op}_{len(self._nodes)}"))
-        return name
 
-    def _compact(self, x: str, mask: str, y: str, lengths: str) -> None:
-        """The largest of keys that are in the order of the steps, but for those that count, which come first."""
-        counts = self._add("Cast", mask, to=NUMBERS["int64"])
-        shape = self._add("Shape", mask)
-        steps = self._add("Gather", shape, ONE, axis=0)
-        order = self._add("Range", ZERO, steps, ONE)
-        keys = self._add("Sub", self._add("Mul", counts, steps), order)
-        index = self._add("TopK", keys, self._add("Unsqueeze", steps, AXES[0]), axis=1)
-        length = self._add("ReduceSum", counts, AXES[1], keepdims=1)
-        self._pick(x, index, self._add("Less", order, length), y)
-        self._add("Cast", self._add("Squeeze", length, AXES[1]), out=lengths, to=NUMBERS["int32"])
+def _spread(builder: NodeBuilder, y: str, mask: str, out: str, *, zeros: bool, reverse: bool) -> None:
+    """Each step gets the output of a step that counts: its own, the last before it, or with `reverse` the next."""
+    counts = builder.add("Cast", mask, to=NUMBERS["int64"])
+    before = builder.add("CumSum", counts, ONE, exclusive=int(reverse))
+    last = builder.add("Sub", builder.add("ReduceSum", counts, AXES[1], keepdims=1), ONE)
+    index = before if reverse else builder.add("Sub", before, ONE)
+    if zeros:
+        kept = mask
+    elif reverse:
+        kept = builder.add("LessOrEqual", index, last)
+    else:
+        kept = builder.add("GreaterOrEqual", index, ZERO)
+    within = builder.add("Max", builder.add("Min", index, last), ZERO)
+    _pick(builder, y, within, kept, out)
 
-    def _spread(self, y: str, mask: str, out: str, *, zeros: bool, turned: bool) -> None:
-        """For each step the number, among those that count, of the one whose output it has."""
-        turned = turned and not zeros
-        counts = self._add("Cast", mask, to=NUMBERS["int64"])
-        before = self._add("CumSum", counts, ONE, exclusive=int(turned))
-        last = self._add("Sub", self._add("ReduceSum", counts, AXES[1], keepdims=1), ONE)
-        index = before if turned else self._add("Sub", before, ONE)
-        if zeros:
-            there = mask
-        elif turned:
-            there = self._add("LessOrEqual", index, last)
-        else:
-            there = self._add("GreaterOrEqual", index, ZERO)
-        within = self._add("Max", self._add("Min", index, last), ZERO)
-        self._pick(y, within, there, out)
 
-    def _pick(self, x: str, index: str, kept: str, out: str) -> None:
-        """Steps (N, T, F) of x at an index (N, T) where they are to be kept, else zeros."""
-        wide = self._add("Expand", self._add("Unsqueeze", index, AXES[2]), self._add("Shape", x))
-        picked = self._add("GatherElements", x, wide, axis=1)
-        zero = self._add("CastLike", ZERO, x)
-        self._add("Where", self._add("Unsqueeze", kept, AXES[2]), picked, zero, out=out)
+def _pick(builder: NodeBuilder, x: str, index: str, kept: str, out: str) -> None:
+    """The steps of x (N, T, F) at an index (N, T), and zeros where `kept` is false."""
+    wide = builder.add("Expand", builder.add("Unsqueeze", index, AXES[2]), builder.add("Shape", x))
+    picked = builder.add("GatherElements", x, wide, axis=1)
+    zero = builder.add("CastLike", ZERO, x)
+    builder.add("Where", builder.add("Unsqueeze", kept, AXES[2]), picked, zero, out=out)

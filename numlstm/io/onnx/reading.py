@@ -13,7 +13,7 @@ import numpy as np
 from ...graphs.graph import Graph, Node, Value
 from ...graphs.operators import LAST
 from ...graphs.operators.shapes import TYPES
-from ..native.safetensors import check_file
+from ..paths import check_file
 from .tensors import External, array_of, text_of
 
 OLDEST_FORMAT, CONSTANT_INITIALIZERS = 3, 4  # versions of the format: the first known, and the first where weights

@@ -10,8 +10,9 @@ import numpy as np
 from ...checks import check_flag, check_integer
 from ...graphs.graph import Graph, Node, Value
 from ...graphs.operators.shapes import NUMBERS
-from ..native import safetensors as files
-from .exporting import FREE, graph_of
+from ..paths import write
+from .exporting import graph_of
+from .layers import FREE
 from .masks import without_own
 
 IR_VERSION = 8  # of the format, which goes with the operators used
@@ -116,7 +117,7 @@ def to_onnx(
         raise ValueError(f"model must have at most {LARGEST} bytes for ONNX, got {made.ByteSize()}")
     _check(onnx, made)
     if path is not None:
-        files.write(path, made.SerializeToString())
+        write(path, made.SerializeToString())
     return made
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..native.safetensors import check_file
+from ..foreign import wrong_dtype
 from ..native.values import from_json
-from .tensors import wrong_dtype
+from ..paths import check_file
 
 STORED = {"F32": ("<f4", "float32"), "F64": ("<f8", "float64"), "F16": ("<f2", "float16"), "BF16": ("<u2", "bfloat16")}
 START = 9  # bytes: safetensors' length of the header and the brace that the header begins with
@@ -144,7 +144,7 @@ class _Safetensors(Mapping[str, np.ndarray]):
         """An array; safetensors itself gives NumPy no bfloat16, which is the upper half of a float32."""
         entry = self._entries[key]
         if entry["dtype"] not in STORED:
-            raise wrong_dtype(key, entry["dtype"])
+            raise wrong_dtype(repr(key), entry["dtype"])
         raw, name = STORED[entry["dtype"]]
         first, last = entry["data_offsets"]
         count = (last - first) // np.dtype(raw).itemsize

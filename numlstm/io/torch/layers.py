@@ -15,12 +15,11 @@ from ...layers import GRU, LAYERS, LSTM, RNN
 from ...layers.layer import Layer, layer_of
 from ...layers.options import not_defaults, stack_of
 from ...layers.stack import Stack
+from ..foreign import BLOCKS, DTYPES, checked_stack, refuse_options
 from .derived import parameter
 from .files import StateDict, state_dict_of
 from .names import PARTS, RECURRENT, complete, forms_under, layer_number, located, refuse_above, unwrapped
-from .tensors import DTYPES
 
-BLOCKS = {"lstm": 4, "gru": 3, "rnn": 1}  # rows of the weights for each hidden unit: what tells modules apart
 A_MODULE = {"lstm": "an LSTM", "gru": "a GRU", "rnn": "an RNN"}
 OPTIONS = ("hidden_size", "num_layers", "nonlinearity", "bias", "dropout", "bidirectional", "proj_size")  # to be shown
 SHARED_OPTIONS = ("proj_size",)  # options of cells that PyTorch's modules have, too
@@ -164,28 +163,20 @@ def to_torch(layer: Layer) -> dict[str, np.ndarray]:
     >>> from_torch(state_dict)
     GRU(3, 5, bidirectional=True)
     """
-    if not isinstance(layer, Layer):
-        raise TypeError(f"layer must be an LSTM, a GRU or an RNN, got {type(layer).__name__}")
-    stack = layer._stack
-    if stack.cell.cell not in BLOCKS:
-        raise ValueError(f"layer must be an LSTM, a GRU or an RNN for PyTorch, got cell={stack.cell.cell!r}")
-    if foreign := _foreign_options(stack):
-        shown = ", ".join(f"{name}={value!r}" for name, value in foreign.items())
-        raise ValueError(f"layer must be one that torch.nn.{LAYERS[stack.cell.cell].__name__} can be, got {shown}")
+    stack = checked_stack(layer, "PyTorch")
+    refuse_options(_foreign_options(stack), stack, f"torch.nn.{LAYERS[stack.cell.cell].__name__}")
     names = [part + suffix for suffix in stack.specs for part in PARTS if part + suffix in stack.shapes]
     return {name: np.array(layer.parameters[name], order="C") for name in names}
 
 
 def _foreign_options(stack: Stack) -> dict[str, Any]:
     """Options that PyTorch's modules do not have, and that change what is computed."""
-    cell = stack.cell
-    foreign = {name: value for name, value in cell.options if not _shared(name, value)}
+    foreign = {name: value for name, value in stack.cell.options if not _shared(name, value)}
     if len({*stack.hidden_sizes}) > 1:
         foreign["hidden_size"] = [*stack.hidden_sizes]
     if stack.merges:
         foreign["merge"] = stack.merge
-    others = {"residual": stack.residual, "layer_norm": cell.layer_norm, "zoneout": cell.zoneout}
-    return foreign | {name: value for name, value in others.items() if value}
+    return foreign | ({"residual": True} if stack.residual else {})
 
 
 def _shared(name: str, value: Any) -> bool:

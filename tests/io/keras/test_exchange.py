@@ -192,7 +192,7 @@ def test_weights_that_are_none(weights, options, error, message):
 )  # fmt: skip
 def test_layers_that_keras_does_not_have(kind, options):
     layer = kind(3, 5, **options, random_state=0)
-    with pytest.raises(ValueError, match=f"layer must be one that Keras's layers can be, got .*{next(iter(options))}="):
+    with pytest.raises(ValueError, match=f"only options that Keras's .* has, got .*{next(iter(options))}="):
         to_keras_weights(layer)
 
 

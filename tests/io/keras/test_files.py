@@ -210,23 +210,23 @@ def tensor(*history):
         (options_set("Concatenate", axis=3), "axis must be in"),
         (options_set("GlobalAveragePooling1D", data_format="mixed"), "data_format must be one of"),
         (options_set("Masking", name="tokens"), "its layers must have different names"),
-        (node_set("Masking", args=[LAMBDA]), "called with what is not supported, '__lambda__'"),
-        (node_set("Masking", args=[]), "must be called with what others give"),
+        (node_set("Masking", args=[LAMBDA]), "called with an argument that is not supported, '__lambda__'"),
+        (node_set("Masking", args=[]), "must be called with results of other layers"),
         (node_set("Masking", args=[TENSOR, TENSOR]), "must be called with one input"),
-        (node_set("Masking", args=[tensor("nobody", 0, 0)]), "must not depend on itself, or be missing"),
-        (node_set("Masking", args=[tensor("x", 0, 3)]), "there is no result 3 of call 0 of 'x'"),
-        (node_set("Masking", args=[tensor("x", 0)]), "must be given by the name of a layer and two integers"),
-        (node_set("Masking", args=[tensor("masking", 0, 0)]), "must not depend on itself"),
+        (node_set("Masking", args=[tensor("nobody", 0, 0)]), "must exist, and not depend on itself"),
+        (node_set("Masking", args=[tensor("x", 0, 3)]), "result 3 of call 0 of 'x' must exist"),
+        (node_set("Masking", args=[tensor("x", 0)]), "must be the name of a layer and two integers"),
+        (node_set("Masking", args=[tensor("masking", 0, 0)]), "not depend on itself"),
         (node_set("Masking", args=None), "inbound_nodes must be objects with args and kwargs"),
-        (node_set("Masking", kwargs={"training": True}), "it is called with 'training', which is not supported"),
-        (node_set("Masking", kwargs={"mask": TENSOR}), "it is called with a mask"),
+        (node_set("Masking", kwargs={"training": True}), "argument 'training' must be left out"),
+        (node_set("Masking", kwargs={"mask": TENSOR}), "mask must be left out"),
         (entries_set("Masking", inbound_nodes=[[["x", 0, 0, {}]]]), "as Keras 3 writes them"),
         (entries_set("Masking", inbound_nodes=3), "inbound_nodes must be a list"),
-        (options_set("Functional", input_layers=[]), "it must have inputs"),
-        (options_set("Functional", input_layers=[["x", 0, 0], ["x", 0, 0]]), "it must have inputs, each of them once"),
+        (options_set("Functional", input_layers=[]), "it must have outputs, and different inputs"),
+        (options_set("Functional", input_layers=[["x", 0, 0], ["x", 0, 0]]), "it must have outputs, and different inputs"),
         (options_set("Functional", input_layers=[["masking", 0, 0]]), "a model's input must be an InputLayer"),
-        (options_set("Functional", output_layers=[["scores", 1, 0]]), "there is no result 0 of call 1 of 'scores'"),
-        (options_set("Functional", output_layers=[["nobody", 0, 0]]), "there is no result"),
+        (options_set("Functional", output_layers=[["scores", 1, 0]]), "result 0 of call 1 of 'scores' must exist"),
+        (options_set("Functional", output_layers=[["nobody", 0, 0]]), "result 0 of call 0 of 'nobody' must exist"),
         (options_set("Functional", output_layers=7), "output_layers must be lists"),
         (options_set("GetItem", key=3), "option 'key' is not known"),
         (entries_set("GetItem", class_name="Einsum", registered_name=None), "layers of this kind are not supported"),
@@ -273,7 +273,7 @@ def test_paths(tmp_path):
             from_keras(tmp_path / name)
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.keras")
-        with pytest.raises(ValueError, match="it is no regular file"):
+        with pytest.raises(ValueError, match="it must be a regular file"):
             from_keras(tmp_path / "pipe.keras")
 
 

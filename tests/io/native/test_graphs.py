@@ -467,8 +467,8 @@ LIES = [
     (("nodes",), {}, "nodes must be a list"),
     (("nodes",), None, "nodes must be a list"),
     (("constants",), {}, "constants must be a list"),
-    (("constants",), [], "node 'recurrent'.*'V' is not defined"),
-    (("inputs",), [], "its input 'x' is not defined"),
+    (("constants",), [], "node 'recurrent'.*'V' must be defined"),
+    (("inputs",), [], "its input 'x' must be defined"),
     (("outputs",), "t", "outputs must be a list"),
     (("more",), 1, "unknown field 'more'"),
     (("opset",), ..., "lacks the field 'opset'"),
@@ -481,7 +481,7 @@ LIES = [
     ((*NODE, "domain"), "numlstm", "there is no such operator here in domain"),
     ((*NODE, "name"), 1, "name must be a text"),
     ((*NODE, "inputs"), ["x", "V"], "it must have 3 to 8 inputs, got 2"),
-    ((*NODE, "inputs"), ["x", "V", "y"], "'y' is not defined, or only after it"),
+    ((*NODE, "inputs"), ["x", "V", "y"], "'y' must be defined before it"),
     ((*NODE, "inputs"), ["x", "V", ""], "its first 3 inputs must not be left out"),
     ((*NODE, "inputs"), ["x", "V", None], "inputs must be a text"),
     ((*NODE, "inputs"), ["x", "V", "axes"], "R must have three axes"),
@@ -528,7 +528,7 @@ LIES = [
     (("outputs", 0, "name"), "nothing", r"outputs must be .* got 'nothing'"),
     (("outputs", 0, "dtype"), "other", "dtype must be one of"),
     ((*ARRAY, "name"), "R", "'R' is there twice"),
-    ((*ARRAY, "name"), "y", "'V' is not defined"),
+    ((*ARRAY, "name"), "y", "'V' must be defined"),
     ((*ARRAY, "name"), None, "name must be a text"),
     ((*ARRAY, "kind"), "float64", r"tensor 'constant\.0' must be float64 with 1 axes, got float32"),
     ((*ARRAY, "kind"), "object", r"tensor 'constant\.0' must be uint8"),
@@ -536,18 +536,18 @@ LIES = [
     ((*ARRAY, "kind"), {"a": 1}, "must be of one of the kinds"),
     ((*ARRAY, "shape"), [16], "W must have three axes"),
     ((*ARRAY, "shape"), [2, 8, 1], "must have shape"),
-    ((*ARRAY, "shape"), [17], "shape of 'V' must go with its 16 numbers"),
-    ((*ARRAY, "shape"), [2**32, 2**32], "must go with its 16 numbers"),
-    ((*ARRAY, "shape"), [-4, -4], "must go with its 16 numbers"),
-    ((*ARRAY, "shape"), [16.0], "must go with its 16 numbers"),
-    ((*ARRAY, "shape"), [True, 16], "must go with its 16 numbers"),
+    ((*ARRAY, "shape"), [17], "shape of 'V' must fit its 16 numbers"),
+    ((*ARRAY, "shape"), [2**32, 2**32], "must fit its 16 numbers"),
+    ((*ARRAY, "shape"), [-4, -4], "must fit its 16 numbers"),
+    ((*ARRAY, "shape"), [16.0], "must fit its 16 numbers"),
+    ((*ARRAY, "shape"), [True, 16], "must fit its 16 numbers"),
     ((*ARRAY, "shape"), [16, *[1] * 64], "shape of 'V'"),
     ((*ARRAY, "shape"), 16, "shape must be a list"),
     (("constants", 4, "shape"), [0, MANY, MANY], "shape of 'empty'"),
-    (("constants", 4, "shape"), [], "shape of 'empty' must go with its 0 numbers"),
+    (("constants", 4, "shape"), [], "shape of 'empty' must fit its 0 numbers"),
     (("constants", 6, "kind"), "text", r"tensor 'constant\.6' must be uint32"),
-    (("constants", 6, "kind"), "uint8", "shape of 'label' must go with"),
-    (("constants", 6, "shape"), [2], "shape of 'label' must go with its 3 numbers"),
+    (("constants", 6, "kind"), "uint8", "shape of 'label' must fit"),
+    (("constants", 6, "shape"), [2], "shape of 'label' must fit its 3 numbers"),
 ]
 
 
@@ -574,7 +574,7 @@ def test_bools_that_are_none(written, path):
     header, content, tensors = parts(written[0])
     start, stop = header["node.6.value"]["data_offsets"]
     path.write_bytes(joined(header, content, tensors[:start] + b"\x02" * (stop - start) + tensors[stop:]))
-    with pytest.raises(ValueError, match=r"tensor 'node\.6\.value' must hold 0 and 1 alone"):
+    with pytest.raises(ValueError, match=r"tensor 'node\.6\.value' must hold only 0 and 1"):
         numlstm.load(path)
 
 

@@ -29,6 +29,7 @@ from sklearn.exceptions import NotFittedError
 
 import numlstm
 from numlstm import GRU, LSTM, RNN, LSTMClassifier, LSTMRegressor, SequenceScaler
+from numlstm.io import paths
 from numlstm.io.native import models as native
 from numlstm.io.native import safetensors as files
 from numlstm.io.native.safetensors import unpacked
@@ -346,23 +347,23 @@ def test_weights_that_are_not_finite_are_refused(path):
 def test_what_would_be_read_as_another_model_is_not_written(path, monkeypatch):
     layer = LSTM(3, 5, random_state=0)
     layer._stack = LSTM(3, 5, recompute=True)._stack
-    with pytest.raises(ValueError, match="options of the layer do not say all"):
+    with pytest.raises(ValueError, match="layer must follow from its options"):
         layer.save(path)
     monkeypatch.setattr(
         files, "unpacked", lambda data, check: unpacked(data.replace(b"recompute", b"residual "), check)
     )
     with pytest.raises(ValueError, match="unknown field"):
         LSTM(3, 5).save(path)
-    other = files.packed(*described(LSTM(3, 5, random_state=1)))
+    other = files.packed(*to_fields(LSTM(3, 5, random_state=1)))
     monkeypatch.setattr(files, "unpacked", lambda data, check: unpacked(other, check))
-    with pytest.raises(ValueError, match="what would be read from the file is another model"):
+    with pytest.raises(ValueError, match="load would read another model from the file"):
         LSTM(3, 5, random_state=0).save(path)
     assert not path.exists()
 
 
-def described(model):
+def to_fields(model):
     """The header and the tensors of a model."""
-    content, tensors = native._handler(type(model).__name__).described(model)
+    content, tensors = native._handler(type(model).__name__).to_fields(model)
     header = {"format": "numlstm", "format_version": 1, "numlstm_version": "1", "class": type(model).__name__}
     return header | {"model": content}, tensors
 
@@ -418,7 +419,7 @@ def test_a_write_that_fails_half_way(path, monkeypatch):
             self.file.flush()
             raise OSError(errno.ENOSPC, "no space")
 
-    monkeypatch.setattr(files, "open", lambda *args: Full(open(*args)), raising=False)  # noqa: SIM115
+    monkeypatch.setattr(paths, "open", lambda *args: Full(open(*args)), raising=False)  # noqa: SIM115
     with pytest.raises(OSError, match="no space"):
         LSTM(3, 5).save(path)
     assert os.listdir(path.parent) == [path.name]
@@ -468,9 +469,9 @@ def test_what_is_no_file(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ValueError, match="no regular file"):
+    with pytest.raises(ValueError, match="must be a regular file"):
         numlstm.load(tmp_path / "pipe")
-    with pytest.raises(ValueError, match="no regular file"):
+    with pytest.raises(ValueError, match="must be a regular file"):
         LSTM(3, 5).save(tmp_path / "pipe")
 
 
@@ -506,7 +507,7 @@ FITTED = ("model", "fitted")
 LIES = [
     ("layer", ("format",), "other", "format must be 'numlstm'"),
     ("layer", ("format",), ..., "format must be 'numlstm'"),
-    ("layer", ("format_version",), 2, "format_version must be at most 1, got 2: numlstm 0.* wrote it"),
+    ("layer", ("format_version",), 2, "format_version must be at most 1, got 2: numlstm 0.* wrote the file"),
     ("layer", ("format_version",), True, "format_version must be an integer"),
     ("layer", ("format_version",), 0, "format_version must be an integer"),
     ("layer", ("numlstm_version",), "1\x1b[2J", "numlstm_version"),
@@ -520,7 +521,7 @@ LIES = [
     ("layer", ("model", "input_size"), 2.0, "input_size must be an integer"),
     ("layer", ("model", "input_size"), "2", "input_size must be an integer"),
     ("layer", ("model", "hidden_size"), [10**19, 10**19], "tensor 'weight_ih_l0' must be float32 of shape"),
-    ("layer", ("model", "hidden_size"), [4] * 1000, "hidden_size must be a list with a number for each layer"),
+    ("layer", ("model", "hidden_size"), [4] * 1000, "hidden_size must be a list of a number for each layer"),
     ("layer", ("model", "hidden_size"), [], "hidden_size must be a list"),
     ("layer", ("model", "hidden_size"), [4], "tensor 'bias_hh_l1' is unknown"),
     ("layer", ("model", "options", "num_layers"), 10**15, "num_layers must be 2"),
@@ -802,7 +803,7 @@ def test_what_reads_files_of_others(name, content, hint, tmp_path):
     from safetensors.numpy import save
 
     (tmp_path / name).write_bytes(content or save({"weight_ih_l0": np.zeros((4, 1))}))
-    with pytest.raises(ValueError, match=f"{re.escape(hint)} reads such files of others$"):
+    with pytest.raises(ValueError, match=f"{re.escape(hint)} reads files of this kind$"):
         numlstm.load(tmp_path / name)
 
 

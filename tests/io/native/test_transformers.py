@@ -185,7 +185,7 @@ LIES = [
     ("scaler", ("model",), [], "model must be an object, got list"),
     ("scaler", FITTED, None, "tensor 'center_' is unknown"),
     ("scaler", (*FITTED, "steps"), 0, "steps must be at least 1"),
-    ("scaler", (*FITTED, "features", "columns"), 3, "columns must be null, or a number of steps with one channel"),
+    ("scaler", (*FITTED, "features", "columns"), 3, "columns must be null with 2 channels, got 3"),
     ("imputer", (*PARAMETERS, "method"), "odd", "parameters: method must be one of"),
     ("imputer", (*PARAMETERS, "method"), {"dict": []}, "parameters: method must be one of"),
     ("imputer", (*PARAMETERS, "indicator"), 2, "parameters: indicator must be True or False"),
@@ -208,8 +208,8 @@ LIES = [
     ("encoder", (*PARAMETERS, "categories"), [[[]]], r"parameters: categories\[0\] must hold strings"),
     ("encoder", (*FITTED, "channels"), 0, "fitted: channels must be at least 1"),
     ("encoder", (*FITTED, "channels"), 2**63, "fitted: channels must be at most"),
-    ("encoder", (*FITTED, "columns"), [3], r"fitted: columns must be in 0\.\.2"),
-    ("encoder", (*FITTED, "columns"), [0, 0], r"fitted: columns must be in 0\.\.2, each of them once"),
+    ("encoder", (*FITTED, "columns"), [3], r"fitted: columns must be different numbers in 0\.\.2"),
+    ("encoder", (*FITTED, "columns"), [0, 0], r"fitted: columns must be different numbers in 0\.\.2"),
     ("encoder", (*FITTED, "columns"), [], "fitted: columns must be a list of at least one channel"),
     ("encoder", (*FITTED, "columns"), [None], r"fitted: columns\[0\] must be an integer"),
     ("encoder", (*FITTED, "categories"), [], "fitted: categories must be a list of 1"),
@@ -223,7 +223,7 @@ LIES = [
     ("pipeline", ("model", "steps", 1, *FITTED, "methods"), [],
      r"steps\[1\]: model: fitted: methods must be a list of 6"),
     ("pipeline", ("model", "steps", 0, *FITTED, "columns"), [9],
-     r"steps\[0\]: model: fitted: columns must be in 0\.\.2"),
+     r"steps\[0\]: model: fitted: columns must be different numbers in 0\.\.2"),
 ]  # fmt: skip
 
 

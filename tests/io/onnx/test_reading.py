@@ -80,7 +80,7 @@ def test_what_is_no_model_is_refused_by_type(tmp_path):
 def test_pipes_are_refused_before_they_are_opened(tmp_path):
     pytest.importorskip("onnx")
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ValueError, match="it is no regular file"):
+    with pytest.raises(ValueError, match="it must be a regular file"):
         from_onnx(tmp_path / "pipe")
     with pytest.raises(ValueError, match="location must be a regular file"):
         from_onnx(external(simple(), tmp_path, "pipe"))
@@ -247,7 +247,7 @@ def test_constants_of_later_ones_are_defaults(onnx):
         (lambda m: m.graph.node[1].output.append("w"), r"^node 'Relu_1' \(Relu\): it must have 1 outputs, got 2"),
         (lambda m: m.graph.node[1].output.__setitem__(0, "x"), r"\(Relu\): its output 'x' is defined twice"),
         (lambda m: m.graph.node[1].input.__setitem__(0, ""), r"\(Relu\): its first 1 inputs must not be left out"),
-        (lambda m: m.graph.node.reverse(), r"^node 'Relu_1' \(Relu\): its input 'z' is not defined, or only after it"),
+        (lambda m: m.graph.node.reverse(), r"^node 'Relu_1' \(Relu\): its input 'z' must be defined before it"),
         (lambda m: setattr(m.graph.output[0], "name", "other"), "outputs must be names of values in the graph"),
         (lambda m: m.graph.sparse_initializer.add(), "it must have no sparse weights"),
         (lambda m: m.graph.initializer.append(m.graph.initializer[0]), "constant 'W' is defined twice"),

@@ -570,7 +570,7 @@ def test_a_module_is_refused_with_a_hint():
 )
 def test_options_that_pytorch_does_not_have_are_refused(kind, options, words):
     layer = kind(**{"input_size": 3, "hidden_size": 5} | options)
-    message = f"layer must be one that torch.nn.{kind.__name__} can be, got {words}"
+    message = f"layer must have only options that torch.nn.{kind.__name__} has, got {words}"
     with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
         to_torch(layer)
 

@@ -55,7 +55,7 @@ class Tensor:
         return replace(self, mask=mask)
 
 
-class Sketch:
+class GraphBuilder:
     """Nodes, constants and inputs, to which others are added."""
 
     def __init__(self) -> None:
@@ -76,12 +76,12 @@ class Sketch:
 
     def _new(self, name: str) -> str:
         """A name that nothing else has."""
-        whole = made = "/".join([*self._where, name])
-        while made in self._names:
+        whole = unique = "/".join([*self._where, name])
+        while unique in self._names:
             self._names[whole] += 1
-            made = f"{whole}:{self._names[whole]}"
-        self._names[made] += 1
-        return made
+            unique = f"{whole}:{self._names[whole]}"
+        self._names[unique] += 1
+        return unique
 
     def input(self, name: str, dtype: str, shape: Shape) -> Tensor:
         """What is given to the graph."""
@@ -114,12 +114,12 @@ class Sketch:
             raise ValueError(f"the model must have at most {MOST} operations")
         name = self._new(op)
         single = len(outputs) == 1
-        made = tuple(
+        results = tuple(
             Tensor(name if single else f"{name}.{k}", shape, dtype) for k, (shape, dtype) in enumerate(outputs)
         )
         names = tuple("" if each is None else each.name for each in inputs)
-        self._nodes.append(Node(op, names, tuple(each.name for each in made), attributes, name, domain))
-        return made
+        self._nodes.append(Node(op, names, tuple(each.name for each in results), attributes, name, domain))
+        return results
 
     def node(
         self, op: str, inputs: Sequence[Tensor | None], shape: Shape, dtype: str | None = None, **attributes: Any
@@ -149,99 +149,101 @@ class Sketch:
 # Pieces that many layers need -----------------------------------------------------------------------------------
 
 
-def cast(sketch: Sketch, x: Tensor, dtype: str) -> Tensor:
+def cast(builder: GraphBuilder, x: Tensor, dtype: str) -> Tensor:
     """In another type; the mask stays."""
     if x.dtype == dtype:
         return x
-    return sketch.node("Cast", [x], x.shape, dtype, to=NUMBERS[dtype]).under(x.mask)
+    return builder.node("Cast", [x], x.shape, dtype, to=NUMBERS[dtype]).under(x.mask)
 
 
-def number(sketch: Sketch, value: Any, like: Tensor) -> Tensor:
+def number(builder: GraphBuilder, value: Any, like: Tensor) -> Tensor:
     """A number in another tensor's type."""
-    return sketch.constant(np.asarray(value), like.dtype)
+    return builder.constant(np.asarray(value), like.dtype)
 
 
-def unary(sketch: Sketch, op: str, x: Tensor, **attributes: Any) -> Tensor:
+def unary(builder: GraphBuilder, op: str, x: Tensor, **attributes: Any) -> Tensor:
     """What is done to each element."""
-    return sketch.node(op, [x], x.shape, **attributes)
+    return builder.node(op, [x], x.shape, **attributes)
 
 
 def broadcast(*shapes: Shape) -> Shape:
     """The shape of arrays that are combined element by element."""
     ndim = max(map(len, shapes))
-    made: list[int | None] = []
+    lengths: list[int | None] = []
     for sizes in zip(*[(1,) * (ndim - len(shape)) + shape for shape in shapes], strict=True):
         known = {size for size in sizes if size not in (1, None)}
         if len(known) > 1:
             raise ValueError(f"shapes {', '.join(map(str, shapes))} do not go together")
-        made.append(known.pop() if known else None if None in sizes else 1)
-    return tuple(made)
+        lengths.append(known.pop() if known else None if None in sizes else 1)
+    return tuple(lengths)
 
 
-def binary(sketch: Sketch, op: str, x: Tensor, y: Tensor, dtype: str | None = None) -> Tensor:
+def binary(builder: GraphBuilder, op: str, x: Tensor, y: Tensor, dtype: str | None = None) -> Tensor:
     """What is done to each pair of elements."""
-    return sketch.node(op, [x, y], broadcast(x.shape, y.shape), dtype)
+    return builder.node(op, [x, y], broadcast(x.shape, y.shape), dtype)
 
 
-def transpose(sketch: Sketch, x: Tensor, axes: Sequence[int]) -> Tensor:
+def transpose(builder: GraphBuilder, x: Tensor, axes: Sequence[int]) -> Tensor:
     """With axes in another order."""
-    return sketch.node("Transpose", [x], tuple(x.shape[axis] for axis in axes), perm=tuple(axes))
+    return builder.node("Transpose", [x], tuple(x.shape[axis] for axis in axes), perm=tuple(axes))
 
 
-def unsqueeze(sketch: Sketch, x: Tensor, axis: int) -> Tensor:
+def unsqueeze(builder: GraphBuilder, x: Tensor, axis: int) -> Tensor:
     """With one more axis, of length 1, at that place of the result."""
     axis %= x.ndim + 1
     shape = (*x.shape[:axis], 1, *x.shape[axis:])
-    return sketch.node("Unsqueeze", [x, sketch.constant([axis], "int64")], shape)
+    return builder.node("Unsqueeze", [x, builder.constant([axis], "int64")], shape)
 
 
-def squeeze(sketch: Sketch, x: Tensor, axis: int) -> Tensor:
+def squeeze(builder: GraphBuilder, x: Tensor, axis: int) -> Tensor:
     """Without an axis, of length 1."""
     axis %= x.ndim
     shape = (*x.shape[:axis], *x.shape[axis + 1 :])
-    return sketch.node("Squeeze", [x, sketch.constant([axis], "int64")], shape)
+    return builder.node("Squeeze", [x, builder.constant([axis], "int64")], shape)
 
 
-def reshape(sketch: Sketch, x: Tensor, shape: Shape) -> Tensor:
+def reshape(builder: GraphBuilder, x: Tensor, shape: Shape) -> Tensor:
     """In a new shape with the same first axis; at most one other length may be unknown."""
     sizes = [0, *(-1 if size is None else size for size in shape[1:])]
-    return sketch.node("Reshape", [x, sketch.constant(sizes, "int64")], shape)
+    return builder.node("Reshape", [x, builder.constant(sizes, "int64")], shape)
 
 
-def take(sketch: Sketch, x: Tensor, index: int, axis: int) -> Tensor:
+def take(builder: GraphBuilder, x: Tensor, index: int, axis: int) -> Tensor:
     """What is at one place of an axis, which goes."""
     shape = (*x.shape[:axis], *x.shape[axis + 1 :])
-    return sketch.node("Gather", [x, sketch.constant(index, "int64")], shape, axis=axis)
+    return builder.node("Gather", [x, builder.constant(index, "int64")], shape, axis=axis)
 
 
-def sliced(sketch: Sketch, x: Tensor, start: int, stop: int, axis: int, size: int | None, step: int = 1) -> Tensor:
+def sliced(
+    builder: GraphBuilder, x: Tensor, start: int, stop: int, axis: int, size: int | None, step: int = 1
+) -> Tensor:
     """A slice of one axis, of length `size`."""
-    bounds = [sketch.constant([value], "int64") for value in (start, stop, axis, step)]
-    return sketch.node("Slice", [x, *bounds], (*x.shape[:axis], size, *x.shape[axis + 1 :]))
+    bounds = [builder.constant([value], "int64") for value in (start, stop, axis, step)]
+    return builder.node("Slice", [x, *bounds], (*x.shape[:axis], size, *x.shape[axis + 1 :]))
 
 
-def flip(sketch: Sketch, x: Tensor, axis: int) -> Tensor:
+def flip(builder: GraphBuilder, x: Tensor, axis: int) -> Tensor:
     """From last to first."""
-    return sliced(sketch, x, -1, START, axis, x.shape[axis], -1)
+    return sliced(builder, x, -1, START, axis, x.shape[axis], -1)
 
 
-def concat(sketch: Sketch, tensors: Sequence[Tensor], axis: int) -> Tensor:
+def concat(builder: GraphBuilder, tensors: Sequence[Tensor], axis: int) -> Tensor:
     """One after another along an axis."""
     axis %= tensors[0].ndim
-    sizes = [each.shape[axis] for each in tensors]
+    sizes = [tensor.shape[axis] for tensor in tensors]
     size = None if None in sizes else sum(size for size in sizes if size is not None)
-    rest = broadcast(*[(*each.shape[:axis], 1, *each.shape[axis + 1 :]) for each in tensors])
-    return sketch.node("Concat", tensors, (*rest[:axis], size, *rest[axis + 1 :]), axis=axis)
+    rest = broadcast(*[(*tensor.shape[:axis], 1, *tensor.shape[axis + 1 :]) for tensor in tensors])
+    return builder.node("Concat", tensors, (*rest[:axis], size, *rest[axis + 1 :]), axis=axis)
 
 
-def any_of(sketch: Sketch, x: Tensor, axis: int, keepdims: bool = False) -> Tensor:
+def any_of(builder: GraphBuilder, x: Tensor, axis: int, keepdims: bool = False) -> Tensor:
     """Whether any of the bools along an axis is true."""
     axis %= x.ndim
     shape = (*x.shape[:axis], *((1,) if keepdims else ()), *x.shape[axis + 1 :])
-    largest = sketch.node("ReduceMax", [cast(sketch, x, "int32")], shape, axes=(axis,), keepdims=int(keepdims))
-    return cast(sketch, largest, "bool")
+    largest = builder.node("ReduceMax", [cast(builder, x, "int32")], shape, axes=(axis,), keepdims=int(keepdims))
+    return cast(builder, largest, "bool")
 
 
-def different(sketch: Sketch, x: Tensor, value: Any) -> Tensor:
+def different(builder: GraphBuilder, x: Tensor, value: Any) -> Tensor:
     """Where elements are not a number."""
-    return unary(sketch, "Not", binary(sketch, "Equal", x, number(sketch, value, x), "bool"))
+    return unary(builder, "Not", binary(builder, "Equal", x, number(builder, value, x), "bool"))
