@@ -223,7 +223,7 @@ def tensor(*history):
         (entries_set("Masking", inbound_nodes=[[["x", 0, 0, {}]]]), "as Keras 3 writes them"),
         (entries_set("Masking", inbound_nodes=3), "inbound_nodes must be a list"),
         (options_set("Functional", input_layers=[]), "it must have outputs, and different inputs"),
-        (options_set("Functional", input_layers=[["x", 0, 0], ["x", 0, 0]]), "it must have outputs, and different inputs"),
+        (options_set("Functional", input_layers=[["x", 0, 0], ["x", 0, 0]]), "must have outputs, and different inputs"),
         (options_set("Functional", input_layers=[["masking", 0, 0]]), "a model's input must be an InputLayer"),
         (options_set("Functional", output_layers=[["scores", 1, 0]]), "result 0 of call 1 of 'scores' must exist"),
         (options_set("Functional", output_layers=[["nobody", 0, 0]]), "result 0 of call 0 of 'nobody' must exist"),
