@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...cells import Phase
 from ...cells.cell import NORM, PREVIOUS
@@ -17,32 +17,133 @@ from .launching import by_name
 from .layout import Layout, Place, layout_of, normalised
 from .masks import is_dropped
 
-# What the functions below take, in tuples of these names, besides the phase and u, the unit:
-# - arrays: the records; pre-activations, or on the way back their gradients; parameters; shared memory; on the way back
-#   gradients of values, and of parameters with one number per unit
-# - given: where each parameter begins in `flat`, -1 if it is not there; numbers of the cell, then three of each mask;
-#   key and limit of each mask, -1 without noise; H and the length of a projection; forward, whether to write what the
-#   way back needs, and whether sums of products are in shared memory
-# - place: where the record of this step begins, and that of the row's next one; where the rows of `pre`, `grads` and
-#   `units` begin; where regions are in a row of gradients; in shared memory, where the sums are, that of gate k at
-#   `at + k * step`, and what a row is normalised with, for each gate mean and factor, or on the way back two means and
-#   it; the step of x and the row of the batch, for masks
-FORWARD = (
-    "records, pre, flat, shared = arrays",
-    "offsets, constants, noise, hidden, projected, keep, fused = given",
-    "record, following, row, at, step, factor, t, n = place",
-)
-BACKWARD = (
-    "records, pre, flat, shared, grads, units = arrays",
-    "offsets, constants, noise, hidden, projected = given",
-    "record, following, row, grad, now, before, unit, factor, t, n = place",
-)
-# Where gradients of states that came from outside begin, and the place of each state among them, -1 if it has none.
-BEGINNING = (
-    "records, grads, doutputs = arrays",
-    "outside, hidden, projected = given",
-    "grad, now, before, doutput = place",
-)
+# What the functions below take besides the phase and u, the unit: named tuples, whose fields are names in their code.
+
+
+class ForwardArrays(NamedTuple):
+    """Records, pre-activations, parameters, and the block's shared memory."""
+
+    records: Any
+    pre: Any
+    flat: Any
+    shared: Any
+
+
+class ForwardSettings(NamedTuple):
+    """What is the same for all units.
+
+    Attributes
+    ----------
+    offsets : where each parameter begins in `flat`, -1 if it is not there
+    constants : numbers of the cell, then three of each mask
+    noise : key and limit of each mask, -1 without noise
+    hidden, projected : H and the length of a projection
+    keep : whether to write what the way back needs
+    fused : whether sums of products are in shared memory
+    """
+
+    offsets: Any
+    constants: Any
+    noise: Any
+    hidden: int
+    projected: int
+    keep: int
+    fused: int
+
+
+class ForwardPlace(NamedTuple):
+    """Where the values of a row at a step begin.
+
+    Attributes
+    ----------
+    record, following : the record of this step, and that of the row's next step
+    row : the row of `pre`
+    at, step : in shared memory, the sum of gate k of the unit is at ``at + k * step``
+    factor : in shared memory, mean and factor of each gate's normalisation
+    t, n : the step of x and the row of the batch, for masks
+    """
+
+    record: int
+    following: int
+    row: int
+    at: int
+    step: int
+    factor: int
+    t: int
+    n: int
+
+
+class BackwardArrays(NamedTuple):
+    """As forward, `pre` with gradients; and gradients of values, and of parameters with one number per unit."""
+
+    records: Any
+    pre: Any
+    flat: Any
+    shared: Any
+    grads: Any
+    units: Any
+
+
+class BackwardSettings(NamedTuple):
+    """As forward."""
+
+    offsets: Any
+    constants: Any
+    noise: Any
+    hidden: int
+    projected: int
+
+
+class BackwardPlace(NamedTuple):
+    """As forward; and where the values of a row begin in gradients.
+
+    Attributes
+    ----------
+    grad, unit : the rows of `grads` and `units`
+    now, before : regions in a row of `grads`: states after the step, and before it
+    factor : in shared memory, two means and the factor of each gate's normalisation
+    """
+
+    record: int
+    following: int
+    row: int
+    grad: int
+    now: int
+    before: int
+    unit: int
+    factor: int
+    t: int
+    n: int
+
+
+class StartArrays(NamedTuple):
+    """Records, gradients of values, and gradients of states that came from outside."""
+
+    records: Any
+    grads: Any
+    doutputs: Any
+
+
+class StartSettings(NamedTuple):
+    """The place of each state among gradients from outside, -1 if it has none; H and the length of a projection."""
+
+    outside: Any
+    hidden: int
+    projected: int
+
+
+class StartPlace(NamedTuple):
+    """Where a row begins in `grads`, its two regions, and where it begins in `doutputs`."""
+
+    grad: int
+    now: int
+    before: int
+    doutput: int
+
+
+FORWARD = ForwardArrays, ForwardSettings, ForwardPlace
+BACKWARD = BackwardArrays, BackwardSettings, BackwardPlace
+START = StartArrays, StartSettings, StartPlace
 
 
 class Writer:
@@ -262,10 +363,12 @@ def _begin(layout: Layout, size: str) -> Iterator[str]:
             yield f"grads[grad + {place} + u] = one - one"
 
 
-def _written(tuples: tuple[str, ...], parts: list[tuple[list[str], dict[str, Any]]]) -> Callable:
+def _written(tuples: tuple[type[Any], ...], parts: list[tuple[list[str], dict[str, Any]]]) -> Callable:
     """A function whose parts are the lines of each phase, with the names that they use."""
-    lines, names = ["def written(phase, arrays, given, place, u):"], {"is_dropped": is_dropped}
-    lines += [f"    {each}" for each in (*tuples, "one = records.dtype.type(1)")]
+    lines, names = ["def written(phase, arrays, settings, place, u):"], {"is_dropped": is_dropped}
+    for argument, kind in zip(("arrays", "settings", "place"), tuples, strict=True):
+        lines.append(f"    {', '.join(kind._fields)} = {argument}")
+    lines.append("    one = records.dtype.type(1)")
     for k, (body, own) in enumerate(parts):
         text = body
         for name, value in own.items():
@@ -340,10 +443,10 @@ def normalise_back_code(digest: str) -> Callable:
 def begin_code(digest: str) -> Callable:
     """The function behind `begin`: its phases are sizes, the hidden one and that of a projection."""
     layout = layout_of(digest)
-    return _written(BEGINNING, [(list(_begin(layout, size)), {}) for size in ("hidden", "projected")])
+    return _written(START, [(list(_begin(layout, size)), {}) for size in ("hidden", "projected")])
 
 
-# What kernels call, with the fingerprint of a cell that they have captured; the others take (phase, arrays, given,
+# What kernels call, with the fingerprint of a cell that they have captured; the others take (phase, arrays, settings,
 # place, u). They compute the equations of a phase for a unit; write its pre-activations, to be normalised; compute its
 # gradients; write those of its pre-activations that were normalised; and begin a step back, where a phase is a size.
 advance, complete, retreat, normalise_back, begin = map(

@@ -69,14 +69,13 @@ def load_for(kind: str, weight_at: Any) -> Callable:
     return load
 
 
-def multiply_for(kind: str) -> Callable:
-    """The function that multiplies a tile of rows with a block's weights, in fragments of a kind.
+def _bring_for(kind: str) -> Callable:
+    """The function that brings part of a tile's rows into shared memory.
 
-    Each warp takes 16 columns, up to 32 rows, and some part of the sums' length.
+    They are fragments (count / DEPTH, tile / 8, threads, 2) of a kind; zeros behind the sums' length.
     """
     per_word, deep = 1 + HALVES[kind], DEPTH[kind]
-    place_of, place_of_sum = device_function(source_place), device_function(sum_place)
-    word, product = word_of(kind), multiply_fragments(kind)
+    place_of, word = device_function(source_place), word_of(kind)
 
     def pair_at(source, start, step, rows, down, count, q):
         """The numbers of a word; zeros behind the sums' length, the last row for those that are not."""
@@ -91,15 +90,15 @@ def multiply_for(kind: str) -> Callable:
 
     pair_at = device_function(pair_at)
 
-    def bring(reals, source, start, step, rows, tile, first, count, sources):
-        """Part of a tile's rows to shared memory, as fragments (count / DEPTH, tile / 8, threads, 2); zeros behind."""
+    def bring(reals, source, start, step, rows, tile, count, sources):
+        """See `_bring_for`."""
         down, threads = tile >> 3, cuda.blockDim.x
         words = quotient(count + deep - 1, deep) * down * (2 * WARP)
         for q in range(cuda.threadIdx.x, words, 4 * threads):  # no load waits for another
-            a0, a1 = pair_at(source, start + first, step, rows, down, count, min(q, words - 1))
-            b0, b1 = pair_at(source, start + first, step, rows, down, count, min(q + threads, words - 1))
-            c0, c1 = pair_at(source, start + first, step, rows, down, count, min(q + 2 * threads, words - 1))
-            d0, d1 = pair_at(source, start + first, step, rows, down, count, min(q + 3 * threads, words - 1))
+            a0, a1 = pair_at(source, start, step, rows, down, count, min(q, words - 1))
+            b0, b1 = pair_at(source, start, step, rows, down, count, min(q + threads, words - 1))
+            c0, c1 = pair_at(source, start, step, rows, down, count, min(q + 2 * threads, words - 1))
+            d0, d1 = pair_at(source, start, step, rows, down, count, min(q + 3 * threads, words - 1))
             reals[sources + q] = word(a0, a1)
             if q + threads < words:
                 reals[sources + q + threads] = word(b0, b1)
@@ -108,53 +107,91 @@ def multiply_for(kind: str) -> Callable:
             if q + 3 * threads < words:
                 reals[sources + q + 3 * threads] = word(d0, d1)
 
-    def add(reals, sums, row_sums, used, column, row, four):
-        """Add a thread's four sums of a fragment to those in shared memory."""
-        for register in range(4):
-            across, down = place_of_sum(cuda.threadIdx.x & (WARP - 1), register)
-            if column + across < used:
-                reals[sums + (row + down) * row_sums + column + across] += four[register]
+    return device_function(bring)
 
-    bring, add = device_function(bring), device_function(add)
 
-    def multiply(ints, at, reals, source, start, step, rows, tile, chunk, sources, sums, row_sums, target):
-        """See `multiply_for`."""
-        length, across, parts = ints[at + of.LENGTH], ints[at + of.COLUMNS] >> 4, ints[at + of.PARTS]
-        down, warps, lane = tile >> 3, cuda.blockDim.x >> 5, cuda.threadIdx.x & (WARP - 1)
-        groups = (down + BLOCKS - 1) >> 2
+def _warp_sums_for(kind: str) -> Callable:
+    """The function that multiplies 16 columns of weights with up to `BLOCKS` fragments of rows: a warp's work."""
+    product = multiply_fragments(kind)
+
+    def warp_sums(reals, weights, weights_step, sources, sources_step, count, fragments):
+        """A thread's four sums of each fragment of rows, over `count` fragments of weights."""
         zero = reals.dtype.type(0)
-        for first in range(0, length, chunk):
-            count = min(chunk, length - first)
-            bring(reals, source, start, step, rows, tile, first, count, sources)
+        zeros = zero, zero, zero, zero
+        s0, s1, s2, s3 = zeros, zeros, zeros, zeros
+        w, x = weights, sources
+        for _ in range(count):
+            a = load4(reals, w)
+            s0 = product(a, (reals[x], reals[x + 1]), s0)
+            if fragments > 1:
+                s1 = product(a, (reals[x + 64], reals[x + 65]), s1)
+            if fragments > 2:
+                s2 = product(a, (reals[x + 128], reals[x + 129]), s2)
+            if fragments > 3:
+                s3 = product(a, (reals[x + 192], reals[x + 193]), s3)
+            w, x = w + weights_step, x + sources_step
+        return s0, s1, s2, s3
+
+    return device_function(warp_sums)
+
+
+def _add_sums() -> Callable:
+    """The function that adds the sums of a warp to those in shared memory."""
+    place_of = device_function(sum_place)
+
+    def add_fragment(reals, place, row_sums, columns, four):
+        """A thread's four sums of a fragment; `columns` of its 16 are used."""
+        for register in range(4):
+            across, down = place_of(cuda.threadIdx.x & (WARP - 1), register)
+            if across < columns:
+                reals[place + down * row_sums + across] += four[register]
+
+    add_fragment = device_function(add_fragment)
+
+    def add(reals, place, row_sums, columns, fragments, sums):
+        """Those of each fragment of rows."""
+        s0, s1, s2, s3 = sums
+        add_fragment(reals, place, row_sums, columns, s0)
+        if fragments > 1:
+            add_fragment(reals, place + DOWN * row_sums, row_sums, columns, s1)
+        if fragments > 2:
+            add_fragment(reals, place + 2 * DOWN * row_sums, row_sums, columns, s2)
+        if fragments > 3:
+            add_fragment(reals, place + 3 * DOWN * row_sums, row_sums, columns, s3)
+
+    return device_function(add)
+
+
+def multiply_for(kind: str) -> Callable:
+    """The function that multiplies a tile of rows with a block's weights, in fragments of a kind.
+
+    Each warp takes 16 columns, up to 32 rows, and some part of the sums' length.
+    """
+    deep = DEPTH[kind]
+    bring, warp_sums, add = _bring_for(kind), _warp_sums_for(kind), _add_sums()
+
+    def multiply(ints, at, reals, source, start, step, rows, launch, row_sums, target):
+        """See `tiles.multiply_tile`."""
+        length, across, parts = ints[at + of.LENGTH], ints[at + of.COLUMNS] >> 4, ints[at + of.PARTS]
+        down, warps, lane = launch.tile >> 3, cuda.blockDim.x >> 5, cuda.threadIdx.x & (WARP - 1)
+        groups = (down + BLOCKS - 1) >> 2
+        for first in range(0, length, launch.chunk):
+            count = min(launch.chunk, length - first)
+            bring(reals, source, start + first, step, rows, launch.tile, count, launch.sources)
             cuda.syncthreads()
             blocks = quotient(count + deep - 1, deep)
             for q in range(cuda.threadIdx.x >> 5, across * groups * parts, warps):
                 rest = quotient(q, across)
                 part = quotient(rest, groups)
                 column, group = q - rest * across, (rest - part * groups) * BLOCKS
-                s0, s1, s2, s3 = (zero, zero, zero, zero), (zero, zero, zero, zero), (zero, zero, zero, zero), (
-                    zero, zero, zero, zero
-                )  # fmt: skip
                 w = ints[at + of.WEIGHTS] + ((quotient(first, deep) + part) * across + column) * (4 * WARP) + 4 * lane
-                x = sources + (part * down + group) * (2 * WARP) + 2 * lane
-                for _ in range(part, blocks, parts):
-                    a = load4(reals, w)
-                    s0 = product(a, (reals[x], reals[x + 1]), s0)
-                    if group + 1 < down:
-                        s1 = product(a, (reals[x + 64], reals[x + 65]), s1)
-                    if group + 2 < down:
-                        s2 = product(a, (reals[x + 128], reals[x + 129]), s2)
-                    if group + 3 < down:
-                        s3 = product(a, (reals[x + 192], reals[x + 193]), s3)
-                    w, x = w + parts * across * (4 * WARP), x + parts * down * (2 * WARP)
-                place, row = sums + part * tile * row_sums + target, group * DOWN
-                add(reals, place, row_sums, ints[at + of.USED], column * ACROSS, row, s0)
-                if group + 1 < down:
-                    add(reals, place, row_sums, ints[at + of.USED], column * ACROSS, row + DOWN, s1)
-                if group + 2 < down:
-                    add(reals, place, row_sums, ints[at + of.USED], column * ACROSS, row + 2 * DOWN, s2)
-                if group + 3 < down:
-                    add(reals, place, row_sums, ints[at + of.USED], column * ACROSS, row + 3 * DOWN, s3)
+                x = launch.sources + (part * down + group) * (2 * WARP) + 2 * lane
+                sums = warp_sums(
+                    reals, w, parts * across * (4 * WARP), x, parts * down * (2 * WARP),
+                    quotient(max(0, blocks - part) + parts - 1, parts), down - group,
+                )  # fmt: skip
+                place = launch.sums + (part * launch.tile + group * DOWN) * row_sums + target + column * ACROSS
+                add(reals, place, row_sums, ints[at + of.USED] - column * ACROSS, down - group, sums)
             cuda.syncthreads()
 
     return multiply

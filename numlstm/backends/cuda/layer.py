@@ -24,8 +24,9 @@ from .layout import known, layout_of
 from .moving import gather, scatter, sort, unsort
 from .plan import THREADS, Plan, Planner
 from .products import column_sums, multiply
+from .recurrent import Arguments, GradientArguments
 from .schedule import Schedule
-from .tables import LAUNCH
+from .tables import Launch
 
 SEGMENT = 1 << 27  # numbers that inference keeps at once; longer sequences go through in segments of steps
 SCHEDULES_KEPT = 16
@@ -263,29 +264,29 @@ class Segment:
         self, kernel: Kernel, plan: Plan, table: DeviceArray, steps: tuple[int, int], stages: tuple[int, int],
         *others: Any, doutput_row: int = 0,
     ) -> None:  # fmt: skip
-        """Launch a kernel for some steps and stages."""
+        """Launch a kernel for some steps and stages; `others` are a backward kernel's `GradientArguments`."""
         weights, layout = self.weights, self.weights.layout
         noise = self.noise if weights.spec.description.masks else None
-        numbers = {
-            "hidden": weights.sizes[0], "projected": weights.sizes[1], "record": self.records.shape[1],
-            "row": self.pre.shape[1], "unit_row": weights.number(layout.unit_rows[-1]),
-            "gradient_row": weights.number(layout.gradient_row), "state_row": weights.number(layout.state_row),
-            "doutput_row": doutput_row, "scales": self.scales.shape[1], "final": self.final, "first_step": steps[0],
-            "last_step": steps[1], "first_stage": stages[0], "last_stage": stages[1],
-            "phases": len(weights.spec.description.phases), "products": plan.products, "slices": plan.slices,
-            "groups": plan.groups, "tile": plan.tile, "chunk": plan.chunk, "sources": plan.sources, "sums": plan.sums,
-            "factors": plan.factors, "fused": plan.fused, "keep": self.keep, "reverse": self.reverse,
-            "noisy": noise is not None, "origin": self.first,
-        }  # fmt: skip
-        launch = tuple(int(numbers[name]) for name in LAUNCH)
+        launch = Launch(
+            hidden=weights.sizes[0], projected=weights.sizes[1], record=self.records.shape[1],
+            pre_row=self.pre.shape[1], unit_row=weights.number(layout.unit_rows[-1]),
+            gradient_row=weights.number(layout.gradient_row), state_row=weights.number(layout.state_row),
+            doutput_row=doutput_row, scale_row=self.scales.shape[1], final=self.final, first_step=steps[0],
+            last_step=steps[1], first_stage=stages[0], last_stage=stages[1],
+            phases=len(weights.spec.description.phases), products=plan.products, slices=plan.slices,
+            groups=plan.groups, tile=plan.tile, chunk=plan.chunk, sources=plan.sources, sums=plan.sums,
+            factors=plan.factors, fused=plan.fused, keep=self.keep, reverse=self.reverse, noisy=noise is not None,
+            origin=self.first,
+        )  # fmt: skip
         counters = empty(weights.device, (plan.groups,), "int32")  # of arrivals at barriers
         fill(counters, 0)
-        arguments = (
-            self.records.base, self.pre.base, self.scales.base, weights.flat.base, self.table.base,
-            self.schedule.order_there.base, self.schedule.lengths_there.base, table.base, weights.offsets,
-            weights.numbers, weights.noise(noise), launch, counters.base, *others,
+        arguments = Arguments(
+            records=self.records.base, pre=self.pre.base, scales=self.scales.base, flat=weights.flat.base,
+            steps=self.table.base, order=self.schedule.order_there.base, lengths=self.schedule.lengths_there.base,
+            table=table.base, offsets=weights.offsets, constants=weights.numbers, noise=weights.noise(noise),
+            launch=Launch._make(map(int, launch)), counters=counters.base,
         )  # fmt: skip
-        kernel.launch(plan.blocks, THREADS, *arguments, shared=plan.shared)
+        kernel.launch(plan.blocks, THREADS, *arguments, *others, shared=plan.shared)
 
     # Back ---------------------------------------------------------------------------------------------------
 
@@ -297,7 +298,7 @@ class Segment:
         plan, table = weights.plan(self.rows_at(self.first), forward=False)
         kernel = recurrent.backward_kernel(weights.digest, weights.kind)
         phases = len(weights.spec.description.phases)
-        others = grads.base, units.base, row.base, given
+        others = GradientArguments(grads=grads.base, units=units.base, doutputs=row.base, outside=given)
         if plan.fused:
             steps, stages = (0, self.last - self.first), (0, 1 + 3 * phases)
             self._launch(kernel, plan, table, steps, stages, *others, doutput_row=row.shape[1])

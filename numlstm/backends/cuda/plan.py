@@ -19,7 +19,7 @@ THREADS = 4 if SIMULATED else 256
 TILES = (4,) if SIMULATED else (4, 8, 16, 32, 64)  # rows of a tile
 SLICES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 144, 192, 256)  # of the units of a phase
 LEAST_CHUNK = 32  # of the length of sums whose sources are in shared memory at once
-REGIONS = {"before": 0, "now": 1, "given": 2}
+REGIONS = {"before": tables.BEFORE, "now": tables.NOW, "given": tables.GIVEN}
 INTEGER = 4  # bytes
 CACHE, BETWEEN_TILES, BARRIER, STEPWISE = 24, 1500, 1300, 140_000  # estimates, of which only order matters
 

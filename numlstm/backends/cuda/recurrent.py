@@ -14,16 +14,112 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
+from typing import Any, NamedTuple
 
 from . import tables as of
 from .device import cuda
-from .equations import advance, begin, complete, normalise_back, retreat
+from .equations import (
+    BackwardArrays,
+    BackwardPlace,
+    BackwardSettings,
+    ForwardArrays,
+    ForwardPlace,
+    ForwardSettings,
+    StartArrays,
+    StartPlace,
+    StartSettings,
+    advance,
+    begin,
+    complete,
+    normalise_back,
+    retreat,
+)
 from .intrinsics import ALIGNMENT, arrive_and_wait, launch_together, prefetch, quotient
 from .launching import Kernel, by_name, device_function
 from .tiles import clear, join_parts, load_weights, multiply_tile
 
 EPSILON = 1e-5  # added to the variance, in layer normalisation
 REGISTERS = 255  # of a thread, at most: a block of 256 threads has a multiprocessor to itself
+
+
+CLEARING, EQUATIONS, NORMALISATION, PRODUCTS = range(-1, 3)  # what a stage back does
+
+
+class Arguments(NamedTuple):
+    """What kernels take, in their order; M are the pairs of a step and a row, N the rows.
+
+    Attributes
+    ----------
+    records : (M + 2N, record), states of the first step in; behind M, rows that go on past the last step, then the last
+        states of those that have ended; back: as the forward kernel left them
+    pre : (M, pre_row), products with the input in, or all products; back: out, the gradients of pre-activations
+    scales : (M, scale_row), out; back: as the forward kernel left them
+    flat : parameters
+    steps : (steps + 1, 2): the first row of a step in the arrays, and the number of its rows
+    order, lengths : (N,), place in the batch and steps of each row
+    table : phases, then products; see `tables`
+    offsets, constants, noise : see `equations.ForwardSettings`
+    launch : Launch
+    counters : (groups,), zeros
+    """
+
+    records: Any
+    pre: Any
+    scales: Any
+    flat: Any
+    steps: Any
+    order: Any
+    lengths: Any
+    table: Any
+    offsets: tuple[int, ...]
+    constants: tuple[Any, ...]
+    noise: tuple[int, ...]
+    launch: of.Launch
+    counters: Any
+
+
+class GradientArguments(NamedTuple):
+    """What backward kernels take besides.
+
+    Attributes
+    ----------
+    grads : (N, gradient_row), two regions for states in turns, in: gradients of final states; out: those of initial
+        ones
+    units : (M, unit_row), out: gradients of parameters that have one number per unit
+    doutputs, outside : (M, doutput_row), gradients of states at every step, and the place of each state, or -1
+    """
+
+    grads: Any
+    units: Any
+    doutputs: Any
+    outside: tuple[int, ...]
+
+
+class Moment(NamedTuple):
+    """A step: its number, its first pair and its rows, and those of the next step; how x and the batch are ordered."""
+
+    s: int
+    start: int
+    active: int
+    next_start: int
+    next_active: int
+    order: Any
+    lengths: Any
+
+
+class Regions(NamedTuple):
+    """Where gradients of the states after a step, and of those before it, are in a row of gradients."""
+
+    now: int
+    before: int
+
+
+class Tile(NamedTuple):
+    """Rows that a block works on at once: the first of them, their number, and the pair of the first with the step."""
+
+    first: int
+    rows: int
+    pair: int
 
 
 @device_function
@@ -70,134 +166,192 @@ def lanes_for(pairs, threads):
 
 
 @device_function
-def standardise(ints, at, reals, pre, row, step, rows, factors, scales, scale, scale_step, keep):
-    """Mean and factor of every gate of some rows, over all units: to shared memory, and for the way back to `scales`.
-
-    Factors are (rows, gates, 2) in shared memory, behind a number for each thread.
-    """
-    threads, thread = cuda.blockDim.x, cuda.threadIdx.x
-    units, pairs = ints[at + of.UNITS], rows * ints[at + of.GATES]
-    lanes = lanes_for(pairs, threads)
-    count, lane, mine = reals.dtype.type(units), thread % lanes, factors + thread - thread % lanes
-    for first in range(0, pairs, threads // lanes):
-        pair = min(first + thread // lanes, pairs - 1)
-        start = row + pair // ints[at + of.GATES] * step + ints[at + of.ROW] + pair % ints[at + of.GATES] * units
-        total = reals.dtype.type(0)
-        for u in range(lane, units, lanes):
-            total += pre[start + u]
-        reals[factors + thread] = total
-        mean = total_of(reals, mine, lane, lanes) / count
-        total = reals.dtype.type(0)
-        for u in range(lane, units, lanes):
-            total += (pre[start + u] - mean) * (pre[start + u] - mean)
-        cuda.syncthreads()
-        reals[factors + thread] = total
-        variance = total_of(reals, mine, lane, lanes) / count
-        scaled = reals.dtype.type(1) / math.sqrt(variance + reals.dtype.type(EPSILON))
-        if lane == 0 and is_own(first, lanes, pairs):
-            reals[factors + threads + 2 * pair] = mean
-            reals[factors + threads + 2 * pair + 1] = scaled
-            if keep:
-                place = scale + pair // ints[at + of.GATES] * scale_step
-                scales[place + ints[at + of.FIRST_SCALE] + pair % ints[at + of.GATES]] = scaled
-        cuda.syncthreads()
-
-
-@device_function
-def is_own(first, lanes, pairs):
+def has_pair(first, lanes, pairs):
     """Whether there is a pair of a row and a gate for this thread, and all the threads to share it."""
     group = cuda.threadIdx.x // lanes
     return group < cuda.blockDim.x // lanes and first + group < pairs
 
 
 @device_function
-def gradient_means(ints, at, reals, flat, records, record, record_step, units, unit, unit_step, rows, factors, scales,
-                   scale, scale_step):  # fmt: skip
+def standardise(ints, at, reals, pre, scales, tile, launch, keep):
+    """Mean and factor of every gate of a tile's rows, over all units.
+
+    They are (rows, gates, 2) in shared memory, behind a number for each thread; `scales` keeps the factors for the way
+    back.
+    """
+    threads, thread, factors = cuda.blockDim.x, cuda.threadIdx.x, launch.factors
+    units, pairs = ints[at + of.UNITS], tile.rows * ints[at + of.GATES]
+    lanes = lanes_for(pairs, threads)
+    count, lane, leader = reals.dtype.type(units), thread % lanes, factors + thread - thread % lanes
+    for first in range(0, pairs, threads // lanes):
+        pair = min(first + thread // lanes, pairs - 1)
+        row, gate = pair // ints[at + of.GATES], pair % ints[at + of.GATES]
+        start = (tile.pair + row) * launch.pre_row + ints[at + of.ROW] + gate * units
+        total = reals.dtype.type(0)
+        for u in range(lane, units, lanes):
+            total += pre[start + u]
+        reals[factors + thread] = total
+        mean = total_of(reals, leader, lane, lanes) / count
+        total = reals.dtype.type(0)
+        for u in range(lane, units, lanes):
+            total += (pre[start + u] - mean) * (pre[start + u] - mean)
+        cuda.syncthreads()
+        reals[factors + thread] = total
+        variance = total_of(reals, leader, lane, lanes) / count
+        scale = reals.dtype.type(1) / math.sqrt(variance + reals.dtype.type(EPSILON))
+        if lane == 0 and has_pair(first, lanes, pairs):
+            reals[factors + threads + 2 * pair] = mean
+            reals[factors + threads + 2 * pair + 1] = scale
+            if keep:
+                scales[(tile.pair + row) * launch.scale_row + ints[at + of.FIRST_SCALE] + gate] = scale
+        cuda.syncthreads()
+
+
+@device_function
+def gradient_means(ints, at, arrays, scales, tile, launch):
     """The means over all units that the gradient of a normalised gate needs, and its factor: to shared memory.
 
     They are (rows, gates, 3), behind a number for each thread: the mean of the gradient d, that of d times the
     normalised gate, and the factor.
     """
-    threads, thread = cuda.blockDim.x, cuda.threadIdx.x
-    size, pairs = ints[at + of.UNITS], rows * ints[at + of.GATES]
+    threads, thread, factors, reals = cuda.blockDim.x, cuda.threadIdx.x, launch.factors, arrays.shared
+    size, pairs = ints[at + of.UNITS], tile.rows * ints[at + of.GATES]
     lanes = lanes_for(pairs, threads)
-    count, lane, mine = reals.dtype.type(size), thread % lanes, factors + thread - thread % lanes
+    count, lane, leader = reals.dtype.type(size), thread % lanes, factors + thread - thread % lanes
     for first in range(0, pairs, threads // lanes):
         pair = min(first + thread // lanes, pairs - 1)
         row, gate = pair // ints[at + of.GATES], pair % ints[at + of.GATES]
-        delta = unit + row * unit_step + ints[at + of.NORM_UNITS] + (2 * gate + 1) * size
-        value = record + row * record_step + ints[at + of.NORMALISED] + gate * size
+        delta = (tile.pair + row) * launch.unit_row + ints[at + of.NORM_UNITS] + (2 * gate + 1) * size
+        value = (tile.pair + row) * launch.record + ints[at + of.NORMALISED] + gate * size
         weight = ints[at + of.NORM_WEIGHT] + ints[at + of.NORM_BLOCKS + gate] * size
         total = reals.dtype.type(0)
         for u in range(lane, size, lanes):
-            total += units[delta + u] * flat[weight + u]
+            total += arrays.units[delta + u] * arrays.flat[weight + u]
         reals[factors + thread] = total
-        mean = total_of(reals, mine, lane, lanes) / count
+        mean = total_of(reals, leader, lane, lanes) / count
         total = reals.dtype.type(0)
         for u in range(lane, size, lanes):
-            total += units[delta + u] * flat[weight + u] * records[value + u]
+            total += arrays.units[delta + u] * arrays.flat[weight + u] * arrays.records[value + u]
         cuda.syncthreads()
         reals[factors + thread] = total
-        other = total_of(reals, mine, lane, lanes) / count
-        if lane == 0 and is_own(first, lanes, pairs):
+        product_mean = total_of(reals, leader, lane, lanes) / count
+        if lane == 0 and has_pair(first, lanes, pairs):
             place = factors + threads + 3 * pair
             reals[place] = mean
-            reals[place + 1] = other
-            reals[place + 2] = scales[scale + row * scale_step + ints[at + of.FIRST_SCALE] + gate]
+            reals[place + 1] = product_mean
+            reals[place + 2] = scales[(tile.pair + row) * launch.scale_row + ints[at + of.FIRST_SCALE] + gate]
         cuda.syncthreads()
 
 
 @device_function
-def in_batch(launch, order, lengths, s, r):
-    """The step of x and the row of the batch that row r has at step s; needed where there is noise."""
+def in_batch(launch, moment, r):
+    """The step of x and the row of the batch that row r has at a step; needed where there is noise."""
     t, n = 0, 0
-    if launch[of.NOISY]:
-        n, t = order[r], launch[of.ORIGIN] + s
-        if launch[of.REVERSE]:
-            t = lengths[r] - 1 - t
+    if launch.noisy:
+        n, t = moment.order[r], launch.origin + moment.s
+        if launch.reverse:
+            t = moment.lengths[r] - 1 - t
     return t, n
+
+
+@device_function
+def next_record(launch, moment, r):
+    """Where the record of row r's next step begins."""
+    pair = moment.next_start + r if r < moment.next_active else launch.final + r
+    return pair * launch.record
+
+
+@device_function
+def place_of_block(launch):
+    """The number of a block's group of rows, and that of its slice of the units."""
+    group = quotient(cuda.blockIdx.x, launch.slices)
+    return group, cuda.blockIdx.x - group * launch.slices
+
+
+def _load_tables(kind: str) -> Callable:
+    """The function that brings tables and a block's slice of all weights into shared memory."""
+
+    def load_tables(ints, reals, table, flat, launch, part, forward):
+        products = launch.phases * of.PHASE_FIELDS
+        copy_table(table, ints, products + launch.products * of.PRODUCT_FIELDS)
+        for p in range(launch.products):
+            at = products + p * of.PRODUCT_FIELDS
+            load_weights(kind, ints, at, reals, flat, part * ints[at + of.P_SLICE], forward)
+
+    return load_tables
 
 
 def _multiply_forward(kind: str) -> Callable:
     """The function that makes the sums of a phase for a tile of rows, with products of a kind."""
 
-    def multiply(ints, at, reals, records, start, rows, launch):
-        """The recurrent products of a phase for a tile of rows, whose records begin at `start`: sums of all gates."""
-        products, tile = launch[of.PHASES] * of.PHASE_FIELDS, launch[of.TILE]
+    def multiply(ints, at, reals, records, tile, launch):
+        """The recurrent products of a phase for a tile of rows: sums of all gates."""
+        products = launch.phases * of.PHASE_FIELDS
         row_sums = ints[at + of.SLICE] * ints[at + of.GATES]
         parts = 1
         for p in range(ints[at + of.FIRST_PRODUCT], ints[at + of.LAST_PRODUCT]):
             parts = max(parts, ints[products + p * of.PRODUCT_FIELDS + of.PARTS])
-        clear(reals, launch[of.SUMS], parts * tile * row_sums)
+        clear(reals, launch.sums, parts * launch.tile * row_sums)
         for p in range(ints[at + of.FIRST_PRODUCT], ints[at + of.LAST_PRODUCT]):
-            one = products + p * of.PRODUCT_FIELDS
+            product = products + p * of.PRODUCT_FIELDS
+            start = tile.pair * launch.record + ints[product + of.SOURCE]
+            target = ints[product + of.TARGET] * ints[at + of.SLICE]
             multiply_tile(
-                kind, ints, one, reals, records, start + ints[one + of.SOURCE], launch[of.RECORD], rows, tile,
-                launch[of.CHUNK], launch[of.SOURCES], launch[of.SUMS], row_sums,
-                ints[one + of.TARGET] * ints[at + of.SLICE],
+                kind, ints, product, reals, records, start, launch.record, tile.rows, launch, row_sums, target
             )  # fmt: skip
-        join_parts(reals, launch[of.SUMS], tile * row_sums, parts)
+        join_parts(reals, launch.sums, launch.tile * row_sums, parts)
 
     return multiply
+
+
+def _forward_units(digest: str) -> Callable:
+    """The function for the equations of a cell's phase, or for what comes before its normalisation."""
+
+    def forward_units(ints, arrays, settings, launch, part, moment, tile, phase, second):
+        """All units of a block's slice, of a tile of rows."""
+        at = phase * of.PHASE_FIELDS
+        width, gates, units = ints[at + of.SLICE], ints[at + of.GATES], ints[at + of.UNITS]
+        for q in range(cuda.threadIdx.x, tile.rows * width, cuda.blockDim.x):
+            row = quotient(q, width)
+            column, r = q - row * width, tile.first + row
+            u = part * width + column
+            if u < units:
+                t, n = in_batch(launch, moment, r)
+                place = ForwardPlace(
+                    record=(tile.pair + row) * launch.record, following=next_record(launch, moment, r),
+                    row=(tile.pair + row) * launch.pre_row, at=launch.sums + row * width * gates + column, step=width,
+                    factor=launch.factors + cuda.blockDim.x + 2 * row * gates, t=t, n=n,
+                )  # fmt: skip
+                if second or not ints[at + of.NORM]:
+                    advance(digest, phase, arrays, settings, place, u)
+                else:
+                    complete(digest, phase, arrays, settings, place, u)
+                if not second and r < moment.next_active and moment.s + 1 < launch.last_step:
+                    after = (moment.next_start + r) * launch.pre_row + ints[at + of.ROW]  # what the next step reads
+                    prefetch_row(arrays.pre, after, u, units, gates * units)
+
+    return forward_units
 
 
 def _start_step(digest: str) -> Callable:
     """The function that begins a step back of a cell for a tile of rows."""
 
-    def start_step(records, grads, doutputs, given, launch, part, first, m, rows, now, before, last):
-        """Stage 0 for a tile of rows: m is the first of them in `doutputs`, `last` its record of the step before."""
-        arrays = records, grads, doutputs
+    def start_step(arrays, settings, launch, part, tile, regions, last):
+        """Add gradients from outside, and clear others; `last` is the pair of the tile's first row one step before."""
         for size in range(2):
-            length = launch[of.HIDDEN] if size == 0 else launch[of.PROJECTED]
-            wide = (quotient(length + launch[of.SLICES] - 1, launch[of.SLICES]) + 3) >> 2 << 2
-            for q in range(cuda.threadIdx.x, rows * wide, cuda.blockDim.x):
+            length = launch.hidden if size == 0 else launch.projected
+            wide = (quotient(length + launch.slices - 1, launch.slices) + 3) >> 2 << 2
+            for q in range(cuda.threadIdx.x, tile.rows * wide, cuda.blockDim.x):
                 row = quotient(q, wide)
                 u = part * wide + q - row * wide
                 if u < length:
-                    place = (first + row) * launch[of.GRADIENT_ROW], now, before, (m + row) * launch[of.DOUTPUT_ROW]
-                    begin(digest, size, arrays, given, place, u)
+                    place = StartPlace(
+                        grad=(tile.first + row) * launch.gradient_row, now=regions.now, before=regions.before,
+                        doutput=(tile.pair + row) * launch.doutput_row,
+                    )  # fmt: skip
+                    begin(digest, size, arrays, settings, place, u)
                     if size == 0:  # what the next step back begins with
-                        prefetch_row(records, (last + row) * launch[of.RECORD], u, length, launch[of.RECORD])
+                        prefetch_row(arrays.records, (last + row) * launch.record, u, length, launch.record)
 
     return start_step
 
@@ -205,36 +359,63 @@ def _start_step(digest: str) -> Callable:
 def _multiply_back(kind: str) -> Callable:
     """The function that takes gradients back through the products of a phase, of a kind, for a tile of rows."""
 
-    def multiply(ints, at, reals, pre, start, rows, grads, first, launch, part, now, before):
+    def multiply(ints, at, arrays, launch, part, tile, regions):
         """Gradients of what a phase's recurrent products multiply, from those of its pre-activations."""
-        products, tile = launch[of.PHASES] * of.PHASE_FIELDS, launch[of.TILE]
+        products, reals = launch.phases * of.PHASE_FIELDS, arrays.shared
         for p in range(ints[at + of.FIRST_PRODUCT], ints[at + of.LAST_PRODUCT]):
-            one = products + p * of.PRODUCT_FIELDS
-            columns, parts = ints[one + of.USED], ints[one + of.PARTS]
-            clear(reals, launch[of.SUMS], parts * tile * columns)
+            product = products + p * of.PRODUCT_FIELDS
+            columns, parts = ints[product + of.USED], ints[product + of.PARTS]
+            clear(reals, launch.sums, parts * launch.tile * columns)
+            start = tile.pair * launch.pre_row + ints[product + of.SOURCE]
             multiply_tile(
-                kind, ints, one, reals, pre, start + ints[one + of.SOURCE], launch[of.PRE_ROW], rows, tile,
-                launch[of.CHUNK], launch[of.SOURCES], launch[of.SUMS], columns, 0,
+                kind, ints, product, reals, arrays.pre, start, launch.pre_row, tile.rows, launch, columns, 0
             )  # fmt: skip
-            join_parts(reals, launch[of.SUMS], tile * columns, parts)
+            join_parts(reals, launch.sums, launch.tile * columns, parts)
             region = 0
-            if ints[one + of.REGION] == 0:
-                region = before
-            elif ints[one + of.REGION] == 1:
-                region = now
-            for q in range(cuda.threadIdx.x, rows * columns, cuda.blockDim.x):
+            if ints[product + of.REGION] == of.BEFORE:
+                region = regions.before
+            elif ints[product + of.REGION] == of.NOW:
+                region = regions.now
+            for q in range(cuda.threadIdx.x, tile.rows * columns, cuda.blockDim.x):
                 row = quotient(q, columns)
                 column = q - row * columns
-                u = part * ints[one + of.P_SLICE] + column
-                if u < ints[one + of.WIDTH]:
-                    target = (first + row) * launch[of.GRADIENT_ROW] + region + ints[one + of.TARGET] + u
-                    grads[target] += reals[launch[of.SUMS] + row * columns + column]
+                u = part * ints[product + of.P_SLICE] + column
+                if u < ints[product + of.WIDTH]:
+                    target = (tile.first + row) * launch.gradient_row + region + ints[product + of.TARGET] + u
+                    arrays.grads[target] += reals[launch.sums + row * columns + column]
             cuda.syncthreads()
 
     return multiply
 
 
-multiply_forward, multiply_back, start_step = by_name(_multiply_forward), by_name(_multiply_back), by_name(_start_step)
+def _backward_units(digest: str) -> Callable:
+    """The function for the gradients of a cell's phase, or for the way back through its normalisation."""
+
+    def backward_units(ints, arrays, settings, launch, part, moment, tile, regions, phase, second):
+        """All units of a block's slice, of a tile of rows."""
+        at = phase * of.PHASE_FIELDS
+        width, gates = ints[at + of.SLICE], ints[at + of.GATES]
+        for q in range(cuda.threadIdx.x, tile.rows * width, cuda.blockDim.x):
+            row = quotient(q, width)
+            u, r = part * width + q - row * width, tile.first + row
+            if u < ints[at + of.UNITS]:
+                t, n = in_batch(launch, moment, r)
+                place = BackwardPlace(
+                    record=(tile.pair + row) * launch.record, following=next_record(launch, moment, r),
+                    row=(tile.pair + row) * launch.pre_row, grad=r * launch.gradient_row, now=regions.now,
+                    before=regions.before, unit=(tile.pair + row) * launch.unit_row,
+                    factor=launch.factors + cuda.blockDim.x + 3 * row * gates, t=t, n=n,
+                )  # fmt: skip
+                if second:
+                    normalise_back(digest, phase, arrays, settings, place, u)
+                else:
+                    retreat(digest, phase, arrays, settings, place, u)
+
+    return backward_units
+
+
+load_tables, multiply_forward, multiply_back = map(by_name, (_load_tables, _multiply_forward, _multiply_back))
+forward_units, backward_units, start_step = map(by_name, (_forward_units, _backward_units, _start_step))
 
 
 def _forward_kernel(digest: str, kind: str) -> Callable:
@@ -243,81 +424,50 @@ def _forward_kernel(digest: str, kind: str) -> Callable:
     def forward(
         records, pre, scales, flat, steps, order, lengths, table, offsets, constants, noise, launch, counters
     ):  # fmt: skip
-        """Run some stages of some steps.
-
-        Parameters
-        ----------
-        records : (M + 2N, record), states of the first step in; behind M, rows that go on past the last step, then the
-            last states of those that have ended
-        pre : (M, row), products with the input in, or all products
-        scales : (M, scales), out
-        flat, offsets : parameters, and where each begins
-        steps : (steps + 1, 2): the first row of a step in the arrays, and the number of its rows
-        order, lengths : (N,), place in the batch and steps of each row
-        table : phases, then products
-        constants, noise, launch : see `equations` and `LAUNCH`
-        counters : (groups,), zeros
-        """
+        """Run some stages of some steps; see `Arguments`."""
         launch_together()  # blocks wait for one another
         ints = cuda.shared.array(0, table.dtype, alignment=ALIGNMENT)
         reals = cuda.shared.array(0, records.dtype, alignment=ALIGNMENT)
-        arrays = records, pre, flat, reals
-        given = offsets, constants, noise, launch[of.HIDDEN], launch[of.PROJECTED], launch[of.KEEP], launch[of.FUSED]
-        group = quotient(cuda.blockIdx.x, launch[of.SLICES])
-        part = cuda.blockIdx.x - group * launch[of.SLICES]
-        threads, tile, factors = cuda.blockDim.x, launch[of.TILE], launch[of.FACTORS]
-        record_step, pre_step = launch[of.RECORD], launch[of.PRE_ROW]
-        products = launch[of.PHASES] * of.PHASE_FIELDS
-        copy_table(table, ints, products + launch[of.PRODUCTS] * of.PRODUCT_FIELDS)
-        for p in range(launch[of.PRODUCTS]):
-            at = products + p * of.PRODUCT_FIELDS
-            load_weights(kind, ints, at, reals, flat, part * ints[at + of.P_SLICE], True)
+        arrays = ForwardArrays(records, pre, flat, reals)
+        settings = ForwardSettings(
+            offsets, constants, noise, launch.hidden, launch.projected, launch.keep, launch.fused
+        )  # fmt: skip
+        group, part = place_of_block(launch)
+        load_tables(kind, ints, reals, table, flat, launch, part, True)
         began, waits = False, 0
-        next_start, next_active = steps[2 * launch[of.FIRST_STEP]], steps[2 * launch[of.FIRST_STEP] + 1]
-        for s in range(launch[of.FIRST_STEP], launch[of.LAST_STEP]):
+        next_start, next_active = steps[2 * launch.first_step], steps[2 * launch.first_step + 1]
+        for s in range(launch.first_step, launch.last_step):
             start, active = next_start, next_active
             next_start, next_active = steps[2 * s + 2], steps[2 * s + 3]
-            for stage in range(launch[of.FIRST_STAGE], launch[of.LAST_STAGE]):
+            moment = Moment(s, start, active, next_start, next_active, order, lengths)
+            for stage in range(launch.first_stage, launch.last_stage):
                 phase, second = stage >> 1, stage & 1 == 1
                 at = phase * of.PHASE_FIELDS
                 if second and not ints[at + of.NORM]:
                     continue
-                if began and (second or ints[at + of.WAITS]) and launch[of.SLICES] > 1:
+                if began and (second or ints[at + of.WAITS]) and launch.slices > 1:
                     waits += 1
-                    wait_for_others(counters, group, waits * launch[of.SLICES])
+                    wait_for_others(counters, group, waits * launch.slices)
                 began = True
-                width, gates, units = ints[at + of.SLICE], ints[at + of.GATES], ints[at + of.UNITS]
-                for first in range(group * tile, active, launch[of.GROUPS] * tile):
-                    rows, m = min(tile, active - first), start + first
-                    if not second and ints[at + of.FIRST_PRODUCT] < ints[at + of.LAST_PRODUCT]:
-                        multiply_forward(kind, ints, at, reals, records, m * record_step, rows, launch)
+                for first in range(group * launch.tile, active, launch.groups * launch.tile):
+                    tile = Tile(first, min(launch.tile, active - first), start + first)
                     if second:
-                        standardise(
-                            ints, at, reals, pre, m * pre_step, pre_step, rows, factors, scales,
-                            m * launch[of.SCALES], launch[of.SCALES], launch[of.KEEP] and part == 0,
-                        )  # fmt: skip
-                    for q in range(cuda.threadIdx.x, rows * width, threads):
-                        row = quotient(q, width)
-                        column, r = q - row * width, first + row
-                        u = part * width + column
-                        if u < units:
-                            following = next_start + r if r < next_active else launch[of.FINAL] + r
-                            t, n = in_batch(launch, order, lengths, s, r)
-                            place = (
-                                (m + row) * record_step, following * record_step, (m + row) * pre_step,
-                                launch[of.SUMS] + row * width * gates + column, width,
-                                factors + threads + 2 * row * gates, t, n,
-                            )  # fmt: skip
-                            if second or not ints[at + of.NORM]:
-                                advance(digest, phase, arrays, given, place, u)
-                            else:
-                                complete(digest, phase, arrays, given, place, u)
-                            if not second and r < next_active and s + 1 < launch[of.LAST_STEP]:
-                                after = (next_start + r) * pre_step + ints[at + of.ROW]  # what the next step reads
-                                prefetch_row(pre, after, u, units, gates * units)
+                        standardise(ints, at, reals, pre, scales, tile, launch, launch.keep and part == 0)
+                    elif ints[at + of.FIRST_PRODUCT] < ints[at + of.LAST_PRODUCT]:
+                        multiply_forward(kind, ints, at, reals, records, tile, launch)
+                    forward_units(digest, ints, arrays, settings, launch, part, moment, tile, phase, second)
                     cuda.syncthreads()
 
     return forward
+
+
+@device_function
+def stage_back(stage, phases):
+    """The phase of a stage of the way back, and what it does there."""
+    if stage == 0:
+        return 0, CLEARING
+    turn = quotient(stage - 1, 3)
+    return phases - 1 - turn, stage - 1 - 3 * turn
 
 
 def _backward_kernel(digest: str, kind: str) -> Callable:
@@ -331,91 +481,52 @@ def _backward_kernel(digest: str, kind: str) -> Callable:
         records, pre, scales, flat, steps, order, lengths, table, offsets, constants, noise, launch, counters,
         grads, units, doutputs, outside,
     ):  # fmt: skip
-        """Run some stages of some steps, the last step first.
-
-        Parameters
-        ----------
-        records, scales : as `forward` left them
-        pre : (M, row), out: the gradients of pre-activations
-        grads : (N, gradient row), two regions for states in turns, in: gradients of final states; out: those of
-            initial ones
-        units : (M, unit row), out: gradients of parameters that have one number per unit
-        doutputs, outside : (M, doutput row), gradients of states at every step, and the place of each state, or -1
-        flat, offsets, steps, order, lengths, table, constants, noise, launch, counters : as in `forward`
-        """
+        """Run some stages of some steps, the last step first; see `Arguments` and `GradientArguments`."""
         launch_together()  # blocks wait for one another
         ints = cuda.shared.array(0, table.dtype, alignment=ALIGNMENT)
         reals = cuda.shared.array(0, records.dtype, alignment=ALIGNMENT)
-        arrays = records, pre, flat, reals, grads, units
-        given = offsets, constants, noise, launch[of.HIDDEN], launch[of.PROJECTED]
-        from_outside = outside, launch[of.HIDDEN], launch[of.PROJECTED]
-        group = quotient(cuda.blockIdx.x, launch[of.SLICES])
-        part = cuda.blockIdx.x - group * launch[of.SLICES]
-        threads, tile, factors = cuda.blockDim.x, launch[of.TILE], launch[of.FACTORS]
-        record_step, pre_step = launch[of.RECORD], launch[of.PRE_ROW]
-        products = launch[of.PHASES] * of.PHASE_FIELDS
-        copy_table(table, ints, products + launch[of.PRODUCTS] * of.PRODUCT_FIELDS)
-        for p in range(launch[of.PRODUCTS]):
-            at = products + p * of.PRODUCT_FIELDS
-            load_weights(kind, ints, at, reals, flat, part * ints[at + of.P_SLICE], False)
+        arrays = BackwardArrays(records, pre, flat, reals, grads, units)
+        settings = BackwardSettings(offsets, constants, noise, launch.hidden, launch.projected)
+        outer_arrays = StartArrays(records, grads, doutputs)
+        outer_settings = StartSettings(outside, launch.hidden, launch.projected)
+        group, part = place_of_block(launch)
+        load_tables(kind, ints, reals, table, flat, launch, part, False)
         began, waits = False, 0
-        start, active = steps[2 * launch[of.LAST_STEP]], steps[2 * launch[of.LAST_STEP] + 1]
-        last_start, last_active = steps[2 * launch[of.LAST_STEP] - 2], steps[2 * launch[of.LAST_STEP] - 1]
-        for back in range(launch[of.LAST_STEP] - launch[of.FIRST_STEP]):
-            s = launch[of.LAST_STEP] - 1 - back
+        start, active = steps[2 * launch.last_step], steps[2 * launch.last_step + 1]
+        last_start, last_active = steps[2 * launch.last_step - 2], steps[2 * launch.last_step - 1]
+        for back in range(launch.last_step - launch.first_step):
+            s = launch.last_step - 1 - back
             next_start, next_active, start, active = start, active, last_start, last_active
             last_start, last_active = steps[2 * max(0, s - 1)], steps[2 * max(0, s - 1) + 1]
-            now = ((launch[of.ORIGIN] + s) & 1) * launch[of.STATE_ROW]
-            before = launch[of.STATE_ROW] - now
-            for stage in range(launch[of.FIRST_STAGE], launch[of.LAST_STAGE]):
-                turn = quotient(stage + 2, 3) - 1
-                phase, part_of = max(0, launch[of.PHASES] - 1 - turn), stage - 1 - 3 * turn
-                if stage == 0:
-                    phase, part_of = 0, -1
+            moment = Moment(s, start, active, next_start, next_active, order, lengths)
+            now = ((launch.origin + s) & 1) * launch.state_row
+            regions = Regions(now, launch.state_row - now)
+            for stage in range(launch.first_stage, launch.last_stage):
+                phase, work = stage_back(stage, launch.phases)
                 at = phase * of.PHASE_FIELDS
-                if part_of == 1 and not ints[at + of.NORM]:
+                if work == NORMALISATION and not ints[at + of.NORM]:
                     continue
-                if part_of == 2 and ints[at + of.FIRST_PRODUCT] == ints[at + of.LAST_PRODUCT]:
+                if work == PRODUCTS and ints[at + of.FIRST_PRODUCT] == ints[at + of.LAST_PRODUCT]:
                     continue
-                if began and part_of > 0 and launch[of.SLICES] > 1:
+                if began and work > EQUATIONS and launch.slices > 1:
                     waits += 1
-                    wait_for_others(counters, group, waits * launch[of.SLICES])
+                    wait_for_others(counters, group, waits * launch.slices)
                 began = True
-                width, gates = ints[at + of.SLICE], ints[at + of.GATES]
-                for first in range(group * tile, active, launch[of.GROUPS] * tile):
-                    rows, m = min(tile, active - first), start + first
-                    if part_of == -1:
+                for first in range(group * launch.tile, active, launch.groups * launch.tile):
+                    tile = Tile(first, min(launch.tile, active - first), start + first)
+                    if work == CLEARING:
                         start_step(
-                            digest, records, grads, doutputs, from_outside, launch, part, first, m, rows, now, before,
-                            last_start + first,
-                        )  # fmt: skip
-                    elif part_of == 2:
-                        multiply_back(
-                            kind, ints, at, reals, pre, m * pre_step, rows, grads, first, launch, part, now,
-                            before,
-                        )  # fmt: skip
+                            digest, outer_arrays, outer_settings, launch, part, tile, regions, last_start + first
+                        )
+                    elif work == PRODUCTS:
+                        multiply_back(kind, ints, at, arrays, launch, part, tile, regions)
                     else:
-                        if part_of == 1:
-                            gradient_means(
-                                ints, at, reals, flat, records, m * record_step, record_step, units,
-                                m * launch[of.UNIT_ROW], launch[of.UNIT_ROW], rows, factors, scales,
-                                m * launch[of.SCALES], launch[of.SCALES],
-                            )  # fmt: skip
-                        for q in range(cuda.threadIdx.x, rows * width, threads):
-                            row = quotient(q, width)
-                            u, r = part * width + q - row * width, first + row
-                            if u < ints[at + of.UNITS]:
-                                following = next_start + r if r < next_active else launch[of.FINAL] + r
-                                t, n = in_batch(launch, order, lengths, s, r)
-                                place = (
-                                    (m + row) * record_step, following * record_step, (m + row) * pre_step,
-                                    r * launch[of.GRADIENT_ROW], now, before, (m + row) * launch[of.UNIT_ROW],
-                                    factors + threads + 3 * row * gates, t, n,
-                                )  # fmt: skip
-                                if part_of == 0:
-                                    retreat(digest, phase, arrays, given, place, u)
-                                else:
-                                    normalise_back(digest, phase, arrays, given, place, u)
+                        second = work == NORMALISATION
+                        if second:
+                            gradient_means(ints, at, arrays, scales, tile, launch)
+                        backward_units(
+                            digest, ints, arrays, settings, launch, part, moment, tile, regions, phase, second
+                        )  # fmt: skip
                     cuda.syncthreads()
 
     return backward

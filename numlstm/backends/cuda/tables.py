@@ -5,6 +5,8 @@ Places in shared memory are counted in numbers of the dtype, places in arrays in
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 MOST_GATES = 8  # of a phase
 
 # A row of the table of phases:
@@ -24,27 +26,64 @@ PHASE_FIELDS = NORM_BLOCKS + MOST_GATES
 # - where the parameter begins, its columns, and the first of them that are multiplied
 # - forward the first gate that it is added to, and where the source is in a record; back where the source's gradient is
 #   in its region, and where gates are in a row of pre-activations
-# - back, the region: 0 before, 1 now, 2 others
+# - back, the region: BEFORE, NOW or GIVEN
 # - how many parts the sums are in; the columns that are used
 # - from WEIGHT_ROWS on, for each gate, its block of rows of the parameter
 (WEIGHTS, LENGTH, COLUMNS, P_UNITS, P_SLICE, WIDTH, OFFSET, STEP, COLUMN, TARGET, SOURCE, REGION, PARTS, USED,
  WEIGHT_ROWS) = range(15)  # fmt: skip
 PRODUCT_FIELDS = WEIGHT_ROWS + MOST_GATES
 
-# What a launch is told, by name:
-# - H and the length of a projection; lengths of rows: of records, of pre-activations, of gradients of parameters with
-#   one number per unit, of gradients of values, of all states, of gradients of states from outside, of factors
-# - the record of the first row's last states
-# - which steps and stages to run; the numbers of phases, products, slices of units, groups of rows; rows of a tile, and
-#   how much of sums' length is in shared memory at once
-# - where sources, sums and factors are in shared memory
-# - whether products are made by the kernel; whether to keep what the way back needs; the direction; whether there are
-#   masks; the number of the first step
-LAUNCH = (
-    "hidden", "projected", "record", "row", "unit_row", "gradient_row", "state_row", "doutput_row", "scales", "final",
-    "first_step", "last_step", "first_stage", "last_stage", "phases", "products", "slices", "groups", "tile", "chunk",
-    "sources", "sums", "factors", "fused", "keep", "reverse", "noisy", "origin",
-)  # fmt: skip
-(HIDDEN, PROJECTED, RECORD, PRE_ROW, UNIT_ROW, GRADIENT_ROW, STATE_ROW, DOUTPUT_ROW, SCALES, FINAL, FIRST_STEP,
- LAST_STEP, FIRST_STAGE, LAST_STAGE, PHASES, PRODUCTS, SLICES, GROUPS, TILE, CHUNK, SOURCES, SUMS, FACTORS, FUSED, KEEP,
- REVERSE, NOISY, ORIGIN) = range(len(LAUNCH))  # fmt: skip
+# Regions of a row of gradients: of the states before a step, of those after it, of other values.
+BEFORE, NOW, GIVEN = range(3)
+
+
+class Launch(NamedTuple):
+    """What a launch of a kernel is told.
+
+    Attributes
+    ----------
+    hidden, projected : H, and the length of a projection or 0
+    record, pre_row, unit_row, gradient_row, state_row, doutput_row, scale_row : lengths of rows: of records, of
+        pre-activations, of gradients of parameters with one number per unit, of gradients of values, of all states, of
+        gradients of states from outside, of factors of normalisations
+    final : number of the record with the first row's last states
+    first_step, last_step, first_stage, last_stage : which to run, the last of each excluded
+    phases, products, slices, groups : how many there are; slices of the units, and groups of rows
+    tile : rows of a tile
+    chunk : how much of sums' length is in shared memory at once
+    sources, sums, factors : where they are in shared memory
+    fused : whether the kernel makes the products
+    keep : whether to keep what the way back needs
+    reverse : the direction
+    noisy : whether there are masks
+    origin : the number of the first step
+    """
+
+    hidden: int
+    projected: int
+    record: int
+    pre_row: int
+    unit_row: int
+    gradient_row: int
+    state_row: int
+    doutput_row: int
+    scale_row: int
+    final: int
+    first_step: int
+    last_step: int
+    first_stage: int
+    last_stage: int
+    phases: int
+    products: int
+    slices: int
+    groups: int
+    tile: int
+    chunk: int
+    sources: int
+    sums: int
+    factors: int
+    fused: int
+    keep: int
+    reverse: int
+    noisy: int
+    origin: int

@@ -90,10 +90,10 @@ def put(kind, reals, sources, tile, count, items, q, four):
 
 
 @device_function
-def add4(reals, place, a, b, c, d):
+def add4(reals, place, four):
     """Add to four numbers."""
-    e, f, g, h = load4(reals, place)
-    store4(reals, place, e + a, f + b, g + c, h + d)
+    a, b, c, d = load4(reals, place)
+    store4(reals, place, a + four[0], b + four[1], c + four[2], d + four[3])
 
 
 @device_function
@@ -137,47 +137,55 @@ def _load_for(kind: str) -> Callable:
     return load
 
 
+@device_function
+def four_by_four(reals, weights, weights_step, sources, sources_step, end):
+    """The sums of four rows and four columns, from where the rows' sources begin to before their end."""
+    zero = reals.dtype.type(0)
+    s00, s01, s02, s03 = zero, zero, zero, zero
+    s10, s11, s12, s13 = zero, zero, zero, zero
+    s20, s21, s22, s23 = zero, zero, zero, zero
+    s30, s31, s32, s33 = zero, zero, zero, zero
+    w, x = weights, sources
+    while x < end:
+        w0, w1, w2, w3 = load4(reals, w)
+        x0, x1, x2, x3 = load4(reals, x)
+        s00, s01, s02, s03 = s00 + x0 * w0, s01 + x0 * w1, s02 + x0 * w2, s03 + x0 * w3
+        s10, s11, s12, s13 = s10 + x1 * w0, s11 + x1 * w1, s12 + x1 * w2, s13 + x1 * w3
+        s20, s21, s22, s23 = s20 + x2 * w0, s21 + x2 * w1, s22 + x2 * w2, s23 + x2 * w3
+        s30, s31, s32, s33 = s30 + x3 * w0, s31 + x3 * w1, s32 + x3 * w2, s33 + x3 * w3
+        w, x = w + weights_step, x + sources_step
+    return (s00, s01, s02, s03), (s10, s11, s12, s13), (s20, s21, s22, s23), (s30, s31, s32, s33)
+
+
 def _multiply_for(kind: str) -> Callable:
     """The function that adds products of a tile of rows with a product's weights to sums in shared memory.
 
-    It takes (ints, at, reals, source, start, step, rows, tile, chunk, sources, sums, row_sums, column). The rows of
-    `source` begin at `start` and every `step` numbers; of the tile's rows the first `rows` are there. Sums are (parts,
-    tile, row_sums); those of the product begin at `column`.
+    It takes (ints, at, reals, source, start, step, rows, launch, row_sums, target). The rows of `source` begin at
+    `start` and every `step` numbers; of the tile's rows the first `rows` are there. Sums are (parts, tile, row_sums);
+    those of the product begin at column `target`.
     """
     if kind and not SIMULATED:
         return fragments.multiply_for(kind)
 
-    def multiply(ints, at, reals, source, start, step, rows, tile, chunk, sources, sums, row_sums, column):
+    def multiply(ints, at, reals, source, start, step, rows, launch, row_sums, target):
         length, columns, parts = ints[at + of.LENGTH], ints[at + of.COLUMNS], ints[at + of.PARTS]
-        wide, high, weights = columns >> 2, tile >> 2, ints[at + of.WEIGHTS]
-        for first in range(0, length, chunk):
-            count = min(chunk, length - first)
-            bring(kind, reals, source, start + first, step, rows, tile, count, sources)
+        tile, wide, high, weights = launch.tile, columns >> 2, launch.tile >> 2, ints[at + of.WEIGHTS]
+        for first in range(0, length, launch.chunk):
+            count = min(launch.chunk, length - first)
+            bring(kind, reals, source, start + first, step, rows, tile, count, launch.sources)
             cuda.syncthreads()
             for q in range(cuda.threadIdx.x, wide * high * parts, cuda.blockDim.x):
                 down = quotient(q, wide)
                 across, part = (q - down * wide) * 4, quotient(down, high)
                 down = (down - part * high) * 4
-                zero = reals.dtype.type(0)
-                s00, s01, s02, s03 = zero, zero, zero, zero
-                s10, s11, s12, s13 = zero, zero, zero, zero
-                s20, s21, s22, s23 = zero, zero, zero, zero
-                s30, s31, s32, s33 = zero, zero, zero, zero
-                w, x = weights + (first + part) * columns + across, sources + part * tile + down
-                end = sources + count * tile
-                while x < end:
-                    w0, w1, w2, w3 = load4(reals, w)
-                    x0, x1, x2, x3 = load4(reals, x)
-                    s00, s01, s02, s03 = s00 + x0 * w0, s01 + x0 * w1, s02 + x0 * w2, s03 + x0 * w3
-                    s10, s11, s12, s13 = s10 + x1 * w0, s11 + x1 * w1, s12 + x1 * w2, s13 + x1 * w3
-                    s20, s21, s22, s23 = s20 + x2 * w0, s21 + x2 * w1, s22 + x2 * w2, s23 + x2 * w3
-                    s30, s31, s32, s33 = s30 + x3 * w0, s31 + x3 * w1, s32 + x3 * w2, s33 + x3 * w3
-                    w, x = w + parts * columns, x + parts * tile
-                place = sums + (part * tile + down) * row_sums + column + across
-                add4(reals, place, s00, s01, s02, s03)
-                add4(reals, place + row_sums, s10, s11, s12, s13)
-                add4(reals, place + 2 * row_sums, s20, s21, s22, s23)
-                add4(reals, place + 3 * row_sums, s30, s31, s32, s33)
+                w, x = weights + (first + part) * columns + across, launch.sources + part * tile + down
+                end = launch.sources + count * tile
+                s0, s1, s2, s3 = four_by_four(reals, w, parts * columns, x, parts * tile, end)
+                place = launch.sums + (part * tile + down) * row_sums + target + across
+                add4(reals, place, s0)
+                add4(reals, place + row_sums, s1)
+                add4(reals, place + 2 * row_sums, s2)
+                add4(reals, place + 3 * row_sums, s3)
             cuda.syncthreads()
 
     return multiply

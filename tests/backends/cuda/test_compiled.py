@@ -217,7 +217,7 @@ def recurrent_case(name, kind, back, capabilities):
     arguments = (
         *[REALS] * 4, *[TABLE] * 4, integers(len(cell.parameters)),
         (REAL,) * (len(cell.constants) + 3 * len(cell.masks) + 1), integers(2 * len(cell.masks) + 1),
-        integers(len(tables.LAUNCH)), TABLE,
+        tables.Launch(*integers(len(tables.Launch._fields))), TABLE,
     )  # fmt: skip
     if back:
         arguments += REALS, REALS, REALS, integers(len(cell.states))

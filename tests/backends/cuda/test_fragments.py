@@ -185,10 +185,7 @@ def test_functions_of_kernels(machine, length, used, rows, tile, chunk, parts):
         1,
         length + 2,
         rows,
-        tile,
-        chunk,
-        sources,
-        sums,
+        SimpleNamespace(tile=tile, chunk=chunk, sources=sources, sums=sums),
         row_sums,
         2,
     )

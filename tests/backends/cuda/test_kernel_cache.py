@@ -26,8 +26,9 @@ def compile(kind, precision, back):
     make = recurrent.backward_kernel if back else recurrent.forward_kernel
     kernel = make(layout.known(cell), precision)
     reals, integers = types.Array(types.float32, 1, "C"), types.Array(types.int32, 1, "C")
-    places = [len(cell.parameters), 2 * len(cell.masks) + 1, len(tables.LAUNCH)]
-    parameters, noise, launch = (types.UniTuple(types.int64, count) for count in places)
+    parameters = types.UniTuple(types.int64, len(cell.parameters))
+    noise = types.UniTuple(types.int64, 2 * len(cell.masks) + 1)
+    launch = types.NamedUniTuple(types.int64, len(tables.Launch._fields), tables.Launch)
     numbers = types.UniTuple(types.float32, len(cell.constants) + 3 * len(cell.masks) + 1)
     kinds = [*[reals] * 4, *[integers] * 4, parameters, numbers, noise, launch, integers]
     kinds += [reals, reals, reals, types.UniTuple(types.int64, len(cell.states))] if back else []

@@ -1,5 +1,6 @@
 """Launches without a GPU: what the driver would be given, by stand-ins for it and for memory."""
 
+import inspect
 from types import SimpleNamespace
 
 import numpy as np
@@ -34,7 +35,8 @@ def recurrent_arguments(back):
     reals, integers = array("float32"), array("int32", 7, 1 << 40)
     numbers = tuple(np.float32(k) for k in range(len(cell.constants) + 3 * len(cell.masks) + 1))
     noise = (-(2**63), *range(2 * len(cell.masks)))
-    given = *[reals] * 4, *[integers] * 4, (1, 2, 3, -1), numbers, noise, tuple(range(len(tables.LAUNCH))), integers
+    launch = tables.Launch(*range(len(tables.Launch._fields)))
+    given = *[reals] * 4, *[integers] * 4, (1, 2, 3, -1), numbers, noise, launch, integers
     make = recurrent.backward_kernel if back else recurrent.forward_kernel
     return make(layout.known(cell)), (*given, reals, reals, reals, (0, -1)) if back else given
 
@@ -56,6 +58,13 @@ def test_arguments_are_packed_as_numba_packs_them(name):
     kernel, given = CASES[name]()
     compiled = Compiled(kernel, given, ONE).kernel
     assert launching.is_direct(compiled, given, 0)
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_arguments_are_in_the_order_in_which_kernels_take_them(back):
+    kernel, _ = recurrent_arguments(back)
+    fields = (*recurrent.Arguments._fields, *(recurrent.GradientArguments._fields if back else ()))
+    assert tuple(inspect.signature(kernel.function).parameters) == fields
 
 
 def test_what_is_not_packed_alike_is_left_to_numba():
