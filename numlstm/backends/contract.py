@@ -366,6 +366,13 @@ class Backend(ABC):
             "host, or choose backend='cuda'"
         )
 
+    def wait(self) -> None:  # noqa: B027 - most have nothing to wait for
+        """Return when all that was asked for has been computed."""
+
+    def peak(self, dtype: str) -> float | None:
+        """Floating-point operations of `dtype` that a second has at most, measured now; None if nobody knows."""
+        return None
+
     def to_numpy(self, array: Array) -> np.ndarray:
         """A NumPy array with the values of a resident `array`."""
         return np.asarray(array)

@@ -8,6 +8,7 @@ from .gates import GatesDisplay, plot_gates
 from .gradients import GradientFlow, GradientFlowDisplay, gradient_flow, plot_gradient_flow
 from .importance import permutation_importance
 from .memory import MemoryDisplay, plot_memory
+from .profiling import Profile, ProfileDisplay, profile
 from .training import TrainingCurveDisplay, TrainingRecordDisplay, TrainingRecorder, plot_learning_curve
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "GradientFlow",
     "GradientFlowDisplay",
     "MemoryDisplay",
+    "Profile",
+    "ProfileDisplay",
     "TrainingCurveDisplay",
     "TrainingRecordDisplay",
     "TrainingRecorder",
@@ -28,5 +31,6 @@ __all__ = [
     "plot_gradient_flow",
     "plot_learning_curve",
     "plot_memory",
+    "profile",
     "score_function",
 ]

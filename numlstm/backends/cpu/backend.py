@@ -22,10 +22,11 @@ from ..contract import (
 )
 from ..equations.optimizers import adam_numbers, rmsprop_numbers, sgd_numbers
 from . import activity, affine, embedding, likelihoods, losses, optimizing, pooling
-from .linear import halves
+from .linear import halves, peak
 from .linear.packing import affine_packing
 from .machine.arrays import aligned
 from .machine.target import target
+from .machine.thread_count import thread_count
 from .recurrent import layer
 from .recurrent.buffers import PreparedLayer
 from .recurrent.packing import layer_packing, packing_of
@@ -38,6 +39,10 @@ class CpuBackend(Backend):
     """Recurrent layers on this machine's cores."""
 
     name = "cpu"
+
+    def peak(self, dtype: str) -> float:
+        best = max(peak.flops(thread_count()) for _ in range(5))  # whoever else runs here only ever slows it down
+        return best * 4 / np.dtype(dtype).itemsize  # a register holds fewer of larger numbers
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         return aligned(shape, dtype)

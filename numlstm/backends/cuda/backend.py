@@ -50,6 +50,9 @@ class CudaBackend(Backend):
 
     # Arrays -----------------------------------------------------------------------------------------------
 
+    def wait(self) -> None:
+        self.device.synchronize()
+
     @on_device
     def to_device(self, array: np.ndarray | DeviceArray, dtype: str) -> DeviceArray:
         if not isinstance(array, DeviceArray):

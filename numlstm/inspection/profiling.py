@@ -1,0 +1,311 @@
+"""Where the time of training goes."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Self
+
+import numpy as np
+
+from ..checks import check_integer
+from ..estimators.base.estimator import SequenceEstimator
+from ..training.loop import Trainer
+from .plotting import COLOURS, single_axes
+
+PARTS = {  # what is timed, and the functions of a backend that do it
+    "forward": ("sequence_forward",),
+    "backward": ("sequence_backward",),
+    "head and loss": (
+        "affine_forward", "affine_backward", "pool_forward", "pool_backward", "loss", "activity_loss", "concatenate",
+        "embed", "embed_backward",
+    ),
+    "optimizer": ("adam_step", "sgd_step", "rmsprop_step", "clip_scale", "global_norm", "refresh"),
+    "data": ("upload", "to_device"),
+}  # fmt: skip
+OTHERS = "Python"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Where the time of training went; as text it is a table.
+
+    Attributes
+    ----------
+    seconds : dict of str to float
+        Of an epoch: ``forward`` and ``backward`` of the recurrent layers (backward with the gradients of their
+        weights), ``head and loss``, ``optimizer``, ``data`` (batches, and their way to the device) and ``Python``, all
+        that is between them.
+    operations : float
+        Floating-point operations of the products of the recurrent layers in an epoch, about: once forward, twice
+        backward.
+    gflops : float
+        Billions of them in a second of forward and backward.
+    peak : float or None
+        Billions of operations that a second has at most, as measured with the same threads; None if nobody knows.
+    tape_bytes : int
+        Memory that the forward pass of the largest batch keeps for the way back.
+    backend : str
+    epochs : int
+        Over which times are averaged.
+    """
+
+    seconds: dict[str, float]
+    operations: float
+    gflops: float
+    peak: float | None
+    tape_bytes: int
+    backend: str
+    epochs: int
+
+    @property
+    def total(self) -> float:
+        """Seconds of an epoch."""
+        return sum(self.seconds.values())
+
+    @property
+    def share_of_peak(self) -> float | None:
+        """`gflops` divided by `peak`."""
+        return None if self.peak is None else self.gflops / self.peak
+
+    def __str__(self) -> str:
+        rows = [f"{part:<15}{1e3 * spent:>10.2f} ms{spent / self.total:>8.1%}" for part, spent in self.seconds.items()]
+        share = "" if self.share_of_peak is None else f", {self.share_of_peak:.0%} of the peak of {self.peak:.0f}"
+        return "\n".join([
+            f"an epoch on backend {self.backend!r}: {1e3 * self.total:.2f} ms",
+            *rows,
+            f"forward and backward: {self.gflops:.1f} GFLOP/s{share}",
+            f"tape: {self.tape_bytes / 2**20:.2f} MiB",
+        ])  # fmt: skip
+
+    def plot(self, ax: Any = None) -> ProfileDisplay:
+        """Draw the seconds of each part as bars.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; by default there is a new figure.
+
+        Returns
+        -------
+        ProfileDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        return ProfileDisplay(self).plot(ax)
+
+
+class Clock:
+    """Counts the time of nested calls once: for the innermost."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys([*PARTS, OTHERS], 0.0)
+        self.parts = [OTHERS]
+        self.since = time.perf_counter()
+
+    def timed(self, part: str, function: Callable[..., Any], wait: Callable[[], None]) -> Callable[..., Any]:
+        """A function whose time is counted for a part."""
+
+        @wraps(function)
+        def call(*arguments: Any, **options: Any) -> Any:
+            with self.counting(part):
+                result = function(*arguments, **options)
+                wait()
+            return result
+
+        return call
+
+    @contextmanager
+    def counting(self, part: str) -> Any:
+        """What is in the block counts for a part."""
+        self.switch()
+        self.parts.append(part)
+        try:
+            yield
+        finally:
+            self.switch()
+            self.parts.pop()
+
+    def switch(self) -> None:
+        """Count what has passed since the last call."""
+        now = time.perf_counter()
+        self.seconds[self.parts[-1]] += now - self.since
+        self.since = now
+
+
+class TimedBackend:
+    """A backend whose functions are timed.
+
+    Parameters
+    ----------
+    backend : Backend
+    clock : Clock
+    """
+
+    def __init__(self, backend: Any, clock: Clock) -> None:
+        self._backend = backend
+        for part, names in PARTS.items():
+            for name in names:
+                setattr(self, name, clock.timed(part, getattr(backend, name), backend.wait))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+
+def profile(
+    model: Any, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None, static: Any = None, epochs: int = 2
+) -> Profile:
+    """Measure where the time of a fit goes, on fresh weights; the estimator does not change.
+
+    Parameters
+    ----------
+    model : estimator
+        Fitted or not.
+    X, y, sample_weight, lengths, static
+        As in its `fit`.
+    epochs : int, at least 1, default 2
+        Epochs to average over. One more comes before, in which kernels are compiled and memory is made.
+
+    Returns
+    -------
+    Profile
+        ``print(profile(model, X, y))`` shows a table; its `plot` draws bars.
+
+    Raises
+    ------
+    TypeError, ValueError, FloatingPointError, BackendUnavailableError
+        As `fit` does; and if it is no estimator of sequences.
+
+    Notes
+    -----
+    The gradients of recurrent weights are summed inside the backward kernels, and cannot be timed apart from them. On a
+    GPU each part is waited for, so that its time is known: an epoch takes longer than in `fit`, where the processor
+    prepares the next step meanwhile. Where other processes run, so does the clock.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numlstm import LSTMClassifier
+    >>> from numlstm.inspection import profile
+    >>> X = np.random.default_rng(0).normal(size=(64, 20, 4))
+    >>> print(profile(LSTMClassifier(hidden_size=32), X, X[:, -1, 0] > 0))
+    an epoch on backend ...: ... ms
+    forward ... ms ...%
+    backward ... ms ...%
+    head and loss ... ms ...%
+    optimizer ... ms ...%
+    data ... ms ...%
+    Python ... ms ...%
+    forward and backward: ... GFLOP/s...
+    tape: ... MiB
+    """
+    if not isinstance(model, SequenceEstimator):
+        raise TypeError(f"model must be a classifier or regressor of numlstm, got {type(model).__name__}")
+    check_integer(epochs, "epochs", 1)
+    clock = Clock()
+    trainer = _trainer(model, X, y, sample_weight, lengths, static, clock)
+    tape_bytes = _tape_bytes(trainer)
+    _epoch(trainer, model.learning_rate_init)
+    clock.seconds = dict.fromkeys(clock.seconds, 0.0)
+    clock.since = time.perf_counter()
+    for _ in range(epochs):
+        _epoch(trainer, model.learning_rate_init)
+    clock.switch()
+    seconds = {part: spent / epochs for part, spent in clock.seconds.items()}
+    network, backend = trainer.model.network, trainer.model.backend
+    operations = 3 * network.stack.operations(1, float(trainer.data.sequences.lengths.sum()))
+    peak = backend.peak(network.stack.dtype)
+    gflops = operations / (seconds["forward"] + seconds["backward"]) / 1e9
+    return Profile(seconds, operations, gflops, None if peak is None else peak / 1e9, tape_bytes, backend.name, epochs)
+
+
+def _trainer(model: Any, X: Any, y: Any, sample_weight: Any, lengths: Any, static: Any, clock: Clock) -> Trainer:
+    """What trains fresh weights of an estimator, timed."""
+    model._check_parameters()
+    _, network, data = model._read(model._without_results(), X, y, sample_weight, lengths, static)
+    rng = np.random.default_rng(0)
+    backend: Any = TimedBackend(model._backend_to_train(network, data), clock)
+    trainer = model._trainer(network, backend, model._initial(network, data.sequences, rng), data, rng)
+    own: Any = trainer
+    own.model.loss_and_gradient = clock.timed(OTHERS, trainer.model.loss_and_gradient, backend.wait)
+    own._loss_and_gradient = clock.timed("data", trainer._loss_and_gradient, backend.wait)
+    own.groups = clock.timed("data", trainer.groups, backend.wait)
+    return trainer
+
+
+def _epoch(trainer: Trainer, learning_rate: float) -> None:
+    """Take the steps of an epoch."""
+    for batches in trainer.groups():
+        float(trainer.step(batches, learning_rate)[0])
+
+
+def _tape_bytes(trainer: Trainer) -> int:
+    """What a forward pass over the longest batch keeps, in bytes of the host's memory."""
+    model, sequences = trainer.model, trainer.data.sequences
+    stack, backend = model.network.stack, model.backend
+    x, lengths = sequences.take(np.argsort(-sequences.lengths, kind="stable")[: trainer.batch_size])
+    x = backend.to_device(x, stack.dtype)
+    layers = stack.prepare(backend, model.network.parts(backend, model.flat)[0], training=False)
+    tracemalloc.start()
+    try:
+        y, final, tapes = stack.forward(backend, layers, x, None, lengths, training=True)
+        kept = tracemalloc.get_traced_memory()[0] if tapes else 0
+    finally:
+        tracemalloc.stop()
+    results = [y, *(state for states in final for state in states)]
+    return max(0, kept - sum(array.nbytes for array in results if isinstance(array, np.ndarray)))
+
+
+class ProfileDisplay:
+    """Seconds of each part of training, as bars.
+
+    Parameters
+    ----------
+    profile : Profile
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    bars_ : matplotlib BarContainer
+        In milliseconds, in the order of the profile's `seconds`.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+
+    def plot(self, ax: Any = None) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; by default there is a new figure.
+
+        Returns
+        -------
+        ProfileDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        self.ax_ = single_axes(ax, (6.4, 2.8))
+        self.figure_ = self.ax_.figure
+        seconds = self.profile.seconds
+        self.bars_ = self.ax_.barh([*seconds], [1e3 * spent for spent in seconds.values()], color=COLOURS[0])
+        self.ax_.bar_label(self.bars_, [f"{spent / self.profile.total:.0%}" for spent in seconds.values()], padding=3)
+        self.ax_.invert_yaxis()
+        self.ax_.margins(x=0.12)
+        share = self.profile.share_of_peak
+        of_peak = "" if share is None else f", {share:.0%} of the peak"
+        self.ax_.set(xlabel="milliseconds of an epoch", title=f"{self.profile.gflops:.1f} GFLOP/s{of_peak}")
+        return self
