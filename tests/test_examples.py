@@ -63,3 +63,10 @@ def test_vanishing_gradient(tmp_path, capsys):
     assert accuracy["GRU"] > 0.98
     assert accuracy["RNN"] < 0.6
     assert "largest eigenvalue of R 0.58" in capsys.readouterr().out
+
+
+def test_see_inside(tmp_path, capsys):
+    score, marked = run("see_inside", tmp_path / "inside.png")
+    assert score > 0.99
+    assert marked > 0.7
+    assert "R² on new sequences: 0.99" in capsys.readouterr().out

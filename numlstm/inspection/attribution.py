@@ -377,7 +377,8 @@ class AttributionDisplay:
         self.figure_ = top.figure
         self.lines_ = lines(top, x, [f"channel {k}" for k in range(channels)])
         score, before = attribution.scores[row], attribution.baseline_scores[row]
-        top.set(ylabel="input", title=f"score {score:.3g}, of the baseline {before:.3g}")
+        top.set_ylabel("input")
+        top.set_title(f"score {score:.3g}, of the baseline {before:.3g}", loc="left")
         bound = max(float(np.abs(values).max()), 1e-12)
         self.image_ = middle.imshow(
             values.T, aspect="auto", interpolation="nearest", cmap=SIGNED, vmin=-bound, vmax=bound
@@ -387,7 +388,7 @@ class AttributionDisplay:
         integer_ticks(middle.yaxis)
         integer_ticks(bottom.xaxis)
         if 1 < channels <= len(COLOURS):
-            top.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+            top.legend(frameon=False, fontsize="small", loc="lower right", bbox_to_anchor=(1, 1), ncols=channels)
         self.bars_ = bottom.bar(range(len(values)), values.sum(axis=1), color=COLOURS[0])
         bottom.axhline(0, color="black", linewidth=0.8)
         bottom.set(xlabel="step", ylabel="sum")

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from .plotting import COLOURS, SIGNED, integer_ticks, stacked_axes
+from .plotting import COLOURS, SIGNED, integer_ticks, plain_log_ticks, stacked_axes
 from .reading import KEEPS, check_index, time_constants, traced
 
 WRITES, READS = ("input_gate",), ("output_gate", "reset_gate")
@@ -125,7 +125,8 @@ class MemoryDisplay:
             units, self.time_constants[self.order], color=COLOURS[0], marker="o", linestyle="none"
         )
         top.set(yscale="log", ylabel="time constant\n(steps)", title=f"memory, by the {keeps}")
-        top.grid(axis="y", which="both", alpha=0.3)
+        plain_log_ticks(top.yaxis)
+        top.grid(axis="y", alpha=0.3)
         self.image_ = middle.imshow(
             self.written_by[self.order].T, aspect="auto", interpolation="nearest", cmap=SIGNED, vmin=-1, vmax=1
         )

@@ -32,6 +32,14 @@ def integer_ticks(axis: Any) -> None:
     axis.set_major_locator(pyplot().MaxNLocator(integer=True))
 
 
+def plain_log_ticks(axis: Any) -> None:
+    """Plain numbers at 1, 2 and 5 times powers of 10 of an axis that is logarithmic."""
+    plt = pyplot()
+    axis.set_major_locator(plt.LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(plt.ScalarFormatter())
+    axis.set_minor_formatter(plt.NullFormatter())
+
+
 def single_axes(ax: Any, size: tuple[float, float] = (6.4, 4.0)) -> Any:
     """`ax`, or the axes of a new figure."""
     if ax is not None:
