@@ -1,12 +1,16 @@
-"""See inside an LSTM that has learnt to add: what opens its gates, how long it remembers, what its answer rests on.
+"""
+See inside an LSTM that has learnt to add
+=========================================
 
-Two numbers of a sequence are marked, and their sum is to be said at the end (experiment 4 of Hochreiter & Schmidhuber
-1997). After training the input gates of some units open at the marks, and the forget gates of others keep what came in
-until the end. Nothing told the network to do so. Prints the score, and how much of its answers rests on the two marked
-steps; saves a picture of one sequence: its gates and states, the share of every step in the answer, and how long each
-unit remembers: `python examples/see_inside.py [picture.png]`.
+What opens its gates, how long it remembers, and what its answer rests on. Two numbers of a sequence are marked, and
+their sum is to be said at the end (experiment 4 of Hochreiter & Schmidhuber 1997). After training the input gates of
+some units open at the marks, and the forget gates of others keep what came in until the end. Nothing told the network
+to do so. Prints the score, and how much of its answers rests on the two marked steps; saves a picture of one
+sequence: its gates and states, the share of every step in the answer, and how long each unit remembers: `python
+examples/see_inside.py [picture.png]`.
 """
 
+# sphinx_gallery_thumbnail_path = "../examples/see_inside.png"
 import sys
 
 import matplotlib

@@ -1,17 +1,21 @@
-"""Why plain recurrent networks forget: the gradient vanishes, or explodes, on its way back through the steps.
+"""
+Why plain recurrent networks forget
+===================================
 
-The first three of 100 steps tell which of two classes a sequence is of; all others are noise (experiment 3a of
-Hochreiter & Schmidhuber 1997). To learn that, the gradient of the loss must come back from the last step to the first
-ones. The upper picture shows how much of it arrives before anything has been learnt. A plain RNN multiplies it with the
-recurrent weights R at each step: it vanishes where the largest eigenvalue of R is below 1, and may explode where it is
-above. An LSTM takes it back along its cell state, where it is multiplied with the forget gate alone. `init="chrono"`
-opens that gate for as many steps as a sequence has.
+The gradient vanishes, or explodes, on its way back through the steps. Here the first three of 100 steps tell which of
+two classes a sequence is of; all others are noise (experiment 3a of Hochreiter & Schmidhuber 1997). To learn that,
+the gradient of the loss must come back from the last step to the first ones. The upper picture shows how much of it
+arrives before anything has been learnt. A plain RNN multiplies it with the recurrent weights R at each step: it
+vanishes where the largest eigenvalue of R is below 1, and may explode where it is above. An LSTM takes it back along
+its cell state, where it is multiplied with the forget gate alone. `init="chrono"` opens that gate for as many steps
+as a sequence has.
 
-The lower pictures show the accuracy on new sequences while each network learns, and the share of the gradient that came
-back through the forget gates. Prints what is left of the gradient, and the accuracy; saves the picture:
-`python examples/vanishing_gradient.py [picture.png]`.
+The lower pictures show the accuracy on new sequences while each network learns, and the share of the gradient that
+came back through the forget gates. Prints what is left of the gradient, and the accuracy; saves the picture: `python
+examples/vanishing_gradient.py [picture.png]`.
 """
 
+# sphinx_gallery_thumbnail_path = "../examples/vanishing_gradient.png"
 import sys
 import warnings
 

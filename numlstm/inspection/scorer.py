@@ -13,6 +13,7 @@ from ..backends.dispatch import backend_for
 from ..checks import check_tuple
 from ..estimators.data.static import static_for
 from ..estimators.targets.classes import Classes
+from ..estimators.targets.numbers import Numbers
 from ..training.network import Model
 from .lessons import fitted_model
 
@@ -44,12 +45,17 @@ def target_of(model: Any, target: Any) -> Target:
     Raises
     ------
     TypeError, ValueError
-        If there is no such class, output or step; or if it is None, and there are several.
+        If there is no such class, output or step; or if it is None, and there are several; or if a model of that kind
+        is not explained.
     """
     fitted = fitted_model(model)
     codec, outputs = fitted.codec, fitted.network.outputs
     if isinstance(codec, Classes):
         return Target(_class_weights(codec, target, outputs), 0.0, None)
+    if not isinstance(codec, Numbers) or len(codec.scale) != outputs:
+        raise TypeError(
+            f"model must be a classifier, or a regressor with one output for each target, got {type(model).__name__}"
+        )
     step = None
     if codec.by_step:
         expected = ("step", "output")

@@ -276,3 +276,16 @@ def test_importance_refuses(decided):
         permutation_importance(model, Z, y, n_windows=7)
     with pytest.raises(ValueError, match="n_repeats must be at least 1, got 0"):
         permutation_importance(model, Z, y, n_repeats=0)
+
+
+def test_models_with_other_outputs():
+    """Where outputs are not one for each target, nothing is guessed."""
+    from dataclasses import replace
+
+    from numlstm.inspection.scorer import target_of
+
+    model, _, _ = fitted("number")
+    codec = model._model.codec
+    model._model = replace(model._model, codec=replace(codec, mean=np.zeros(2), scale=np.ones(2)))
+    with pytest.raises(TypeError, match="a regressor with one output for each target, got LSTMRegressor"):
+        target_of(model, 0)
