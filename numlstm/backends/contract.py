@@ -32,6 +32,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from math import prod
 from typing import Any
@@ -368,6 +369,13 @@ class Backend(ABC):
 
     def wait(self) -> None:  # noqa: B027 - most have nothing to wait for
         """Return when all that was asked for has been computed."""
+
+    def watching_weight_gradients(self, timed: Callable[[Callable], Callable]) -> AbstractContextManager[None]:
+        """Inside of this context, what sums the gradients of recurrent weights goes through `timed`.
+
+        Only where that is a part of `sequence_backward` of its own; elsewhere nothing changes.
+        """
+        return nullcontext()
 
     def peak(self, dtype: str) -> float | None:
         """Floating-point operations of `dtype` that a second has at most, measured now; None if nobody knows."""

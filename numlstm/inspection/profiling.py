@@ -20,6 +20,7 @@ from .plotting import COLOURS, single_axes
 PARTS = {  # what is timed, and the functions of a backend that do it
     "forward": ("sequence_forward",),
     "backward": ("sequence_backward",),
+    "weight gradients": (),
     "head and loss": (
         "affine_forward", "affine_backward", "pool_forward", "pool_backward", "loss", "activity_loss", "concatenate",
         "embed", "embed_backward",
@@ -37,14 +38,14 @@ class Profile:
     Attributes
     ----------
     seconds : dict of str to float
-        Of an epoch: ``forward`` and ``backward`` of the recurrent layers (backward with the gradients of their
-        weights), ``head and loss``, ``optimizer``, ``data`` (batches, and their way to the device) and ``Python``, all
-        that is between them.
+        Of an epoch: ``forward`` and ``backward`` of the recurrent layers, and their ``weight gradients``, which are
+        a part of ``backward`` where a backend does not sum them apart, as GPUs and the reference; ``head and loss``,
+        ``optimizer``, ``data`` (batches, and their way to the device), and ``Python``, all that is between them.
     operations : float
         Floating-point operations of the products of the recurrent layers in an epoch, about: once forward, twice
         backward.
     gflops : float
-        Billions of them in a second of forward and backward.
+        Billions of them in a second of forward, backward and weight gradients.
     peak : float or None
         Billions of operations that a second has at most, as measured with the same threads; None if nobody knows.
     tape_bytes : int
@@ -73,12 +74,12 @@ class Profile:
         return None if self.peak is None else self.gflops / self.peak
 
     def __str__(self) -> str:
-        rows = [f"{part:<15}{1e3 * spent:>10.2f} ms{spent / self.total:>8.1%}" for part, spent in self.seconds.items()]
+        rows = [f"{part:<17}{1e3 * spent:>10.2f} ms{spent / self.total:>8.1%}" for part, spent in self.seconds.items()]
         share = "" if self.share_of_peak is None else f", {self.share_of_peak:.0%} of the peak of {self.peak:.0f}"
         return "\n".join([
             f"an epoch on backend {self.backend!r}: {1e3 * self.total:.2f} ms",
             *rows,
-            f"forward and backward: {self.gflops:.1f} GFLOP/s{share}",
+            f"recurrent layers: {self.gflops:.1f} GFLOP/s{share}",
             f"tape: {self.tape_bytes / 2**20:.2f} MiB",
         ])  # fmt: skip
 
@@ -185,9 +186,8 @@ def profile(
 
     Notes
     -----
-    The gradients of recurrent weights are summed inside the backward kernels, and cannot be timed apart from them. On a
-    GPU each part is waited for, so that its time is known: an epoch takes longer than in `fit`, where the processor
-    prepares the next step meanwhile. Where other processes run, so does the clock.
+    On a GPU each part is waited for, so that its time is known: an epoch takes longer than in `fit`, where the
+    processor prepares the next step meanwhile. Where other processes run, so does the clock.
 
     Examples
     --------
@@ -195,15 +195,16 @@ def profile(
     >>> from numlstm import LSTMClassifier
     >>> from numlstm.inspection import profile
     >>> X = np.random.default_rng(0).normal(size=(64, 20, 4))
-    >>> print(profile(LSTMClassifier(hidden_size=32), X, X[:, -1, 0] > 0))
-    an epoch on backend ...: ... ms
+    >>> print(profile(LSTMClassifier(hidden_size=32, backend="cpu"), X, X[:, -1, 0] > 0))
+    an epoch on backend 'cpu': ... ms
     forward ... ms ...%
     backward ... ms ...%
+    weight gradients ... ms ...%
     head and loss ... ms ...%
     optimizer ... ms ...%
     data ... ms ...%
     Python ... ms ...%
-    forward and backward: ... GFLOP/s...
+    recurrent layers: ... GFLOP/s...
     tape: ... MiB
     """
     if not isinstance(model, SequenceEstimator):
@@ -215,14 +216,16 @@ def profile(
     tape_bytes = _tape_bytes(trainer)  # once kernels are compiled
     clock.seconds = dict.fromkeys(clock.seconds, 0.0)
     clock.since = time.perf_counter()
-    for _ in range(epochs):
-        _epoch(trainer, model.learning_rate_init)
-    clock.switch()
-    seconds = {part: spent / epochs for part, spent in clock.seconds.items()}
     network, backend = trainer.model.network, trainer.model.backend
+    with backend.watching_weight_gradients(lambda method: clock.timed("weight gradients", method, backend.wait)):
+        for _ in range(epochs):
+            _epoch(trainer, model.learning_rate_init)
+    clock.switch()
+    seconds = {part: spent / epochs for part, spent in clock.seconds.items() if spent or PARTS.get(part, True)}
     operations = 3 * network.stack.operations(1, float(trainer.data.sequences.lengths.sum()))
     peak = backend.peak(network.stack.dtype)
-    gflops = operations / (seconds["forward"] + seconds["backward"]) / 1e9
+    of_layers = sum(seconds.get(part, 0.0) for part in ("forward", "backward", "weight gradients"))
+    gflops = operations / of_layers / 1e9
     return Profile(seconds, operations, gflops, None if peak is None else peak / 1e9, tape_bytes, backend.name, epochs)
 
 

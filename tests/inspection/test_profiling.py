@@ -8,13 +8,14 @@ import pytest
 
 from numlstm import LSTM, LSTMClassifier, LSTMRegressor
 from numlstm.backends.cpu.backend import CpuBackend
+from numlstm.backends.cpu.linear.gradients import OuterSums
 from numlstm.backends.reference import ReferenceBackend
 from numlstm.inspection import Profile, profile
 from numlstm.inspection.profiling import Clock
 
 X = np.random.default_rng(0).normal(size=(40, 12, 3))
 Y = X[:, 0, 0] > 0
-PARTS = ["forward", "backward", "head and loss", "optimizer", "data", "Python"]
+PARTS = ["forward", "backward", "weight gradients", "head and loss", "optimizer", "data", "Python"]
 
 
 def slow(monkeypatch, backend, name, seconds):
@@ -47,6 +48,16 @@ def test_where_the_time_goes(monkeypatch, part, name):
     assert found.seconds[part] == max(found.seconds.values())
 
 
+def test_weight_gradients(monkeypatch):
+    """They are counted for themselves while the profile is made, and only then."""
+    slow(monkeypatch, OuterSums, "add", 0.02)
+    slower = OuterSums.add
+    found = profile(LSTMRegressor(hidden_size=4, batch_size=16, backend="cpu"), X, X[:, 0, 0])
+    assert found.seconds["weight gradients"] >= 0.06
+    assert found.seconds["weight gradients"] == max(found.seconds.values())
+    assert OuterSums.add is slower
+
+
 def test_nested_time_is_counted_once():
     clock = Clock()
     inner = clock.timed("forward", lambda: time.sleep(0.02), lambda: None)
@@ -66,7 +77,7 @@ def test_numbers():
     found = profile(model, X, Y, epochs=1)
     numbers = 4 * 8 * (3 + 8)  # in both matrices
     assert found.operations == pytest.approx(3 * 2 * numbers * 40 * 12)
-    spent = found.seconds["forward"] + found.seconds["backward"]
+    spent = sum(found.seconds[part] for part in PARTS[:3])
     assert found.gflops == pytest.approx(found.operations / spent / 1e9)
     assert found.share_of_peak == pytest.approx(found.gflops / found.peak)
     assert 0.1 < found.peak < 1e4
@@ -96,14 +107,14 @@ def test_estimator_stays_as_it_is():
 
 
 def test_table_and_bars(monkeypatch):
-    seconds = dict(zip(PARTS, [0.004, 0.003, 0.001, 0.001, 0.0005, 0.0005], strict=True))
+    seconds = dict(zip(PARTS, [0.004, 0.002, 0.001, 0.001, 0.001, 0.0005, 0.0005], strict=True))
     found = Profile(seconds, 1e9, 50.0, 100.0, 3 << 20, "cpu", 2)
     table = str(found).splitlines()
     assert table[0] == "an epoch on backend 'cpu': 10.00 ms"
     assert table[1].split() == ["forward", "4.00", "ms", "40.0%"]
-    assert table[-2:] == ["forward and backward: 50.0 GFLOP/s, 50% of the peak of 100", "tape: 3.00 MiB"]
+    assert table[-2:] == ["recurrent layers: 50.0 GFLOP/s, 50% of the peak of 100", "tape: 3.00 MiB"]
     display = found.plot()
-    np.testing.assert_allclose([bar.get_width() for bar in display.bars_], [4, 3, 1, 1, 0.5, 0.5])
+    np.testing.assert_allclose([bar.get_width() for bar in display.bars_], [4, 2, 1, 1, 1, 0.5, 0.5])
     assert [label.get_text() for label in display.ax_.get_yticklabels()] == PARTS
     assert "50% of the peak" in display.ax_.get_title()
     plt.close("all")
@@ -114,6 +125,7 @@ def test_reference_knows_no_peak():
     found = profile(LSTMClassifier(hidden_size=2, backend="reference"), X[:8], Y[:8], epochs=1)
     assert found.peak is None
     assert found.backend == ReferenceBackend.name
+    assert [*found.seconds] == [part for part in PARTS if part != "weight gradients"]
 
 
 def test_errors():

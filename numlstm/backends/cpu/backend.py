@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from ..contract import (
 from ..equations.optimizers import adam_numbers, rmsprop_numbers, sgd_numbers
 from . import activity, affine, embedding, likelihoods, losses, optimizing, pooling
 from .linear import halves, peak
+from .linear.gradients import ColumnSums, OuterSums
 from .linear.packing import affine_packing
 from .machine.arrays import aligned
 from .machine.target import target
@@ -39,6 +41,18 @@ class CpuBackend(Backend):
     """Recurrent layers on this machine's cores."""
 
     name = "cpu"
+
+    @contextmanager
+    def watching_weight_gradients(self, timed: Callable[[Callable], Callable]) -> Iterator[None]:
+        kinds: tuple[Any, ...] = (OuterSums, ColumnSums)
+        methods = [kind.add for kind in kinds]
+        try:
+            for kind, method in zip(kinds, methods, strict=True):
+                kind.add = timed(method)
+            yield
+        finally:
+            for kind, method in zip(kinds, methods, strict=True):
+                kind.add = method
 
     def peak(self, dtype: str) -> float:
         best = max(peak.flops(thread_count()) for _ in range(5))  # whoever else runs here only ever slows it down
