@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .distributions import Head
 from .members import Linear, Network
-from .windows import KINDS, CovariateScale, Lengths, Prepared, Windows, prepared
+from .windows import CovariateScale, Lengths, Prepared, Windows, prepared
 
 LEAST = 0.02  # weight of a member that is kept
 HELD_OUT = 0.2  # share of the windows, the last ones
-POWER = 1.0
 FEWEST = 8  # windows to learn from, when others are held out
 
 Member = Linear | Network
@@ -24,9 +24,11 @@ class Recipe(NamedTuple):
 
     Attributes
     ----------
-    kinds : tuple of {"none", "first", "seasonal"}
+    kinds : tuple of {"none", "first", "seasonal", "counts"}
     linear : bool
         Whether there are linear members.
+    head : Head
+        What networks say.
     seeds : list of int
         Of the networks of a kind.
     options : dict
@@ -35,6 +37,7 @@ class Recipe(NamedTuple):
 
     kinds: tuple[str, ...]
     linear: bool
+    head: Head
     seeds: list[int]
     options: dict[str, Any]
 
@@ -56,33 +59,57 @@ class Combination:
     members: list[Member]
     weights: np.ndarray
 
-    @property
-    def reach(self) -> int:
-        """Steps of the past that windows must have."""
-        return max(self.lengths.history(member.kind) for member in self.members)
-
     def predict(self, windows: Windows) -> np.ndarray:
         """Forecasts of transformed values, (n, H)."""
         return np.tensordot(self.weights, self.predict_each(windows), 1)
 
     def predict_each(self, windows: Windows) -> np.ndarray:
         """Those of each member, (members, n, H)."""
+        windows, ways = self._prepared(windows)
+        return self._restored([each.predict(windows, ways[each.kind], self.lengths) for each in self.members], ways)
+
+    def quantiles(self, windows: Windows, levels: np.ndarray) -> np.ndarray:
+        """Quantiles of transformed values, (n, H, levels): the weighted mean of those of each member [1]_.
+
+        References
+        ----------
+        .. [1] R. Ratcliff, "Group reaction time distributions and an analysis of distribution statistics", 1979.
+        """
+        windows, ways = self._prepared(windows)
+        said = [each.quantiles(windows, ways[each.kind], self.lengths, levels) for each in self.members]
+        return np.tensordot(self.weights, self._restored(said, ways), 1)
+
+    def _prepared(self, windows: Windows) -> tuple[Windows, dict[str, Prepared]]:
         windows = self.scale.scaled(windows)
-        ways = {member.kind: prepared(windows, member.kind, self.lengths) for member in self.members}
-        return np.array([_restored(member, windows, ways[member.kind], self.lengths) for member in self.members])
+        return windows, {kind: prepared(windows, kind, self.lengths) for kind in {each.kind for each in self.members}}
+
+    def _restored(self, said: list[np.ndarray], ways: dict[str, Prepared]) -> np.ndarray:
+        return np.array([ways[member.kind].restored(each) for member, each in zip(self.members, said, strict=True)])
 
 
-def _restored(member: Member, windows: Windows, own: Prepared, lengths: Lengths) -> np.ndarray:
-    said = member.predict(windows, own) if isinstance(member, Linear) else member.predict(windows, own, lengths)
-    return own.restored(said)
+class Trial(NamedTuple):
+    """What a combination does on windows that were held out.
+
+    Attributes
+    ----------
+    combination : Combination
+        Learnt from the other windows.
+    windows : Windows
+    held_out : bool
+        False where there were too few to be parted: then these are the windows that it has learnt from.
+    """
+
+    combination: Combination
+    windows: Windows
+    held_out: bool
 
 
-def combined(windows: Windows, lengths: Lengths, recipe: Recipe) -> tuple[Combination, np.ndarray, Windows, bool]:
-    """The combination for all windows; its errors on some windows, these, and whether they were held out.
+def combined(windows: Windows, lengths: Lengths, recipe: Recipe) -> tuple[Combination, Trial]:
+    """The combination for all windows, and how it does on windows that were held out.
 
     Members learn from the first windows of each series, forecast the last ones, and are weighted by the inverse of
     their mean squared errors there [1]_; then they learn from all. Too few windows are not parted: then weights are
-    equal, and the errors are those on what was learnt from.
+    equal.
 
     References
     ----------
@@ -92,18 +119,33 @@ def combined(windows: Windows, lengths: Lengths, recipe: Recipe) -> tuple[Combin
     scale = CovariateScale.of(windows)
     if late is None or early is None:
         members = _fitted(windows, lengths, scale, _candidates(windows, lengths, recipe), recipe)
+        members, _ = _tested(members, members, windows, lengths, scale)
         even = Combination(lengths, scale, members, np.full(len(members), 1 / len(members)))
-        return even, windows.ahead - even.predict(windows), windows, False
-    trial = recipe._replace(seeds=recipe.seeds[:1])
-    candidates = _candidates(early, lengths, trial)
-    tried = Combination(lengths, scale, _fitted(early, lengths, scale, candidates, trial), np.empty(0))
-    said = tried.predict_each(late)
-    weights = _weights((said - late.ahead) / late.spread)
-    errors = late.ahead - np.tensordot(weights, said, 1)
-    kept = weights >= LEAST
+        return even, Trial(even, windows, False)
+    first = recipe._replace(seeds=recipe.seeds[:1])
+    candidates = _candidates(early, lengths, first)
+    tried = Combination(lengths, scale, _fitted(early, lengths, scale, candidates, first), np.empty(0))
+    weights = _weights((tried.predict_each(late) - late.ahead) / late.spread)
+    kept = np.flatnonzero(weights >= LEAST)
     weights = weights[kept] / weights[kept].sum()
-    chosen = [candidate for candidate, keep in zip(candidates, kept, strict=True) if keep]
-    return Combination(lengths, scale, _fitted(windows, lengths, scale, chosen, recipe), weights), errors, late, True
+    members = _fitted(windows, lengths, scale, [candidates[k] for k in kept], recipe)
+    members, early_members = _tested(members, [tried.members[k] for k in kept], late, lengths, scale)
+    trial = Combination(lengths, scale, early_members, weights)
+    return Combination(lengths, scale, members, weights), Trial(trial, late, True)
+
+
+def _tested(
+    members: Sequence[Member], early: Sequence[Member], late: Windows, lengths: Lengths, scale: CovariateScale
+) -> tuple[list[Member], list[Member]]:
+    """Members, and those that have learnt less, where linear ones know the errors of the latter in late windows."""
+    pairs: list[tuple[Member, Member]] = []
+    for member, other in zip(members, early, strict=True):
+        if isinstance(member, Linear) and isinstance(other, Linear):
+            steps, errors = other.tested(scale.scaled(late), lengths)
+            pairs.append((replace(member, steps=steps, errors=errors), replace(other, steps=steps, errors=errors)))
+        else:
+            pairs.append((member, other))
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
 def _candidates(windows: Windows, lengths: Lengths, recipe: Recipe) -> list[tuple[str, str]]:
@@ -124,14 +166,14 @@ def _fitted(
         if each == "linear":
             members.append(Linear.fit(kind, own, lengths))
         else:
-            members.append(Network.fit(kind, own, lengths, recipe.seeds, **recipe.options))
+            members.append(Network.fit(kind, own, lengths, recipe.head, recipe.seeds, recipe.options))
     return members
 
 
 def _weights(errors: np.ndarray) -> np.ndarray:
     """The inverse mean squares of errors (members, n, H), as shares."""
     squares = np.nanmean(errors.reshape(len(errors), -1) ** 2, axis=1)
-    inverse = 1 / np.maximum(squares, 1e-12 * squares.max() + 1e-150) ** POWER
+    inverse = 1 / np.maximum(squares, 1e-12 * squares.max() + 1e-300)
     return inverse / inverse.sum()
 
 
@@ -151,6 +193,3 @@ def parted(windows: Windows, horizon: int) -> tuple[Windows | None, Windows | No
     if early.sum() < FEWEST or not late.any():
         return None, None
     return windows[early], windows[late]
-
-
-__all__ = ["KINDS", "Combination", "Recipe", "combined", "parted"]

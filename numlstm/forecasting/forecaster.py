@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from ..checks import check_integer
+from ..checks import check_integer, check_rng
 from ..savable import Savable
 from . import backtest as backtests
 from .learning import Learnt, checked_future, learn, names_of, seen
@@ -329,6 +329,48 @@ class LSTMForecaster(Savable, BaseEstimator):
         values = self._quantiles(windows, [(1 - share) / 2, (1 + share) / 2])[:, :horizon]
         return _written(panel, [*values], horizon, ["lower", "upper"])
 
+    def sample(
+        self,
+        n: int = 100,
+        horizon: int | None = None,
+        X: Any = None,
+        *,
+        y: Any = None,
+        static: Any = None,
+        random_state: Any = None,
+    ) -> np.ndarray:
+        """Paths that the series may take, drawn from the `distribution`.
+
+        Parameters
+        ----------
+        n : int, at least 1, default 100
+            Paths of each series.
+        horizon, X, y, static
+            As of `predict`.
+        random_state : int, numpy.random.Generator or None, default None
+
+        Returns
+        -------
+        array, shape (n, H), or (n, H, series) where there are several series
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            As `predict` does, and without a `distribution`.
+
+        Notes
+        -----
+        Steps of a path depend on one another as the errors of the windows that were held out do from one step to the
+        next: a Gaussian copula of an autoregression of order 1.
+        """
+        check_integer(n, "n", 1)
+        rng = check_rng(random_state, "random_state")
+        panel, windows, horizon = self._ahead(horizon, X, y, static)
+        if not self._learnt.head.is_distribution:
+            raise ValueError("distribution must be given to sample from it, got None")
+        paths = self._learnt.paths(windows, n, rng)[:, :, :horizon]
+        return paths[:, 0] if panel.form.kind in ("array", "series") and not panel.form.listed else paths.swapaxes(1, 2)
+
     def score(self, y: Any, X: Any = None) -> float:
         """Minus the mean absolute scaled error of forecasts of the steps after the last one known.
 
@@ -428,10 +470,14 @@ class LSTMForecaster(Savable, BaseEstimator):
                 raise ValueError(f"{what} must have {expected} {name} covariates, as in fit, got {got}")
 
     def _quantiles(self, windows: Windows, levels: Sequence[float] | np.ndarray) -> np.ndarray:
-        conformal = self._learnt.conformal
-        if conformal is None:
+        found = self._learnt
+        if not found.has_quantiles:
             raise ValueError("conformal must be True for intervals of a forecaster without quantiles or distribution")
-        if not conformal.held_out:
+        if found.levels is not None and not np.isclose(np.asarray(levels)[:, None], found.levels).any(axis=1).all():
+            raise ValueError(
+                f"quantiles must be among those that were learnt, {list(self.quantiles or ())}, got {levels}"
+            )
+        if found.calibration is not None and not found.calibration.held_out:
             warnings.warn(
                 "y in fit was too short to hold out windows: intervals rest on errors of what was learnt from, and are "
                 "too narrow",

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from .combination import Combination, Recipe, combined
+from .combination import Combination, Recipe, Trial, combined
+from .distributions import Head
 from .frequency import Frequency
-from .intervals import Conformal
+from .intervals import GRID, Calibration, Shifts, Stretch, Widths, at_normal_places
 from .scores import naive_error
 from .series import Names, Panel, Seen, Series
 from .settings import Settings, settings_for
@@ -33,25 +34,27 @@ class Learnt:
     ----------
     settings : Settings
     frequency : Frequency
+    head : Head
     combination : Combination
-    conformal : Conformal or None
+    calibration : Widths, Shifts, Stretch or None
         None if there is to be none.
     """
 
     settings: Settings
     frequency: Frequency
+    head: Head
     combination: Combination
-    conformal: Conformal | None
+    calibration: Calibration | None
 
     @property
     def has_quantiles(self) -> bool:
         """Whether there are quantiles of forecasts."""
-        return self.conformal is not None
+        return self.calibration is not None or self.head.kind != "point"
 
     @property
     def levels(self) -> np.ndarray | None:
         """The levels that there are quantiles of; None for all."""
-        return None
+        return np.array(self.head.levels) if self.head.kind == "quantiles" else None
 
     def windows(self, series: Sequence[Series], origins: Sequence[np.ndarray]) -> Windows:
         """The windows of series, as they were given, before some origins."""
@@ -63,11 +66,26 @@ class Learnt:
 
     def quantiles(self, windows: Windows, levels: Sequence[float] | np.ndarray) -> np.ndarray:
         """Quantiles of forecasts, (n, H, levels)."""
-        assert self.conformal is not None
-        middle = self.combination.predict(windows)
-        widths = [self.conformal.half_width(abs(2 * level - 1), windows) for level in levels]
-        signs = np.sign(np.asarray(levels) - 0.5)
-        return BACK[self.settings.transform](middle[:, :, None] + signs * np.stack(widths, axis=2))
+        own = np.asarray(levels, np.float64)
+        said = (
+            self.combination.quantiles(windows, own)
+            if self.calibration is None
+            else self.calibration.quantiles(self.combination, windows, own)
+        )
+        return BACK[self.settings.transform](said)
+
+    def paths(self, windows: Windows, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Paths that are drawn from the distribution, (count, n, H)."""
+        horizon = self.settings.lengths.horizon
+        places = rng.normal(size=(count, len(windows), horizon))
+        if isinstance(self.calibration, Stretch):
+            before = self.calibration.correlation
+            for step in range(1, horizon):
+                places[:, :, step] = before * places[:, :, step - 1] + np.sqrt(1 - before**2) * places[:, :, step]
+            places = self.calibration.stretched(places)
+        drawn = at_normal_places(self.combination.quantiles(windows, GRID), places)
+        drawn = np.round(drawn) if self.head.kind == "negative_binomial" else drawn
+        return BACK[self.settings.transform](drawn)
 
 
 def learn(forecaster: Any, panel: Panel) -> Learnt:
@@ -81,12 +99,26 @@ def learn(forecaster: Any, panel: Panel) -> Learnt:
     settings = settings_for(panel, forecaster)
     seeds = check_random_state(forecaster.random_state).randint(2**31 - 1, size=forecaster.n_members).tolist()
     options = {name: getattr(forecaster, name) for name in OF_NETWORKS}
-    recipe = Recipe(settings.kinds, forecaster.linear_skip, seeds, options)
+    head = _head(forecaster)
+    linear = forecaster.linear_skip and head.kind != "negative_binomial"
+    recipe = Recipe(settings.kinds, linear, head, seeds, options)
     origins = _origins(panel.series, settings)
     windows = _windows(panel.series, origins, settings, panel.frequency)
-    combination, errors, tested, held_out = combined(windows, settings.lengths, recipe)
-    conformal = Conformal.of(errors, tested, held_out) if forecaster.conformal else None
-    return Learnt(settings, panel.frequency, combination, conformal)
+    combination, trial = combined(windows, settings.lengths, recipe)
+    calibration = _calibration(head, trial) if forecaster.conformal else None
+    return Learnt(settings, panel.frequency, head, combination, calibration)
+
+
+def _head(forecaster: Any) -> Head:
+    if forecaster.quantiles is not None:
+        return Head("quantiles", tuple(float(each) for each in forecaster.quantiles))
+    return Head(forecaster.distribution or "point")
+
+
+def _calibration(head: Head, trial: Trial) -> Calibration:
+    if head.kind == "quantiles":
+        return Shifts.of(*trial, np.array(head.levels))
+    return Stretch.of(*trial) if head.is_distribution else Widths.of(*trial)
 
 
 def names_of(forecaster: Any) -> Names:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from .distributions import Head
 from .network import WindowRegressor
 from .ridge import ridge_with_gaps
 from .windows import Lengths, Prepared, Windows, prepared
@@ -24,22 +25,42 @@ class Linear:
     kind : {"none", "first", "seasonal"}
     coef : array, shape (features, H)
     intercept : array, shape (H,)
+    steps : array, shape (H,)
+        The root mean square of its errors in windows that it has not seen, for each step ahead.
+    errors : array, shape (M,)
+        These errors, divided by that, sorted.
     """
 
     kind: str
     coef: np.ndarray
     intercept: np.ndarray
+    steps: np.ndarray
+    errors: np.ndarray
 
     @classmethod
     def fit(cls, kind: str, windows: Windows, lengths: Lengths) -> Linear:
-        """Its strength of penalty has the least error by leaving one window out."""
+        """Its strength of penalty has the least error, leaving one window out."""
         own = prepared(windows, kind, lengths)
-        features, targets = _features(windows, own), own.scaled(windows.ahead)
-        return cls(kind, *ridge_with_gaps(features, targets))
+        coef, intercept = ridge_with_gaps(_features(windows, own), own.scaled(windows.ahead))
+        return cls(kind, coef, intercept, np.zeros(len(intercept)), np.zeros(1))
 
-    def predict(self, windows: Windows, own: Prepared) -> np.ndarray:
+    def tested(self, windows: Windows, lengths: Lengths) -> tuple[np.ndarray, np.ndarray]:
+        """The attributes `steps` and `errors`, in some windows."""
+        own = prepared(windows, self.kind, lengths)
+        errors = own.scaled(windows.ahead) - self.predict(windows, own, lengths)
+        known = np.isfinite(errors)
+        squares = np.where(known, errors, 0.0) ** 2
+        steps = np.sqrt(squares.sum(axis=0) / np.maximum(known.sum(axis=0), 1))
+        return steps, np.sort((errors / np.where(steps > 0, steps, 1.0))[known])
+
+    def predict(self, windows: Windows, own: Prepared, lengths: Lengths) -> np.ndarray:
         """Scaled forecasts, (n, H)."""
         return _features(windows, own) @ self.coef + self.intercept
+
+    def quantiles(self, windows: Windows, own: Prepared, lengths: Lengths, levels: np.ndarray) -> np.ndarray:
+        """Scaled quantiles, (n, H, levels): forecasts with the errors there were."""
+        errors = np.quantile(self.errors, levels) if len(self.errors) else np.zeros(len(levels))
+        return self.predict(windows, own, lengths)[:, :, None] + self.steps[:, None] * errors
 
 
 def _features(windows: Windows, own: Prepared) -> np.ndarray:
@@ -55,40 +76,52 @@ class Network:
 
     Attributes
     ----------
-    kind : {"none", "first", "seasonal"}
+    kind : {"none", "first", "seasonal", "counts"}
+    head : Head
     gaps : bool
         Whether a channel tells which values are missing.
     models : list of WindowRegressor
+        None of them where all series are constant.
     """
 
     kind: str
+    head: Head
     gaps: bool
     models: list[WindowRegressor]
 
     @classmethod
-    def fit(cls, kind: str, windows: Windows, lengths: Lengths, seeds: Sequence[int], **options: Any) -> Network:
+    def fit(
+        cls, kind: str, windows: Windows, lengths: Lengths, head: Head, seeds: Sequence[int], options: dict[str, Any]
+    ) -> Network:
         """Train one for each seed."""
         own = prepared(windows, kind, lengths)
-        targets = own.scaled(windows.ahead)
-        rows = np.isfinite(targets).any(axis=1)
+        targets = head.targets(own.scaled(windows.ahead), own.scale)
+        rows = np.isfinite(targets[:, :: head.loss.numbers]).any(axis=1)
         gaps = bool(own.missing.any())
         channels, static = _channels(windows, own, gaps, lengths), windows.static if windows.static.shape[1] else None
+        models = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # what has learnt little weighs little
-            models = [
-                WindowRegressor(random_state=seed, **options).fit(
-                    channels[rows], targets[rows], static=None if static is None else static[rows]
-                )
-                for seed in (seeds if rows.any() else ())  # constants go on without
-            ]
-        return cls(kind, gaps, models)
+            for seed in seeds if rows.any() else ():
+                model = WindowRegressor(random_state=seed, **options)
+                model.head_loss = head.loss
+                models.append(model.fit(channels[rows], targets[rows], static=None if static is None else static[rows]))
+        return cls(kind, head, gaps, models)
 
     def predict(self, windows: Windows, own: Prepared, lengths: Lengths) -> np.ndarray:
         """Scaled forecasts, (n, H)."""
+        said = [self.head.point(scores) for scores in self._scores(windows, own, lengths)]
+        return np.mean(said, axis=0) if said else np.zeros((len(windows), lengths.horizon))
+
+    def quantiles(self, windows: Windows, own: Prepared, lengths: Lengths, levels: np.ndarray) -> np.ndarray:
+        """Scaled quantiles, (n, H, levels): the mean of those of each network, so they stay in order."""
+        said = [self.head.quantiles(scores, levels, own.scale) for scores in self._scores(windows, own, lengths)]
+        return np.mean(said, axis=0) if said else np.zeros((len(windows), lengths.horizon, len(levels)))
+
+    def _scores(self, windows: Windows, own: Prepared, lengths: Lengths) -> list[np.ndarray]:
         channels = _channels(windows, own, self.gaps, lengths)
         static = windows.static if windows.static.shape[1] else None
-        of_models = [model.predict(channels, static=static) for model in self.models]
-        return np.mean(of_models, axis=0).reshape(len(windows), -1)
+        return [model.predict(channels, static=static).reshape(len(windows), -1) for model in self.models]
 
 
 def _channels(windows: Windows, own: Prepared, gaps: bool, lengths: Lengths) -> np.ndarray:

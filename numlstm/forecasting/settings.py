@@ -54,6 +54,9 @@ def settings_for(panel: Panel, forecaster: Any) -> Settings:
     context = _context(panel, forecaster.context_length, horizon, season, shortest)
     lengths = Lengths(context, horizon, season)
     kinds = _kinds(panel, forecaster.differencing, lengths, shortest)
+    if forecaster.distribution == "negative_binomial":
+        _check_counts(panel, forecaster)
+        return Settings(lengths, ("counts",), "none", _calendar(panel, forecaster.calendar))
     values = [each.values for each in panel.series]
     transform = transform_of(values, season) if forecaster.transform == "auto" else forecaster.transform
     if transform == "log":
@@ -65,6 +68,22 @@ def settings_for(panel: Panel, forecaster: Any) -> Settings:
                 )
     calendar = _calendar(panel, forecaster.calendar)
     return Settings(lengths, kinds, transform, calendar)
+
+
+def _check_counts(panel: Panel, forecaster: Any) -> None:
+    """What a negative binomial distribution is of."""
+    for name, fine in (("differencing", ("auto", "none")), ("transform", ("auto", "none"))):
+        if getattr(forecaster, name) not in fine:
+            raise ValueError(
+                f"{name} must be one of {list(fine)} for distribution='negative_binomial', "
+                f"got {getattr(forecaster, name)!r}"
+            )
+    for each in panel.series:
+        known = each.values[np.isfinite(each.values)]
+        wrong = known[(known < 0) | (known != np.round(known))]
+        if len(wrong):
+            of = "" if each.key is None else f" in series {each.key!r}"
+            raise ValueError(f"y must hold counts for distribution='negative_binomial', got {wrong[0]}{of}")
 
 
 def _season(panel: Panel, chosen: Any) -> int:

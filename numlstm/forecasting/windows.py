@@ -11,7 +11,8 @@ import numpy as np
 from .frequency import Frequency, calendar_features
 from .series import Series
 
-KINDS = ("none", "first", "seasonal")
+KINDS = ("none", "first", "seasonal")  # and "counts", of a negative binomial distribution
+LEAST_EXPOSURE = 0.1  # of a window, as a share of the mean of its series
 FARTHEST = 20.0  # scaled targets beyond it count as that far
 TINY = 1e-9  # of a scale, as a share of what is scaled
 
@@ -182,10 +183,11 @@ class Prepared:
 
 
 def prepared(windows: Windows, kind: str, lengths: Lengths) -> Prepared:
-    """Windows prepared in one of three ways.
+    """Windows prepared in one of four ways.
 
     - "none": relative to the mean of the series, divided by its standard deviation;
     - "first": relative to the last value of the window, divided by its standard deviation;
+    - "counts": divided by their mean, or a tenth of that of the series if that is more;
     - "seasonal": two channels, the differences from the season before, and the values relative to the last one, both
       divided by the root mean square of these differences; targets are relative to the season before.
     """
@@ -196,9 +198,12 @@ def prepared(windows: Windows, kind: str, lengths: Lengths) -> Prepared:
         base = np.broadcast_to(windows.location, steps)
         channels = (history - windows.location) / windows.spread
         return Prepared(np.nan_to_num(channels)[:, :, None], missing, base, windows.spread)
+    if kind == "counts":
+        scale = np.maximum(_mean(history), np.maximum(LEAST_EXPOSURE * windows.location, TINY))
+        return Prepared(_divided(history, scale)[:, :, None], missing, np.zeros((len(windows), 1)), scale)
     filled, last = _carried_on(history)
     if kind == "first":
-        scale = _scale(np.where(missing, np.nan, history - _mean(history)), last)
+        scale = spread_within(history)
         base = np.repeat(last, lengths.horizon, axis=1)
         return Prepared(_divided(history - last, scale)[:, :, None], missing, base, scale)
     season = lengths.season
@@ -226,12 +231,18 @@ def _mean(history: np.ndarray) -> np.ndarray:
     return np.where(known, history, 0).sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
 
 
-def _scale(deviations: np.ndarray, last: np.ndarray) -> np.ndarray:
+def spread_within(history: np.ndarray) -> np.ndarray:
+    """The standard deviation of the values of each window, (n, 1); 0 where it is mere rounding."""
+    mean = _mean(history)
+    return _scale(history - mean, mean)
+
+
+def _scale(deviations: np.ndarray, level: np.ndarray) -> np.ndarray:
     """The root mean square of deviations; 0 where they are mere rounding."""
     known = np.isfinite(deviations)
     squares = np.where(known, deviations, 0.0) ** 2
     scale = np.sqrt(squares.sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1))
-    return np.where(scale > TINY * np.abs(last), scale, 0.0)
+    return np.where(scale > TINY * np.abs(level), scale, 0.0)
 
 
 def _divided(values: np.ndarray, scale: np.ndarray) -> np.ndarray:

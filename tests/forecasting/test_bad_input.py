@@ -54,7 +54,11 @@ def test_series(small):
     refused(ValueError, "y must be an array (T,)", lambda: model.fit(np.ones((3, 4, 5))))
     refused(TypeError, "y must hold numbers", lambda: model.fit(pd.DataFrame({"a": ["x"] * 60})))
     refused(ValueError, "y must be positive for transform='log'", lambda: small(transform="log").fit(Y))
-    refused(ValueError, "differencing must not be 'seasonal'", lambda: small(differencing="seasonal", season_length=1).fit(Y))
+    refused(
+        ValueError,
+        "differencing must not be 'seasonal'",
+        lambda: small(differencing="seasonal", season_length=1).fit(Y),
+    )
 
 
 def test_time_stamps(small):

@@ -133,9 +133,8 @@ def test_gaps_in_the_index_are_missing_values(small, wave):
     with_nan = y.copy()
     with_nan.iloc[[30, 31, 50]] = np.nan
     dropped = y.drop(y.index[[30, 31, 50]])
-    pd.testing.assert_series_equal(
-        small(horizon=3).fit(dropped).predict(), small(horizon=3).fit(with_nan).predict(), check_names=False, check_freq=False
-    )
+    forecasts = [small(horizon=3).fit(each).predict() for each in (dropped, with_nan)]
+    pd.testing.assert_series_equal(*forecasts, check_freq=False)
 
 
 def test_other_series_than_those_of_fit(small, wave):
