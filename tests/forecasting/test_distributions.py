@@ -40,7 +40,7 @@ def test_distributions_are_learnt(small, noise, distribution):
         assert abs(coverage(truth, *np.moveaxis(bounds, 2, 0)) - share) < 0.1
     paths = forecaster.sample(400, y=y, random_state=0)
     assert paths.shape == (400, 5, 95)
-    assert crps(truth.T, paths) < crps(truth.T, np.tile(np.random.default_rng(1).normal(size=(400, 1, 1)), (1, 5, 95)))
+    assert crps(truth.T, paths) < 0.8 * crps(truth.T, np.array(forecaster.predict(y=y)).T[None])
     drawn = np.quantile(paths[:, :, 0], LEVELS, axis=0).T
     said = forecaster.predict_quantiles(LEVELS, y=y)[0]
     np.testing.assert_allclose(drawn, said, atol=0.5)
@@ -53,7 +53,7 @@ def test_paths_go_on_as_errors_do(small):
     walk = np.random.default_rng(0).normal(size=400).cumsum()
     paths = small(distribution="gaussian", horizon=6, season_length=1).fit(walk).sample(500, random_state=0)
     assert np.corrcoef(paths[:, 4], paths[:, 5])[0, 1] > 0.6
-    assert paths[:, 5].std() > 1.5 * paths[:, 0].std()
+    assert paths[:, 5].std() > 1.3 * paths[:, 0].std()
 
 
 def test_counts(small):
@@ -63,8 +63,10 @@ def test_counts(small):
     assert paths.shape == (200, 4, 2)
     assert (paths >= 0).all()
     assert (paths == np.round(paths)).all()
-    np.testing.assert_allclose(forecaster.predict().mean(axis=0), counts.mean(axis=0), rtol=0.35)
-    np.testing.assert_allclose(paths.mean(axis=(0, 1)), counts.mean(axis=0), rtol=0.35)
+    np.testing.assert_allclose(paths.mean(axis=(0, 1)), forecaster.predict().mean(axis=0), rtol=0.1)
+    before = [counts[:origin] for origin in range(100, 300, 10)]
+    said = np.mean([forecaster.predict(y=y) for y in before], axis=(0, 1))
+    np.testing.assert_allclose(said, counts.mean(axis=0), rtol=0.1)
     for wrong, message in ((-1.0, "got -1.0"), (0.5, "got 0.5")):
         with pytest.raises(ValueError, match=f"y must hold counts for distribution='negative_binomial', {message}"):
             small(distribution="negative_binomial").fit(np.append(counts[:, 0], wrong))
