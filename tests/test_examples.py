@@ -53,6 +53,18 @@ def test_long_short_term_memory_1997(tmp_path, capsys):
     assert [line.split(" | ")[:6] for line in written] == [line.removesuffix(" |").split(" | ") for line in shown]
 
 
+def test_the_table_of_1997():
+    """What was measured: the LSTM solves all tasks, with fewer sequences than the papers' networks."""
+    rows = (EXAMPLES / "long_short_term_memory_1997.md").read_text().splitlines()
+    needed = runpy.run_path(str(EXAMPLES / "long_short_term_memory_1997.py"))["needed"]
+    tasks = [row.strip("| ").split(" | ") for row in rows if row.startswith("| ")][2:]
+    assert len(tasks) == 13
+    for _, _, paper, lstm, *_ in tasks:
+        assert needed(lstm) is not None
+        assert needed(paper) is None or needed(lstm) < needed(paper)
+        assert " of " not in lstm
+
+
 def test_vanishing_gradient(tmp_path, capsys):
     left, accuracy = run("vanishing_gradient", tmp_path / "gradient.png")
     assert left["RNN"] < 1e-15

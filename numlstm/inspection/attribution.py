@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..checks import check_integer, check_option
+from .lessons import read
 from .plotting import COLOURS, SIGNED, integer_ticks, lines, stacked_axes
 from .reading import check_index, sequences_of
 from .scorer import STEPS, Scorer
@@ -130,8 +131,7 @@ def attribute(
     check_integer(n_steps, "n_steps", 1)
     check_integer(window, "window", 1)
     scorer = Scorer(model, target)
-    _, _, read = model._ready(X, lengths)
-    sequences = read.apart()
+    sequences = read(model, X, lengths).apart()
     given = sequences_of(X, lengths) if len(sequences) else []
     bases = _baselines(scorer, baselines, given)
     if method == "occlusion":
@@ -281,8 +281,7 @@ def score_function(model: Any, target: Any = None) -> Callable[[np.ndarray], np.
         raise ValueError("model must be fitted without static features, which such libraries do not pass on")
 
     def score(X: np.ndarray) -> np.ndarray:
-        _, _, sequences = model._ready(X, None)
-        return np.array([scorer.scores(x[None], None) for x in sequences.apart()]).reshape(-1, 1)
+        return np.array([scorer.scores(x[None], None) for x in read(model, X).apart()]).reshape(-1, 1)
 
     return score
 

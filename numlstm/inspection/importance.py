@@ -9,7 +9,7 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import Bunch
 
 from ..checks import check_integer, check_rng
-from .lessons import fitted_model
+from .lessons import fitted_model, read
 from .reading import sequences_of
 
 
@@ -84,7 +84,7 @@ def permutation_importance(
     fitted_model(model)
     check_integer(n_repeats, "n_repeats", 1)
     windows, rng = check_integer(n_windows, "n_windows", 1), check_rng(random_state, "random_state")
-    model._ready(X, lengths)  # says what is wrong with X in the words of predict
+    read(model, X, lengths)  # says what is wrong with X in the words of predict
     sequences = sequences_of(X, lengths)
     shortest = min(map(len, sequences), default=0)
     if windows > shortest:

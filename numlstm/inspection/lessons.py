@@ -15,6 +15,7 @@ from ..estimators.base.estimator import SequenceEstimator
 from ..layers import LAYERS
 from ..layers.layer import Layer, layer_of
 from ..layers.stack import Stack
+from ..training.batches import Sequences
 from ..training.loop import Data
 from ..training.network import Model
 
@@ -101,7 +102,7 @@ def lesson_of(model: Any, X: Any, y: Any, lengths: Any = None, static: Any = Non
         If it is no estimator, not fitted, or X and y are not as in `fit`.
     """
     fitted = fitted_model(model)
-    model._ready(X, lengths)  # says what is wrong with X in the words of predict
+    read(model, X, lengths)  # says what is wrong with X in the words of predict
     _, network, data = model._read(model._without_results(), X, y, None, lengths, static, before=fitted)
     sequences = data.sequences
     x, _ = sequences.take(np.arange(len(sequences)))
@@ -110,6 +111,17 @@ def lesson_of(model: Any, X: Any, y: Any, lengths: Any = None, static: Any = Non
     flat = network.pack(backend, fitted.parameters)
     own = Model(network, backend, flat, training=False)
     return Lesson(own, fitted.parameters, model.backend, data, x, sequences.lengths)
+
+
+def read(model: Any, X: Any, lengths: Any = None) -> Sequences:
+    """Sequences as a fitted estimator's network reads them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If X is not as its `predict` wants it.
+    """
+    return model._ready(X, lengths)[2]
 
 
 def fitted_model(model: Any) -> Any:
