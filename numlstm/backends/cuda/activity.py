@@ -9,7 +9,7 @@ from .device import THREADS, cuda
 from .launching import kernel
 from .losses import DeviceScalar
 from .pooling import ends_on
-from .reductions import block_sum, new_parts, row_grid, total_of
+from .reductions import block_sum, first_row, new_parts, row_grid, row_step, total_of
 
 
 @kernel
@@ -18,9 +18,7 @@ def _activity(y, axes, shape, lengths, gradient, parts, shares, factors):
     shared = cuda.shared.array(THREADS, np.float64)
     rows, steps, units = shape
     penalty = 0.0
-    for row in range(
-        cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y, rows * steps, cuda.gridDim.x * cuda.blockDim.y
-    ):
+    for row in range(first_row(), rows * steps, row_step()):
         n, t = row // steps, row % steps
         start = axes[0] + n * axes[1] + t * axes[2]
         for u in range(cuda.threadIdx.x, units, cuda.blockDim.x):

@@ -1,6 +1,6 @@
-"""Arguments of a kernel as the driver takes them: numba-cuda's own way of making them takes longer than a short kernel.
+"""Arguments of a kernel as the driver takes them: numba-cuda takes longer to pack them than a short kernel runs.
 
-It makes them at a kernel's first launch; if these are not made alike (see `Kernel`), it makes all others too.
+At a kernel's first launch numba-cuda packs them too. If its result differs from ours, it packs all later ones.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ def kind_of(argument: Any) -> Any:
 
 
 def packed(arguments: Sequence[Any]) -> list[Any]:
-    """All arguments, one behind the other, with the parts of arrays and tuples: one-dimensional, contiguous arrays."""
-    made: list[Any] = []
+    """All arguments one after another, arrays and tuples by their parts; arrays are one-dimensional and contiguous."""
+    parts: list[Any] = []
     for argument in arguments:
         if type(argument) in AS_THEY_ARE:
-            made.append(argument)
+            parts.append(argument)
         elif isinstance(argument, tuple):
-            made += packed(argument)
+            parts += packed(argument)
         elif is_array(argument):
             size, itemsize = argument.size, argument.dtype.itemsize
-            made += 0, 0, size, itemsize, argument.device_ctypes_pointer.value or 0, size, itemsize
+            parts += 0, 0, size, itemsize, argument.device_ctypes_pointer.value or 0, size, itemsize
         else:
-            made.append(C_TYPES[type(argument)](argument))
-    return made
+            parts.append(C_TYPES[type(argument)](argument))
+    return parts
 
 
 def alike(ours: Sequence[Any], theirs: Sequence[Any]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from .device import SIMULATED, Device, Memory, size_of
+from .device import SIMULATED, Allocation, Device, size_of
 from .launching import kernel
 from .uploading import send
 
@@ -22,7 +22,7 @@ class DeviceArray:
     Parameters
     ----------
     device : Device
-    memory : Memory
+    memory : Allocation
         Where they are, among others perhaps.
     shape : tuple of int
     strides : tuple of int, optional
@@ -35,7 +35,7 @@ class DeviceArray:
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(
-        self, device: Device, memory: Memory, shape: tuple[int, ...], strides: tuple[int, ...] | None = None,
+        self, device: Device, memory: Allocation, shape: tuple[int, ...], strides: tuple[int, ...] | None = None,
         offset: int = 0,
     ) -> None:  # fmt: skip
         self.device, self.memory, self.shape, self.offset = device, memory, shape, offset
@@ -65,8 +65,8 @@ class DeviceArray:
     @property
     def contiguous(self) -> bool:
         """Whether the numbers follow on one another."""
-        wanted = contiguous_strides(self.shape)
-        return all(n == 1 or a == b for n, a, b in zip(self.shape, self.steps, wanted, strict=True))
+        expected = contiguous_strides(self.shape)
+        return all(n == 1 or a == b for n, a, b in zip(self.shape, self.steps, expected, strict=True))
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class DeviceArray:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
-            raise ValueError("an array on a device cannot be a NumPy array without a copy")
+            raise ValueError("copy must not be False for an array on a device: NumPy needs a copy in the host's memory")
         return to_numpy(self).astype(dtype or self.dtype, copy=False)
 
     def __getitem__(self, index: Any) -> DeviceArray:
@@ -96,7 +96,7 @@ class DeviceArray:
         shadow = self._shadow()
         part = shadow[index]
         if not isinstance(part, np.ndarray):
-            raise TypeError(f"only slices of device arrays can be taken, got {index!r}")
+            raise TypeError(f"an index of a device array must leave an array, got {index!r}: use slices")
         return self._view(shadow, part)
 
     def transpose(self, *axes: int) -> DeviceArray:
@@ -107,7 +107,10 @@ class DeviceArray:
     def reshape(self, *shape: Any) -> DeviceArray:
         """A view of other shape; only of contiguous arrays."""
         if not self.contiguous:
-            raise ValueError("only contiguous device arrays can be reshaped")
+            raise ValueError(
+                f"a device array must be contiguous to be reshaped, got shape {self.shape} with strides "
+                f"{self.strides}: copy it first"
+            )
         shadow = self._shadow()
         return self._view(shadow, shadow.reshape(*shape))
 
@@ -135,7 +138,7 @@ class DeviceArray:
         return np.lib.stride_tricks.as_strided(np.empty(1, self.dtype), self.shape, self.strides)
 
     def _view(self, shadow: np.ndarray, part: np.ndarray) -> DeviceArray:
-        start, place = (each.__array_interface__["data"][0] for each in (shadow, part))
+        start, place = (array.__array_interface__["data"][0] for array in (shadow, part))
         offset = self.offset + (place - start) // self.dtype.itemsize
         steps = tuple(stride // self.dtype.itemsize for stride in part.strides)
         return DeviceArray(self.device, self.memory, part.shape, steps, offset if part.size else self.offset)
@@ -153,10 +156,10 @@ def empty(device: Device, shape: tuple[int, ...], dtype: str) -> DeviceArray:
 
 def to_device(device: Device, array: np.ndarray) -> DeviceArray:
     """A copy of a NumPy array."""
-    made = empty(device, array.shape, str(array.dtype))
+    result = empty(device, array.shape, str(array.dtype))
     if array.size:
-        send(np.ascontiguousarray(array), made.memory, device)
-    return made
+        send(np.ascontiguousarray(array), result.memory, device)
+    return result
 
 
 def to_numpy(array: DeviceArray) -> np.ndarray:
@@ -170,15 +173,15 @@ def to_numpy(array: DeviceArray) -> np.ndarray:
 
 def copied(array: DeviceArray) -> DeviceArray:
     """A contiguous copy."""
-    made = empty(array.device, array.shape, str(array.dtype))
-    copy(made, array)
-    return made
+    result = empty(array.device, array.shape, str(array.dtype))
+    copy(result, array)
+    return result
 
 
 def axes_of(array: DeviceArray) -> tuple[int, ...]:
     """Offset, and strides of three axes: those of an array with fewer stand last."""
     if array.ndim > MOST_AXES:
-        raise ValueError(f"device arrays of up to {MOST_AXES} axes can be computed with, got shape {array.shape}")
+        raise ValueError(f"a device array must have at most {MOST_AXES} axes in computations, got shape {array.shape}")
     return (array.offset, *(0,) * (MOST_AXES - array.ndim), *array.steps)
 
 

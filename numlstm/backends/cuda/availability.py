@@ -85,11 +85,11 @@ def gpus() -> str:
         if shim.SIMULATED:
             return shim.Device(0).description
         with _explained(shim):
-            found = [_described(shim, index) for index in range(len(shim.cuda.gpus))]
+            descriptions = [_described(shim, index) for index in range(len(shim.cuda.gpus))]
     except Unusable as reason:
         return f"none used: {reason}"
     toolkit = _toolkit_version()
-    parts = ["; ".join(found), f"{_driver_name()} for CUDA {_text(_driver_version(shim))}"]
+    parts = ["; ".join(descriptions), f"{_driver_name()} for CUDA {_text(_driver_version(shim))}"]
     return ", ".join([*parts, f"toolkit {_text(toolkit)}"] if toolkit else parts)
 
 
@@ -180,8 +180,8 @@ def _explanation(error: Exception, shim: Any) -> str:
     Numba's `CudaAPIError` and the `CUDAError` of cuda.core differ in type, but both name the driver's code.
     """
     text, kinds = str(error), {kind.__name__ for kind in type(error).__mro__}
-    found = re.search(r"CUDA_ERROR_(\w+)", text)
-    code = found[1] if found else ""
+    match = re.search(r"CUDA_ERROR_(\w+)", text)
+    code = match[1] if match else ""
     if code == "NO_DEVICE":
         return _no_gpu()
     if code == "NOT_INITIALIZED":  # the driver was, in the process that this one was forked from
@@ -238,8 +238,8 @@ def _too_new(shim: Any) -> bool:
 def _first_line(error: BaseException) -> str:
     """The first words of an error that say anything, on one line."""
     lines = [line.strip(" :") for line in str(error).splitlines()]
-    told = [line for line in lines if line and not line.startswith("Error at driver init")]
-    return (told or [str(error).strip() or type(error).__name__])[0]
+    telling = [line for line in lines if line and not line.startswith("Error at driver init")]
+    return (telling or [str(error).strip() or type(error).__name__])[0]
 
 
 # Versions ---------------------------------------------------------------------------------------------------
@@ -254,10 +254,10 @@ def _driver_version(shim: Any) -> Version:
 def _driver_name() -> str:
     """The driver with its own version, where the kernel tells it."""
     try:
-        found = re.search(r"Module.*?\s(\d+\.[\d.]+)", KERNEL_MODULE.read_text())
+        match = re.search(r"Module.*?\s(\d+\.[\d.]+)", KERNEL_MODULE.read_text())
     except OSError:
-        found = None
-    return f"driver {found[1]}" if found else "the driver"
+        match = None
+    return f"driver {match[1]}" if match else "the driver"
 
 
 def _toolkit_version() -> Version | None:

@@ -59,16 +59,16 @@ class CudaBackend(Backend):
             return arrays.to_device(self.device, np.asarray(array, dtype))
         if array.dtype == dtype:
             return array
-        made = arrays.empty(self.device, array.shape, dtype)
-        arrays.copy(made, array)
-        return made
+        result = arrays.empty(self.device, array.shape, dtype)
+        arrays.copy(result, array)
+        return result
 
     @on_device
     def upload(self, array: np.ndarray, dtype: str) -> DeviceArray:
         if SIMULATED:
             return arrays.to_device(self.device, np.asarray(array, dtype))
         values = np.ascontiguousarray(array, dtype)
-        return DeviceArray(self.device, self._uploaders.own.upload(values.reshape(-1), dtype), values.shape)
+        return DeviceArray(self.device, self._uploaders.current.upload(values.reshape(-1), dtype), values.shape)
 
     def adopt(self, array: Any, name: str, dtype: str) -> tuple[DeviceArray, Callable[[DeviceArray], Any]]:
         return foreign.adopt(self.device, array, name, dtype)
@@ -82,9 +82,9 @@ class CudaBackend(Backend):
 
     @on_device
     def zeros(self, shape: tuple[int, ...], dtype: str) -> DeviceArray:
-        made = arrays.empty(self.device, shape, dtype)
-        arrays.fill(made, 0)
-        return made
+        result = arrays.empty(self.device, shape, dtype)
+        arrays.fill(result, 0)
+        return result
 
     @on_device
     def add(self, out: DeviceArray, value: DeviceArray) -> None:

@@ -17,11 +17,11 @@ from .device import SIMULATED
 
 SUCCESS = 0
 NO_ATOMICS = 0  # CUBLAS_ATOMICS_NOT_ALLOWED
-BY_CALL, PEDANTIC = 0, 2  # CUBLAS_DEFAULT_MATH, CUBLAS_PEDANTIC_MATH
+DEFAULT_MODE, PEDANTIC = 0, 2  # CUBLAS_DEFAULT_MATH, CUBLAS_PEDANTIC_MATH
 FLOAT32 = 0  # CUDA_R_32F
 ANY_ALGORITHM = -1  # CUBLAS_GEMM_DEFAULT
 ROUNDING = {"tf32": 77, "float16": 74, "bfloat16": 75}  # CUBLAS_COMPUTE_32F_FAST_TF32, _16F, _16BF
-AS_IT_IS, TURNED = 0, 1  # CUBLAS_OP_N, CUBLAS_OP_T
+NOT_TRANSPOSED, TRANSPOSED = 0, 1  # CUBLAS_OP_N, CUBLAS_OP_T
 DEFAULT_STREAM = None  # the legacy one, which all kernels are launched on
 
 
@@ -71,8 +71,8 @@ class Cublas:
             call.argtypes, call.restype = CALLS[name], c_int
         self._name = library.cublasGetStatusName
         self._name.argtypes, self._name.restype = (c_int,), c_char_p
-        # Handles that nobody uses, by device and mode. A call takes one and puts it back: as many as threads that
-        # multiply at once, never one for two of them.
+        # Handles that no call uses, by device and mode. A call acquires one and releases it: two threads that multiply
+        # at once never share a handle.
         self._free: defaultdict[tuple[int, int], list[c_void_p]] = defaultdict(list)
 
     def _call(self, name: str, *arguments: Any) -> None:
@@ -101,13 +101,13 @@ class Cublas:
         Columns are contiguous to cuBLAS: it sees all matrices transposed, and multiplies them in reverse order.
         """
         name, zero, one = GEMM[out.dtype.name]
-        turn_a, turn_b = (TURNED if each else AS_IT_IS for each in transposed)
+        operation_a, operation_b = (TRANSPOSED if flag else NOT_TRANSPOSED for flag in transposed)
         (rows, columns), terms = out.shape, a.shape[0 if transposed[0] else 1]
-        place = out.device.index, BY_CALL if kind else PEDANTIC
+        place = out.device.index, DEFAULT_MODE if kind else PEDANTIC
         handle, beta = self._handle(*place), one if accumulate else zero
-        sizes = turn_b, turn_a, columns, rows, terms
+        sizes = operation_b, operation_a, columns, rows, terms
         if kind:
-            first, second, target = (_typed(each) for each in (b, a, out))
+            first, second, target = (_typed(matrix) for matrix in (b, a, out))
             how = ROUNDING[kind], ANY_ALGORITHM
             self._call("cublasGemmEx_64", handle, *sizes, one, *first, *second, beta, *target, *how)
         else:

@@ -120,7 +120,7 @@ class Device:
         name = gpu.name.decode() if isinstance(gpu.name, bytes) else gpu.name
         return f"{name}, compute capability {'.'.join(map(str, gpu.compute_capability[:2]))}"
 
-    def allocate(self, count: int, dtype: str) -> Memory:
+    def allocate(self, count: int, dtype: str) -> Allocation:
         """Room for `count` numbers, not initialised.
 
         Raises
@@ -132,7 +132,7 @@ class Device:
         with self._lock:
             free = self._free[dtype, size]
             base = free.pop() if free else self._new(size, dtype)
-        memory = Memory(base, size)
+        memory = Allocation(base, size)
         weakref.finalize(memory, self._take_back, base, dtype, size).atexit = False
         return memory
 
@@ -158,10 +158,10 @@ class Device:
         except CudaAPIError as error:
             if error.code != OUT_OF_MEMORY:
                 raise
-            wanted, free = size * np.dtype(dtype).itemsize, cuda.current_context().get_memory_info().free
+            requested, free = size * np.dtype(dtype).itemsize, cuda.current_context().get_memory_info().free
             raise MemoryError(
-                f"CUDA device {self.index} is out of memory: {wanted:,} bytes asked for, {free:,} free; use a smaller "
-                "batch, recompute=True, or backend='cpu'"
+                f"CUDA device {self.index} is out of memory: {requested:,} bytes requested, {free:,} free; use a "
+                "smaller batch, recompute=True, or backend='cpu'"
             ) from None
 
     def synchronize(self) -> None:
@@ -170,7 +170,7 @@ class Device:
             cuda.synchronize()
 
 
-class Memory:
+class Allocation:
     """Numbers on a device; they are used again when nothing refers to this any more.
 
     Attributes

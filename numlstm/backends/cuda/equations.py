@@ -14,7 +14,7 @@ from ...cells import Phase
 from ...cells.cell import NORM, PREVIOUS
 from .elementary import device_equation
 from .launching import by_name
-from .layout import Layout, Place, layout_of, normalised
+from .layout import CellLayout, Place, layout_of, normalised
 from .masks import is_dropped
 
 # What the functions below take besides the phase and u, the unit: named tuples, whose fields are names in their code.
@@ -151,12 +151,12 @@ class Writer:
 
     Parameters
     ----------
-    layout : Layout
+    layout : CellLayout
     index : int
         Number of the phase.
     """
 
-    def __init__(self, layout: Layout, index: int) -> None:
+    def __init__(self, layout: CellLayout, index: int) -> None:
         self.layout, self.index, self.cell = layout, index, layout.cell
         self.phase: Phase = self.cell.phases[index]
         self.gates = layout.gates[index]
@@ -201,11 +201,11 @@ class Writer:
     def gradient(self, name: str) -> str:
         """The gradient of a value."""
         region, place = self.layout.gradient(name)
-        return f"grads[grad + {'' if region == 'given' else region + ' + '}{place} + u]"
+        return f"grads[grad + {'' if region == 'values' else region + ' + '}{place} + u]"
 
     # Lines --------------------------------------------------------------------------------------------------
 
-    def take(self, place: str) -> str:
+    def load(self, place: str) -> str:
         """A variable for what is at a place. All are loaded first, so that no load waits for another."""
         return self.loaded.setdefault(place, f"l{len(self.loaded)}")
 
@@ -216,16 +216,16 @@ class Writer:
 
     def sums(self) -> Iterator[str]:
         """Every pre-activation z0, z1, ...: what products gave, biases, and vectors that are added as they are."""
-        of_input = {gate for each in self.layout.of_input(self.index) for gate in each.gates}
-        multiplied = {gate for each in self.layout.recurrent(self.index) for gate in each.gates}
+        of_input = {gate for product in self.layout.of_input(self.index) for gate in product.gates}
+        multiplied = {gate for product in self.layout.recurrent(self.index) for gate in product.gates}
         for k, gate in enumerate(self.gates):
-            terms = [self.take(self.gate(gate))] if gate in of_input else []
+            terms = [self.load(self.gate(gate))] if gate in of_input else []
             for product in self.phase.products:
                 if gate in product.gates and not product.weight:
-                    terms.append(self.take(self.value(product.source)))
+                    terms.append(self.load(self.value(product.source)))
                 elif gate in product.gates and product.bias and self.layout.bias:
                     row = product.rows[product.gates.index(gate)]
-                    terms.append(self.take(self.parameter(product.bias, row)))
+                    terms.append(self.load(self.parameter(product.bias, row)))
             yield f"z{k} = {' + '.join(terms) or 'one - one'}"
         if multiplied:
             yield "if fused:"
@@ -241,8 +241,8 @@ class Writer:
     def normalise(self) -> Iterator[str]:
         """Every pre-activation, normalised."""
         for k, gate in enumerate(self.gates):
-            weight, bias = map(self.take, self.norm_parameters(gate))
-            yield f"z{k} = ({self.take(self.gate(gate))} - shared[factor + {2 * k}]) * shared[factor + {2 * k + 1}]"
+            weight, bias = map(self.load, self.norm_parameters(gate))
+            yield f"z{k} = ({self.load(self.gate(gate))} - shared[factor + {2 * k}]) * shared[factor + {2 * k + 1}]"
             yield "if keep:"
             yield f"    {self.value(normalised(self.index, gate))} = z{k}"
             yield f"z{k} = z{k} * {weight} + {bias}"
@@ -261,14 +261,14 @@ class Writer:
             yield f"    if is_dropped(noise[{2 * k}], noise[{2 * k + 1}], {time}, n, u):"
             yield f"        {name} = constants[{first}]"
 
-    def taken(self, values: Sequence[str]) -> str:
+    def equation_arguments(self, values: Sequence[str]) -> str:
         """Arguments for equations: values of records, parameters, constants, masks."""
-        parameters = [self.take(self.parameter(name, block)) for _, name, block in self.phase.parameters]
-        loaded = [self.take(self.value(name)) for name in values]
+        parameters = [self.load(self.parameter(name, block)) for _, name, block in self.phase.parameters]
+        loaded = [self.load(self.value(name)) for name in values]
         return ", ".join([*loaded, *parameters, *self.phase.constants, *self.phase.masks])
 
     def other_names(self) -> list[str]:
-        """The names of what `taken` adds to values."""
+        """The names of what `equation_arguments` adds to values."""
         return [*(name for name, _, _ in self.phase.parameters), *self.phase.constants, *self.phase.masks]
 
     def store(self, name: str, result: str) -> Iterator[str]:
@@ -287,9 +287,9 @@ class Writer:
         yield from self.normalise() if phase.norm else self.sums()
         yield from self.others()
         of_gates = [f"z{self.gates.index(gate)}" for gate in phase.gates]
-        taken = ", ".join(filter(None, [*of_gates, self.taken(phase.reads)]))
+        arguments = ", ".join(filter(None, [*of_gates, self.equation_arguments(phase.reads)]))
         results = [f"r{k}" for k in range(len(phase.results))]
-        yield f"{', '.join(results)}, = equations(one, Values({taken}))"
+        yield f"{', '.join(results)}, = equations(one, Values({arguments}))"
         by_name = dict(zip(phase.results, results, strict=True))
         if phase.finish:
             given = [*(by_name[name] for name in phase.finish_reads), *phase.constants]
@@ -299,7 +299,7 @@ class Writer:
         for name in (*phase.gives, *phase.keeps):
             yield from self.store(name, by_name[name])
 
-    def complete(self) -> Iterator[str]:
+    def sum_preactivations(self) -> Iterator[str]:
         """What comes before normalisation: pre-activations are written where all can see them."""
         yield from self.sums()
         for k, gate in enumerate(self.gates):
@@ -309,20 +309,20 @@ class Writer:
         """The gradients of a phase, products apart."""
         phase = self.phase
         yield from self.others()
-        yield f"d = Gradients({', '.join(self.take(self.gradient(name)) for name in phase.gives)})"
-        yield f"v = Values({self.taken(phase.uses)})"
+        yield f"d = Gradients({', '.join(self.load(self.gradient(name)) for name in phase.gives)})"
+        yield f"v = Values({self.equation_arguments(phase.uses)})"
         results = [f"r{k}" for k in range(len(phase.gradients))]
         yield f"{', '.join(results)}, = equations(one, d, v)"
         by_name = dict(zip(phase.gradients, results, strict=True))
         for gate in self.gates:
             if phase.norm:
                 weight, bias = self.norm_units(gate)
-                yield f"{weight} = {by_name[gate]} * {self.take(self.value(normalised(self.index, gate)))}"
+                yield f"{weight} = {by_name[gate]} * {self.load(self.value(normalised(self.index, gate)))}"
                 yield f"{bias} = {by_name[gate]}"
             else:
                 yield from self.gate_gradient(gate, by_name[gate])
         for name in phase.reads:
-            yield from self.more(name, by_name[name])
+            yield from self.accumulate(name, by_name[name])
         for k, (name, _, _) in enumerate(phase.parameters):
             yield f"{self.unit(k)} = {by_name[name]}"
 
@@ -331,34 +331,34 @@ class Writer:
         yield f"{self.gate(gate)} = {result}"
         for product in self.layout.as_they_are(self.index):
             if gate in product.gates:
-                yield from self.more(product.source, result)
+                yield from self.accumulate(product.source, result)
 
-    def more(self, name: str, result: str) -> Iterator[str]:
+    def accumulate(self, name: str, result: str) -> Iterator[str]:
         """Add to the gradient of a value."""
         place = self.gradient(name)
-        variable = self.take(place)
+        variable = self.load(place)
         yield f"{variable} = {variable} + {result}"
         yield f"{place} = {variable}"
 
-    def normalise_back(self) -> Iterator[str]:
+    def normalisation_backward(self) -> Iterator[str]:
         """From the gradients of what was scaled and shifted to those of pre-activations."""
         for k, gate in enumerate(self.gates):
             (weight, _), (_, delta) = self.norm_parameters(gate), self.norm_units(gate)
             means = f"shared[factor + {3 * k}]", f"shared[factor + {3 * k + 1}]"
-            delta, weight, value = map(self.take, (delta, weight, self.value(normalised(self.index, gate))))
+            delta, weight, value = map(self.load, (delta, weight, self.value(normalised(self.index, gate))))
             yield f"d = {delta} * {weight} - {means[0]} - {value} * {means[1]}"
             yield f"d = d * shared[factor + {3 * k + 2}]"
             yield from self.gate_gradient(gate, "d")
 
 
-def _begin(layout: Layout, size: str) -> Iterator[str]:
-    """A step back begins: gradients from outside are added, and what the step is to find is nothing yet."""
+def _start_gradients(layout: CellLayout, size: str) -> Iterator[str]:
+    """The start of a step back: it adds gradients from outside, and clears the gradients that the step computes."""
     for k, (state, of_size) in enumerate(zip(layout.states, layout.cell.state_sizes, strict=True)):
         if of_size == size:
             yield f"if outside[{k}] >= 0:"
             yield f"    grads[grad + now + {state} + u] += doutputs[doutput + outside[{k}] + u]"
             yield f"grads[grad + before + {state} + u] = one - one"
-    for name, place in layout.given.items():
+    for name, place in layout.value_gradients.items():
         if layout.cell.sizes[name] == size:
             yield f"grads[grad + {place} + u] = one - one"
 
@@ -369,9 +369,9 @@ def _written(tuples: tuple[type[Any], ...], parts: list[tuple[list[str], dict[st
     for argument, kind in zip(("arrays", "settings", "place"), tuples, strict=True):
         lines.append(f"    {', '.join(kind._fields)} = {argument}")
     lines.append("    one = records.dtype.type(1)")
-    for k, (body, own) in enumerate(parts):
+    for k, (body, functions) in enumerate(parts):
         text = body
-        for name, value in own.items():
+        for name, value in functions.items():
             names[f"{name}{k}"] = value
             text = [line.replace(f"{name}(", f"{name}{k}(") for line in text]
         lines += [f"    if phase == {k}:", *(f"        {line}" for line in [*text, "pass"])]
@@ -396,7 +396,7 @@ def _writers(digest: str) -> list[Writer]:
 
 @cache
 def forward_code(digest: str) -> Callable:
-    """The function behind `advance`."""
+    """The function behind `forward_equations`."""
     parts = []
     for writer in _writers(digest):
         phase = writer.phase
@@ -411,14 +411,14 @@ def forward_code(digest: str) -> Callable:
 
 
 @cache
-def complete_code(digest: str) -> Callable:
-    """The function behind `complete`."""
-    return _written(FORWARD, [(_if_normed(writer, writer.complete), {}) for writer in _writers(digest)])
+def sum_preactivations_code(digest: str) -> Callable:
+    """The function behind `sum_preactivations`."""
+    return _written(FORWARD, [(_if_normed(writer, writer.sum_preactivations), {}) for writer in _writers(digest)])
 
 
 @cache
 def backward_code(digest: str) -> Callable:
-    """The function behind `retreat`."""
+    """The function behind `backward_equations`."""
     parts = []
     for writer in _writers(digest):
         phase = writer.phase
@@ -431,24 +431,24 @@ def backward_code(digest: str) -> Callable:
 
 
 @cache
-def normalise_back_code(digest: str) -> Callable:
-    """The function behind `normalise_back`."""
+def normalisation_backward_code(digest: str) -> Callable:
+    """The function behind `normalisation_backward`."""
     parts: list[Any] = [
-        (writer.lines(writer.normalise_back()) if writer.phase.norm else [], {}) for writer in _writers(digest)
+        (writer.lines(writer.normalisation_backward()) if writer.phase.norm else [], {}) for writer in _writers(digest)
     ]
     return _written(BACKWARD, parts)
 
 
 @cache
-def begin_code(digest: str) -> Callable:
-    """The function behind `begin`: its phases are sizes, the hidden one and that of a projection."""
+def start_gradients_code(digest: str) -> Callable:
+    """The function behind `start_gradients`: its phases are sizes, the hidden one and that of a projection."""
     layout = layout_of(digest)
-    return _written(START, [(list(_begin(layout, size)), {}) for size in ("hidden", "projected")])
+    return _written(START, [(list(_start_gradients(layout, size)), {}) for size in ("hidden", "projected")])
 
 
 # What kernels call, with the fingerprint of a cell that they have captured; the others take (phase, arrays, settings,
 # place, u). They compute the equations of a phase for a unit; write its pre-activations, to be normalised; compute its
 # gradients; write those of its pre-activations that were normalised; and begin a step back, where a phase is a size.
-advance, complete, retreat, normalise_back, begin = map(
-    by_name, (forward_code, complete_code, backward_code, normalise_back_code, begin_code)
+forward_equations, sum_preactivations, backward_equations, normalisation_backward, start_gradients = map(
+    by_name, (forward_code, sum_preactivations_code, backward_code, normalisation_backward_code, start_gradients_code)
 )

@@ -16,7 +16,7 @@ import numpy as np
 
 from . import arrays
 from .arrays import MOST_AXES, DeviceArray
-from .device import SIMULATED, Device, Memory, cuda, size_of
+from .device import SIMULATED, Allocation, Device, cuda, size_of
 
 if not SIMULATED:
     from .device import CudaAPIError, binding, config, driver
@@ -30,7 +30,7 @@ def adopt(device: Device, array: Any, name: str, dtype: str) -> tuple[DeviceArra
         resident = _viewed(device, array, name)
         if resident.ndim > MOST_AXES:
             raise ValueError(f"{name} must have at most {MOST_AXES} axes, got shape {resident.shape}")
-        return _as_kernels_take_it(resident, dtype), _giver(device, array)
+        return _conforming(resident, dtype), _converter(device, array)
 
 
 def device_of(array: Any) -> int:
@@ -88,18 +88,18 @@ def _view(
         "shape": (before + after + 1,), "typestr": dtype.str, "data": (place - before * dtype.itemsize, False),
         "version": 3,
     }  # fmt: skip
-    memory = Memory(cuda.from_cuda_array_interface(span, owner=owner, sync=False), before + after + 1)
+    memory = Allocation(cuda.from_cuda_array_interface(span, owner=owner, sync=False), before + after + 1)
     return DeviceArray(device, memory, shape, steps, before)
 
 
-def _as_kernels_take_it(array: DeviceArray, dtype: str) -> DeviceArray:
+def _conforming(array: DeviceArray, dtype: str) -> DeviceArray:
     """The array itself, or a copy on the device if its dtype, or its last axis, is not as the contract says."""
     if array.dtype == dtype and array.steps[-1:] in ((1,), ()):
         return array
-    made = arrays.empty(array.device, array.shape, dtype)
+    result = arrays.empty(array.device, array.shape, dtype)
     if array.size:
-        arrays.copy(made, array)
-    return made
+        arrays.copy(result, array)
+    return result
 
 
 def _interface(array: Any, name: str) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def _wait_for(array: Any, interface: dict[str, Any]) -> None:
 # Out of it --------------------------------------------------------------------------------------------------
 
 
-def _giver(device: Device, array: Any) -> Callable[[DeviceArray], Any]:
+def _converter(device: Device, array: Any) -> Callable[[DeviceArray], Any]:
     """What makes results of the kind of `array`."""
     cupy, torch = sys.modules.get("cupy"), _torch_of(array)
     if torch is not None:
@@ -148,7 +148,7 @@ def _giver(device: Device, array: Any) -> Callable[[DeviceArray], Any]:
         return partial(_to_cupy, cupy)
     if getattr(type(array), "__cuda_ndarray__", False):
         return partial(_to_numba, device)
-    return _as_it_is
+    return _unchanged
 
 
 def _torch_of(array: Any) -> Any:
@@ -157,7 +157,7 @@ def _torch_of(array: Any) -> Any:
     return torch if torch is not None and isinstance(array, torch.Tensor) else None
 
 
-def _as_it_is(array: DeviceArray) -> DeviceArray:
+def _unchanged(array: DeviceArray) -> DeviceArray:
     return array
 
 

@@ -41,13 +41,13 @@ if SIMULATED:
         """``a // b`` of integers from 0 to 2**31 - 1: the compiler's own takes 64 bits, and much longer."""
         return a // b
 
-    def arrive_and_wait(counters: Any, index: int, wanted: int) -> None:
-        """Count a block's arrival at a barrier, and wait until `wanted` arrivals were counted; for one thread of it.
+    def arrive_and_wait(counters: Any, index: int, arrivals: int) -> None:
+        """Count a block's arrival at a barrier, and wait until there are `arrivals`; for one thread of the block.
 
         What the block has written before is seen by all blocks that have waited.
         """
         counters[index] += 1
-        if counters[index] != wanted:
+        if counters[index] != arrivals:
             raise RuntimeError("the simulator runs blocks one after another: they cannot wait for one another")
 
     def launch_together() -> None:
@@ -89,7 +89,7 @@ else:
         builder: Any, result: Any, code: str, constraints: str, arguments: list[Any], pure: bool = False
     ) -> Any:
         """Code of PTX; unless it is pure, no memory access is moved across."""
-        kind = ir.FunctionType(result, [each.type for each in arguments])
+        kind = ir.FunctionType(result, [argument.type for argument in arguments])
         constraints = constraints if pure else f"{constraints},~{{memory}}"
         assembly = ir.InlineAsm(kind, code, constraints, side_effect=True)
         return builder.call(assembly, arguments, attrs=("convergent",))
@@ -117,10 +117,10 @@ else:
         return types.int32(counters, types.int64), generate
 
     @device_function
-    def arrive_and_wait(counters, index, wanted):
-        """Count a block's arrival at a barrier, and wait until `wanted` arrivals were counted; for one thread of it."""
+    def arrive_and_wait(counters, index, arrivals):
+        """Count a block's arrival at a barrier, and wait until there are `arrivals`; for one thread of the block."""
         _arrive(counters, index)
-        while _arrivals(counters, index) < wanted:
+        while _arrivals(counters, index) < arrivals:
             pass
 
     @intrinsic
@@ -148,7 +148,7 @@ else:
         """Code for an operation on the low 32 bits of two integers, without signs."""
 
         def generate(context, builder, signature, arguments):
-            words = [builder.trunc(each, ir.IntType(32)) for each in arguments]
+            words = [builder.trunc(argument, ir.IntType(32)) for argument in arguments]
             return builder.zext(getattr(builder, operation)(*words), ir.IntType(64))
 
         return generate
@@ -204,14 +204,14 @@ else:
         def multiply(typing_context, a, b, c):
             def generate(context, builder, signature, arguments):
                 a, b, c = (
-                    [builder.extract_value(each, k) for k in range(len(kind_))]
-                    for each, kind_ in zip(arguments, signature.args, strict=True)
+                    [builder.extract_value(fragment, k) for k in range(len(kind_))]
+                    for fragment, kind_ in zip(arguments, signature.args, strict=True)
                 )
-                words = [builder.bitcast(each, ir.IntType(32)) for each in (*a, *b)]
+                words = [builder.bitcast(number, ir.IntType(32)) for number in (*a, *b)]
                 sums = ir.LiteralStructType([ir.FloatType()] * 4)
                 constraints = ",".join(["=f"] * 4 + ["r"] * 6 + ["f"] * 4)
-                made = _assembly(builder, sums, code, constraints, [*words, *c], pure=True)
-                return context.make_tuple(builder, four, [builder.extract_value(made, k) for k in range(4)])
+                result = _assembly(builder, sums, code, constraints, [*words, *c], pure=True)
+                return context.make_tuple(builder, four, [builder.extract_value(result, k) for k in range(4)])
 
             return four(four, pair, four), generate
 

@@ -43,15 +43,15 @@ def by_name(make: Callable[[str], Callable]) -> Callable:
 
     Kernels have captured the name, a string: those that hold nothing else can be kept on disk.
     """
-    made = cache(lambda name: device_function(make(name)))
+    function_named = cache(lambda name: device_function(make(name)))
 
     def call(name, *arguments):
-        return made(name)(*arguments)
+        return function_named(name)(*arguments)
 
     def choose(name, *arguments):  # Numba wants signatures alike, without types
         if not hasattr(name, "literal_value"):
             return None
-        function = made(name.literal_value)
+        function = function_named(name.literal_value)
         return lambda name, *arguments: function(*arguments)
 
     overloads(call, prefer_literal=True)(choose)
@@ -77,9 +77,9 @@ class Kernel:
         """What compiles it."""
         if SIMULATED:
             return cuda.jit(self.function)
-        made = cuda.jit(**self.options)(self.function)
-        made._cache = kernel_cache()(self.function)
-        return made
+        dispatcher = cuda.jit(**self.options)(self.function)
+        dispatcher._cache = kernel_cache()(self.function)
+        return dispatcher
 
     def launch(self, blocks: Any, threads: Any, *arguments: Any, shared: int = 0) -> None:
         """Run it, after what was launched before; returns at once.
@@ -146,9 +146,9 @@ class Entry:
         if len(self._configurations) >= CONFIGURATIONS_KEPT:
             self._configurations.clear()
         together = {"is_cooperative" if CUDA_CORE_GE_1_0 else "cooperative_launch": self.kernel.cooperative}
-        made = LaunchConfig(grid=_three(blocks), block=_three(threads), shmem_size=shared, **together)
-        self._configurations[blocks, threads, shared] = made
-        return made
+        configuration = LaunchConfig(grid=_three(blocks), block=_three(threads), shmem_size=shared, **together)
+        self._configurations[blocks, threads, shared] = configuration
+        return configuration
 
     def _take_all_shared(self) -> None:
         """Let blocks have all the shared memory there is, not only what every device grants without being asked."""

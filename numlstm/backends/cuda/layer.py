@@ -20,12 +20,12 @@ from .arrays import DeviceArray, copied, copy, empty, fill, to_device
 from .device import Device
 from .elementwise import add
 from .launching import Kernel
-from .layout import known, layout_of
+from .layout import layout_of, register
 from .moving import gather, scatter, sort, unsort
 from .plan import THREADS, Plan, Planner
 from .products import column_sums, multiply
 from .recurrent import Arguments, GradientArguments
-from .schedule import Schedule
+from .schedule import BatchSchedule
 from .tables import Launch
 
 SEGMENT = 1 << 27  # numbers that inference keeps at once; longer sequences go through in segments of steps
@@ -45,28 +45,26 @@ class LayerWeights:
 
     def __init__(self, device: Device, spec: LayerSpec, flat: DeviceArray) -> None:
         self.device, self.spec, self.flat = device, spec, flat
-        self.digest, self.kind = known(spec.description, spec.bias), spec.compute_dtype or ""
+        self.digest, self.kind = register(spec.description, spec.bias), spec.compute_dtype or ""
         self.layout = layout_of(self.digest)
         self._plans: dict[tuple[int, bool], tuple[Plan, DeviceArray]] = {}
-        self._schedules: dict[tuple[int, int], Schedule] = {}
+        self._schedules: dict[tuple[int, int], BatchSchedule] = {}
 
     def refresh(self) -> None:
         """Follow a change of `flat`: nothing follows from its numbers but in kernels."""
 
     @cached_property
     def starts(self) -> dict[str, int]:
-        """Where each parameter begins in `flat`, counted from its own beginning."""
+        """Where each parameter begins, counted from the first number of `flat`."""
         sizes = [math.prod(shape) for shape in self.spec.shapes.values()]
         return dict(zip(self.spec.shapes, accumulate(sizes, initial=0), strict=False))
 
     @cached_property
     def offsets(self) -> tuple[int, ...]:
-        """Where each of the cell's parameters begins in the memory of `flat`, -1 if it is not there."""
-        named = self.starts
-        return tuple(
-            self.flat.offset + named[each.name] if each.name in named else -1
-            for each in self.spec.description.parameters
-        )
+        """Where each of the cell's parameters begins in the memory of `flat`; -1 if the layer has no such parameter."""
+        starts = self.starts
+        names = [parameter.name for parameter in self.spec.description.parameters]
+        return tuple(self.flat.offset + starts[name] if name in starts else -1 for name in names)
 
     @cached_property
     def planner(self) -> Planner:
@@ -93,22 +91,22 @@ class LayerWeights:
 
     def noise(self, noise: Noise | None) -> tuple[int, ...]:
         """Key and limit of each mask."""
-        made = []
+        keys = []
         for mask in self.spec.description.masks:
             key = 0 if noise is None else stream_key(noise, mask.kind, mask.index)
-            made += [key, -1 if noise is None else threshold(mask.probability)]
-        return (*made, 0)
+            keys += [key, -1 if noise is None else threshold(mask.probability)]
+        return (*keys, 0)
 
-    def schedule(self, rows: int, steps: int, lengths: np.ndarray | None) -> Schedule:
+    def schedule(self, rows: int, steps: int, lengths: np.ndarray | None) -> BatchSchedule:
         """The order of computing of a batch; those without lengths are kept."""
         if lengths is not None:
-            return Schedule.of(self.device, rows, steps, lengths)
-        found = self._schedules.get((rows, steps))
-        if found is None:
+            return BatchSchedule.of(self.device, rows, steps, lengths)
+        schedule = self._schedules.get((rows, steps))
+        if schedule is None:
             if len(self._schedules) >= SCHEDULES_KEPT:
                 self._schedules.clear()
-            found = self._schedules[rows, steps] = Schedule.of(self.device, rows, steps, None)
-        return found
+            schedule = self._schedules[rows, steps] = BatchSchedule.of(self.device, rows, steps, None)
+        return schedule
 
     def plan(self, rows: int, *, forward: bool) -> tuple[Plan, DeviceArray]:
         """How so many rows are computed, and the table of that plan on the device."""
@@ -134,7 +132,7 @@ class Segment:
     Attributes
     ----------
     weights : LayerWeights
-    schedule : Schedule
+    schedule : BatchSchedule
     first, last : int
         Steps first <= s < last.
     keep : bool
@@ -142,7 +140,7 @@ class Segment:
     """
 
     weights: LayerWeights
-    schedule: Schedule
+    schedule: BatchSchedule
     first: int
     last: int
     reverse: bool
@@ -171,7 +169,7 @@ class Segment:
 
     @cached_property
     def table(self) -> DeviceArray:
-        """Where each step begins, and its rows."""
+        """Where each step begins, and the number of its rows."""
         return self.schedule.table(self.first, self.last)
 
     @property
@@ -237,7 +235,7 @@ class Segment:
         """What a product multiplies, of all pairs."""
         weights = self.weights
         if product in (
-            each for k in range(len(weights.spec.description.phases)) for each in weights.layout.of_input(k)
+            of_input for k in range(len(weights.spec.description.phases)) for of_input in weights.layout.of_input(k)
         ):
             return self.x
         first = weights.number(weights.layout.source(product.source))
@@ -282,7 +280,7 @@ class Segment:
         fill(counters, 0)
         arguments = Arguments(
             records=self.records.base, pre=self.pre.base, scales=self.scales.base, flat=weights.flat.base,
-            steps=self.table.base, order=self.schedule.order_there.base, lengths=self.schedule.lengths_there.base,
+            steps=self.table.base, order=self.schedule.device_order.base, lengths=self.schedule.device_lengths.base,
             table=table.base, offsets=weights.offsets, constants=weights.numbers, noise=weights.noise(noise),
             launch=Launch._make(map(int, launch)), counters=counters.base,
         )  # fmt: skip
@@ -294,7 +292,7 @@ class Segment:
         """Back over the steps: gradients of parameters are added, and `grads` holds those of states in turns."""
         weights, layout = self.weights, self.weights.layout
         units = self._new(self.pairs, max(1, weights.number(layout.unit_rows[-1])))
-        row, given = self._gathered(doutputs)
+        row, given = self._gather_gradients(doutputs)
         plan, table = weights.plan(self.rows_at(self.first), forward=False)
         kernel = recurrent.backward_kernel(weights.digest, weights.kind)
         phases = len(weights.spec.description.phases)
@@ -313,7 +311,7 @@ class Segment:
         if dx is not None:
             scatter(dx, self._of_input_back(), self.schedule, self.table, self.first, self.last, self.reverse)
 
-    def _gathered(self, doutputs: States) -> tuple[DeviceArray, tuple[int, ...]]:
+    def _gather_gradients(self, doutputs: States) -> tuple[DeviceArray, tuple[int, ...]]:
         """Gradients of states that came from outside, in the order of computing, and the place of each state's."""
         sizes = [0 if array is None else array.shape[2] for array in doutputs]
         row = self._new(self.pairs, max(1, sum(sizes)))
@@ -343,7 +341,7 @@ class Segment:
         weights = self.weights
         region, place = weights.layout.gradient(name)
         now = (self.first + s) % 2
-        turn = {"before": 1 - now, "now": now, "given": 0}[region]
+        turn = {"before": 1 - now, "now": now, "values": 0}[region]
         first = turn * weights.number(weights.layout.state_row) + weights.number(place)
         return grads[: self.rows_at(self.first + s), first : first + width]
 
@@ -365,8 +363,8 @@ class Segment:
                     )
                     if product.bias in weights.starts:
                         start = weights.starts[product.bias] + run.row * size
-                        own = sums[first + run.gate * size : first + (run.gate + run.count) * size]
-                        add(gradient[start : start + run.count * size], own)
+                        of_run = sums[first + run.gate * size : first + (run.gate + run.count) * size]
+                        add(gradient[start : start + run.count * size], of_run)
         self._add_unit_gradients(gradient, units)
 
     def _add_unit_gradients(self, gradient: DeviceArray, units: DeviceArray) -> None:
@@ -409,7 +407,7 @@ class Tape:
     x : array
         The input.
     segments : list of (Segment, array or None)
-        In the order of computing; with the states that it begins from, if nothing else is kept of it.
+        In the order of computing; with the states before its first step, if nothing else is kept of it.
     """
 
     x: DeviceArray
@@ -436,22 +434,24 @@ def layer_forward(
     states, tape = _initial(weights, initial, schedule), Tape(x, [])
     for first, last in _spans(weights, schedule, training, recompute):
         segment = Segment(weights, schedule, first, last, reverse, noise, keep)
-        begins = copied(states) if training and recompute else None
+        initial_states = copied(states) if training and recompute else None
         segment.forward(x, states)
-        _hand_out(segment, outputs, traces, final)
+        _write_outputs(segment, outputs, traces, final)
         states = segment.states(segment.pairs, segment.rows_at(last))
         if training:
-            tape.segments.append((segment if begins is None else _emptied(segment), begins))
+            tape.segments.append((segment if initial_states is None else _without_arrays(segment), initial_states))
     return final, tape if training else None
 
 
-def _emptied(segment: Segment) -> Segment:
+def _without_arrays(segment: Segment) -> Segment:
     """A segment that remembers what it is, but not what it kept."""
     del segment.x, segment.pre, segment.records, segment.scales
     return segment
 
 
-def _spans(weights: LayerWeights, schedule: Schedule, training: bool, recompute: bool) -> Iterator[tuple[int, int]]:
+def _spans(
+    weights: LayerWeights, schedule: BatchSchedule, training: bool, recompute: bool
+) -> Iterator[tuple[int, int]]:
     """The steps of each segment."""
     steps = schedule.steps
     if training:
@@ -463,14 +463,14 @@ def _spans(weights: LayerWeights, schedule: Schedule, training: bool, recompute:
         yield first, min(first + span, steps)
 
 
-def _initial(weights: LayerWeights, initial: States, schedule: Schedule) -> DeviceArray:
+def _initial(weights: LayerWeights, initial: States, schedule: BatchSchedule) -> DeviceArray:
     """Initial states in the order of computing, side by side."""
     states = empty(weights.device, (schedule.rows, weights.number(weights.layout.state_row)), weights.spec.dtype)
     _sort_states(weights, states, initial, schedule)
     return states
 
 
-def _sort_states(weights: LayerWeights, out: DeviceArray, values: States, schedule: Schedule) -> None:
+def _sort_states(weights: LayerWeights, out: DeviceArray, values: States, schedule: BatchSchedule) -> None:
     """States of the batch, zeros where there are none, side by side in the order of computing."""
     for place, size, value in zip(weights.layout.states, weights.spec.state_sizes, values, strict=True):
         first = weights.number(place)
@@ -481,7 +481,7 @@ def _sort_states(weights: LayerWeights, out: DeviceArray, values: States, schedu
             sort(part, value, schedule)
 
 
-def _hand_out(
+def _write_outputs(
     segment: Segment, outputs: States, traces: Mapping[str, DeviceArray], final: Sequence[DeviceArray]
 ) -> None:
     """Write what callers asked for of a segment, and the final states of rows that ended in it."""
@@ -517,15 +517,15 @@ def layer_backward(
     for turn in range(2):
         _sort_states(weights, grads[:, turn * region : (turn + 1) * region], dfinal, schedule)
     fill(gradient, 0.0)
-    for segment, begins in reversed(tape.segments):
-        if begins is not None:
+    for segment, initial_states in reversed(tape.segments):
+        if initial_states is not None:
             segment = Segment(weights, schedule, segment.first, segment.last, segment.reverse, segment.noise, True)
-            segment.forward(tape.x, begins)
+            segment.forward(tape.x, initial_states)
         segment.backward(doutputs, grads, gradient, dx)
     dinitial = []
     for slot, size in zip(layout.states, weights.spec.state_sizes, strict=True):
         first = region + weights.number(slot)  # where the first step left what comes before it
-        made = empty(weights.device, (schedule.rows, size), weights.spec.dtype)
-        unsort(made, grads[:, first : first + size], schedule, 0, schedule.rows)
-        dinitial.append(made)
+        dstate = empty(weights.device, (schedule.rows, size), weights.spec.dtype)
+        unsort(dstate, grads[:, first : first + size], schedule, 0, schedule.rows)
+        dinitial.append(dstate)
     return tuple(dinitial)

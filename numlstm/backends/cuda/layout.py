@@ -51,7 +51,7 @@ class Run:
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class CellLayout:
     """The layout that follows from a cell's description.
 
     Attributes
@@ -68,7 +68,7 @@ class Layout:
     # Records ------------------------------------------------------------------------------------------------
 
     @cached_property
-    def handed_on(self) -> tuple[str, ...]:
+    def intermediates(self) -> tuple[str, ...]:
         """Values that a phase gives to others of the same step, if they are no states; or that weights multiply."""
         given = [value for phase in self.cell.phases for value in phase.gives]
         multiplied = {product.source for phase in self.cell.phases for product in phase.products if product.weight}
@@ -95,7 +95,7 @@ class Layout:
         for size in self.cell.state_sizes:
             states.append(end)
             end = end.after(size)
-        for name in self.handed_on:
+        for name in self.intermediates:
             slots[name], end = end, end.after(self.cell.sizes[name])
         short = end
         for index, phase in enumerate(self.cell.phases):
@@ -161,10 +161,10 @@ class Layout:
         return end
 
     @cached_property
-    def given(self) -> dict[str, Place]:
+    def value_gradients(self) -> dict[str, Place]:
         """The place, behind the two regions, of the gradients of values that are no states."""
         places, end = {}, Place(2 * self.state_row.hidden, 2 * self.state_row.projected)
-        for name in self.handed_on:
+        for name in self.intermediates:
             if name not in self.cell.carried:
                 places[name], end = end, end.after(self.cell.sizes[name])
         return places
@@ -173,31 +173,31 @@ class Layout:
     def gradient_row(self) -> Place:
         """The length of a row of gradients."""
         end = Place(2 * self.state_row.hidden, 2 * self.state_row.projected)
-        for name in self.given:
+        for name in self.value_gradients:
             end = end.after(self.cell.sizes[name])
         return end
 
     def gradient(self, name: str) -> tuple[str, Place]:
-        """The region of a value's gradient, ``before``, ``now`` or ``given``, and its place there."""
+        """The region of a value's gradient, ``before``, ``now`` or ``values``, and its place there."""
         if name.endswith(PREVIOUS):
             return "before", self.states[self.cell.states.index(name.removesuffix(PREVIOUS))]
         if name in self.cell.carried:
             return "now", self.states[self.cell.carried.index(name)]
-        return "given", self.given[name]
+        return "values", self.value_gradients[name]
 
     # Products -----------------------------------------------------------------------------------------------
 
     def recurrent(self, phase: int) -> list[Product]:
         """The products of a phase that a step has to wait for."""
-        return [each for each in self.cell.phases[phase].products if each.weight and each.source != INPUT]
+        return [product for product in self.cell.phases[phase].products if product.weight and product.source != INPUT]
 
     def of_input(self, phase: int) -> list[Product]:
         """The products of a phase with the input."""
-        return [each for each in self.cell.phases[phase].products if each.weight and each.source == INPUT]
+        return [product for product in self.cell.phases[phase].products if product.weight and product.source == INPUT]
 
     def as_they_are(self, phase: int) -> list[Product]:
         """Vectors that are added to pre-activations of a phase."""
-        return [each for each in self.cell.phases[phase].products if not each.weight]
+        return [product for product in self.cell.phases[phase].products if not product.weight]
 
     def source(self, name: str) -> Place:
         """The place in a record of a vector that weights multiply."""
@@ -218,16 +218,16 @@ def _membership(phase: Phase, gate: str) -> tuple[int, int]:
 
 
 @cache
-def layout_of(digest: str) -> Layout:
-    """The layout of the cell of a fingerprint, once `known` has been told of it."""
-    return Layout(*_cells[digest])
+def layout_of(digest: str) -> CellLayout:
+    """The layout of the cell of a fingerprint, which `register` must have seen."""
+    return CellLayout(*_cells[digest])
 
 
 _cells: dict[str, tuple[Cell, bool]] = {}
 
 
-def known(cell: Cell, bias: bool = True) -> str:
-    """Remember a cell, with or without biases: kernels know it by its fingerprint."""
+def register(cell: Cell, bias: bool = True) -> str:
+    """The fingerprint of a cell, with or without biases, by which kernels know it."""
     digest = cell.digest if bias else f"{cell.digest} without biases"
     _cells[digest] = cell, bias
     return digest

@@ -11,7 +11,7 @@ from .device import THREADS, cuda
 from .elementary import device_equation
 from .launching import kernel
 from .losses import DeviceScalar
-from .reductions import block_sum, new_parts, row_grid, total_of
+from .reductions import block_sum, first_row, new_parts, row_grid, row_step, total_of
 
 QUANTILES, GAUSSIAN, STUDENT_T, NEGATIVE_BINOMIAL = range(len(LIKELIHOODS))
 quantiles, gaussian, student_t, negative_binomial = (device_equation(getattr(equations, kind)) for kind in LIKELIHOODS)
@@ -23,7 +23,7 @@ def _quantiles(levels, scores, axes, shape, targets, weights, gradient, parts):
     shared = cuda.shared.array(THREADS, np.float64)
     rows, width = shape
     loss = 0.0
-    for n in range(cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y, rows, cuda.gridDim.x * cuda.blockDim.y):
+    for n in range(first_row(), rows, row_step()):
         weight, first = weights[n], n * width
         if weight == 0:
             for k in range(width):
@@ -42,7 +42,7 @@ def _likelihood(kind, scores, axes, shape, targets, weights, gradient, parts):
     shared = cuda.shared.array(THREADS, np.float64)
     rows, width = shape
     loss = 0.0
-    for n in range(cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y, rows, cuda.gridDim.x * cuda.blockDim.y):
+    for n in range(first_row(), rows, row_step()):
         weight, first, start = weights[n], n * width, axes[0] + n * axes[1]
         value = of_a = of_b = of_c = 0.0
         if weight != 0:
@@ -71,10 +71,10 @@ def loss(
     device, gradient = scores.device, empty(scores.device, scores.shape, str(scores.dtype))
     blocks, threads = row_grid(len(weights), 1)
     parts = new_parts(device, blocks)
-    wanted = to_device(device, np.asarray(targets, scores.dtype))
-    shares = to_device(device, np.asarray(weights, np.float64))
+    device_targets = to_device(device, np.asarray(targets, scores.dtype))
+    device_weights = to_device(device, np.asarray(weights, np.float64))
     axes = (scores.offset, *scores.steps)
-    common = scores.base, axes, scores.shape, wanted.base, shares.base, gradient.base, parts.base
+    common = scores.base, axes, scores.shape, device_targets.base, device_weights.base, gradient.base, parts.base
     if spec.kind == "quantiles":
         levels = to_device(device, np.asarray(spec.levels, np.float64))
         _quantiles.launch(blocks, threads, levels.base, *common)

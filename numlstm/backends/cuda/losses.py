@@ -115,10 +115,10 @@ def loss(
     device, gradient = scores.device, empty(scores.device, scores.shape, str(scores.dtype))
     blocks, threads = row_grid(*scores.shape)
     parts = new_parts(device, blocks)
-    wanted = to_device(device, np.asarray(targets, np.int64 if spec.kind == "softmax" else scores.dtype))
-    shares = to_device(device, np.asarray(weights, np.float64))
+    device_targets = to_device(device, np.asarray(targets, np.int64 if spec.kind == "softmax" else scores.dtype))
+    device_weights = to_device(device, np.asarray(weights, np.float64))
     axes = (scores.offset, *scores.steps)
-    common = scores.base, axes, scores.shape, wanted.base, shares.base, gradient.base, parts.base
+    common = scores.base, axes, scores.shape, device_targets.base, device_weights.base, gradient.base, parts.base
     if spec.kind == "softmax":
         _softmax.launch(blocks, threads, *common)
     else:

@@ -6,7 +6,7 @@ from .arrays import DeviceArray, axes_of
 from .device import SIMULATED, cuda
 from .intrinsics import quotient
 from .launching import kernel
-from .schedule import Schedule
+from .schedule import BatchSchedule
 
 THREADS = (2, 2) if SIMULATED else (32, 8)  # of a block: features of a pair, and pairs
 
@@ -77,19 +77,19 @@ def _matrix(array: DeviceArray) -> tuple[int, int]:
 
 
 def gather(
-    out: DeviceArray, x: DeviceArray, schedule: Schedule, table: DeviceArray, first: int, last: int, reverse: bool
+    out: DeviceArray, x: DeviceArray, schedule: BatchSchedule, table: DeviceArray, first: int, last: int, reverse: bool
 ) -> None:
     """The steps first <= s < last of x (N, T, D), a row of `out` for each pair of a row and a step."""
     sizes = last - first, schedule.rows, x.shape[2]
     _gather.launch(
         _blocks(sizes), THREADS, out.base, _matrix(out), x.base, axes_of(x), table.base,
-        schedule.order_there.base, schedule.lengths_there.base, sizes, first, reverse,
+        schedule.device_order.base, schedule.device_lengths.base, sizes, first, reverse,
     )  # fmt: skip
 
 
 def scatter(
-    y: DeviceArray, source: DeviceArray, schedule: Schedule, table: DeviceArray, first: int, last: int, reverse: bool,
-    final: int = -1,
+    y: DeviceArray, source: DeviceArray, schedule: BatchSchedule, table: DeviceArray, first: int, last: int,
+    reverse: bool, final: int = -1,
 ) -> None:  # fmt: skip
     """Rows of `source`, one for each pair of a row and a step, to y (N, T, S), zeros past the lengths.
 
@@ -98,21 +98,21 @@ def scatter(
     sizes = last - first, schedule.rows, y.shape[2]
     _scatter.launch(
         _blocks(sizes), THREADS, y.base, axes_of(y), source.base, _matrix(source), table.base,
-        schedule.order_there.base, schedule.lengths_there.base, sizes, first, reverse, final >= 0, final,
+        schedule.device_order.base, schedule.device_lengths.base, sizes, first, reverse, final >= 0, final,
     )  # fmt: skip
 
 
-def sort(out: DeviceArray, value: DeviceArray, schedule: Schedule) -> None:
+def sort(out: DeviceArray, value: DeviceArray, schedule: BatchSchedule) -> None:
     """The rows of `value` (N, S) in the order of computing."""
     _sort.for_all(
-        value.size, out.base, _matrix(out), value.base, axes_of(value), schedule.order_there.base, *value.shape
+        value.size, out.base, _matrix(out), value.base, axes_of(value), schedule.device_order.base, *value.shape
     )
 
 
-def unsort(out: DeviceArray, value: DeviceArray, schedule: Schedule, first: int, last: int) -> None:
+def unsort(out: DeviceArray, value: DeviceArray, schedule: BatchSchedule, first: int, last: int) -> None:
     """Rows first <= r < last of `value`, in the order of computing, to their places in `out` (N, S)."""
     if last > first:
         _unsort.for_all(
             (last - first) * out.shape[1], out.base, axes_of(out), value.base, _matrix(value),
-            schedule.order_there.base, first, last, out.shape[1],
+            schedule.device_order.base, first, last, out.shape[1],
         )  # fmt: skip

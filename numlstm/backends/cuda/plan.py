@@ -13,13 +13,13 @@ from ...concurrency import cached_property
 from ..contract import LayerSpec, UnsupportedError
 from . import fragments, tables
 from .device import SIMULATED, Device
-from .layout import Layout, normalised
+from .layout import CellLayout, normalised
 
 THREADS = 4 if SIMULATED else 256
 TILES = (4,) if SIMULATED else (4, 8, 16, 32, 64)  # rows of a tile
 SLICES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 144, 192, 256)  # of the units of a phase
 LEAST_CHUNK = 32  # of the length of sums whose sources are in shared memory at once
-REGIONS = {"before": tables.BEFORE, "now": tables.NOW, "given": tables.GIVEN}
+REGIONS = {"before": tables.BEFORE, "now": tables.NOW, "values": tables.VALUES}
 INTEGER = 4  # bytes
 CACHE, BETWEEN_TILES, BARRIER, STEPWISE = 24, 1500, 1300, 140_000  # estimates, of which only order matters
 
@@ -138,13 +138,13 @@ class Planner:
     Parameters
     ----------
     spec : LayerSpec
-    layout : Layout
+    layout : CellLayout
     offsets : mapping of str to int
         Where each parameter begins in the flat vector.
     device : Device
     """
 
-    def __init__(self, spec: LayerSpec, layout: Layout, offsets: dict[str, int], device: Device) -> None:
+    def __init__(self, spec: LayerSpec, layout: CellLayout, offsets: dict[str, int], device: Device) -> None:
         self.spec, self.layout, self.offsets, self.device = spec, layout, offsets, device
         self.cell = layout.cell
         if any(len(phase.gates) > tables.MOST_GATES for phase in self.cell.phases):
@@ -159,13 +159,13 @@ class Planner:
     @cached_property
     def matrices(self) -> list[Matrix]:
         """All recurrent products."""
-        made = []
+        matrices = []
         for index, phase in enumerate(self.cell.phases):
             for product in self.layout.recurrent(index):
                 rows = self.layout.weight_rows(index, product)
                 width = self.spec.size(self.cell.source_size(product.source))
-                made.append(Matrix(index, product, rows, width, len(rows) * self.spec.size(phase.size)))
-        return made
+                matrices.append(Matrix(index, product, rows, width, len(rows) * self.spec.size(phase.size)))
+        return matrices
 
     def stepwise(self, rows: int) -> Plan:
         """The plan whose products are made outside."""
@@ -184,7 +184,7 @@ class Planner:
 
     def _stepwise_cost(self, rows: int) -> float:
         """Cycles of a step whose products are made outside, estimated: launches, and products at most of the peak."""
-        work = sum(rows * each.length * each.columns for each in self.matrices)
+        work = sum(rows * matrix.length * matrix.columns for matrix in self.matrices)
         return STEPWISE + work / (0.7 * 128 * self.device.multiprocessors)
 
     def _candidates(self, rows: int, forward: bool) -> Iterator[Plan]:
@@ -192,11 +192,11 @@ class Planner:
         for slices in SLICES:
             if slices > most or (slices > 1 and slices > self.sizes[0] // 4):
                 break
-            for tile in (each for each in TILES if each % self.unit.rows == 0):
+            for tile in (rows_of_tile for rows_of_tile in TILES if rows_of_tile % self.unit.rows == 0):
                 if tile > max(self.unit.rows, 2 * rows):
                     break
                 groups = min(most // slices, -(-rows // tile))
-                longest = max([self._length(each, forward) for each in self.matrices], default=1)
+                longest = max([self._length(matrix, forward) for matrix in self.matrices], default=1)
                 for chunk in sorted({longest, *(2**k for k in range(5, 12) if 2**k < longest)}, reverse=True):
                     plan = self._plan(slices, groups, tile, chunk, forward=forward, fused=True)
                     if plan.shared <= self.device.shared_memory:
@@ -215,9 +215,9 @@ class Planner:
         tiles = -(-rows // (plan.groups * plan.tile))
         of_a_block = tiles * plan.tile
         cycles = float(tiles * BETWEEN_TILES + (plan.slices > 1) * BARRIER)
-        for each in self.matrices:
-            length = self._length(each, forward)
-            width = rounded(-(-(each.columns if forward else each.length) // plan.slices), self.unit.columns)
+        for matrix in self.matrices:
+            length = self._length(matrix, forward)
+            width = rounded(-(-(matrix.columns if forward else matrix.length) // plan.slices), self.unit.columns)
             at_once = max(1, width // self.unit.across) * max(1, plan.tile // self.unit.down) * self.unit.threads
             busy = min(1.0, at_once * self._parts(length) / THREADS)
             cycles += of_a_block * width * length / (self.unit.speed * busy)
@@ -235,7 +235,7 @@ class Planner:
         for index in range(len(self.cell.phases)):
             row = phases[index]
             row[tables.FIRST_PRODUCT] = len(products)
-            for matrix in (each for each in self.matrices if each.phase == index and fused):
+            for matrix in (matrix for matrix in self.matrices if matrix.phase == index and fused):
                 product = self._product(matrix, slices, tile, forward)
                 words = rounded(product[tables.LENGTH], self.unit.depth) * product[tables.COLUMNS]
                 product[tables.WEIGHTS], place = place, place + rounded(words // self.unit.per_word)

@@ -13,7 +13,7 @@ from .device import SIMULATED, THREADS, cuda
 from .elementary import device_equation
 from .launching import device_function, kernel
 from .products import column_sums
-from .reductions import row_grid, row_sum
+from .reductions import first_row, row_grid, row_step, row_sum
 
 attention = device_equation(equations.attention)
 attention_slope = device_equation(equations.attention_slope)
@@ -39,6 +39,13 @@ def _dot(a, a_start, b, b_start, size, shared):
     return row_sum(shared, total)
 
 
+@device_function
+def _step_at(row, axes, shape, lengths):
+    """Whether a row has a step, the row, and where the step is in y; from the number of their pair."""
+    n, t = row // shape[1], row % shape[1]
+    return row < shape[0] * shape[1] and t < lengths[n], n, axes[0] + n * axes[1] + t * axes[2]
+
+
 @kernel
 def _attend(y, axes, shape, lengths, weight, at, shares):
     """``exp(tanh(weight y + bias))`` at each step; tanh is at most 1, so it cannot overflow. Zeros past a row."""
@@ -46,9 +53,7 @@ def _attend(y, axes, shape, lengths, weight, at, shares):
     rows, steps, features = shape
     for first in range(cuda.blockIdx.x * cuda.blockDim.y, rows * steps, cuda.gridDim.x * cuda.blockDim.y):
         row = first + cuda.threadIdx.y
-        n, t = row // steps, row % steps
-        inside = row < rows * steps and t < lengths[n]
-        start = axes[0] + n * axes[1] + t * axes[2]
+        inside, _, start = _step_at(row, axes, shape, lengths)
         score = _dot(weight, at, y, start, features if inside else 0, shared)
         if cuda.threadIdx.x == 0 and row < rows * steps:
             shares[row] = attention(score + weight[at + features]) if inside else y.dtype.type(0)
@@ -86,23 +91,21 @@ def _maxima(y, axes, shape, lengths, pooled, places):
     """The largest of a row's own steps in each feature, and where it first is; NaN is larger than any."""
     rows, _, features = shape
     for k in range(cuda.grid(1), rows * features, cuda.gridsize(1)):
-        n, found = k // features, 0
+        n, place = k // features, 0
         start = axes[0] + n * axes[1] + k % features * axes[3]
         best = y[start]
         for t in range(1, lengths[n]):
             value = y[start + t * axes[2]]
             if is_larger(value, best):
-                best, found = value, t
-        pooled[k], places[k] = best, found
+                best, place = value, t
+        pooled[k], places[k] = best, place
 
 
 @kernel
 def _maxima_backward(places, shape, dpooled, axes, dy):
     """Each gradient to the step of its maximum, zeros to all others."""
     rows, steps, features = shape
-    for row in range(
-        cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y, rows * steps, cuda.gridDim.x * cuda.blockDim.y
-    ):
+    for row in range(first_row(), rows * steps, row_step()):
         n, t = row // steps, row % steps
         for f in range(cuda.threadIdx.x, features, cuda.blockDim.x):
             value = dpooled[axes[0] + n * axes[1] + f * axes[2]]
@@ -116,9 +119,8 @@ def _attend_backward(y, axes, shape, lengths, weight, at, shares, dpooled, dpool
     rows, steps, features = shape
     for first in range(cuda.blockIdx.x * cuda.blockDim.y, rows * steps, cuda.gridDim.x * cuda.blockDim.y):
         row = first + cuda.threadIdx.y
-        n, t = row // steps, row % steps
-        inside = row < rows * steps and t < lengths[n]
-        start, size = axes[0] + n * axes[1] + t * axes[2], features if inside else 0
+        inside, n, start = _step_at(row, axes, shape, lengths)
+        size = features if inside else 0
         score = _dot(weight, at, y, start, size, shared)
         dshare = _dot(dpooled, dpooled_axes[0] + n * dpooled_axes[1], y, start, size, shared)
         if cuda.threadIdx.x == 0 and row < rows * steps:
@@ -145,9 +147,7 @@ def _softmax_backward(shares, dshares, slopes, lengths, rows, steps):
 def _weighted_sums_backward(shares, shape, lengths, dpooled, axes, dy, slopes, weight, at):
     """Overwrite `dy`, zeros past the lengths; there are `slopes` where `at`, the place of the weights, is none less."""
     rows, steps, features = shape
-    for row in range(
-        cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y, rows * steps, cuda.gridDim.x * cuda.blockDim.y
-    ):
+    for row in range(first_row(), rows * steps, row_step()):
         n, t = row // steps, row % steps
         for f in range(cuda.threadIdx.x, features, cuda.blockDim.x):
             value = dy.dtype.type(0)

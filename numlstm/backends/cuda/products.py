@@ -8,8 +8,8 @@ from .device import SIMULATED, cuda
 from .launching import device_function, kernel
 
 SIDE = 2 if SIMULATED else 16  # threads of a block, down and across
-EACH = 2 if SIMULATED else 4  # numbers of `out` for each thread, down and across
-TILE = SIDE * EACH
+PER_THREAD = 2 if SIMULATED else 4  # numbers of `out` for each thread, down and across
+TILE = SIDE * PER_THREAD
 DEPTH = 3 if SIMULATED else 16  # terms of a sum that are in shared memory at once
 PADDED = TILE + 1  # or threads that write one column would wait for one another
 
@@ -19,8 +19,8 @@ MOST_STRIPS = 3 if SIMULATED else 1024
 
 
 @device_function
-def _take(tile, matrix, axes, first, count, start, terms):
-    """Copy TILE rows of a matrix from the first on, DEPTH columns from `start`, turned; zeros past the ends."""
+def _load_tile(tile, matrix, axes, first, count, start, terms):
+    """Copy TILE rows of a matrix from the first on, DEPTH columns from `start`, transposed; zeros past the ends."""
     for number in range(cuda.threadIdx.y * SIDE + cuda.threadIdx.x, TILE * DEPTH, SIDE * SIDE):
         if axes[2] == 1:  # neighbours in memory are for neighbouring threads
             row, term = number // DEPTH, number % DEPTH
@@ -41,24 +41,24 @@ def _tiles(out, out_axes, a, a_axes, b, b_axes, sizes, accumulate):
     rows, columns, terms = sizes
     left = cuda.shared.array((DEPTH, PADDED), out.dtype)
     right = cuda.shared.array((DEPTH, PADDED), out.dtype)
-    sums = cuda.local.array((EACH, EACH), out.dtype)
+    sums = cuda.local.array((PER_THREAD, PER_THREAD), out.dtype)
     x, y = cuda.threadIdx.x, cuda.threadIdx.y
     tiles_across = (columns + TILE - 1) // TILE
     row, column = cuda.blockIdx.x // tiles_across * TILE, cuda.blockIdx.x % tiles_across * TILE
-    for i in range(EACH):
-        for j in range(EACH):
+    for i in range(PER_THREAD):
+        for j in range(PER_THREAD):
             sums[i, j] = 0
     for start in range(0, terms, DEPTH):
-        _take(left, a, a_axes, row, rows, start, terms)
-        _take(right, b, b_axes, column, columns, start, terms)
+        _load_tile(left, a, a_axes, row, rows, start, terms)
+        _load_tile(right, b, b_axes, column, columns, start, terms)
         cuda.syncthreads()
         for term in range(DEPTH):
-            for i in range(EACH):
-                for j in range(EACH):
+            for i in range(PER_THREAD):
+                for j in range(PER_THREAD):
                     sums[i, j] += left[term, y + i * SIDE] * right[term, x + j * SIDE]
         cuda.syncthreads()
-    for i in range(EACH):
-        for j in range(EACH):
+    for i in range(PER_THREAD):
+        for j in range(PER_THREAD):
             m, n = row + y + i * SIDE, column + x + j * SIDE
             if m < rows and n < columns:
                 place = out_axes[0] + m * out_axes[1] + n * out_axes[2]

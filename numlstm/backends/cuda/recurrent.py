@@ -28,11 +28,11 @@ from .equations import (
     StartArrays,
     StartPlace,
     StartSettings,
-    advance,
-    begin,
-    complete,
-    normalise_back,
-    retreat,
+    backward_equations,
+    forward_equations,
+    normalisation_backward,
+    start_gradients,
+    sum_preactivations,
 )
 from .intrinsics import ALIGNMENT, arrive_and_wait, launch_together, prefetch, quotient
 from .launching import Kernel, by_name, device_function
@@ -138,11 +138,11 @@ def prefetch_row(array, start, first, step, last):
 
 
 @device_function
-def wait_for_others(counters, group, wanted):
+def wait_for_others(counters, group, arrivals):
     """Wait until all blocks that share rows have come here: what they wrote before is there then."""
     cuda.syncthreads()
     if cuda.threadIdx.x == 0:
-        arrive_and_wait(counters, group, wanted)
+        arrive_and_wait(counters, group, arrivals)
     cuda.syncthreads()
 
 
@@ -323,9 +323,9 @@ def _forward_units(digest: str) -> Callable:
                     factor=launch.factors + cuda.blockDim.x + 2 * row * gates, t=t, n=n,
                 )  # fmt: skip
                 if second or not ints[at + of.NORM]:
-                    advance(digest, phase, arrays, settings, place, u)
+                    forward_equations(digest, phase, arrays, settings, place, u)
                 else:
-                    complete(digest, phase, arrays, settings, place, u)
+                    sum_preactivations(digest, phase, arrays, settings, place, u)
                 if not second and r < moment.next_active and moment.s + 1 < launch.last_step:
                     after = (moment.next_start + r) * launch.pre_row + ints[at + of.ROW]  # what the next step reads
                     prefetch_row(arrays.pre, after, u, units, gates * units)
@@ -349,7 +349,7 @@ def _start_step(digest: str) -> Callable:
                         grad=(tile.first + row) * launch.gradient_row, now=regions.now, before=regions.before,
                         doutput=(tile.pair + row) * launch.doutput_row,
                     )  # fmt: skip
-                    begin(digest, size, arrays, settings, place, u)
+                    start_gradients(digest, size, arrays, settings, place, u)
                     if size == 0:  # what the next step back begins with
                         prefetch_row(arrays.records, (last + row) * launch.record, u, length, launch.record)
 
@@ -407,9 +407,9 @@ def _backward_units(digest: str) -> Callable:
                     factor=launch.factors + cuda.blockDim.x + 3 * row * gates, t=t, n=n,
                 )  # fmt: skip
                 if second:
-                    normalise_back(digest, phase, arrays, settings, place, u)
+                    normalisation_backward(digest, phase, arrays, settings, place, u)
                 else:
-                    retreat(digest, phase, arrays, settings, place, u)
+                    backward_equations(digest, phase, arrays, settings, place, u)
 
     return backward_units
 

@@ -6,6 +6,8 @@ array together, and the rows of all blocks share the array's rows.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .arrays import DeviceArray, empty
@@ -25,54 +27,64 @@ def row_grid(rows: int, size: int) -> tuple[int, tuple[int, int]]:
     return max(1, min(-(-rows // height), PARTS)), (lanes, height)
 
 
+def _joined(join: Any) -> Any:
+    """A function for kernels that joins the values of neighbouring threads two by two."""
+    join = device_function(join)
+
+    @device_function
+    def tree(shared, value, first, lane, count):
+        """The result of `count` threads, this one being number `lane`, for each of them; `first` is their place.
+
+        All threads of a block must call it.
+        """
+        cuda.syncthreads()  # after all reads of what `shared` held before
+        shared[first + lane] = value
+        cuda.syncthreads()
+        width = count // 2
+        while width > 0:
+            if lane < width:
+                shared[first + lane] = join(shared[first + lane], shared[first + lane + width])
+            cuda.syncthreads()
+            width //= 2
+        return shared[first]
+
+    return tree
+
+
+_sum_tree, _maximum_tree = _joined(lambda a, b: a + b), _joined(lambda a, b: max(a, b))
+
+
 @device_function
 def row_sum(shared, value):
     """The sum of the lanes' values, for each of them; all threads of a block must call it."""
-    lanes, lane = cuda.blockDim.x, cuda.threadIdx.x
-    here = cuda.threadIdx.y * lanes + lane
-    cuda.syncthreads()  # whatever was read of `shared` before
-    shared[here] = value
-    cuda.syncthreads()
-    width = lanes // 2
-    while width > 0:
-        if lane < width:
-            shared[here] += shared[here + width]
-        cuda.syncthreads()
-        width //= 2
-    return shared[here - lane]
+    lanes = cuda.blockDim.x
+    return _sum_tree(shared, value, cuda.threadIdx.y * lanes, cuda.threadIdx.x, lanes)
 
 
 @device_function
 def row_maximum(shared, value):
     """The largest of the lanes' values, for each of them; all threads of a block must call it."""
-    lanes, lane = cuda.blockDim.x, cuda.threadIdx.x
-    here = cuda.threadIdx.y * lanes + lane
-    cuda.syncthreads()  # whatever was read of `shared` before
-    shared[here] = value
-    cuda.syncthreads()
-    width = lanes // 2
-    while width > 0:
-        if lane < width:
-            shared[here] = max(shared[here], shared[here + width])
-        cuda.syncthreads()
-        width //= 2
-    return shared[here - lane]
+    lanes = cuda.blockDim.x
+    return _maximum_tree(shared, value, cuda.threadIdx.y * lanes, cuda.threadIdx.x, lanes)
 
 
 @device_function
 def block_sum(shared, value):
     """The sum of all threads' values, for each of them; all threads of a block must call it."""
-    here = cuda.threadIdx.y * cuda.blockDim.x + cuda.threadIdx.x
-    cuda.syncthreads()  # whatever was read of `shared` before
-    shared[here] = value
-    cuda.syncthreads()
-    width = cuda.blockDim.x * cuda.blockDim.y // 2
-    while width > 0:
-        if here < width:
-            shared[here] += shared[here + width]
-        cuda.syncthreads()
-        width //= 2
-    return shared[0]
+    thread = cuda.threadIdx.y * cuda.blockDim.x + cuda.threadIdx.x
+    return _sum_tree(shared, value, 0, thread, cuda.blockDim.x * cuda.blockDim.y)
+
+
+@device_function
+def first_row():
+    """The first row of an array that a row of threads takes."""
+    return cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y
+
+
+@device_function
+def row_step():
+    """The number of rows of threads: from a row of an array to the next that a row of threads takes."""
+    return cuda.gridDim.x * cuda.blockDim.y
 
 
 @device_function
@@ -87,9 +99,9 @@ def sum_of_parts(shared, parts, count):
 @kernel
 def _total(parts, count, total):
     shared = cuda.shared.array(THREADS, np.float64)
-    found = sum_of_parts(shared, parts, count)
+    result = sum_of_parts(shared, parts, count)
     if cuda.threadIdx.x == 0:
-        total[0] = found
+        total[0] = result
 
 
 def new_parts(device: Device, blocks: int) -> DeviceArray:

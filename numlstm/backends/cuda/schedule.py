@@ -12,7 +12,7 @@ from .device import Device
 
 
 @dataclass(frozen=True, eq=False)
-class Schedule:
+class BatchSchedule:
     """Rows and steps of a batch in the order of computing.
 
     Row r of this order is row ``order[r]`` of the batch; its pair with step s is number ``starts[s] + r`` of all.
@@ -33,7 +33,7 @@ class Schedule:
     _tables: dict[tuple[int, int], DeviceArray] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, device: Device, rows: int, steps: int, lengths: np.ndarray | None) -> Schedule:
+    def of(cls, device: Device, rows: int, steps: int, lengths: np.ndarray | None) -> BatchSchedule:
         """The schedule of a batch; all rows have all steps without `lengths`."""
         if lengths is None:
             return cls(device, np.arange(rows), np.full(rows, steps), steps)
@@ -56,12 +56,12 @@ class Schedule:
         return np.concatenate([[0], np.cumsum(self.active[:-1])])
 
     @cached_property
-    def order_there(self) -> DeviceArray:
+    def device_order(self) -> DeviceArray:
         """`order` on the device."""
         return to_device(self.device, self.order.astype(np.int32))
 
     @cached_property
-    def lengths_there(self) -> DeviceArray:
+    def device_lengths(self) -> DeviceArray:
         """`lengths` on the device."""
         return to_device(self.device, self.lengths.astype(np.int32))
 

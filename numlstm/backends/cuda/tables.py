@@ -26,7 +26,7 @@ PHASE_FIELDS = NORM_BLOCKS + MOST_GATES
 # - where the parameter begins, its columns, and the first of them that are multiplied
 # - forward the first gate that it is added to, and where the source is in a record; back where the source's gradient is
 #   in its region, and where gates are in a row of pre-activations
-# - back, the region: BEFORE, NOW or GIVEN
+# - back, the region: BEFORE, NOW or VALUES
 # - how many parts the sums are in; the columns that are used
 # - from WEIGHT_ROWS on, for each gate, its block of rows of the parameter
 (WEIGHTS, LENGTH, COLUMNS, P_UNITS, P_SLICE, WIDTH, OFFSET, STEP, COLUMN, TARGET, SOURCE, REGION, PARTS, USED,
@@ -34,7 +34,7 @@ PHASE_FIELDS = NORM_BLOCKS + MOST_GATES
 PRODUCT_FIELDS = WEIGHT_ROWS + MOST_GATES
 
 # Regions of a row of gradients: of the states before a step, of those after it, of other values.
-BEFORE, NOW, GIVEN = range(3)
+BEFORE, NOW, VALUES = range(3)
 
 
 class Launch(NamedTuple):

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from .device import SIMULATED, Device, Memory, cuda, non_blocking_stream
+from .device import SIMULATED, Allocation, Device, cuda, non_blocking_stream
 
 SLOTS, SLOT_BYTES = 16, 1 << 20  # of pinned memory for small arrays
 BATCHES = 3  # that are on a device at once: one is computed with, one may still be used, one goes up
@@ -47,7 +47,7 @@ class Staging:
         self._slots: list[Slot] = []
         self._next, self._lock = 0, threading.Lock()
 
-    def send(self, array: np.ndarray, memory: Memory) -> None:
+    def send(self, array: np.ndarray, memory: Allocation) -> None:
         """Copy a contiguous array to the beginning of some memory, after what was launched before."""
         target, flat = memory.base[: array.size], array.reshape(-1)
         if SIMULATED or array.nbytes > SLOT_BYTES:
@@ -65,7 +65,7 @@ _stagings: WeakKeyDictionary[Device, Staging] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-def send(array: np.ndarray, memory: Memory, device: Device) -> None:
+def send(array: np.ndarray, memory: Allocation, device: Device) -> None:
     """Copy a contiguous array to the beginning of some memory of a device, after what was launched before."""
     staging = _stagings.get(device)
     if staging is None:
@@ -74,8 +74,8 @@ def send(array: np.ndarray, memory: Memory, device: Device) -> None:
     staging.send(array, memory)
 
 
-class Batch:
-    """A place for batches: pinned memory, memory on the device, and an event after its last use there."""
+class BatchBuffer:
+    """Room for a batch: pinned memory, memory on the device, and an event after its last use there."""
 
     def __init__(self, device: Device, size: int, dtype: str) -> None:
         self.slot = Slot(size * np.dtype(dtype).itemsize)
@@ -94,18 +94,18 @@ class Uploader:
 
     def __init__(self, device: Device) -> None:
         self.device, self.stream = device, non_blocking_stream()
-        self._batches: list[Batch | None] = [None] * BATCHES
+        self._batches: list[BatchBuffer | None] = [None] * BATCHES
         self._count = 0
 
-    def upload(self, array: np.ndarray, dtype: str) -> Memory:
-        """Memory that begins with the numbers of `array`, until the next call but one."""
+    def upload(self, array: np.ndarray, dtype: str) -> Allocation:
+        """An allocation that begins with the numbers of `array`, until the next call but one."""
         place, over = self._count % BATCHES, self._batches[(self._count + 1) % BATCHES]
         self._count += 1
         if over is not None:
             over.used.record(cuda.default_stream())  # nothing launched from now on uses it
         batch = self._batches[place]
         if batch is None or batch.size < array.size or batch.dtype != dtype:
-            batch = self._batches[place] = Batch(self.device, array.size, dtype)
+            batch = self._batches[place] = BatchBuffer(self.device, array.size, dtype)
         batch.used.wait(self.stream)
         batch.slot.copy(array, batch.memory.base[: array.size], self.stream)
         batch.slot.copied.wait(cuda.default_stream())
@@ -136,7 +136,7 @@ class Uploaders:
         self._free: list[Uploader] = []
 
     @property
-    def own(self) -> Uploader:
+    def current(self) -> Uploader:
         """The calling thread's."""
         if not hasattr(self._here, "loan"):
             self._here.loan = Loan(self._free, self._device)

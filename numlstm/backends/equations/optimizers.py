@@ -23,7 +23,7 @@ def penalised(theta, g, decay):
     return g + decay * theta
 
 
-class Adam(NamedTuple):
+class AdamNumbers(NamedTuple):
     """Hyper-parameters of a step of Adam.
 
     Attributes
@@ -51,12 +51,14 @@ class Adam(NamedTuple):
     shrink: float
 
 
-def adam_numbers(step: int, learning_rate: float, betas: tuple[float, float], epsilon: float, decoupled: bool) -> Adam:
+def adam_numbers(
+    step: int, learning_rate: float, betas: tuple[float, float], epsilon: float, decoupled: bool
+) -> AdamNumbers:
     """The hyper-parameters of step number `step`, counted from 1; `decoupled` decay is AdamW's."""
     beta1, beta2, alpha = float(betas[0]), float(betas[1]), float(learning_rate)
     rate, correction = alpha / (1 - beta1**step), 1 / math.sqrt(1 - beta2**step)
     coupled, shrink = (0.0, alpha) if decoupled else (1.0, 0.0)
-    return Adam(beta1, 1 - beta1, beta2, 1 - beta2, rate, correction, float(epsilon), coupled, shrink)
+    return AdamNumbers(beta1, 1 - beta1, beta2, 1 - beta2, rate, correction, float(epsilon), coupled, shrink)
 
 
 def adam_decay(theta, g, decay, numbers):
@@ -71,7 +73,7 @@ def adam(theta, g, mean, square, numbers):
     return theta - numbers.rate * mean / (math.sqrt(square) * numbers.correction + numbers.epsilon), mean, square
 
 
-class Sgd(NamedTuple):
+class SgdNumbers(NamedTuple):
     """Hyper-parameters of gradient descent; its step is ``ahead * velocity + now * g``, times the rate."""
 
     rate: float
@@ -80,10 +82,10 @@ class Sgd(NamedTuple):
     now: float
 
 
-def sgd_numbers(learning_rate: float, momentum: float, nesterov: bool) -> Sgd:
+def sgd_numbers(learning_rate: float, momentum: float, nesterov: bool) -> SgdNumbers:
     """The hyper-parameters of a step."""
     ahead, now = (float(momentum), 1.0) if nesterov else (1.0, 0.0)
-    return Sgd(float(learning_rate), float(momentum), ahead, now)
+    return SgdNumbers(float(learning_rate), float(momentum), ahead, now)
 
 
 def sgd(theta, g, velocity, numbers):
@@ -92,7 +94,7 @@ def sgd(theta, g, velocity, numbers):
     return theta - numbers.rate * (numbers.ahead * velocity + numbers.now * g), velocity
 
 
-class RmsProp(NamedTuple):
+class RmsPropNumbers(NamedTuple):
     """Hyper-parameters of RMSprop."""
 
     rate: float
@@ -101,9 +103,9 @@ class RmsProp(NamedTuple):
     epsilon: float
 
 
-def rmsprop_numbers(learning_rate: float, rho: float, epsilon: float) -> RmsProp:
+def rmsprop_numbers(learning_rate: float, rho: float, epsilon: float) -> RmsPropNumbers:
     """The hyper-parameters of a step."""
-    return RmsProp(float(learning_rate), float(rho), float(1 - rho), float(epsilon))
+    return RmsPropNumbers(float(learning_rate), float(rho), float(1 - rho), float(epsilon))
 
 
 def rmsprop(theta, g, square, numbers):

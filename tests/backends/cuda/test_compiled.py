@@ -33,7 +33,7 @@ from numlstm.backends.cuda import (
 from numlstm.backends.cuda.device import cuda
 from numlstm.backends.cuda.intrinsics import KINDS
 from numlstm.backends.cuda.launching import Kernel, kernel
-from numlstm.backends.equations.optimizers import Adam, RmsProp, Sgd
+from numlstm.backends.equations.optimizers import AdamNumbers, RmsPropNumbers, SgdNumbers
 
 pytestmark = pytest.mark.skipif(ptxas() is None, reason="ptxas is not here (package nvidia-cuda-nvcc)")
 
@@ -50,9 +50,9 @@ def integers(count):
     return (0,) * count
 
 
-def reals_of(names):
-    """A named tuple of them."""
-    return names(*[REAL] * len(names._fields))
+def optimizer_numbers(vectors, names):
+    """Offsets of vectors, of decay and of a clipping factor; size, factor, and hyper-parameters by their names."""
+    return integers(vectors + 2), INTEGER, REAL, names(*[REAL] * len(names._fields))
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,11 +190,9 @@ KERNELS = [
     ),
     Case("optimizing.squares", optimizing._squares, (REALS, INTEGER, INTEGER, FLOATS), in_float64=True),
     Case("optimizing.norm", optimizing._norm, (FLOATS, INTEGER, FLOAT, FLOATS, REALS), in_float64=True),
-    Case("optimizing.adam", optimizing.adam_kernel, (REALS,) * 6 + (integers(6), INTEGER, REAL, reals_of(Adam))),
-    Case("optimizing.sgd", optimizing.sgd_kernel, (REALS,) * 5 + (integers(5), INTEGER, REAL, reals_of(Sgd))),
-    Case(
-        "optimizing.rmsprop", optimizing.rmsprop_kernel, (REALS,) * 5 + (integers(5), INTEGER, REAL, reals_of(RmsProp))
-    ),
+    Case("optimizing.adam", optimizing.adam_kernel, (REALS,) * 6 + optimizer_numbers(4, AdamNumbers)),
+    Case("optimizing.sgd", optimizing.sgd_kernel, (REALS,) * 5 + optimizer_numbers(3, SgdNumbers)),
+    Case("optimizing.rmsprop", optimizing.rmsprop_kernel, (REALS,) * 5 + optimizer_numbers(3, RmsPropNumbers)),
 ]
 
 
@@ -222,7 +220,7 @@ def recurrent_case(name, kind, back, capabilities):
     if back:
         arguments += REALS, REALS, REALS, integers(len(cell.states))
     name = f"recurrent.{'backward' if back else 'forward'} {name} {kind}".strip()
-    return Case(name, make(layout.known(cell), kind), arguments, MOST_REGISTERS, False, capabilities)
+    return Case(name, make(layout.register(cell), kind), arguments, MOST_REGISTERS, False, capabilities)
 
 
 RECURRENT_CASES = [

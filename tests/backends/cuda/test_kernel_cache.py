@@ -24,7 +24,7 @@ dispatcher._Kernel.bind = lambda kernel: kernel.library.get_cubin()  # in place 
 def compile(kind, precision, back):
     cell = LayerSpec(input_size=3, hidden_size=8, **kind).description
     make = recurrent.backward_kernel if back else recurrent.forward_kernel
-    kernel = make(layout.known(cell), precision)
+    kernel = make(layout.register(cell), precision)
     reals, integers = types.Array(types.float32, 1, "C"), types.Array(types.int32, 1, "C")
     parameters = types.UniTuple(types.int64, len(cell.parameters))
     noise = types.UniTuple(types.int64, 2 * len(cell.masks) + 1)

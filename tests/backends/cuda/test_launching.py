@@ -38,7 +38,7 @@ def recurrent_arguments(back):
     launch = tables.Launch(*range(len(tables.Launch._fields)))
     given = *[reals] * 4, *[integers] * 4, (1, 2, 3, -1), numbers, noise, launch, integers
     make = recurrent.backward_kernel if back else recurrent.forward_kernel
-    return make(layout.known(cell)), (*given, reals, reals, reals, (0, -1)) if back else given
+    return make(layout.register(cell)), (*given, reals, reals, reals, (0, -1)) if back else given
 
 
 CASES = {
