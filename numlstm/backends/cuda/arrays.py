@@ -44,7 +44,7 @@ class DeviceArray:
 
     @property
     def base(self) -> Any:
-        """The one-dimensional array of Numba's that it is part of: what kernels take, with `offset` and `steps`."""
+        """The one-dimensional array of Numba that kernels take, with `offset` and `steps`."""
         return self.memory.base
 
     @property
@@ -125,7 +125,7 @@ class DeviceArray:
                 fill(part, value)
 
     def _block(self, parts: tuple[slice, ...]) -> DeviceArray:
-        """What plain slices of some axes leave: what computing needs most, and NumPy would take long for."""
+        """A view by plain slices, computed here because it is frequent and NumPy is slower."""
         offset, shape = self.offset, list(self.shape)
         for axis, part in enumerate(parts):
             start, stop, _ = part.indices(shape[axis])
@@ -134,7 +134,7 @@ class DeviceArray:
         return DeviceArray(self.device, self.memory, tuple(shape), self.steps, offset)
 
     def _shadow(self) -> np.ndarray:
-        """An array of this shape and strides without its numbers: NumPy knows how to make views."""
+        """A NumPy array of this shape and strides without its numbers: NumPy computes views of it."""
         return np.lib.stride_tricks.as_strided(np.empty(1, self.dtype), self.shape, self.strides)
 
     def _view(self, shadow: np.ndarray, part: np.ndarray) -> DeviceArray:
@@ -191,7 +191,7 @@ def sizes_of(array: DeviceArray) -> tuple[int, ...]:
 
 
 def place_of(number: int, sizes: Any, axes: Any) -> Any:
-    """Where the number-th is, in kernels."""
+    """The place of a number in memory, for kernels."""
     rest, last = number // sizes[1], number % sizes[1]
     return axes[0] + (rest // sizes[0]) * axes[1] + (rest % sizes[0]) * axes[2] + last * axes[3]
 

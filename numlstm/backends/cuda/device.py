@@ -57,7 +57,7 @@ def non_blocking_stream() -> Any:
 
 
 class Device:
-    """A GPU, and memory on it that is used again rather than given back.
+    """A GPU, and a pool of its memory.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Device:
             )
         self.index = index
         if not SIMULATED:
-            atexit.register(cuda.gpus[index].__enter__)  # Numba gives memory back then, which takes a current device
+            atexit.register(cuda.gpus[index].__enter__)  # Numba frees memory then, for which a device must be current
         self._free: defaultdict[tuple[str, int], list[Any]] = defaultdict(list)
         self._lock, self._process = threading.RLock(), os.getpid()
 
@@ -171,7 +171,7 @@ class Device:
 
 
 class Allocation:
-    """Numbers on a device; they are used again when nothing refers to this any more.
+    """Memory on a device; it goes back to the pool when nothing refers to this object.
 
     Attributes
     ----------
@@ -184,7 +184,7 @@ class Allocation:
 
 
 def _rounded(count: int) -> int:
-    """A size not much larger than `count`, one of few."""
+    """A size from `count` on, one of few, so that freed memory fits later requests."""
     if count <= LEAST:
         return LEAST
     unit = 1 << max(8, count.bit_length() - 3)

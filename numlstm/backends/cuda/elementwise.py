@@ -35,7 +35,7 @@ def _scale(out, a, a_axes, factor, sizes, count):
 
 @kernel
 def _dropout(x, axes, out, shape, key, limit, scale, per_step):
-    """Rows of threads go through rows and steps, lanes through units."""
+    """Rows of threads take pairs of a row and a step, lanes take units."""
     rows, steps, units = shape
     for first in range(cuda.blockIdx.x * cuda.blockDim.y, rows * steps, cuda.gridDim.x * cuda.blockDim.y):
         row = first + cuda.threadIdx.y

@@ -1,4 +1,4 @@
-"""Kernels: compiled at their first launch, kept on disk, and launched without detours that take longer than they."""
+"""Kernels: compiled at their first launch, kept on disk, and launched with little work on the host."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if not SIMULATED:
 CONFIGURATIONS_KEPT = 256  # of a kernel
 SHARED = 48 << 10  # bytes of shared memory that a block has without asking
 
-_lock = threading.RLock()  # of what is made once for all threads
+_lock = threading.RLock()  # guards what all threads share
 
 
 def device_function(function: Callable) -> Any:
@@ -39,9 +39,9 @@ def overloads(target: Callable, **options: Any) -> Callable:
 
 
 def by_name(make: Callable[[str], Callable]) -> Callable:
-    """A function for kernels, called with a name and what the function ``make(name)`` takes.
+    """A function that kernels call with a name and the arguments of the function ``make(name)``.
 
-    Kernels have captured the name, a string: those that hold nothing else can be kept on disk.
+    Kernels capture the name, a string: a kernel that captures only strings can be kept on disk.
     """
     function_named = cache(lambda name: device_function(make(name)))
 
@@ -82,7 +82,7 @@ class Kernel:
         return dispatcher
 
     def launch(self, blocks: Any, threads: Any, *arguments: Any, shared: int = 0) -> None:
-        """Run it, after what was launched before; returns at once.
+        """Queue it behind earlier launches, and return at once.
 
         Parameters
         ----------
@@ -109,7 +109,7 @@ class Kernel:
         return kernel
 
     def for_all(self, count: int, *arguments: Any) -> None:
-        """Run it on enough threads for `count` items; each takes every so many of them."""
+        """Run it on enough threads for `count` items."""
         blocks = max(1, min(-(-count // THREADS), 2 if SIMULATED else 2048))
         self.launch(blocks, THREADS, *arguments)
 
@@ -122,7 +122,7 @@ class Entry:
     kernel
         Numba's.
     arguments : tuple
-        Those of the first launch: whether they are packed here as by numba-cuda decides who packs all others.
+        Those of the first launch. If `packed` agrees with numba-cuda on them, it packs those of later launches.
     """
 
     def __init__(self, kernel: Any, arguments: tuple[Any, ...]) -> None:
@@ -151,7 +151,7 @@ class Entry:
         return configuration
 
     def _take_all_shared(self) -> None:
-        """Let blocks have all the shared memory there is, not only what every device grants without being asked."""
+        """Allow blocks all the shared memory of the device; without this they get 48 KiB."""
         device = cuda.get_current_device()
         attribute = binding.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
         most = device.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN - self.code.attrs.shared
@@ -160,13 +160,13 @@ class Entry:
 
 
 def is_direct(kernel: Any, arguments: tuple[Any, ...], stream: Any) -> bool:
-    """Whether arguments are packed here as numba-cuda packs them."""
+    """Whether `packed` agrees with numba-cuda."""
     theirs: list[Any] = []
     for kind, argument in zip(kernel.argument_types, arguments, strict=True):
         kernel._prepare_args(kind, argument, stream, [], theirs)
     try:
         return alike(packed(arguments), theirs)
-    except KeyError:  # there is no packing for some type
+    except KeyError:  # a type that `packed` does not know
         return False
 
 

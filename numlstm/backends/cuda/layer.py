@@ -33,7 +33,7 @@ SCHEDULES_KEPT = 16
 
 
 class LayerWeights:
-    """The parameters of a layer, and what follows from its description.
+    """The parameters of a layer, with its layout, plans and schedules.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class LayerWeights:
         self._schedules: dict[tuple[int, int], BatchSchedule] = {}
 
     def refresh(self) -> None:
-        """Follow a change of `flat`: nothing follows from its numbers but in kernels."""
+        """Follow a change of `flat`: kernels read it at each launch, so there is nothing to do."""
 
     @cached_property
     def starts(self) -> dict[str, int]:
@@ -98,7 +98,7 @@ class LayerWeights:
         return (*keys, 0)
 
     def schedule(self, rows: int, steps: int, lengths: np.ndarray | None) -> BatchSchedule:
-        """The order of computing of a batch; those without lengths are kept."""
+        """The schedule of a batch; schedules without lengths are kept."""
         if lengths is not None:
             return BatchSchedule.of(self.device, rows, steps, lengths)
         schedule = self._schedules.get((rows, steps))
@@ -109,7 +109,7 @@ class LayerWeights:
         return schedule
 
     def plan(self, rows: int, *, forward: bool) -> tuple[Plan, DeviceArray]:
-        """How so many rows are computed, and the table of that plan on the device."""
+        """The plan for a number of rows, and its table on the device."""
         key = 1 << (rows - 1).bit_length(), forward
         if key not in self._plans:
             plan = self.planner.best(key[0], forward=forward)
@@ -127,7 +127,7 @@ class LayerWeights:
 
 @dataclass
 class Segment:
-    """Some steps of a batch, and what kernels keep of them.
+    """Some steps of a batch, and the arrays that kernels write for them.
 
     Attributes
     ----------
@@ -204,7 +204,7 @@ class Segment:
                 self._launch(kernel, plan, table, (s, s + 1), (stage, stage + 2))
 
     def _of_input(self, fused: bool) -> None:
-        """Products with the input, of all steps together; zeros where others are to be added to nothing."""
+        """Products with the input, of all steps at once; pre-activations without such a product are cleared."""
         weights, layout = self.weights, self.weights.layout
         for index, phase in enumerate(weights.spec.description.phases):
             units = weights.spec.size(phase.size)
@@ -232,7 +232,7 @@ class Segment:
         return self.pre[: self.pairs, first : first + count * units]
 
     def _source(self, product: Product) -> DeviceArray:
-        """What a product multiplies, of all pairs."""
+        """The vectors that a product multiplies, of all pairs."""
         weights = self.weights
         if product in (
             of_input for k in range(len(weights.spec.description.phases)) for of_input in weights.layout.of_input(k)
@@ -444,7 +444,7 @@ def layer_forward(
 
 
 def _without_arrays(segment: Segment) -> Segment:
-    """A segment that remembers what it is, but not what it kept."""
+    """A segment without its arrays."""
     del segment.x, segment.pre, segment.records, segment.scales
     return segment
 
@@ -471,7 +471,7 @@ def _initial(weights: LayerWeights, initial: States, schedule: BatchSchedule) ->
 
 
 def _sort_states(weights: LayerWeights, out: DeviceArray, values: States, schedule: BatchSchedule) -> None:
-    """States of the batch, zeros where there are none, side by side in the order of computing."""
+    """Write states of the batch side by side in the order of computing; a state that is None becomes zeros."""
     for place, size, value in zip(weights.layout.states, weights.spec.state_sizes, values, strict=True):
         first = weights.number(place)
         part = out[:, first : first + size]
@@ -484,7 +484,7 @@ def _sort_states(weights: LayerWeights, out: DeviceArray, values: States, schedu
 def _write_outputs(
     segment: Segment, outputs: States, traces: Mapping[str, DeviceArray], final: Sequence[DeviceArray]
 ) -> None:
-    """Write what callers asked for of a segment, and the final states of rows that ended in it."""
+    """Write outputs, traces, and the final states of rows that end in a segment."""
     weights, layout = segment.weights, segment.weights.layout
     place = segment.schedule, segment.table, segment.first, segment.last, segment.reverse
     for slot, size, output, last in zip(layout.states, weights.spec.state_sizes, outputs, final, strict=True):
@@ -524,7 +524,7 @@ def layer_backward(
         segment.backward(doutputs, grads, gradient, dx)
     dinitial = []
     for slot, size in zip(layout.states, weights.spec.state_sizes, strict=True):
-        first = region + weights.number(slot)  # where the first step left what comes before it
+        first = region + weights.number(slot)  # the region of the states before the first step
         dstate = empty(weights.device, (schedule.rows, size), weights.spec.dtype)
         unsort(dstate, grads[:, first : first + size], schedule, 0, schedule.rows)
         dinitial.append(dstate)

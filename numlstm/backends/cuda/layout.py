@@ -30,7 +30,7 @@ class Place(NamedTuple):
         return " + ".join(terms) or "0"
 
     def after(self, size: str, count: int = 1) -> Place:
-        """The place behind so many vectors of a size."""
+        """The place `count` vectors of a size further on."""
         return Place(self.hidden + count * (size == HIDDEN), self.projected + count * (size == PROJECTED))
 
     def number(self, hidden: int, projected: int) -> int:
@@ -43,7 +43,7 @@ START = Place(0, 0)
 
 @dataclass(frozen=True)
 class Run:
-    """Gates, one behind the other, whose rows of weights are one behind the other too."""
+    """Neighbouring gates whose rows of weights are neighbours too."""
 
     gate: int
     row: int
@@ -69,7 +69,7 @@ class CellLayout:
 
     @cached_property
     def intermediates(self) -> tuple[str, ...]:
-        """Values that a phase gives to others of the same step, if they are no states; or that weights multiply."""
+        """Values that a phase gives to later phases of the step: those that are no states, or that weights multiply."""
         given = [value for phase in self.cell.phases for value in phase.gives]
         multiplied = {product.source for phase in self.cell.phases for product in phase.products if product.weight}
         return tuple(value for value in given if value not in self.cell.carried or value in multiplied)
@@ -86,7 +86,7 @@ class CellLayout:
 
     @cached_property
     def record(self) -> tuple[Place, Place]:
-        """The length of a record, without what is kept and with it."""
+        """The length of a record: in inference, and with the values that the way back needs."""
         return self._slots[2]
 
     @cached_property
@@ -154,7 +154,7 @@ class CellLayout:
 
     @cached_property
     def state_row(self) -> Place:
-        """The length of all states of a row: that of a region of gradients, of which there are two, in turns."""
+        """The length of all states of a row, and of each of the two regions of their gradients."""
         end = START
         for size in self.cell.state_sizes:
             end = end.after(size)
@@ -162,7 +162,7 @@ class CellLayout:
 
     @cached_property
     def value_gradients(self) -> dict[str, Place]:
-        """The place, behind the two regions, of the gradients of values that are no states."""
+        """The places of gradients of values that are no states; they follow the two regions of states."""
         places, end = {}, Place(2 * self.state_row.hidden, 2 * self.state_row.projected)
         for name in self.intermediates:
             if name not in self.cell.carried:
@@ -188,7 +188,7 @@ class CellLayout:
     # Products -----------------------------------------------------------------------------------------------
 
     def recurrent(self, phase: int) -> list[Product]:
-        """The products of a phase that a step has to wait for."""
+        """The products of a phase that do not multiply the input."""
         return [product for product in self.cell.phases[phase].products if product.weight and product.source != INPUT]
 
     def of_input(self, phase: int) -> list[Product]:

@@ -22,7 +22,7 @@ softmax_slope = device_equation(equations.softmax_slope)
 
 
 class DeviceScalar:
-    """A number on a device, which is waited for when it is first looked at.
+    """A number on a device; the host waits for it when it first reads the value.
 
     Parameters
     ----------

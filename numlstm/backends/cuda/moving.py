@@ -1,4 +1,4 @@
-"""Between a user's arrays, (N, T, .) in any strides, and those of kernels, packed in the order of computing."""
+"""Copies between arrays of callers, (N, T, .) in any strides, and arrays of kernels, in the order of computing."""
 
 from __future__ import annotations
 

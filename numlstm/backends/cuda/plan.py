@@ -1,4 +1,4 @@
-"""How a layer's kernels are laid out on a device: slices of units, groups of rows, tiles, shared memory; and tables."""
+"""Plans for a layer's kernels: slices of units, groups of rows, tiles, places in shared memory, tables."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Unit:
-    """What products are made of: multiples of what a block's slice, a tile and a chunk are, and words in shared memory.
+    """The granularity of products: a block's slice, a tile and a chunk are multiples of it.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ PLAIN = Unit(4, 4, 1, 1, 4, 4, 1, 128.0)
 
 
 def unit_of(kind: str) -> Unit:
-    """What products of a kind are made of; the simulator makes all as plain ones."""
+    """The unit of products of a kind; the simulator computes all kinds as plain products."""
     if SIMULATED or not kind:
         return PLAIN
     halves = fragments.HALVES[kind]
@@ -168,7 +168,7 @@ class Planner:
         return matrices
 
     def stepwise(self, rows: int) -> Plan:
-        """The plan whose products are made outside."""
+        """The plan with products outside the kernel."""
         most, tile = self.device.multiprocessors, TILES[0]
         slices = min(-(-self.sizes[0] // THREADS), most)
         groups = min(-(-rows // tile), most // slices)
@@ -183,7 +183,7 @@ class Planner:
         return chosen
 
     def _stepwise_cost(self, rows: int) -> float:
-        """Cycles of a step whose products are made outside, estimated: launches, and products at most of the peak."""
+        """Estimated cycles of a step with products outside the kernel: launches, and products at 70 % of the peak."""
         work = sum(rows * matrix.length * matrix.columns for matrix in self.matrices)
         return STEPWISE + work / (0.7 * 128 * self.device.multiprocessors)
 
@@ -287,7 +287,7 @@ class Planner:
         return sum(len(phase.norm) for phase in self.cell.phases)
 
     def _waits(self) -> list[bool]:
-        """Whether each phase multiplies what was written after the last barrier: in a step after the first."""
+        """Whether each phase, in a step after the first, multiplies values written since the last barrier."""
         written: set[str] = set()
         waits: list[bool] = []
         for _ in range(2):

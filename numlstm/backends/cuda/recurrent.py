@@ -5,8 +5,8 @@ shared memory for all steps; what blocks tell one another, states forward and gr
 through the device's memory, with a barrier between the blocks that share rows wherever a product reads what others
 have written.
 
-The same kernels serve where the weights do not fit into shared memory: products are then made outside, step by step,
-and a launch computes equations alone.
+If the weights do not fit into shared memory, the host launches products step by step, and the same kernels compute the
+equations alone.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Tile(NamedTuple):
 
 @device_function
 def copy_table(table, ints, count):
-    """Bring the tables into shared memory, where they are read without waiting."""
+    """Copy the tables to shared memory."""
     for k in range(cuda.threadIdx.x, count, cuda.blockDim.x):
         ints[k] = table[k]
     cuda.syncthreads()
@@ -132,14 +132,14 @@ def copy_table(table, ints, count):
 
 @device_function
 def prefetch_row(array, start, first, step, last):
-    """Ask for every `step`-th number of a row from the first on to be brought nearer."""
+    """Prefetch every `step`-th number of a row, from the first on."""
     for k in range(first, last, step):
         prefetch(array, start + k)
 
 
 @device_function
 def wait_for_others(counters, group, arrivals):
-    """Wait until all blocks that share rows have come here: what they wrote before is there then."""
+    """Wait until all blocks that share rows arrive; their earlier writes are visible afterwards."""
     cuda.syncthreads()
     if cuda.threadIdx.x == 0:
         arrive_and_wait(counters, group, arrivals)
@@ -161,13 +161,13 @@ def total_of(reals, place, lane, lanes):
 
 @device_function
 def lanes_for(pairs, threads):
-    """How many threads share each of some pairs of a row and a gate."""
+    """How many threads share a pair of a row and a gate."""
     return max(1, threads // pairs)
 
 
 @device_function
 def has_pair(first, lanes, pairs):
-    """Whether there is a pair of a row and a gate for this thread, and all the threads to share it."""
+    """Whether this thread has a pair of a row and a gate, and all the threads to share it with."""
     group = cuda.threadIdx.x // lanes
     return group < cuda.blockDim.x // lanes and first + group < pairs
 

@@ -1,4 +1,4 @@
-"""The order in which a batch is computed: the longest rows first, and step by step only rows that go on."""
+"""The order of computing a batch: the longest rows first, so that each step has the first rows only."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""From the host's memory to a device's, while the device computes.
+"""Copies from the host's memory to a device's, while the device computes.
 
-A plain copy waits for everything that was launched before. Small arrays go through pinned memory instead, in their turn
-among launches. Batches of a training loop have a stream of their own, so that one goes up while the one before is
-computed with.
+A plain copy waits for all earlier launches. Small arrays go through pinned memory instead, and queue among launches.
+Batches of a training loop have a stream of their own: one is copied while the device computes with the one before.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy as np
 from .device import SIMULATED, Allocation, Device, cuda, non_blocking_stream
 
 SLOTS, SLOT_BYTES = 16, 1 << 20  # of pinned memory for small arrays
-BATCHES = 3  # that are on a device at once: one is computed with, one may still be used, one goes up
+BATCHES = 3  # on a device at once: one in use, one that earlier launches may still read, one that is being copied
 
 
 class Slot:
@@ -32,7 +31,7 @@ class Slot:
         self.buffer, self.copied = cuda.pinned_array(max(1, size), np.uint8), cuda.event(timing=False)
 
     def copy(self, array: np.ndarray, target: Any, stream: Any) -> None:
-        """Copy `array`, which may change afterwards, to numbers on a device, in the turn of a stream."""
+        """Copy `array` to a device, in the order of a stream; `array` may change as soon as this returns."""
         self.copied.synchronize()
         pinned = self.buffer[: array.nbytes].view(array.dtype)
         np.copyto(pinned.reshape(array.shape), array)
@@ -41,14 +40,14 @@ class Slot:
 
 
 class Staging:
-    """Sends small arrays up without waiting."""
+    """Copies small arrays to a device without waiting for it."""
 
     def __init__(self) -> None:
         self._slots: list[Slot] = []
         self._next, self._lock = 0, threading.Lock()
 
     def send(self, array: np.ndarray, memory: Allocation) -> None:
-        """Copy a contiguous array to the beginning of some memory, after what was launched before."""
+        """Copy a contiguous array to the beginning of an allocation, after all earlier launches."""
         target, flat = memory.base[: array.size], array.reshape(-1)
         if SIMULATED or array.nbytes > SLOT_BYTES:
             target.copy_to_device(flat)
@@ -66,7 +65,7 @@ _lock = threading.Lock()
 
 
 def send(array: np.ndarray, memory: Allocation, device: Device) -> None:
-    """Copy a contiguous array to the beginning of some memory of a device, after what was launched before."""
+    """Copy a contiguous array to the beginning of an allocation on a device, after all earlier launches."""
     staging = _stagings.get(device)
     if staging is None:
         with _lock:
@@ -81,11 +80,11 @@ class BatchBuffer:
         self.slot = Slot(size * np.dtype(dtype).itemsize)
         self.memory, self.used = device.allocate(size, dtype), cuda.event(timing=False)
         self.size, self.dtype = size, dtype
-        self.used.record(cuda.default_stream())  # whoever had that memory before
+        self.used.record(cuda.default_stream())  # earlier launches may still read that memory
 
 
 class Uploader:
-    """Sends batches up on a stream of their own; for one thread.
+    """Copies the batches of one thread to a device, on a stream of their own.
 
     Parameters
     ----------
@@ -102,7 +101,7 @@ class Uploader:
         place, over = self._count % BATCHES, self._batches[(self._count + 1) % BATCHES]
         self._count += 1
         if over is not None:
-            over.used.record(cuda.default_stream())  # nothing launched from now on uses it
+            over.used.record(cuda.default_stream())  # no later launch reads it
         batch = self._batches[place]
         if batch is None or batch.size < array.size or batch.dtype != dtype:
             batch = self._batches[place] = BatchBuffer(self.device, array.size, dtype)
@@ -113,7 +112,7 @@ class Uploader:
 
 
 class Loan:
-    """A thread's uploader, given back when the thread has ended."""
+    """The uploader of a thread; it is free for another thread when this one has ended."""
 
     def __init__(self, free: list[Uploader], device: Device) -> None:
         self.uploader = free.pop() if free else Uploader(device)
@@ -124,7 +123,7 @@ class Loan:
 
 
 class Uploaders:
-    """An uploader for each thread that wants one.
+    """An uploader for each thread that uploads.
 
     Parameters
     ----------
