@@ -68,7 +68,7 @@ class CellLayout:
     # Records ------------------------------------------------------------------------------------------------
 
     @cached_property
-    def intermediates(self) -> tuple[str, ...]:
+    def handed_on(self) -> tuple[str, ...]:
         """Values that a phase gives to later phases of the step: those that are no states, or that weights multiply."""
         given = [value for phase in self.cell.phases for value in phase.gives]
         multiplied = {product.source for phase in self.cell.phases for product in phase.products if product.weight}
@@ -95,7 +95,7 @@ class CellLayout:
         for size in self.cell.state_sizes:
             states.append(end)
             end = end.after(size)
-        for name in self.intermediates:
+        for name in self.handed_on:
             slots[name], end = end, end.after(self.cell.sizes[name])
         short = end
         for index, phase in enumerate(self.cell.phases):
@@ -164,7 +164,7 @@ class CellLayout:
     def value_gradients(self) -> dict[str, Place]:
         """The places of gradients of values that are no states; they follow the two regions of states."""
         places, end = {}, Place(2 * self.state_row.hidden, 2 * self.state_row.projected)
-        for name in self.intermediates:
+        for name in self.handed_on:
             if name not in self.cell.carried:
                 places[name], end = end, end.after(self.cell.sizes[name])
         return places
