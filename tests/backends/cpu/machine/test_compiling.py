@@ -90,7 +90,7 @@ def test_cache_of_each_platform(monkeypatch, tmp_path, platform, variable, expec
     assert caching._user_cache() == tmp_path / expected
 
 
-@pytest.mark.parametrize("changed", ["cells/lstm.py", "backends/cpu/machine/simd.py"])
+@pytest.mark.parametrize("changed", ["cells/lstm.py", "backends/equations/losses.py", "backends/cpu/machine/simd.py"])
 def test_edited_source_has_a_cache_of_its_own(monkeypatch, tmp_path, changed):
     package = tmp_path / "numlstm"
     shutil.copytree(caching.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
