@@ -1,4 +1,4 @@
-"""``python -m numlstm`` prints the configuration; ``info`` and ``convert`` deal with files of models."""
+"""``python -m numlstm`` prints the configuration; ``info`` describes a file of a model, ``convert`` writes another."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ READ = FILES.replace(".weights.h5", ".h5")  # of which .weights.h5 is one
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do what a command line says; what the process is to exit with."""
+    """Run a command line; the exit status of the process."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names of files may be anything
-    given = vars(_parser().parse_args(arguments))
-    command = given.pop("command")
+            stream.reconfigure(errors="backslashreplace")  # a terminal may lack characters of a file's name
+    options = vars(_parser().parse_args(arguments))
+    command = options.pop("command")
     if command is None:
         show_config()
         return 0
     from .backends.contract import BackendUnavailableError, UnsupportedError
 
     try:
-        _commands[command](**given)
+        _commands[command](**options)
     except (OSError, ImportError, TypeError, ValueError, BackendUnavailableError, UnsupportedError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -36,36 +36,36 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m numlstm", description="Print what this installation computes with.")
     commands = parser.add_subparsers(dest="command", title="commands")
-    info = commands.add_parser("info", help="say what is in a file", description="Say what is in the file of a model.")
+    info = commands.add_parser("info", help="describe a file", description="Describe the model in a file.")
     info.add_argument("path", metavar="FILE", help=f"a model: {READ}")
     convert = commands.add_parser(
         "convert",
-        help="from one format of files to another",
+        help="convert a file to another format",
         description="Read a model from one file and write it to another; the formats follow from the names.",
     )
     convert.add_argument("source", metavar="IN", help=f"a model: {READ}")
-    convert.add_argument("target", metavar="OUT", help=f"what to write: {FILES}; what is there is replaced")
-    convert.add_argument("--to", choices=["torch"], help="what a .safetensors file is to hold, if not numlstm's own")
-    convert.add_argument("--layer", type=int, metavar="K", help="only this one of the recurrent layers, from 0")
-    for each in (info, convert):
-        each.add_argument("--prefix", default="", help="what names in a state dict of PyTorch's begin with")
-        each.add_argument("--nonlinearity", default="tanh", choices=["tanh", "relu"], help="of an RNN of PyTorch's")
-        each.add_argument(
-            "--config", metavar="JSON", help="what Keras's model.to_json() gave, for weights alone in .h5"
+    convert.add_argument("target", metavar="OUT", help=f"the file to write: {FILES}; a file that is there is replaced")
+    convert.add_argument("--to", choices=["torch"], help="write a state dict of PyTorch's to a .safetensors file")
+    convert.add_argument("--layer", type=int, metavar="K", help="convert only this recurrent layer, counted from 0")
+    for command in (info, convert):
+        command.add_argument("--prefix", default="", help="the start of the names in a state dict of PyTorch's")
+        command.add_argument("--nonlinearity", default="tanh", choices=["tanh", "relu"], help="of an RNN of PyTorch's")
+        command.add_argument(
+            "--config", metavar="JSON", help="the file with Keras's model.to_json(), for weights in .h5"
         )
     return parser
 
 
-def _info(**given: Any) -> None:
+def _info(**options: Any) -> None:
     from .io.summary import summary
 
-    print(summary(**given))
+    print(summary(**options))
 
 
-def _convert(**given: Any) -> None:
+def _convert(**options: Any) -> None:
     from .io.converting import convert
 
-    print(f"{given['target']}: {' '.join(repr(convert(**given)).split())}")
+    print(f"{options['target']}: {' '.join(repr(convert(**options)).split())}")
 
 
 _commands = {"info": _info, "convert": _convert}

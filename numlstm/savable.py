@@ -1,4 +1,4 @@
-"""What models that can be saved and pickled have in common."""
+"""The base class of models that can be saved and pickled."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ VERSION = "_numlstm_version"  # in the state of what is pickled
 
 
 class VersionWarning(UserWarning):
-    """A model was unpickled that another version of numlstm had pickled, or one that the pickle does not name.
+    """Another version of numlstm, or an unknown version, pickled a model that was unpickled.
 
-    It may fail, or compute something else. Files that `numlstm.save` writes have no such bounds: later versions read
-    them. It is what `sklearn.exceptions.InconsistentVersionWarning` is for scikit-learn's own estimators.
+    The model may fail, or compute something else. Files of `numlstm.save` do not have this limit: later versions read
+    them. For scikit-learn's own estimators there is `sklearn.exceptions.InconsistentVersionWarning`.
 
     Examples
     --------
@@ -31,7 +31,7 @@ class VersionWarning(UserWarning):
 
 
 def version() -> str:
-    """The package's."""
+    """The version of the package."""
     return import_module(__name__.partition(".")[0]).__version__
 
 
@@ -51,34 +51,34 @@ class Savable:
         restore(state)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to a file that `numlstm.load` reads.
+        """Write the model to a file that `numlstm.load` reads.
 
         Parameters
         ----------
         path : str or path-like
-            Where to; what is there is replaced, all at once: whoever reads finds the old file or the new one, never a
-            part of it, and after an error the old file is as it was.
+            The file to write. A file that is there is replaced at once: readers find the old file or the new one, never
+            a part of it, and after an error the old file is there.
 
         Raises
         ------
         ValueError
-            If something cannot be written without code: a `random_state` that is neither an int nor None, labels of
-            odd types; or if a file with it would be refused by `load`, as with NaN among the weights. Nothing is
-            written then.
+            If a value cannot be written without code, such as a `random_state` that is neither an int nor None, or
+            labels of other types than numbers and texts; or if `load` would refuse the file, as with NaN among the
+            weights. Nothing is written then.
         TypeError
-            If it is of a subclass, which a file cannot hold.
+            If the model is of a subclass, which a file cannot hold.
         OSError
             If the file cannot be written.
 
         Warns
         -----
         UserWarning
-            For what is left out: a `callback` and attributes that others have set.
+            About everything that the file does not hold: a `callback`, and attributes that are not the model's own.
 
         Notes
         -----
-        The file is in the format safetensors: parameters by their names, and a JSON text for the rest; no code, and no
-        pickle. All that has been learnt is in it, and what `partial_fit` goes on from.
+        The file is in the format safetensors: parameters by their names, and a JSON text for the rest. It has no code
+        and no pickle. It holds all that was learnt, and the state from which `partial_fit` continues.
 
         Examples
         --------
@@ -96,7 +96,7 @@ class Savable:
 
 
 def _warning(kind: str, written: str | None) -> str:
-    """What to say of a pickle that another version has written, or one that does not say which."""
+    """The warning for a pickle of another or an unknown version."""
     source = "a version of numlstm that it does not name" if written is None else f"numlstm {written}"
     return (
         f"this {kind} was pickled by {source}, and this is numlstm {version()}: it may fail, or compute something "

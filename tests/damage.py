@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from numlstm.graphs.graph import Graph
+
 
 def damaged(data, rng):
     """Bytes with some bits turned, some bytes replaced, or the end missing."""
@@ -52,6 +54,32 @@ def with_another_value(config, rng):
         else:
             parent[key] = rng.choice(VALUES)
     return config
+
+
+def count_graphs(read, inputs, cases, errors):
+    """Read and run many damaged files, each by its seed; what comes of each is a graph or a plain error.
+
+    Prints the seed, for a process that crashes or hangs, and at the end how many there were of each.
+    """
+    count = {"graph": 0, "error": 0}
+    for seed in range(cases):
+        print("seed", seed, flush=True)
+        try:
+            graph = read(seed)
+            assert isinstance(graph, Graph)
+            graph.run({value.name: inputs[value.name] for value in graph.inputs if value.name in inputs})
+            count["graph"] += 1
+        except errors as error:
+            count["error"] += bool(str(error))
+    print(json.dumps(count))
+
+
+def assert_graphs_or_errors(module, paths, folder, cases, seconds):
+    """Every damaged file gives a graph or an error, and there are enough of both."""
+    count = in_a_process(module, paths, folder, seconds)
+    assert count["graph"] > cases / 10
+    assert count["error"] > cases / 4
+    assert sum(count.values()) == cases
 
 
 def in_a_process(module, paths, folder, seconds):

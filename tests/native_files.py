@@ -3,12 +3,17 @@
 import json
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 from damage import places
 
 import numlstm
+
+DATA = Path(__file__).parent / "data"
+SMALL = {"hidden_size": 4, "max_iter": 2, "random_state": 0, "backend": "reference"}
+LABELS = list("abcd") * 3
 
 
 def parts(data):

@@ -1,4 +1,4 @@
-"""Models in files: numlstm's own, and those of others."""
+"""Models in files: numlstm's own format, and those of PyTorch, Keras and ONNX."""
 
 from __future__ import annotations
 

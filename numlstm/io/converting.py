@@ -1,4 +1,4 @@
-"""Models from files of any format into files of any other: what ``python -m numlstm convert`` does."""
+"""From files of one format to files of another: what ``python -m numlstm convert`` does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .native import safetensors
 from .native.models import load, save
 from .paths import write
 
-# By the end of a file's name: what is in it. A .safetensors file may hold either of two.
+# The formats of files, by the end of their names. A .safetensors file may be numlstm's or PyTorch's.
 FORMATS = {
     ".safetensors": "native",
     ".onnx": "onnx",
@@ -29,7 +29,7 @@ FORMATS = {
     ".ckpt": "torch",
     ".bin": "torch",
 }
-READ_ALONE = (".h5",)  # nothing is written in this format
+READ_ONLY = (".h5",)  # formats that are read, but not written
 
 
 def convert(
@@ -47,29 +47,29 @@ def convert(
     Parameters
     ----------
     source, target : str or path-like
-        ``.safetensors`` (numlstm's own, and in `source` a state dict of PyTorch's, too), ``.onnx``, ``.keras``,
-        ``.weights.h5``, or a name that files of ``torch.save`` have: ``.pt``, ``.pth``, ``.pth.tar``, ``.ckpt`` or
-        ``.bin``. `source` may be any other ``.h5`` file of Keras's, too.
+        ``.safetensors`` (numlstm's own; `source` may also be a state dict of PyTorch's), ``.onnx``, ``.keras``,
+        ``.weights.h5``, or an ending of files of ``torch.save``: ``.pt``, ``.pth``, ``.pth.tar``, ``.ckpt`` or
+        ``.bin``. `source` may also be another ``.h5`` file of Keras's.
     prefix, nonlinearity : str
-        Of `from_torch`, for a state dict.
+        As in `from_torch`, for a state dict.
     config : str, optional
-        Of `from_keras`, for a ``.weights.h5`` file, or another ``.h5`` file that has weights only.
+        As in `from_keras`, for a ``.weights.h5`` file, or another ``.h5`` file that holds only weights.
     layer : int, optional
-        Convert this one of the recurrent layers alone, counted from 0.
+        Convert only this recurrent layer, counted from 0.
     to : {"torch"}, optional
-        Write a ``.safetensors`` file with a state dict of PyTorch's instead of one of numlstm's.
+        Write a state dict of PyTorch's to a ``.safetensors`` file, instead of numlstm's own format.
 
     Returns
     -------
     LSTM, GRU, RNN, LSTMClassifier, LSTMRegressor, transformer of sequences, Pipeline or Graph
-        What was converted.
+        The model that was converted.
 
     Raises
     ------
     ValueError
-        If a format is unknown, the file is none of its format, or the other format has no place for the model.
+        If a format is unknown, the file is not in its format, or the other format cannot hold the model.
     OSError, ImportError
-        If a file cannot be read or written, or a package that it takes is not installed.
+        If a file cannot be read or written, or a package that this needs is not installed.
     """
     ending = _ending(target, "target")
     if to is not None and (to != "torch" or ending != ".safetensors"):
@@ -106,27 +106,27 @@ def read(
 def check_options(
     path: str | os.PathLike[str], kind: str, *, prefix: str = "", nonlinearity: str = "tanh", config: str | None = None
 ) -> None:
-    """Refuse options of `read` that are for other formats than that of a file."""
+    """Refuse options of `read` that do not apply to the format of a file."""
     ending = _ending(path, "source")
-    for name, given, of in (
+    for name, is_set, kinds in (
         ("config", config is not None, (".weights.h5", ".h5")),
         ("prefix", bool(prefix), ("torch",)),
         ("nonlinearity", nonlinearity != "tanh", ("torch",)),
     ):
-        if given and not {ending, kind} & {*of}:
-            raise ValueError(f"{name} is of no use for {os.fspath(path)!r}")
+        if is_set and not {ending, kind} & {*kinds}:
+            raise ValueError(f"{name} must be left out for {os.fspath(path)!r}: it is for {' and '.join(kinds)} files")
 
 
 def format_of(path: str | os.PathLike[str]) -> str:
-    """ "native", "onnx", "keras" or "torch"; of a .safetensors file what is in it tells."""
+    """The format of a file: "native", "onnx", "keras" or "torch"; the content of a .safetensors file tells."""
     kind = FORMATS[_ending(path, "source")]
     return "torch" if kind == "native" and not safetensors.is_ours(os.fspath(path)) else kind
 
 
 def _ending(path: str | os.PathLike[str], name: str) -> str:
-    """How a file's name ends, if that tells its format."""
+    """The ending of a file's name that tells its format."""
     base = Path(path).name.lower()
-    endings = [each for each in FORMATS if name == "source" or each not in READ_ALONE]
+    endings = [ending for ending in FORMATS if name == "source" or ending not in READ_ONLY]
     for ending in endings:
         if base.endswith(ending):
             return ending
@@ -139,7 +139,7 @@ def _one_layer(model: Any, index: int) -> Layer:
     if check_integer(index, "layer", 0) >= len(layers):
         raise ValueError(f"layer must be below {len(layers)}, the number of recurrent layers there, got {index}")
     if isinstance(model, Graph) and model.backwards[index]:
-        raise ValueError(f"layer {index} goes from the last step to the first, which its weights alone do not say")
+        raise ValueError(f"layer must not be {index}, which reads sequences backwards: its weights do not say so")
     return layers[index]
 
 
@@ -162,13 +162,13 @@ def _write_onnx(model: Any, path: str) -> None:
 
 
 def _layer_alone(model: Any, format_name: str) -> Layer:
-    """A model that is a layer."""
+    """The model, if it is a layer."""
     if isinstance(model, Layer):
         return model
     layers = layers_of(model)
     raise ValueError(
-        f"{format_name} holds the parameters of recurrent layers alone, and the model has more, got "
-        f"{type(model).__name__}: choose one of its {len(layers)} layers (layer=, or --layer on the command line)"
+        f"model must be a layer for {format_name}, got {type(model).__name__}: choose one of its {len(layers)} layers "
+        "(layer=, or --layer on the command line)"
     )
 
 
@@ -189,7 +189,7 @@ def _write_torch(model: Any, path: str) -> None:
         torch: Any = import_module("torch")
     except ImportError as error:
         raise ImportError(
-            f"{os.path.basename(path)!r} is written by PyTorch: install torch, or use --to torch"
+            f"{os.path.basename(path)!r} is written by PyTorch: install torch, or write .safetensors with --to torch"
         ) from error
     buffer = io.BytesIO()
     torch.save({name: torch.from_numpy(array) for name, array in state_dict.items()}, buffer)

@@ -1,4 +1,4 @@
-"""Where `numlstm.graphs.graph` was: pickles and programs of that time name it."""
+"""The former place of `numlstm.graphs.graph`, which older pickles and programs name."""
 
 from ..graphs.graph import Graph, Node, Value
 

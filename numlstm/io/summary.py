@@ -1,4 +1,4 @@
-"""What ``python -m numlstm info FILE`` says of a file."""
+"""What ``python -m numlstm info FILE`` prints about a file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .native.models import opened
 
 
 def summary(path: str | os.PathLike[str], **options: Any) -> str:
-    """The kind of a model in a file, its layers, sizes and parameters, a line for each.
+    """The kind of a model in a file, its layers, its sizes and its parameters, in one line each.
 
     `options` are those of `numlstm.io.converting.read`.
 
@@ -53,7 +53,7 @@ def summary(path: str | os.PathLike[str], **options: Any) -> str:
 
 
 def _of_graph(graph: Graph) -> dict[str, str]:
-    """What goes in, what comes out, and what is between."""
+    """The inputs, the outputs and the nodes of a graph."""
     counts = Counter(node.op for node in graph.nodes)
     return {
         "inputs": _values(graph.inputs),
@@ -63,7 +63,7 @@ def _of_graph(graph: Graph) -> dict[str, str]:
 
 
 def _values(values: Sequence[Value]) -> str:
-    """Names, types and shapes."""
+    """The names, types and shapes of inputs or outputs."""
     shapes = ["" if value.shape is None else _shape(value.shape) for value in values]
     return ", ".join(f"{value.name} {value.dtype}{shape}" for value, shape in zip(values, shapes, strict=True))
 
@@ -73,13 +73,13 @@ def _shape(shape: Sequence[int | str | None]) -> str:
 
 
 def _sizes(model: Any, layers: list[Layer]) -> str:
-    """What goes in, what is inside, and what comes out; of a Pipeline's last step."""
+    """The sizes of input, layers and output; for a Pipeline those of its last step."""
     if hasattr(model, "steps"):
         return _sizes(model.steps[-1][1], layers)
     if not layers:
-        for name, what in (("n_channels_", "channels"), ("n_features_in_", "columns")):
+        for name, unit in (("n_channels_", "channels"), ("n_features_in_", "columns")):
             if hasattr(model, name):
-                return f"{getattr(model, name)} {what}"
+                return f"{getattr(model, name)} {unit}"
         return "not fitted"
     layer = layers[0]
     out = layer.output_size if layer is model else model._model.network.outputs
@@ -87,15 +87,15 @@ def _sizes(model: Any, layers: list[Layer]) -> str:
 
 
 def _parameters(model: Any, layers: list[Layer]) -> Mapping[str, np.ndarray]:
-    """What has been learnt, by name."""
+    """The learnt arrays, by name."""
     if isinstance(model, Graph):
         return model.constants
     if hasattr(model, "steps"):
         steps = [(name, _parameters(step, layers_of(step))) for name, step in model.steps]
-        return {f"{name}.{each}": array for name, found in steps for each, array in found.items()}
+        return {f"{name}.{key}": array for name, arrays in steps for key, array in arrays.items()}
     if not layers:
-        found = {name: getattr(model, name, None) for name in ("mean_", "center_", "min_", "scale_", "statistics_")}
-        if found["mean_"] is not None:
-            del found["center_"]  # of a SequenceScaler, where it is the same
-        return {name: array for name, array in found.items() if array is not None}
+        arrays = {name: getattr(model, name, None) for name in ("mean_", "center_", "min_", "scale_", "statistics_")}
+        if arrays["mean_"] is not None:
+            del arrays["center_"]  # a SequenceScaler has the same array under both names
+        return {name: array for name, array in arrays.items() if array is not None}
     return dict(layers[0].parameters if layers[0] is model else model._model.parameters)

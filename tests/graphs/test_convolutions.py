@@ -336,7 +336,7 @@ def test_attributes_are_those_of_the_version(op, attributes, opset):
 
 
 def test_einsum_came_with_version_12():
-    with pytest.raises(ValueError, match="there is no such operator in version 11, it came with 12"):
+    with pytest.raises(ValueError, match="this operator does not exist in version 11, only from 12"):
         results_of("Einsum", [X], {"equation": "ijk"}, 11)
 
 

@@ -1,8 +1,8 @@
-"""ONNX's operators by name and version: what each takes, and the function that computes it.
+"""ONNX's operators by name and version: their inputs and attributes, and the functions that compute them.
 
-A function takes arrays, None for an input that is left out, and the attributes by name; it returns an array, or a tuple
-of them where there are several outputs. Where ONNX changed what an operator means, each meaning has a function of its
-own.
+A function takes arrays (None for an input that is left out) and the attributes by name. It returns an array, or a tuple
+of arrays if there are several outputs. If ONNX has changed the meaning of an operator, each meaning has a function of
+its own.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def check_room(shape: Sequence[int], *made_of: np.ndarray) -> None:
     Raises
     ------
     TooLarge
-        Before there is any memory for it.
+        Before memory is taken for it.
     """
     size = math.prod(map(int, shape))
     if size > (most := _room.get()) and all(size > array.size for array in made_of):
@@ -68,9 +68,9 @@ def check_room(shape: Sequence[int], *made_of: np.ndarray) -> None:
 
 def check_same(*arrays: np.ndarray | None) -> None:
     """Refuse arrays of different types."""
-    given = [array.dtype for array in arrays if array is not None]
-    if any(dtype != given[0] for dtype in given):
-        raise ValueError(f"inputs must be of one type, got {', '.join(map(str, given))}")
+    dtypes = [array.dtype for array in arrays if array is not None]
+    if any(dtype != dtypes[0] for dtype in dtypes):
+        raise ValueError(f"inputs must be of one type, got {', '.join(map(str, dtypes))}")
 
 
 def check_floating(*arrays: np.ndarray | None) -> None:
@@ -82,7 +82,7 @@ def check_floating(*arrays: np.ndarray | None) -> None:
 
 
 def broadcast(*arrays: np.ndarray) -> tuple[int, ...]:
-    """The shape that arrays have together."""
+    """The shape of arrays that are broadcast."""
     first = arrays[0].shape
     if all(array.shape == first for array in arrays):
         return first
@@ -116,10 +116,10 @@ def axis_of(axis: int, ndim: int, name: str = "axis") -> int:
 
 def axes_of(axes: Sequence[int], ndim: int) -> tuple[int, ...]:
     """Different axes, counted from the front."""
-    made = tuple(axis_of(axis, ndim, "axes") for axis in axes)
-    if len({*made}) < len(made):
+    result = tuple(axis_of(axis, ndim, "axes") for axis in axes)
+    if len({*result}) < len(result):
         raise ValueError(f"axes must be different ones, got {[*axes]}")
-    return made
+    return result
 
 
 # Attributes ---------------------------------------------------------------------------------------------------
@@ -138,18 +138,18 @@ def _texts(array: np.ndarray) -> bool:
 
 @dataclass(frozen=True)
 class Attribute:
-    """What an operator takes beside arrays.
+    """An attribute of an operator: an argument that is no input.
 
     Attributes
     ----------
     kind : str
         One of `KINDS`.
     default : value
-        What it is where it is not given; `...` if it must be.
+        The value if the node does not have it; `...` if the node must have it.
     several : bool
-        Whether it is a tuple of such.
+        Whether it is a tuple of such values.
     since, until : int
-        Versions that have it.
+        The first and last version that has it.
     """
 
     kind: str
@@ -190,19 +190,20 @@ class Operator:
     Attributes
     ----------
     compute : callable
-        ``compute(*arrays, **attributes)``; with `prepares` it gets ``(attributes, constants, outputs, made)`` instead,
-        and returns the function of arrays, the layers that this holds, and the inputs that these are made of. `made` is
-        a `recurrent.Made`. `constants` has an array for each
-        input that is known, None for one that is left out, and `...` for others; `outputs` says which are wanted.
+        ``compute(*arrays, **attributes)``. With `prepares` it is ``compute(attributes, constants, outputs, cache)``,
+        and returns a function of arrays, the layers in this function, and the inputs of which these are made.
+        `constants` has an array for each known input, None for one that is left out, and `...` for others; `outputs`
+        tells which outputs are read; `cache` is a `LayerCache`.
     inputs, outputs : tuple of int
-        Least and largest number of each.
+        The least and largest number.
     attributes : mapping of str to Attribute
     since, until : int
     shares : bool
-        Whether a result can be a part of an input's memory.
+        Whether a result can share the memory of an input.
     counts : bool
-        Whether `compute` wants to know how many outputs there are, as ``outputs``.
+        Whether `compute` takes the number of outputs, as ``outputs``.
     prepares : bool
+        Whether `compute` makes the function once for all runs.
     """
 
     compute: Callable[..., Any]
@@ -215,20 +216,24 @@ class Operator:
     counts: bool
     prepares: bool
 
-    def read(self, given: Mapping[str, Any], opset: int) -> dict[str, Any]:
+    def read(self, attributes: Mapping[str, Any], opset: int) -> dict[str, Any]:
         """All attributes, checked."""
-        known = {name: each for name, each in self.attributes.items() if each.since <= opset <= each.until}
-        for name in given:
+        known = {
+            name: attribute
+            for name, attribute in self.attributes.items()
+            if attribute.since <= opset <= attribute.until
+        }
+        for name in attributes:
             if name not in known:
                 expected = f"attributes must be among {[*known]}" if known else "there must be no attributes"
                 raise ValueError(f"{expected} in version {opset}, got {name!r:.80}")
-        missing = [name for name, each in known.items() if each.default is ... and name not in given]
+        missing = [name for name, attribute in known.items() if attribute.default is ... and name not in attributes]
         if missing:
             raise ValueError(f"attribute {missing[0]!r} is missing")
         return {
-            name: each.check(given[name], name) if name in given else each.default
-            for name, each in self.attributes.items()
-            if each.default is not ... or name in given
+            name: attribute.check(attributes[name], name) if name in attributes else attribute.default
+            for name, attribute in self.attributes.items()
+            if attribute.default is not ... or name in attributes
         }
 
 
@@ -248,12 +253,12 @@ def operator(
     prepares: bool = False,
     **attributes: Attribute,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Make a function known as what computes an operator."""
+    """Register a function that computes an operator."""
     numbers = [(number, number) if isinstance(number, int) else number for number in (inputs, outputs)]
 
     def register(compute: Callable[..., Any]) -> Callable[..., Any]:
-        made = Operator(compute, numbers[0], numbers[1], attributes, since, until, shares, counts, prepares)
-        _registry.setdefault((domain, name), []).append(made)
+        entry = Operator(compute, numbers[0], numbers[1], attributes, since, until, shares, counts, prepares)
+        _registry.setdefault((domain, name), []).append(entry)
         return compute
 
     return register
@@ -270,11 +275,13 @@ def find(name: str, domain: str, opset: int) -> Operator:
     known = operators().get((domain, name))
     if known is None:
         where = f" in domain {domain!r:.80}" if domain else ""
-        raise ValueError(f"there is no such operator here{where}{HINTS.get((domain, name), '')}")
-    for each in known:
-        if each.since <= opset <= each.until:
-            return each
-    raise ValueError(f"there is no such operator in version {opset}, it came with {min(each.since for each in known)}")
+        raise ValueError(f"numlstm does not support this operator{where}{HINTS.get((domain, name), '')}")
+    for candidate in known:
+        if candidate.since <= opset <= candidate.until:
+            return candidate
+    raise ValueError(
+        f"this operator does not exist in version {opset}, only from {min(candidate.since for candidate in known)}"
+    )
 
 
 @cache

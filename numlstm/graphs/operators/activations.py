@@ -15,9 +15,9 @@ def _activation(name: str, since: int = 7, **attributes: Any) -> Any:
     """Register a function of floating-point numbers, in their type."""
 
     def register(function: Any) -> Any:
-        def compute(x: np.ndarray, **given: Any) -> Any:
+        def compute(x: np.ndarray, **attributes: Any) -> Any:
             check_floating(x)
-            return np.asarray(function(x, **given)).astype(x.dtype, copy=False)
+            return np.asarray(function(x, **attributes)).astype(x.dtype, copy=False)
 
         operator(name, since=since, **attributes)(compute)
         return function
@@ -60,7 +60,7 @@ def swish(x: np.ndarray, alpha: float) -> Any:
 
 @operator("Relu")
 def relu(x: np.ndarray) -> Any:
-    """What is positive, else 0."""
+    """``max(x, 0)``."""
     if x.dtype.kind not in "fi":
         raise ValueError(f"Relu of {x.dtype} is not known")
     return np.maximum(x, x.dtype.type(0))
@@ -68,7 +68,7 @@ def relu(x: np.ndarray) -> Any:
 
 @operator("PRelu", 2)
 def prelu(x: np.ndarray, slope: np.ndarray) -> Any:
-    """With a slope of its own for what is negative."""
+    """``slope x`` where x is negative, else x."""
     check_same(x, slope)
     if x.dtype.kind not in "fiu" or broadcast(x, slope) != x.shape:
         raise ValueError(f"slope must be a number for each or some of shape {x.shape}, got {slope.shape}")
@@ -80,22 +80,22 @@ def prelu(x: np.ndarray, slope: np.ndarray) -> Any:
 
 @operator("Dropout", 1, (1, 2), until=9, shares=True, counts=True, ratio=FLOAT(0.5))
 def dropout_with_numbers(x: np.ndarray, *, ratio: float, outputs: int) -> Any:
-    """Nothing, as in inference; what is kept is everything, and told in the type of the input."""
+    """The input, as in inference; the mask of kept elements is all ones, in the type of the input."""
     check_floating(x)
     return x if outputs == 1 else (x, np.ones_like(x))
 
 
 @operator("Dropout", 1, (1, 2), since=10, until=11, shares=True, counts=True, ratio=FLOAT(0.5))
 def dropout(x: np.ndarray, *, ratio: float, outputs: int) -> Any:
-    """Likewise, told by flags."""
+    """The input; the mask is of bools."""
     check_floating(x)
     return x if outputs == 1 else (x, np.ones(x.shape, bool))
 
 
 @operator("Dropout", (1, 3), (1, 2), since=12, shares=True, counts=True, seed=INT())
-def dropout_given(x: np.ndarray, ratio: np.ndarray | None = None, training: np.ndarray | None = None, *,
+def dropout_by_input(x: np.ndarray, ratio: np.ndarray | None = None, training: np.ndarray | None = None, *,
                   seed: int | None, outputs: int) -> Any:  # fmt: skip
-    """Likewise."""
+    """The input; the ratio and the mode are inputs."""
     if training is not None and training.any() and (ratio is None or ratio.any()):
         raise ValueError("training_mode must be false: graphs run in inference here")
     return dropout(x, ratio=0.0, outputs=outputs)
@@ -107,7 +107,7 @@ def dropout_given(x: np.ndarray, ratio: np.ndarray | None = None, training: np.n
 @operator("BatchNormalization", 5, until=8, epsilon=FLOAT(1e-5), momentum=FLOAT(0.9), spatial=INT(1))
 def batch_normalization_spatial(x: np.ndarray, *parameters: np.ndarray, epsilon: float, momentum: float,
                                 spatial: int) -> Any:  # fmt: skip
-    """By the means and variances of each channel, or with ``spatial=0`` of each feature."""
+    """Normalised by the mean and variance of each channel, or with ``spatial=0`` of each feature."""
     return _normalised(x, parameters, epsilon, x.shape[1:2] if spatial else x.shape[1:])
 
 
@@ -115,7 +115,7 @@ def batch_normalization_spatial(x: np.ndarray, *parameters: np.ndarray, epsilon:
           training_mode=INT(0, since=14))  # fmt: skip
 def batch_normalization(x: np.ndarray, *parameters: np.ndarray, epsilon: float, momentum: float,
                         training_mode: int) -> Any:  # fmt: skip
-    """By the means and variances of each channel, which is the second axis."""
+    """Normalised by the mean and variance of each channel, the second axis."""
     if training_mode:
         raise ValueError("training_mode must be 0: graphs run in inference here")
     return _normalised(x, parameters, epsilon, x.shape[1:2])
@@ -128,15 +128,15 @@ def _normalised(x: np.ndarray, parameters: tuple[np.ndarray, ...], epsilon: floa
         raise ValueError(f"scale, bias, mean and variance must have shape {shape}, got {wrong[0]}")
     trailing = shape + (1,) * (x.ndim - 1 - len(shape))
     scale, bias, mean, variance = (array.reshape(trailing) for array in parameters)
-    made = (x - mean) / np.sqrt(variance + np.asarray(epsilon, variance.dtype)) * scale + bias
-    return made.astype(x.dtype, copy=False)
+    result = (x - mean) / np.sqrt(variance + np.asarray(epsilon, variance.dtype)) * scale + bias
+    return result.astype(x.dtype, copy=False)
 
 
 @operator("LayerNormalization", (2, 3), (1, 3), since=17, counts=True, axis=INT(-1), epsilon=FLOAT(1e-5),
           stash_type=INT(1))  # fmt: skip
 def layer_normalization(x: np.ndarray, scale: np.ndarray, bias: np.ndarray | None = None, *, axis: int,
                         epsilon: float, stash_type: int, outputs: int) -> Any:  # fmt: skip
-    """Over all axes from one on; with the mean, and the inverse of the standard deviation."""
+    """Normalised over all axes from `axis` on; also the mean and the inverse of the standard deviation."""
     check_floating(x, scale, bias)
     axes = tuple(range(axis_of(axis, x.ndim), x.ndim))
     stash = "float64" if x.dtype == np.float64 else "float32"
@@ -145,9 +145,9 @@ def layer_normalization(x: np.ndarray, scale: np.ndarray, bias: np.ndarray | Non
     mean = wide.sum(axes, keepdims=True) / number
     centred = wide - mean
     inverse = 1 / np.sqrt((centred * centred).sum(axes, keepdims=True) / number + np.asarray(epsilon, stash))
-    made = (centred * inverse).astype(x.dtype, copy=False)
+    result = (centred * inverse).astype(x.dtype, copy=False)
     for other in (scale, bias):
-        if other is not None and broadcast(made, other) != x.shape:
+        if other is not None and broadcast(result, other) != x.shape:
             raise ValueError(f"scale and bias must fit shape {x.shape}, got {other.shape}")
-    made = made * scale if bias is None else made * scale + bias
-    return (made, mean, inverse)[:outputs] if outputs > 1 else made
+    result = result * scale if bias is None else result * scale + bias
+    return (result, mean, inverse)[:outputs] if outputs > 1 else result

@@ -15,7 +15,7 @@ from . import FLOAT, INT, MANY, broadcast, check_floating, check_room, check_sam
 
 
 def _of_one(name: str, function: Callable[[np.ndarray], Any], kinds: str = "f", since: int = 7) -> None:
-    """Register what is done to each element, of types of some kinds."""
+    """Register a function of each element; `kinds` are NumPy's kinds of types that it takes."""
 
     def compute(x: np.ndarray) -> Any:
         if x.dtype.kind not in kinds:
@@ -44,7 +44,7 @@ _of_one("Not", np.logical_not, "b")
 
 
 def _of_two(name: str, function: Callable[[np.ndarray, np.ndarray], Any], kinds: str, since: int = 7) -> None:
-    """Register what is done to each pair of elements, of types of some kinds."""
+    """Register a function of each pair of elements; `kinds` are NumPy's kinds of types that it takes."""
 
     def compute(x: np.ndarray, y: np.ndarray) -> Any:
         check_same(x, y)
@@ -84,7 +84,7 @@ _of_two("Equal", _equal, "fiubO")
 
 @operator("Pow", 2)
 def power(x: np.ndarray, y: np.ndarray) -> Any:
-    """In the first one's type, whatever that of the exponent is."""
+    """A power, in the type of the base."""
     if x.dtype.kind not in "fi" or y.dtype.kind not in "fiu":
         raise ValueError(f"Pow of {x.dtype} and {y.dtype} is not known")
     broadcast(x, y)
@@ -96,7 +96,7 @@ def power(x: np.ndarray, y: np.ndarray) -> Any:
 
 
 def _of_several(name: str, function: Callable[[np.ndarray, np.ndarray], Any], kinds: str) -> None:
-    """Register what is done to elements of any number of arrays, one after another."""
+    """Register a function of any number of arrays, which it takes two at a time."""
 
     def compute(*arrays: np.ndarray) -> Any:
         check_same(*arrays)
@@ -123,7 +123,7 @@ def mean(*arrays: np.ndarray) -> Any:
 
 @operator("Mod", 2, since=10, fmod=INT(0))
 def modulo(x: np.ndarray, y: np.ndarray, *, fmod: int) -> Any:
-    """What a division leaves; with `fmod` of the sign of the first, else of the second."""
+    """The remainder of a division; with `fmod` it has the sign of x, else that of y."""
     check_same(x, y)
     if x.dtype.kind not in "fiu":
         raise ValueError(f"Mod of {x.dtype} is not known")
@@ -140,7 +140,7 @@ def is_infinite(x: np.ndarray, *, detect_negative: int, detect_positive: int) ->
 
 @operator("Where", 3, since=9)
 def where(condition: np.ndarray, x: np.ndarray, y: np.ndarray) -> Any:
-    """Elements of one where a condition holds, else of the other."""
+    """Elements of x where the condition holds, else of y."""
     check_same(x, y)
     if condition.dtype != bool:
         raise ValueError(f"the condition must be bool, got {condition.dtype}")
@@ -150,14 +150,14 @@ def where(condition: np.ndarray, x: np.ndarray, y: np.ndarray) -> Any:
 
 @operator("Clip", until=10, min=FLOAT(-3.402823466e38), max=FLOAT(3.402823466e38))
 def clip_to_numbers(x: np.ndarray, *, min: float, max: float) -> Any:
-    """Between two numbers."""
+    """Clipped between two numbers."""
     check_floating(x)
     return np.minimum(np.maximum(x, x.dtype.type(min)), x.dtype.type(max))
 
 
 @operator("Clip", (1, 3), since=11, shares=True)
 def clip(x: np.ndarray, low: np.ndarray | None = None, high: np.ndarray | None = None) -> Any:
-    """Between two numbers, either of which may be left out."""
+    """Clipped between two numbers; each may be left out."""
     check_same(x, low, high)
     if x.dtype.kind not in "fiu":
         raise ValueError(f"Clip of {x.dtype} is not known")
@@ -199,7 +199,7 @@ def gemm(a: np.ndarray, b: np.ndarray, c: np.ndarray | None = None, *, alpha: fl
     """``alpha a b + beta c``."""
     check_same(a, b, c)
     if a.ndim != 2 or b.ndim != 2 or a.dtype.kind not in "fiu":
-        raise ValueError(f"matrices of numbers are needed, got {a.dtype} with {a.ndim} and {b.ndim} axes")
+        raise ValueError(f"inputs must be matrices of numbers, got {a.dtype} with {a.ndim} and {b.ndim} axes")
     a, b = a.T if transA else a, b.T if transB else b
     shape = a.shape[0], b.shape[1]
     check_room(shape, a, b)
@@ -210,5 +210,5 @@ def gemm(a: np.ndarray, b: np.ndarray, c: np.ndarray | None = None, *, alpha: fl
     if c is None or not beta:
         return product
     if np.broadcast_shapes(shape, c.shape) != shape:
-        raise ValueError(f"what is added must fit shape {shape}, got {c.shape}")
+        raise ValueError(f"c must fit shape {shape}, got {c.shape}")
     return product + (c if beta == 1 else (c * beta).astype(kind))

@@ -29,9 +29,9 @@ class Axis:
     kernel, stride, dilation : int
         Places in a window, and steps from one window and from one place to the next.
     before, after : int
-        Places around the input that there are not.
+        Places of padding around the input.
     windows : int
-        How many there are.
+        The number of windows.
     """
 
     size: int
@@ -43,7 +43,7 @@ class Axis:
     windows: int
 
     def met(self) -> range:
-        """Places in a window that meet the input in some window; some between may not."""
+        """The places in a window that meet the input in some window; a few of them may not."""
         first = -(-(self.before - (self.windows - 1) * self.stride) // self.dilation)
         last = (self.before + self.size - 1) // self.dilation
         return range(max(first, 0), min(last, self.kernel - 1) + 1)
@@ -55,21 +55,21 @@ class Axis:
         return first, max(min((self.size - 1 - start) // self.stride + 1, self.windows), first)
 
     def part(self, place: int, first: int, last: int) -> slice:
-        """What of the input meets a place in windows that all see it."""
+        """The part of the input that meets a place, in windows that all see it."""
         start = first * self.stride + place * self.dilation - self.before
         return slice(start, start + (last - first - 1) * self.stride + 1, self.stride)
 
     def counts(self, padded: bool) -> np.ndarray:
-        """How many places of each window are in the input, or in what is around it, too."""
+        """The number of places of each window in the input, or with `padded` also in the padding."""
         low, high = (-self.before, self.size + self.after) if padded else (0, self.size)
         starts = np.arange(self.windows) * self.stride - self.before
         first = np.maximum(-((starts - low) // self.dilation), 0)
         return np.maximum(np.minimum((high - 1 - starts) // self.dilation + 1, self.kernel) - first, 0)
 
 
-def _numbers(given: tuple[int, ...] | None, name: str, number: int, least: int) -> tuple[int, ...]:
-    """As many numbers as there must be; the least ones where none are given."""
-    values = given if given else (least,) * number
+def _numbers(numbers: tuple[int, ...] | None, name: str, number: int, least: int) -> tuple[int, ...]:
+    """The numbers of an attribute, checked; by default each is `least`."""
+    values = numbers if numbers else (least,) * number
     if len(values) != number or not all(least <= value < MOST for value in values):
         raise ValueError(f"{name} must be {number} integers of at least {least}, got {values!s:.80}")
     return values
@@ -93,12 +93,12 @@ def _axes(
         raise ValueError(f"auto_pad must be one of {[*AUTO]}, got {auto_pad!r:.80}")
     if auto_pad != "NOTSET" and any(around):
         raise ValueError(f"pads must be left out with auto_pad={auto_pad!r}, got {around!s:.80}")
-    each = zip(shape, kernel, steps, spread, around[:number], around[number:], strict=True)
-    return [_axis(numbers, auto_pad, bool(ceil_mode)) for numbers in each]
+    per_axis = zip(shape, kernel, steps, spread, around[:number], around[number:], strict=True)
+    return [_axis(numbers, auto_pad, bool(ceil_mode)) for numbers in per_axis]
 
 
 def _axis(numbers: tuple[int, ...], auto_pad: str, up: bool) -> Axis:
-    """How windows move along an axis; `up` is whether there may be one that is not whole at its end."""
+    """How windows move along an axis; `up` allows a last window that is not whole."""
     size, kernel, stride, dilation, before, after = numbers
     reach = (kernel - 1) * dilation + 1
     if auto_pad.startswith("SAME"):
@@ -126,27 +126,27 @@ _moving: dict[str, Any] = {"auto_pad": TEXT("NOTSET"), "pads": INTS(), "strides"
 @operator("Conv", (2, 3), group=INT(1), kernel_shape=INTS(), dilations=INTS(), **_moving)
 def convolution(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None, *, group: int,
                 kernel_shape: tuple[int, ...] | None, **moving: Any) -> Any:  # fmt: skip
-    """Products of windows and filters, of each group of channels by itself."""
+    """Products of windows and filters, for each group of channels."""
     check_floating(x, weight, bias)
     _check_filters(x, weight, bias, group, kernel_shape)
     axes = _axes(x.shape[2:], weight.shape[2:], **moving)
     rows, filters, windows = x.shape[0], weight.shape[0], tuple(axis.windows for axis in axes)
     check_room((rows, filters, *windows), x, weight)
     wide = "float32" if x.dtype == np.float16 else x.dtype
-    made = np.zeros((rows, group, filters // group, *windows), wide)
+    result = np.zeros((rows, group, filters // group, *windows), wide)
     inputs = x.astype(wide, copy=False).reshape(rows, group, x.shape[1] // group, *x.shape[2:])
     kernel = weight.astype(wide, copy=False).reshape(group, filters // group, weight.shape[1], *weight.shape[2:])
-    _add_products(made, inputs, kernel, axes)
-    made = made.reshape(rows, filters, *windows)
+    _add_products(result, inputs, kernel, axes)
+    result = result.reshape(rows, filters, *windows)
     if bias is not None:
-        made += bias.astype(wide, copy=False).reshape(-1, *(1 for _ in axes))
-    return made.astype(x.dtype, copy=False)
+        result += bias.astype(wide, copy=False).reshape(-1, *(1 for _ in axes))
+    return result.astype(x.dtype, copy=False)
 
 
 def _check_filters(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, group: int, kernel_shape: tuple[int, ...] | None
 ) -> None:
-    """Refuse filters that do not go with the input."""
+    """Refuse filters that do not fit the input."""
     if not 3 <= x.ndim <= 5 or weight.ndim != x.ndim:
         raise ValueError(f"input and filters must have 1 to 3 axes after two, got shapes {x.shape} and {weight.shape}")
     if group < 1 or weight.shape[0] % group or x.shape[1] != weight.shape[1] * group:
@@ -158,14 +158,14 @@ def _check_filters(
         raise ValueError(f"the bias must have shape {weight.shape[:1]}, got {bias.shape}")
 
 
-def _add_products(made: np.ndarray, x: np.ndarray, kernel: np.ndarray, axes: list[Axis]) -> None:
-    """Add products of filters and windows, as many places and rows at a time as there is memory for."""
+def _add_products(result: np.ndarray, x: np.ndarray, kernel: np.ndarray, axes: list[Axis]) -> None:
+    """Add the products of filters and windows, for as many places and rows at a time as memory allows."""
     if math.prod(len(axis.met()) for axis in axes) > PLACES:
         raise ValueError(f"filters must have at most {PLACES} places, got shape {kernel.shape}")
     places = [*product(*[axis.met() for axis in axes])]
-    each = math.prod((*x.shape[1:3], *made.shape[3:]))  # elements of one row that meet one place
-    several = min(max(WINDOWS // max(each, 1), 1), max(len(places), 1))
-    rows = max(WINDOWS // max(each * several, 1), 1)
+    size = math.prod((*x.shape[1:3], *result.shape[3:]))  # elements of one row that meet one place
+    several = min(max(WINDOWS // max(size, 1), 1), max(len(places), 1))
+    rows = max(WINDOWS // max(size * several, 1), 1)
     for first in range(0, len(places), several):
         chosen = places[first : first + several]
         region = _region(chosen, axes)
@@ -179,34 +179,34 @@ def _add_products(made: np.ndarray, x: np.ndarray, kernel: np.ndarray, axes: lis
             columns = _columns(x[row : row + rows], chosen, region, axes)
             added = np.matmul(factors, columns.reshape(*columns.shape[:2], factors.shape[2], across))
             where: Any = (slice(row, row + rows), ..., *(slice(*bounds) for bounds in region))
-            part = made[where]
+            part = result[where]
             part += added.reshape(part.shape)
 
 
 def _region(places: list[tuple[int, ...]], axes: list[Axis]) -> list[tuple[int, int]]:
-    """The windows, along each axis, in which one of some places meets the input."""
-    made = []
+    """The windows, along each axis, in which one of the places meets the input."""
+    bounds_of_axes = []
     for k, axis in enumerate(axes):
         bounds = [(low, high) for low, high in (axis.seen(place[k]) for place in places) if low < high]
-        made.append((min(low for low, _ in bounds), max(high for _, high in bounds)) if bounds else (0, 0))
-    return made
+        bounds_of_axes.append((min(low for low, _ in bounds), max(high for _, high in bounds)) if bounds else (0, 0))
+    return bounds_of_axes
 
 
 def _columns(
     x: np.ndarray, places: list[tuple[int, ...]], region: list[tuple[int, int]], axes: list[Axis]
 ) -> np.ndarray:
-    """What meets each place in each window: (rows, groups, channels, places, *windows)."""
+    """The elements at each place in each window: (rows, groups, channels, places, *windows)."""
     source: Any
     target: Any
-    made = np.zeros((*x.shape[:3], len(places), *(high - low for low, high in region)), x.dtype)
+    result = np.zeros((*x.shape[:3], len(places), *(high - low for low, high in region)), x.dtype)
     for k, place in enumerate(places):
-        bounds = [axis.seen(each) for axis, each in zip(axes, place, strict=True)]
+        bounds = [axis.seen(index) for axis, index in zip(axes, place, strict=True)]
         if all(low < high for low, high in bounds):
             to = [slice(low - start, high - start) for (low, high), (start, _) in zip(bounds, region, strict=True)]
-            parts = [axis.part(each, *found) for axis, each, found in zip(axes, place, bounds, strict=True)]
-            target, source = made[:, :, :, k], (..., *parts)
+            parts = [axis.part(index, *seen) for axis, index, seen in zip(axes, place, bounds, strict=True)]
+            target, source = result[:, :, :, k], (..., *parts)
             target[(..., *to)] = x[source]
-    return made
+    return result
 
 
 # Pooling ------------------------------------------------------------------------------------------------------
@@ -234,15 +234,15 @@ def average_pool(x: np.ndarray, *, kernel_shape: tuple[int, ...], count_include_
     check_floating(x)
     axes = _pooled(x, kernel_shape, **moving)
     wide = x.astype("float32") if x.dtype == np.float16 else x
-    made = _each_axis(np.add, wide, axes, 0)
+    result = _each_axis(np.add, wide, axes, 0)
     for k, axis in enumerate(axes):
         counts = axis.counts(bool(count_include_pad)).astype(wide.dtype)
-        made /= counts.reshape(-1, *(1 for _ in axes[k + 1 :]))
-    return made.astype(x.dtype, copy=False)
+        result /= counts.reshape(-1, *(1 for _ in axes[k + 1 :]))
+    return result.astype(x.dtype, copy=False)
 
 
 def _pooled(x: np.ndarray, kernel: tuple[int, ...], **moving: Any) -> list[Axis]:
-    """How windows move over an input, if there is room for what they give."""
+    """How windows move over an input, if there is room for their results."""
     if not kernel:
         raise ValueError("kernel_shape must not be empty")
     if not 3 <= x.ndim <= 5:
@@ -253,7 +253,7 @@ def _pooled(x: np.ndarray, kernel: tuple[int, ...], **moving: Any) -> list[Axis]
 
 
 def _each_axis(function: np.ufunc, x: np.ndarray, axes: list[Axis], empty: Any) -> np.ndarray:
-    """What a function makes of windows, along one axis after another: those first that leave least."""
+    """A function of windows, along one axis after another; axes that leave the fewest elements come first."""
     order = sorted(range(len(axes)), key=lambda k: axes[k].windows / axes[k].size)
     for k in order:
         x = np.moveaxis(_along(function, np.moveaxis(x, k + 2, -1), axes[k], empty), -1, k + 2)
@@ -261,22 +261,22 @@ def _each_axis(function: np.ufunc, x: np.ndarray, axes: list[Axis], empty: Any) 
 
 
 def _along(function: np.ufunc, x: np.ndarray, axis: Axis, empty: Any) -> np.ndarray:
-    """Likewise along the last axis, by places or by windows, of which there are fewer."""
+    """A function of windows along the last axis: place by place, or window by window if these are fewer."""
     places = axis.met()
     if min(len(places), axis.windows) > MANY:
         raise ValueError(f"windows must have at most {MANY} elements, or be so many, got {len(places)} and "
                          f"{axis.windows}")  # fmt: skip
-    made = np.full((*x.shape[:-1], axis.windows), empty, x.dtype)
+    result = np.full((*x.shape[:-1], axis.windows), empty, x.dtype)
     if len(places) <= axis.windows:
         for part, to in _shifted(axis, places):
-            function(made[..., to], x[..., part], out=made[..., to])
-        return made
+            function(result[..., to], x[..., part], out=result[..., to])
+        return result
     for window in range(axis.windows):
         start = window * axis.stride - axis.before
         first = max(-(start // axis.dilation), 0) * axis.dilation + start
         stop = min(start + (axis.kernel - 1) * axis.dilation + 1, axis.size)
-        made[..., window] = function.reduce(x[..., first : stop : axis.dilation], axis=-1, initial=empty)
-    return made
+        result[..., window] = function.reduce(x[..., first : stop : axis.dilation], axis=-1, initial=empty)
+    return result
 
 
 def _shifted(axis: Axis, places: range) -> Iterator[tuple[slice, slice]]:

@@ -1,4 +1,4 @@
-"""ONNX's Einsum: products of any number of arrays, summed over axes that letters name."""
+"""ONNX's Einsum: products of any number of arrays, summed over axes; letters name the axes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import numpy as np
 from . import MANY, TEXT, check_room, check_same, operator
 
 TERM = re.compile(r"([A-Za-z]*)(?:(\.\.\.)([A-Za-z]*))?")
-SEARCHED = 6  # arrays among which those two are looked for that are multiplied next
+SEARCHED = 6  # arrays among which the next two factors are searched
 
 Labels = tuple[str, ...]
 
 
 class Factor(NamedTuple):
-    """An array, and what its axes are called."""
+    """An array and the names of its axes."""
 
     labels: Labels
     array: np.ndarray
@@ -29,7 +29,7 @@ class Factor(NamedTuple):
 
 @operator("Einsum", (1, MANY), since=12, shares=True, equation=TEXT(...))
 def einsum(*arrays: np.ndarray, equation: str) -> Any:
-    """Sums of products; as many terms as there are arrays name their axes, and another one those of the result."""
+    """Sums of products. A term of the equation names the axes of each array, and one those of the result."""
     check_same(*arrays)
     if arrays[0].dtype.kind not in "fiu":
         raise ValueError(f"Einsum of {arrays[0].dtype} is not known")
@@ -37,10 +37,10 @@ def einsum(*arrays: np.ndarray, equation: str) -> Any:
     sizes = _sizes(terms, arrays)
     check_room([sizes[label] for label in output], *arrays)
     wide = "float32" if arrays[0].dtype == np.float16 else arrays[0].dtype
-    given = [_factor(*pair, sizes, wide) for pair in zip(terms, arrays, strict=True)]
-    made = _multiplied(given, output)
-    order = [made.labels.index(label) for label in output]
-    return made.array.transpose(order).astype(arrays[0].dtype, copy=False)
+    factors = [_factor(*pair, sizes, wide) for pair in zip(terms, arrays, strict=True)]
+    product = _multiplied(factors, output)
+    order = [product.labels.index(label) for label in output]
+    return product.array.transpose(order).astype(arrays[0].dtype, copy=False)
 
 
 # Equations ----------------------------------------------------------------------------------------------------
@@ -48,7 +48,7 @@ def einsum(*arrays: np.ndarray, equation: str) -> Any:
 
 @lru_cache(maxsize=64)
 def _read(equation: str, axes: tuple[int, ...]) -> tuple[tuple[Labels, ...], Labels]:
-    """Names of the axes of each array, and of the result."""
+    """The names of the axes of each array, and of the result."""
     left, arrow, right = equation.replace(" ", "").partition("->")
     texts = left.split(",")
     if len(texts) != len(axes):
@@ -56,7 +56,7 @@ def _read(equation: str, axes: tuple[int, ...]) -> tuple[tuple[Labels, ...], Lab
     dots = {_dots(text, number, equation) for text, number in zip(texts, axes, strict=True)} - {None}
     if len(dots) > 1:
         raise ValueError(f"... must be as many axes everywhere in {equation!r:.80}, got {sorted(map(str, dots))}")
-    number = max((each for each in dots if each is not None), default=0)
+    number = max((count for count in dots if count is not None), default=0)
     terms = tuple(_labels(text, number, equation) for text in texts)
     output = _labels(right, number, equation) if arrow else _implied(terms, number)
     if number and arrow and "..." not in right:
@@ -77,46 +77,48 @@ def _match(text: str, equation: str) -> re.Match[str]:
 
 
 def _dots(text: str, axes: int, equation: str) -> int | None:
-    """How many axes the dots in a term stand for; None without dots."""
-    found = _match(text, equation)
-    letters = len(found[1]) + len(found[3] or "")
-    if letters > axes or (letters < axes and not found[2]):
+    """The number of axes that the dots in a term stand for; None without dots."""
+    match = _match(text, equation)
+    letters = len(match[1]) + len(match[3] or "")
+    if letters > axes or (letters < axes and not match[2]):
         raise ValueError(f"term {text!r:.40} in equation must name {axes} axes, as its input has them")
-    return axes - letters if found[2] else None
+    return axes - letters if match[2] else None
 
 
 def _labels(text: str, dots: int, equation: str) -> Labels:
-    """Names of axes: letters, and numbers for what dots stand for."""
-    found = _match(text, equation)
-    return (*found[1], *(map(str, range(dots)) if found[2] else ()), *(found[3] or ""))
+    """The names of axes: letters, and numbers for the axes of dots."""
+    match = _match(text, equation)
+    return (*match[1], *(map(str, range(dots)) if match[2] else ()), *(match[3] or ""))
 
 
 def _implied(terms: Sequence[Labels], dots: int) -> Labels:
-    """What dots stand for, and then letters that are there once."""
+    """The axes of dots, and then the letters that occur once."""
     counts = Counter(label for term in terms for label in term)
     return (*map(str, range(dots)), *sorted(label for label in counts if counts[label] == 1 and label.isalpha()))
 
 
 def _sizes(terms: Sequence[Labels], arrays: Sequence[np.ndarray]) -> dict[str, int]:
-    """The length of each axis: where arrays differ, that which is not 1."""
-    made: dict[str, int] = {}
+    """The length of each axis; if arrays differ, the one that is not 1."""
+    sizes: dict[str, int] = {}
     for term, array in zip(terms, arrays, strict=True):
-        own: dict[str, int] = {}
+        term_sizes: dict[str, int] = {}
         for label, size in zip(term, array.shape, strict=True):
-            if own.setdefault(label, size) != size:
-                raise ValueError(f"axes of one letter in a term must be of one length, got {own[label]} and {size}")
-            known = made.setdefault(label, size)
+            if term_sizes.setdefault(label, size) != size:
+                raise ValueError(
+                    f"axes of one letter in a term must be of one length, got {term_sizes[label]} and {size}"
+                )
+            known = sizes.setdefault(label, size)
             if 1 not in (known, size) and known != size:
                 raise ValueError(f"axes {label!r} must be of one length, or 1, got {known} and {size}")
-            made[label] = size if known == 1 else known
-    return made
+            sizes[label] = size if known == 1 else known
+    return sizes
 
 
 # Products -----------------------------------------------------------------------------------------------------
 
 
 def _factor(term: Labels, array: np.ndarray, sizes: dict[str, int], dtype: Any) -> Factor:
-    """An array with each of its axes once, and without those along which it is to be repeated."""
+    """An array with each of its axes once, and without axes of length 1 that are repeated."""
     labels = [*term]
     for label in {*term}:
         while labels.count(label) > 1:
@@ -130,7 +132,7 @@ def _factor(term: Labels, array: np.ndarray, sizes: dict[str, int], dtype: Any) 
 
 
 def _multiplied(factors: list[Factor], output: Labels) -> Factor:
-    """The product of all arrays, two at a time, those first that give least."""
+    """The product of all arrays, two at a time; pairs with the smallest product come first."""
     uses = Counter(label for factor in factors for label in factor.labels)
     alone = {label for label, number in uses.items() if number == 1} - {*output}
     rest = [_summed(factor, alone) for factor in factors]
@@ -141,9 +143,9 @@ def _multiplied(factors: list[Factor], output: Labels) -> Factor:
         kept = _kept(x, y, uses, output)
         uses.subtract(x.labels)
         uses.subtract(y.labels)
-        made = _product(x, y, kept)
-        uses.update(made.labels)
-        rest.insert(0, made)
+        product = _product(x, y, kept)
+        uses.update(product.labels)
+        rest.insert(0, product)
     return rest[0]
 
 
@@ -157,23 +159,23 @@ def _summed(factor: Factor, labels: Collection[str]) -> Factor:
 
 
 def _kept(x: Factor, y: Factor, uses: Counter[str], output: Labels) -> set[str]:
-    """Axes of two arrays that others, or the result, have, too."""
+    """The axes of two arrays that other arrays or the result have."""
     both = Counter((*x.labels, *y.labels))
     return {label for label, number in both.items() if label in output or uses[label] > number}
 
 
 def _cost(x: Factor, y: Factor, uses: Counter[str], output: Labels) -> tuple[int, int]:
-    """How many elements a product has, and how many products are summed for them."""
+    """The number of elements of a product, and of the products that are summed for them."""
     sizes = dict(zip((*x.labels, *y.labels), (*x.array.shape, *y.array.shape), strict=True))
     kept = _kept(x, y, uses, output)
     return math.prod(size for label, size in sizes.items() if label in kept), math.prod(sizes.values())
 
 
 def _product(x: Factor, y: Factor, kept: Collection[str]) -> Factor:
-    """The product of two arrays, summed over axes that both have and that are not to be kept."""
+    """The product of two arrays, summed over axes that both have and that are not kept."""
     both = [label for label in x.labels if label in y.labels]
-    batch, summed = [each for each in both if each in kept], [each for each in both if each not in kept]
-    left, right = ([each for each in own.labels if each not in both] for own in (x, y))
+    batch, summed = [label for label in both if label in kept], [label for label in both if label not in kept]
+    left, right = ([label for label in factor.labels if label not in both] for factor in (x, y))
     sizes = dict(zip((*x.labels, *y.labels), (*x.array.shape, *y.array.shape), strict=True))
     labels = (*batch, *left, *right)
     shape = tuple(sizes[label] for label in labels)
@@ -188,7 +190,7 @@ def _product(x: Factor, y: Factor, kept: Collection[str]) -> Factor:
 
 
 def _blocks(factor: Factor, *groups: Sequence[str]) -> np.ndarray:
-    """An array with its axes in another order, those of each group as one."""
+    """An array with its axes in groups, each of which becomes one axis."""
     order = [factor.labels.index(label) for group in groups for label in group]
     lengths = dict(zip(factor.labels, factor.array.shape, strict=True))
     shape = [math.prod(lengths[label] for label in group) for group in groups]

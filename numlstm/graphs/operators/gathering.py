@@ -1,4 +1,4 @@
-"""ONNX's operators that look elements up, or put them somewhere."""
+"""ONNX's operators that look up elements, or put them at places."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def gather(x: np.ndarray, indices: np.ndarray, *, axis: int) -> Any:
 
 @operator("GatherElements", 2, since=11, axis=INT(0))
 def gather_elements(x: np.ndarray, indices: np.ndarray, *, axis: int) -> Any:
-    """One element for each index, which replaces its own place along an axis."""
+    """One element for each index, at the index along an axis and at its own place along the others."""
     return x[_open_mesh(x, indices, axis)]
 
 
 def _open_mesh(x: np.ndarray, indices: np.ndarray, axis: int) -> tuple[np.ndarray, ...]:
-    """Places in all axes: that of the index, but along one axis."""
+    """The places of `gather_elements` along each axis."""
     axis = axis_of(axis, x.ndim)
     if indices.ndim != x.ndim:
         raise ValueError(f"indices must have {x.ndim} axes, got shape {indices.shape}")
     pairs = enumerate(zip(indices.shape, x.shape, strict=True))
-    if any(own > length for k, (own, length) in pairs if k != axis):
+    if any(count > length for k, (count, length) in pairs if k != axis):
         raise ValueError(f"indices must fit in shape {x.shape} but for axis {axis}, got {indices.shape}")
     places: list[np.ndarray] = list(np.ogrid[tuple(slice(length) for length in indices.shape)])
     places[axis] = _indices(indices, x.shape[axis])
@@ -49,7 +49,7 @@ def _open_mesh(x: np.ndarray, indices: np.ndarray, axis: int) -> tuple[np.ndarra
 
 @operator("GatherND", 2, since=11, batch_dims=INT(0, since=12))
 def gather_nd(x: np.ndarray, indices: np.ndarray, *, batch_dims: int) -> Any:
-    """Parts at places that have several coordinates."""
+    """Parts at places with several coordinates."""
     if not 0 <= batch_dims < min(x.ndim, indices.ndim) or indices.shape[:batch_dims] != x.shape[:batch_dims]:
         raise ValueError(f"{batch_dims} first axes must agree, got {x.shape} and {indices.shape}")
     depth = indices.shape[-1]
@@ -69,18 +69,18 @@ REDUCTIONS: dict[str, Callable[..., Any]] = {
 
 @operator("ScatterElements", 3, since=11, axis=INT(0), reduction=TEXT("none", since=16))
 def scatter_elements(x: np.ndarray, indices: np.ndarray, updates: np.ndarray, *, axis: int, reduction: str) -> Any:
-    """A copy, with elements put where `GatherElements` would look; or added, and so on."""
+    """A copy, with elements put where `GatherElements` would look; or added to those there, and so on."""
     check_same(x, updates)
     if updates.shape != indices.shape:
         raise ValueError(f"updates must have shape {indices.shape}, as indices have, got {updates.shape}")
     if reduction not in ("none", *REDUCTIONS):
         raise ValueError(f"reduction must be one of {['none', *REDUCTIONS]}, got {reduction!r:.80}")
-    made, places = x.copy(), _open_mesh(x, indices, axis)
+    result, places = x.copy(), _open_mesh(x, indices, axis)
     if reduction == "none":
-        made[places] = updates
+        result[places] = updates
     else:
-        REDUCTIONS[reduction](made, places, updates)
-    return made
+        REDUCTIONS[reduction](result, places, updates)
+    return result
 
 
 operator("Scatter", 3, since=9, until=10, axis=INT(0))(
@@ -100,46 +100,46 @@ def one_hot(indices: np.ndarray, depth: np.ndarray, values: np.ndarray, *, axis:
     check_room(shape)
     wide = indices.astype("float64" if indices.dtype.kind == "f" else "int64")
     steps = np.arange(length).reshape((length,) + (1,) * (indices.ndim - axis))
-    found = np.expand_dims(np.where(wide < 0, wide + length, wide), axis) == steps
-    return values[found.astype("int8")]
+    hot = np.expand_dims(np.where(wide < 0, wide + length, wide), axis) == steps
+    return values[hot.astype("int8")]
 
 
 @operator("ReverseSequence", 2, since=10, batch_axis=INT(1), time_axis=INT(0))
 def reverse_sequence(x: np.ndarray, lengths: np.ndarray, *, batch_axis: int, time_axis: int) -> Any:
-    """The first steps of each row in the opposite order."""
+    """Each row with its first steps in reverse order."""
     if {batch_axis, time_axis} != {0, 1} or x.ndim < 2:
         raise ValueError(f"batch_axis and time_axis must be 0 and 1, got {batch_axis} and {time_axis}")
     rows = x if batch_axis == 0 else x.swapaxes(0, 1)
     if lengths.shape != rows.shape[:1] or lengths.dtype.kind not in "iu":
         raise ValueError(f"there must be {len(rows)} integers as lengths, got {lengths.dtype} of shape {lengths.shape}")
-    made = reversed_within(rows, lengths.astype("int64"))
-    return made if batch_axis == 0 else made.swapaxes(0, 1)
+    result = reversed_within(rows, lengths.astype("int64"))
+    return result if batch_axis == 0 else result.swapaxes(0, 1)
 
 
 def reversed_within(rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """(N, T, ...) with the first steps of each row in the opposite order, and the rest as it is."""
+    """(N, T, ...) with the first steps of each row in reverse order, and the other steps unchanged."""
     steps = rows.shape[1]
     if lengths.size and not 0 <= lengths.min() <= lengths.max() <= steps:
         raise ValueError(f"lengths must be in 0..{steps}, got {lengths.min()} to {lengths.max()}")
-    own, step = lengths[:, None], np.arange(steps)
-    return rows[np.arange(len(rows))[:, None], np.where(step < own, own - 1 - step, step)]
+    length, step = lengths[:, None], np.arange(steps)
+    return rows[np.arange(len(rows))[:, None], np.where(step < length, length - 1 - step, step)]
 
 
 @operator("TopK", 1, 2, until=9, axis=INT(-1), k=INT(...))
 def largest(x: np.ndarray, *, axis: int, k: int) -> Any:
-    """The largest elements along an axis, and where they are."""
+    """The largest elements along an axis, and their places."""
     return _largest(x, k, axis, True)
 
 
 @operator("TopK", 2, 2, since=10, until=10, axis=INT(-1))
-def largest_given(x: np.ndarray, k: np.ndarray, *, axis: int) -> Any:
-    """Likewise."""
+def largest_by_input(x: np.ndarray, k: np.ndarray, *, axis: int) -> Any:
+    """The largest elements; their number is an input."""
     return _largest(x, integer(k, "k"), axis, True)
 
 
 @operator("TopK", 2, 2, since=11, axis=INT(-1), largest=INT(1), sorted=INT(1))
 def largest_or_smallest(x: np.ndarray, k: np.ndarray, *, axis: int, largest: int, sorted: int) -> Any:
-    """The largest or smallest; always in order."""
+    """The largest or smallest elements; always in order."""
     return _largest(x, integer(k, "k"), axis, bool(largest))
 
 

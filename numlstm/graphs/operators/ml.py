@@ -19,9 +19,9 @@ def extract_features(x: np.ndarray, indices: np.ndarray) -> Any:
         raise ValueError(f"there must be some integers and an axis for them, got {indices.dtype} and shape {x.shape}")
     if int(places.min()) < 0 or int(places.max()) >= x.shape[-1]:
         raise ValueError(f"indices must be in 0..{x.shape[-1] - 1}, got {places.min()} to {places.max()}")
-    made = x[None] if x.ndim == 1 else x
-    check_room((*made.shape[:-1], places.size), x)
-    return made[..., places]
+    rows = x[None] if x.ndim == 1 else x
+    check_room((*rows.shape[:-1], places.size), x)
+    return rows[..., places]
 
 
 @operator("Scaler", domain=ML, offset=FLOATS(()), scale=FLOATS(()))
@@ -75,35 +75,35 @@ _values: dict[str, Any] = {
     "LabelEncoder", domain=ML, default_float=FLOAT(-0.0), default_int64=INT(-1), default_string=TEXT("_Unused"),
     default_tensor=TENSOR(), **_values,
 )  # fmt: skip
-def encode_labels(x: np.ndarray, **given: Any) -> Any:
-    """What each key stands for, or the default."""
-    keys, values = _one_of(given, "keys"), _one_of(given, "values")
+def encode_labels(x: np.ndarray, **attributes: Any) -> Any:
+    """The value of each key, or the default."""
+    keys, values = _one_of(attributes, "keys"), _one_of(attributes, "values")
     if keys.size != values.size or keys.ndim != 1:
         raise ValueError(f"there must be as many keys as values, got {keys.size} and {values.size}")
     if x.dtype != keys.dtype:
         raise ValueError(f"there must be {keys.dtype}, as keys are, got {x.dtype}")
-    defaults = {"f": given["default_float"], "i": given["default_int64"], "O": given["default_string"]}
+    defaults = {"f": attributes["default_float"], "i": attributes["default_int64"], "O": attributes["default_string"]}
     default = defaults[values.dtype.kind]
-    if given["default_tensor"] is not None:
-        if given["default_tensor"].size != 1 or given["default_tensor"].dtype != values.dtype:
+    if attributes["default_tensor"] is not None:
+        if attributes["default_tensor"].size != 1 or attributes["default_tensor"].dtype != values.dtype:
             raise ValueError(f"default_tensor must be one {values.dtype}")
-        default = given["default_tensor"].reshape(-1)[0]
+        default = attributes["default_tensor"].reshape(-1)[0]
     table: dict[Any, Any] = {}
     for key, value in zip(keys.tolist(), values.tolist(), strict=True):
         table.setdefault("nan" if key != key else key, value)
-    found = [table.get("nan" if key != key else key, default) for key in x.reshape(-1).tolist()]
-    return np.array(found, values.dtype).reshape(x.shape)
+    encoded = [table.get("nan" if key != key else key, default) for key in x.reshape(-1).tolist()]
+    return np.array(encoded, values.dtype).reshape(x.shape)
 
 
-def _one_of(given: dict[str, Any], side: str) -> np.ndarray:
+def _one_of(attributes: dict[str, Any], side: str) -> np.ndarray:
     """Keys or values, of the one type that they are given in."""
     kinds = {"floats": "float32", "int64s": "int64", "strings": "object"}
-    found = [name for name in given if name.startswith(side) and given[name] is not None]
-    if len(found) != 1:
-        raise ValueError(f"there must be {side} of one type, got {found}; version 1 of ai.onnx.ml is not known")
-    ((name),) = found
+    names = [name for name in attributes if name.startswith(side) and attributes[name] is not None]
+    if len(names) != 1:
+        raise ValueError(f"there must be {side} of one type, got {names}; version 1 of ai.onnx.ml is not known")
+    ((name),) = names
     if name.endswith("tensor"):
-        if given[name].dtype.kind not in "fiO":
-            raise ValueError(f"{name} must hold floats, integers or texts, got {given[name].dtype}")
-        return given[name].reshape(-1)
-    return np.array(given[name], kinds[name.partition("_")[2]])
+        if attributes[name].dtype.kind not in "fiO":
+            raise ValueError(f"{name} must hold floats, integers or texts, got {attributes[name].dtype}")
+        return attributes[name].reshape(-1)
+    return np.array(attributes[name], kinds[name.partition("_")[2]])

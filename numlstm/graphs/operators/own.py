@@ -1,4 +1,4 @@
-"""Operators of our own, in the domain "numlstm": steps of sequences that are masked out."""
+"""Numlstm's own operators, in the domain "numlstm": they take masked steps out of sequences, and put outputs back."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ OWN = "numlstm"
 
 @operator("Compact", 2, 2, domain=OWN)
 def compact(x: np.ndarray, mask: np.ndarray) -> Any:
-    """Steps whose mask is true moved to the front of each row, zeros after them; and how many they are."""
+    """The steps whose mask is true, moved to the front of each row, with zeros after them; and their number."""
     _check_mask(x, mask)
     lengths = mask.sum(1, dtype="int32")
-    made = np.zeros_like(x)
-    made[np.arange(mask.shape[1]) < lengths[:, None]] = x[mask]
-    return made, lengths
+    result = np.zeros_like(x)
+    result[np.arange(mask.shape[1]) < lengths[:, None]] = x[mask]
+    return result, lengths
 
 
 @operator("Spread", 2, domain=OWN, zeros=INT(0), reverse=INT(0))
 def spread(y: np.ndarray, mask: np.ndarray, *, zeros: int, reverse: int) -> Any:
-    """Each row's first steps back to where the mask is true.
+    """The first steps of each row, moved back to where the mask is true.
 
-    Elsewhere there is the output of the last such step before, or with `reverse` of the next one after, and zeros where
-    there is none; or zeros everywhere with `zeros`.
+    A masked step gets the output of the last step before it whose mask is true, or with `reverse` of the next one; it
+    gets zeros if there is none, and always with `zeros`.
     """
     _check_mask(y, mask)
-    made = np.zeros_like(y)
+    result = np.zeros_like(y)
     if zeros:
-        made[mask] = y[np.arange(mask.shape[1]) < mask.sum(1)[:, None]]
-        return made
+        result[mask] = y[np.arange(mask.shape[1]) < mask.sum(1)[:, None]]
+        return result
     before = mask.cumsum(1) - 1  # of the steps that count, the last up to this one
     source = before + ~mask if reverse else before
     there = (source >= 0) & (source < mask.sum(1)[:, None])
     rows, steps = there.nonzero()
-    made[rows, steps] = y[rows, source[rows, steps]]
-    return made
+    result[rows, steps] = y[rows, source[rows, steps]]
+    return result
 
 
 def _check_mask(x: np.ndarray, mask: np.ndarray) -> None:

@@ -51,15 +51,15 @@ def _log_sum(x: np.ndarray, axes: tuple[int, ...], keep: bool) -> Any:
 
 
 def _log_sum_exp(x: np.ndarray, axes: tuple[int, ...], keep: bool) -> Any:
-    """Shifted, so that the largest is 1; where that is infinite there is nothing to shift."""
+    """Shifted, so that the largest exponential is 1; an infinite maximum is not shifted."""
     most = np.max(x, axes, keepdims=True, initial=-np.inf)
     most = np.where(np.isfinite(most), most, x.dtype.type(0))
-    made = np.log(np.exp(_wide(x) - most).sum(axes, keepdims=True)) + most
-    return made if keep else made.squeeze(axes)
+    result = np.log(np.exp(_wide(x) - most).sum(axes, keepdims=True)) + most
+    return result if keep else result.squeeze(axes)
 
 
 def _extreme(x: np.ndarray, axes: tuple[int, ...], keep: bool, largest: bool) -> Any:
-    """The largest or smallest; of no elements at all the lowest or highest that there is."""
+    """The largest or smallest element; of no elements, the lowest or highest number of the type."""
     if x.dtype.kind == "f":
         bound: Any = -np.inf if largest else np.inf
     elif x.dtype.kind == "b":
@@ -106,15 +106,15 @@ _register("ReduceSum", _sum, given_since=13)
 
 
 def _register_places(name: str, function: Callable[..., Any]) -> None:
-    """Register what finds the place of an extreme element."""
+    """Register a search for the place of an extreme element."""
 
     @operator(name, axis=INT(0), keepdims=INT(1), select_last_index=INT(0, since=12))
     def compute(x: np.ndarray, *, axis: int, keepdims: int, select_last_index: int) -> Any:
         axis = axis_of(axis, x.ndim)
         if x.dtype.kind not in "fiu":
             raise ValueError(f"{name} of {x.dtype} is not known")
-        found = function(np.flip(x, axis) if select_last_index else x, axis, keepdims=bool(keepdims))
-        return (x.shape[axis] - 1 - found if select_last_index else found).astype("int64")
+        place = function(np.flip(x, axis) if select_last_index else x, axis, keepdims=bool(keepdims))
+        return (x.shape[axis] - 1 - place if select_last_index else place).astype("int64")
 
 
 _register_places("ArgMax", np.argmax)
@@ -128,11 +128,11 @@ def cumulative_sum(x: np.ndarray, axis: np.ndarray, *, exclusive: int, reverse: 
         raise ValueError(f"CumSum of {x.dtype} is not known")
     along = axis_of(integer(axis, "axis"), x.ndim)
     ordered = np.flip(x, along) if reverse else x
-    made = ordered.cumsum(along, dtype=x.dtype)
+    sums = ordered.cumsum(along, dtype=x.dtype)
     if exclusive:
-        made = np.roll(made, 1, along)
-        np.moveaxis(made, along, 0)[:1] = 0
-    return np.flip(made, along) if reverse else made
+        sums = np.roll(sums, 1, along)
+        np.moveaxis(sums, along, 0)[:1] = 0
+    return np.flip(sums, along) if reverse else sums
 
 
 # Normalised over elements -------------------------------------------------------------------------------------

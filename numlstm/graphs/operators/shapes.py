@@ -31,7 +31,7 @@ TYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32
          10: "float16", 11: "float64", 12: "uint32", 13: "uint64"}  # fmt: skip
 NUMBERS = {dtype: number for number, dtype in TYPES.items()}
 
-BYTES_OF_TEXT = 64  # that one takes, or about as many
+BYTES_OF_TEXT = 64  # about as many as one text takes
 
 # Made of nothing ----------------------------------------------------------------------------------------------
 
@@ -42,10 +42,10 @@ BYTES_OF_TEXT = 64  # that one takes, or about as many
 )  # fmt: skip
 def constant(**values: Any) -> Any:
     """The one value that is given."""
-    given = [(name, value) for name, value in values.items() if value is not None]
-    if len(given) != 1:
-        raise ValueError(f"one of {[*values]} must be given, got {[name for name, _ in given]}")
-    ((name, value),) = given
+    present = [(name, value) for name, value in values.items() if value is not None]
+    if len(present) != 1:
+        raise ValueError(f"one of {[*values]} must be given, got {[name for name, _ in present]}")
+    ((name, value),) = present
     if name == "value":
         return value
     kind = {"int": "int64", "float": "float32", "string": "object"}[name.removeprefix("value_").removesuffix("s")]
@@ -54,7 +54,7 @@ def constant(**values: Any) -> Any:
 
 @operator("ConstantOfShape", since=9, value=TENSOR())
 def constant_of_shape(shape: np.ndarray, *, value: np.ndarray | None) -> Any:
-    """One number everywhere."""
+    """An array of one number."""
     lengths = integers(shape, "shape")
     if value is not None and value.size != 1:
         raise ValueError(f"value must be one number, got shape {value.shape}")
@@ -78,7 +78,7 @@ def span(start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> Any:
 
 @operator("Range", 3, since=27, stash_type=INT(1))
 def span_with_type(start: np.ndarray, limit: np.ndarray, delta: np.ndarray, *, stash_type: int) -> Any:
-    """As before; between steps there is no rounding here, whatever the type."""
+    """As `span`: numlstm does not round between steps, so that the type of the sum does not matter."""
     return span(start, limit, delta)
 
 
@@ -108,13 +108,13 @@ def size_of(x: np.ndarray) -> Any:
 
 @operator("Identity", shares=True)
 def identity(x: np.ndarray) -> Any:
-    """What comes."""
+    """The input."""
     return x
 
 
 @operator("Transpose", shares=True, perm=INTS())
 def transpose(x: np.ndarray, *, perm: tuple[int, ...] | None) -> Any:
-    """Axes in another order; in the opposite one by default."""
+    """Axes in another order; by default in reverse order."""
     if perm is not None and sorted(perm) != [*range(x.ndim)]:
         raise ValueError(f"perm must be an order of {x.ndim} axes, got {perm}")
     return x.transpose(perm)
@@ -128,7 +128,7 @@ def reshape(x: np.ndarray, shape: np.ndarray) -> Any:
 
 @operator("Reshape", 2, since=14, shares=True, allowzero=INT(0))
 def reshape_to_zero(x: np.ndarray, shape: np.ndarray, *, allowzero: int) -> Any:
-    """As before; with `allowzero` 0 is a length."""
+    """As `reshape`; with `allowzero` 0 is a length."""
     if not allowzero:
         return reshape(x, shape)
     lengths = integers(shape, "shape")
@@ -151,7 +151,7 @@ def _reshaped(x: np.ndarray, shape: list[int]) -> np.ndarray:
 
 @operator("Flatten", shares=True, axis=INT(1))
 def flatten(x: np.ndarray, *, axis: int) -> Any:
-    """A matrix: the axes before one, and the rest."""
+    """A matrix: its rows are the axes before `axis`, its columns the others."""
     if not -x.ndim <= axis <= x.ndim:
         raise ValueError(f"axis must be in [{-x.ndim}, {x.ndim}], got {axis}")
     first = axis + x.ndim if axis < 0 else axis
@@ -160,31 +160,31 @@ def flatten(x: np.ndarray, *, axis: int) -> Any:
 
 @operator("Squeeze", until=12, shares=True, axes=INTS())
 def squeeze(x: np.ndarray, *, axes: tuple[int, ...] | None) -> Any:
-    """Without some axes, or all that have length 1."""
+    """Without some axes, or without all axes of length 1."""
     return x.squeeze() if axes is None else x.squeeze(axes_of(axes, x.ndim))
 
 
 @operator("Squeeze", (1, 2), since=13, shares=True)
-def squeeze_given(x: np.ndarray, axes: np.ndarray | None = None) -> Any:
-    """Likewise."""
+def squeeze_by_input(x: np.ndarray, axes: np.ndarray | None = None) -> Any:
+    """As `squeeze`; the axes are an input."""
     return squeeze(x, axes=None if axes is None else tuple(integers(axes, "axes")))
 
 
 @operator("Unsqueeze", until=12, shares=True, axes=INTS(...))
 def unsqueeze(x: np.ndarray, *, axes: tuple[int, ...]) -> Any:
-    """With further axes, of length 1."""
+    """With additional axes of length 1."""
     return np.expand_dims(x, axes_of(axes, x.ndim + len(axes)))
 
 
 @operator("Unsqueeze", 2, since=13, shares=True)
-def unsqueeze_given(x: np.ndarray, axes: np.ndarray) -> Any:
-    """Likewise."""
+def unsqueeze_by_input(x: np.ndarray, axes: np.ndarray) -> Any:
+    """As `unsqueeze`; the axes are an input."""
     return unsqueeze(x, axes=tuple(integers(axes, "axes")))
 
 
 @operator("Expand", 2, since=8, shares=True)
 def expand(x: np.ndarray, shape: np.ndarray) -> Any:
-    """Repeated along axes of length 1, as is done where arrays meet."""
+    """Broadcast to a shape, or to the shape of both."""
     lengths = np.broadcast_shapes(x.shape, tuple(integers(shape, "shape")))
     check_room(lengths, x)
     return np.broadcast_to(x, lengths)
@@ -213,14 +213,14 @@ def concat(*arrays: np.ndarray, axis: int) -> Any:
 
 @operator("Slice", until=9, shares=True, starts=INTS(...), ends=INTS(...), axes=INTS())
 def cut(x: np.ndarray, *, starts: tuple[int, ...], ends: tuple[int, ...], axes: tuple[int, ...] | None) -> Any:
-    """From a start to an end, along axes."""
+    """Slices along axes, from starts to ends."""
     return _cut(x, starts, ends, range(len(starts)) if axes is None else axes, [1] * len(starts))
 
 
 @operator("Slice", (3, 5), since=10, shares=True)
 def cut_in_steps(x: np.ndarray, starts: np.ndarray, ends: np.ndarray, axes: np.ndarray | None = None,
                  steps: np.ndarray | None = None) -> Any:  # fmt: skip
-    """Likewise, in steps that may go backwards."""
+    """Slices with steps, which may go backwards."""
     first, last = integers(starts, "starts"), integers(ends, "ends")
     chosen = range(len(first)) if axes is None else integers(axes, "axes")
     return _cut(x, first, last, chosen, [1] * len(first) if steps is None else integers(steps, "steps"))
@@ -242,7 +242,7 @@ def _cut(x: np.ndarray, starts: Any, ends: Any, axes: Any, steps: Any) -> np.nda
 
 @operator("Split", 1, (1, MANY), until=12, shares=True, counts=True, axis=INT(0), split=INTS())
 def split(x: np.ndarray, *, axis: int, split: tuple[int, ...] | None, outputs: int) -> Any:
-    """Parts of given lengths along an axis, or of equal ones."""
+    """Parts of given lengths along an axis, or of equal lengths."""
     axis = axis_of(axis, x.ndim)
     if split is None and x.shape[axis] % outputs:
         raise ValueError(f"length {x.shape[axis]} cannot be split into {outputs} equal parts")
@@ -250,15 +250,15 @@ def split(x: np.ndarray, *, axis: int, split: tuple[int, ...] | None, outputs: i
 
 
 @operator("Split", (1, 2), (1, MANY), since=13, until=17, shares=True, counts=True, axis=INT(0))
-def split_given(x: np.ndarray, lengths: np.ndarray | None = None, *, axis: int, outputs: int) -> Any:
-    """Likewise."""
+def split_by_input(x: np.ndarray, lengths: np.ndarray | None = None, *, axis: int, outputs: int) -> Any:
+    """As `split`; the lengths are an input."""
     return split(x, axis=axis, split=None if lengths is None else tuple(integers(lengths, "split")), outputs=outputs)
 
 
 @operator("Split", (1, 2), (1, MANY), since=18, shares=True, counts=True, axis=INT(0), num_outputs=INT())
 def split_into(x: np.ndarray, lengths: np.ndarray | None = None, *, axis: int, num_outputs: int | None,
                outputs: int) -> Any:  # fmt: skip
-    """Parts of given lengths along an axis, or of equal ones but for the last."""
+    """Parts of given lengths along an axis, or of equal lengths except the last."""
     axis = axis_of(axis, x.ndim)
     if lengths is not None:
         if num_outputs is not None:
@@ -283,13 +283,13 @@ MODES = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "
 
 @operator("Pad", until=10, mode=TEXT("constant"), pads=INTS(...), value=FLOAT(0.0))
 def pad(x: np.ndarray, *, mode: str, pads: tuple[int, ...], value: float) -> Any:
-    """With further elements before and after, along each axis; or with fewer."""
+    """Padded before and after along each axis; a negative number of pads removes elements."""
     return _padded(x, list(pads), x.dtype.type(value), range(x.ndim), mode, ("constant", "reflect", "edge"))
 
 
 @operator("Pad", (2, 3), since=11, until=17, mode=TEXT("constant"))
-def pad_given(x: np.ndarray, pads: np.ndarray, value: np.ndarray | None = None, *, mode: str) -> Any:
-    """Likewise."""
+def pad_by_input(x: np.ndarray, pads: np.ndarray, value: np.ndarray | None = None, *, mode: str) -> Any:
+    """As `pad`; the pads and the value are inputs."""
     filling = x.dtype.type(0) if value is None else value.astype(x.dtype)
     return _padded(x, integers(pads, "pads"), filling, range(x.ndim), mode, ("constant", "reflect", "edge"))
 
@@ -297,7 +297,7 @@ def pad_given(x: np.ndarray, pads: np.ndarray, value: np.ndarray | None = None, 
 @operator("Pad", (2, 4), since=18, mode=TEXT("constant"))
 def pad_axes(x: np.ndarray, pads: np.ndarray, value: np.ndarray | None = None, axes: np.ndarray | None = None, *,
              mode: str) -> Any:  # fmt: skip
-    """Likewise, along some axes."""
+    """As `pad_by_input`, along some axes."""
     chosen = range(x.ndim) if axes is None else integers(axes, "axes")
     filling = x.dtype.type(0) if value is None else value.astype(x.dtype)
     return _padded(x, integers(pads, "pads"), filling, chosen, mode, (*MODES,))
@@ -349,7 +349,7 @@ def _register_casts() -> None:
 
 
 def cast_to(x: np.ndarray, kind: str) -> np.ndarray:
-    """Elements in another type; those of floats that no integer is are whatever NumPy makes of them."""
+    """Elements in another type; a float outside the range of an integer type becomes any number."""
     if x.dtype == kind:
         return x
     if kind == "object":
@@ -362,19 +362,19 @@ def cast_to(x: np.ndarray, kind: str) -> np.ndarray:
 
 
 def _number(text: str) -> float:
-    """What a text says, in ONNX's spelling."""
+    """The number in a text, in ONNX's spelling."""
     if len(text) > 400 or "_" in text:
-        raise ValueError(f"{text!r:.40} is no number")
+        raise ValueError(f"a text must be a number to be cast, got {text!r:.40}")
     return float(text)
 
 
 def _as_texts(x: np.ndarray) -> np.ndarray:
-    """Numbers in words: as short as they can be while no other is meant."""
+    """Numbers as the shortest texts that are read as the same numbers."""
     check_room((x.size, BYTES_OF_TEXT))
-    made = np.empty(x.shape, object)
+    texts = np.empty(x.shape, object)
     for index, value in np.ndenumerate(x):
-        made[index] = str(value).replace("inf", "INF").replace("nan", "NaN") if x.dtype.kind == "f" else str(value)
-    return made
+        texts[index] = str(value).replace("inf", "INF").replace("nan", "NaN") if x.dtype.kind == "f" else str(value)
+    return texts
 
 
 _register_casts()
@@ -382,14 +382,14 @@ _register_casts()
 
 @operator("NonZero", since=9)
 def non_zero(x: np.ndarray) -> Any:
-    """Places of elements that are not 0, one axis after the other."""
-    found = np.atleast_1d(x).nonzero()
-    return np.array(found[: x.ndim], "int64").reshape(x.ndim, len(found[0]))
+    """The places of elements that are not 0, axis by axis."""
+    places = np.atleast_1d(x).nonzero()
+    return np.array(places[: x.ndim], "int64").reshape(x.ndim, len(places[0]))
 
 
 @operator("Trilu", (1, 2), since=14, upper=INT(1))
 def triangle(x: np.ndarray, k: np.ndarray | None = None, *, upper: int) -> Any:
-    """The upper or lower triangle of matrices, zeros elsewhere."""
+    """The upper or lower triangle of matrices, with zeros elsewhere."""
     if x.ndim < 2:
         raise ValueError(f"there must be two axes at least, got shape {x.shape}")
     diagonal = 0 if k is None else integer(k, "k")

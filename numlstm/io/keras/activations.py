@@ -15,7 +15,7 @@ SLOPE = 0.2  # of Keras's leaky_relu
 HARD_SIGMOID_2 = (0.2, 0.5)  # slope and offset in Keras 2
 SELU = {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805}
 
-# What cells have, by Keras's names: the name in ONNX, that in numlstm, and parameters, of which identity has none.
+# Activations of cells, by Keras's names: the name in ONNX, the name in numlstm, and the parameters in ONNX.
 OF_CELLS: dict[str, tuple[str, str, tuple[float, ...]]] = {
     "linear": ("Affine", "identity", (1.0, 0.0)),
     "relu": ("Relu", "relu", ()),
@@ -30,12 +30,12 @@ OF_CELLS: dict[str, tuple[str, str, tuple[float, ...]]] = {
 
 
 def _plain(op: str, **attributes: Any) -> Activation:
-    """One of ONNX's operators."""
+    """The activation that one of ONNX's operators computes."""
     return lambda builder, x: unary(builder, op, x, **attributes)
 
 
 def clipped(low: float | None, high: float | None) -> Activation:
-    """Between two bounds, where they are given."""
+    """Clipped between two bounds, each of which may be None."""
 
     def apply(builder: GraphBuilder, x: Tensor) -> Tensor:
         bounds = [None if bound is None else number(builder, bound, x) for bound in (low, high)]
@@ -111,12 +111,12 @@ NAMED: dict[str, Activation] = {
 
 
 def activated(layer: KerasLayer, x: Tensor, name: str = "activation", default: Any = "linear") -> Tensor:
-    """What the activation in an option makes of a tensor."""
+    """The activation in an option of a layer, applied to a tensor."""
     return activation_of(layer, name, default)(layer.builder, x)
 
 
 def activation_of(layer: KerasLayer, name: str, default: Any) -> Activation:
-    """The activation that an option names, or a layer that stands in its place."""
+    """The activation in an option: a name, or a layer in its place."""
     value = layer.options.value(name, default)
     if isinstance(value, dict):
         description = description_of(value, f"{layer.label}: {name}")
@@ -131,7 +131,7 @@ def activation_of(layer: KerasLayer, name: str, default: Any) -> Activation:
 
 
 def of_cell(layer: KerasLayer, name: str, default: str) -> tuple[str, tuple[float, ...]]:
-    """ONNX's name and parameters of a cell's activation."""
+    """The name and parameters in ONNX of a cell's activation."""
     value = layer.options.value(name, default)
     if isinstance(value, dict):
         description = description_of(value, f"{layer.label}: {name}")
@@ -151,7 +151,7 @@ def of_cell(layer: KerasLayer, name: str, default: str) -> tuple[str, tuple[floa
 
 
 def _relu(options: Options) -> Activation:
-    """Rectified, with a slope, a bound and a threshold."""
+    """ReLU with a slope, a bound and a threshold."""
     most = options.value("max_value")
     most = None if most is None else options.number("max_value")
     slope, threshold = options.number("negative_slope", 0.0), options.number("threshold", 0.0)

@@ -1,4 +1,4 @@
-"""A graph in the making: values with the shapes, types and masks that Keras knows of them."""
+"""A graph that is being built: its values have the shapes, types and masks that Keras knows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from ...graphs.graph import Graph, Node, Value
 from ...graphs.operators.shapes import NUMBERS
 
-MOST = 50_000  # operations; models in models, each used twice, are many in few words
+MOST = 50_000  # operations; a short description can hold many, in models that use models twice
 OPSET = 17  # of ONNX's operators
 OWN = "numlstm"  # the domain of operators that ONNX does not have
 START = -(1 << 63)  # where a slice ends that goes backwards to the first element
@@ -29,10 +29,10 @@ class Tensor:
     ----------
     name : str
     shape : tuple of int or None
-        None for lengths that are not known.
+        None for unknown lengths.
     dtype : str
     mask : Tensor or None
-        Which steps count, of shape (N, T) and bool, as Keras attaches it.
+        Which steps count, bools of shape (N, T), as Keras attaches it.
     """
 
     name: str
@@ -51,12 +51,12 @@ class Tensor:
         return self.dtype.startswith("float")
 
     def under(self, mask: Tensor | None) -> Tensor:
-        """The same with another mask."""
+        """The same tensor with another mask."""
         return replace(self, mask=mask)
 
 
 class GraphBuilder:
-    """Nodes, constants and inputs, to which others are added."""
+    """The nodes, constants and inputs of a graph; layers add theirs."""
 
     def __init__(self) -> None:
         self._nodes: list[Node] = []
@@ -67,7 +67,7 @@ class GraphBuilder:
 
     @contextmanager
     def within(self, name: str) -> Iterator[None]:
-        """Nodes get names that begin so."""
+        """Names of nodes begin with a name inside this block."""
         self._where.append(name)
         try:
             yield
@@ -75,7 +75,7 @@ class GraphBuilder:
             self._where.pop()
 
     def _new(self, name: str) -> str:
-        """A name that nothing else has."""
+        """A unique name."""
         whole = unique = "/".join([*self._where, name])
         while unique in self._names:
             self._names[whole] += 1
@@ -84,13 +84,13 @@ class GraphBuilder:
         return unique
 
     def input(self, name: str, dtype: str, shape: Shape) -> Tensor:
-        """What is given to the graph."""
+        """Add an input."""
         name = self._new(name)
         self._inputs.append(Value(name, dtype, shape))
         return Tensor(name, shape, dtype)
 
     def constant(self, array: Any, dtype: str | None = None, name: str = "constant") -> Tensor:
-        """An array that does not depend on inputs."""
+        """Add a constant."""
         try:
             array = np.array(array, dtype, order="C")
         except OverflowError:
@@ -109,7 +109,7 @@ class GraphBuilder:
         domain: str = "",
         **attributes: Any,
     ) -> tuple[Tensor, ...]:
-        """The results of an operation, of given shapes and types."""
+        """Add a node; its results, of the shapes and types in `outputs`."""
         if len(self._nodes) == MOST:
             raise ValueError(f"the model must have at most {MOST} operations")
         name = self._new(op)
@@ -124,14 +124,14 @@ class GraphBuilder:
     def node(
         self, op: str, inputs: Sequence[Tensor | None], shape: Shape, dtype: str | None = None, **attributes: Any
     ) -> Tensor:
-        """The one result of an operation of ONNX's; of the type of the first input, if no other is given."""
+        """Add a node with one result, by default of the type of the first input."""
         if dtype is None:
             assert inputs[0] is not None
             dtype = inputs[0].dtype
         return self.nodes(op, inputs, [(shape, dtype)], **attributes)[0]
 
     def graph(self, outputs: Sequence[tuple[str, Tensor]], backend: str | None = None) -> Graph:
-        """What computes the outputs, under the names that are wanted, and nothing else."""
+        """The graph that computes the outputs, under their names, without nodes that they do not need."""
         named = []
         for name, tensor in outputs:
             result = self.node("Identity", [tensor], tensor.shape)
@@ -146,23 +146,23 @@ class GraphBuilder:
         return Graph(kept[::-1], self._inputs, named, constants, OPSET, backend)
 
 
-# Pieces that many layers need -----------------------------------------------------------------------------------
+# Nodes that many layers add -------------------------------------------------------------------------------------
 
 
 def cast(builder: GraphBuilder, x: Tensor, dtype: str) -> Tensor:
-    """In another type; the mask stays."""
+    """A tensor in another type, with its mask."""
     if x.dtype == dtype:
         return x
     return builder.node("Cast", [x], x.shape, dtype, to=NUMBERS[dtype]).under(x.mask)
 
 
 def number(builder: GraphBuilder, value: Any, like: Tensor) -> Tensor:
-    """A number in another tensor's type."""
+    """A number in the type of another tensor."""
     return builder.constant(np.asarray(value), like.dtype)
 
 
 def unary(builder: GraphBuilder, op: str, x: Tensor, **attributes: Any) -> Tensor:
-    """What is done to each element."""
+    """A function of each element."""
     return builder.node(op, [x], x.shape, **attributes)
 
 
@@ -179,37 +179,37 @@ def broadcast(*shapes: Shape) -> Shape:
 
 
 def binary(builder: GraphBuilder, op: str, x: Tensor, y: Tensor, dtype: str | None = None) -> Tensor:
-    """What is done to each pair of elements."""
+    """A function of each pair of elements."""
     return builder.node(op, [x, y], broadcast(x.shape, y.shape), dtype)
 
 
 def transpose(builder: GraphBuilder, x: Tensor, axes: Sequence[int]) -> Tensor:
-    """With axes in another order."""
+    """A tensor with its axes in another order."""
     return builder.node("Transpose", [x], tuple(x.shape[axis] for axis in axes), perm=tuple(axes))
 
 
 def unsqueeze(builder: GraphBuilder, x: Tensor, axis: int) -> Tensor:
-    """With one more axis, of length 1, at that place of the result."""
+    """A tensor with one more axis of length 1, which is number `axis` of the result."""
     axis %= x.ndim + 1
     shape = (*x.shape[:axis], 1, *x.shape[axis:])
     return builder.node("Unsqueeze", [x, builder.constant([axis], "int64")], shape)
 
 
 def squeeze(builder: GraphBuilder, x: Tensor, axis: int) -> Tensor:
-    """Without an axis, of length 1."""
+    """A tensor without an axis of length 1."""
     axis %= x.ndim
     shape = (*x.shape[:axis], *x.shape[axis + 1 :])
     return builder.node("Squeeze", [x, builder.constant([axis], "int64")], shape)
 
 
 def reshape(builder: GraphBuilder, x: Tensor, shape: Shape) -> Tensor:
-    """In a new shape with the same first axis; at most one other length may be unknown."""
+    """A tensor in a new shape with the same first axis; at most one other length may be unknown."""
     sizes = [0, *(-1 if size is None else size for size in shape[1:])]
     return builder.node("Reshape", [x, builder.constant(sizes, "int64")], shape)
 
 
 def take(builder: GraphBuilder, x: Tensor, index: int, axis: int) -> Tensor:
-    """What is at one place of an axis, which goes."""
+    """The part at one index of an axis, without this axis."""
     shape = (*x.shape[:axis], *x.shape[axis + 1 :])
     return builder.node("Gather", [x, builder.constant(index, "int64")], shape, axis=axis)
 
@@ -223,12 +223,12 @@ def sliced(
 
 
 def flip(builder: GraphBuilder, x: Tensor, axis: int) -> Tensor:
-    """From last to first."""
+    """A tensor with an axis in reverse order."""
     return sliced(builder, x, -1, START, axis, x.shape[axis], -1)
 
 
 def concat(builder: GraphBuilder, tensors: Sequence[Tensor], axis: int) -> Tensor:
-    """One after another along an axis."""
+    """Tensors joined along an axis."""
     axis %= tensors[0].ndim
     sizes = [tensor.shape[axis] for tensor in tensors]
     size = None if None in sizes else sum(size for size in sizes if size is not None)
@@ -237,7 +237,7 @@ def concat(builder: GraphBuilder, tensors: Sequence[Tensor], axis: int) -> Tenso
 
 
 def any_of(builder: GraphBuilder, x: Tensor, axis: int, keepdims: bool = False) -> Tensor:
-    """Whether any of the bools along an axis is true."""
+    """Whether any bool along an axis is true."""
     axis %= x.ndim
     shape = (*x.shape[:axis], *((1,) if keepdims else ()), *x.shape[axis + 1 :])
     largest = builder.node("ReduceMax", [cast(builder, x, "int32")], shape, axes=(axis,), keepdims=int(keepdims))
@@ -245,5 +245,5 @@ def any_of(builder: GraphBuilder, x: Tensor, axis: int, keepdims: bool = False) 
 
 
 def different(builder: GraphBuilder, x: Tensor, value: Any) -> Tensor:
-    """Where elements are not a number."""
+    """Where elements differ from a number."""
     return unary(builder, "Not", binary(builder, "Equal", x, number(builder, value, x), "bool"))

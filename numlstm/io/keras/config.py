@@ -1,4 +1,4 @@
-"""What Keras's configurations say of layers: every option is read by someone, known to be harmless, or refused."""
+"""Layers in Keras's configurations: every option is read, known to be harmless, or refused."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Description:
     Attributes
     ----------
     kind : str
-        Name of its class, in Keras.
+        The name of its class in Keras.
     name : str
     config : mapping of str to value
         Its options.
     shared : object or None
-        What it has in common with other descriptions of the same object.
+        The same for all descriptions of the same object.
     operation : bool
-        Whether it is an operation, and no layer.
+        Whether it is an operation, not a layer.
     """
 
     kind: str
@@ -48,12 +48,12 @@ class Description:
 
 
 def description_of(value: Any, where: str) -> Description:
-    """A layer or an operation of Keras's own.
+    """The description of a layer or an operation of Keras's own.
 
     Raises
     ------
     ValueError
-        If it is none: what others have registered is code, and none is run from a file.
+        If it is another object: a custom object is code, and no code in a file is run.
     """
     if not isinstance(value, dict):
         raise ValueError(f"{where} must be an object with class_name, module and config, got {type(value).__name__}")
@@ -67,19 +67,19 @@ def description_of(value: Any, where: str) -> Description:
     if (not operation and module not in MODULES) or registered not in (None, kind):
         raise ValueError(
             f"layer {name[:SHOWN]!r} must be one of Keras's own, got {kind[:SHOWN]!r} of module {module!r:.80}: custom "
-            "objects are code, and none is run from a file"
+            "objects are code, and no code in a file is run"
         )
     return Description(kind, name, config, value.get("shared_object_id"), operation)
 
 
 class Options:
-    """Options of a layer, with those that have been read.
+    """The options of a layer; it remembers which of them have been read.
 
     Parameters
     ----------
     values : mapping of str to value
     label : str
-        What messages call the layer.
+        The layer's name in messages.
     """
 
     def __init__(self, values: Mapping[str, Any], label: str) -> None:
@@ -87,16 +87,16 @@ class Options:
         self._seen: set[str] = set()
 
     def refused(self, name: str, expected: str) -> ValueError:
-        """An error that names an option and what it must be."""
+        """The error for an option that must be something else."""
         return ValueError(f"{self._label}: {name} must be {expected}, got {self._values.get(name)!r:.80}")
 
     def value(self, name: str, default: Any = None) -> Any:
-        """Whatever is given."""
+        """The value of an option, of any type."""
         self._seen.add(name)
         return self._values.get(name, default)
 
     def ignore(self, *names: str) -> None:
-        """Options that matter in training alone, or in nothing that is computed."""
+        """Mark options as read that matter only in training, or not at all."""
         self._seen.update(names)
 
     def flag(self, name: str, default: bool) -> bool:
@@ -107,7 +107,7 @@ class Options:
         return value
 
     def off(self, name: str, why: str) -> None:
-        """A flag that must be False, or None."""
+        """Refuse an option that is on; `why` ends the message."""
         if self.value(name) not in (None, False):
             raise self.refused(name, f"False: {why}")
 
@@ -119,7 +119,7 @@ class Options:
         return value
 
     def integers(self, name: str) -> tuple[int, ...]:
-        """A list of integers, or one."""
+        """A list of integers; a single integer is a list of one."""
         value = self.value(name)
         numbers = value if isinstance(value, list) else [value]
         if not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
@@ -141,14 +141,14 @@ class Options:
         return value
 
     def finish(self) -> None:
-        """Refuse what nobody has read."""
+        """Refuse options that have not been read."""
         for name, value in self._values.items():
             if name not in self._seen and value is not None and not HARMLESS.fullmatch(name):
-                raise ValueError(f"{self._label}: option {name[:SHOWN]!r} is not known, got {value!r:.80}")
+                raise ValueError(f"{self._label}: option {name[:SHOWN]!r} is not supported, got {value!r:.80}")
 
     @property
     def dtype(self) -> str:
-        """The type that the layer computes in."""
+        """The type in which the layer computes."""
         policy = self._values.get("dtype", "float32")
         if isinstance(policy, dict) and policy.get("class_name") == "DTypePolicy":
             config = policy.get("config")
@@ -178,7 +178,7 @@ class KerasLayer:
     options : Options
     children : list of KerasLayer
     version : {2, 3}
-        Of the Keras whose rules hold.
+        The version of Keras that wrote the file.
     """
 
     def __init__(self, described: Description, file: KerasFile, builder: GraphBuilder, path: str) -> None:
@@ -197,13 +197,13 @@ class KerasLayer:
         return ValueError(f"{self.label}: {what}")
 
     def arrays(self, names: Sequence[str], dtype: str, path: str | None = None) -> list[np.ndarray]:
-        """The layer's arrays of these names, in the order in which Keras makes them."""
+        """The layer's arrays, in the order of their names, in which Keras makes them."""
         if self._arrays is None:
             datasets = self._file.arrays(self.path if path is None else path)
             if len(datasets) != len(names):
                 raise self.refused(
-                    f"there must be {len(names)} arrays in the file, {[*names]}, got {len(datasets)}; "
-                    "do configuration and weights belong together?"
+                    f"there must be {len(names)} arrays in the file, {[*names]}, got {len(datasets)}: check that "
+                    "configuration and weights belong together"
                 )
             labels = [f"{name} of {self.label}" for name in names]
             self._arrays = [self._file.read(*pair).astype(dtype) for pair in zip(datasets, labels, strict=True)]
@@ -218,7 +218,7 @@ class KerasLayer:
             raise self.refused(f"{name} must have shape {tuple(shape)}, got {array.shape}")
 
     def constant(self, name: str, make: Callable[[], np.ndarray]) -> Tensor:
-        """An array in the graph, once for all uses of the layer."""
+        """A constant of the graph, made once for all uses of the layer."""
         if name not in self._kept:
             self._kept[name] = self.builder.constant(make(), name=name)
         return self._kept[name]

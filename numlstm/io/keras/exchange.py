@@ -1,4 +1,4 @@
-"""Weights and models of Keras, as layers and graphs, and layers as weights; Keras itself is not needed."""
+"""`from_keras` and `to_keras_weights`: Keras's weights as layers and back, and its files as graphs, without Keras."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from .files import KerasFile
 from .models import graph_of
 
 CLASSES = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
-ORDERS = {"lstm": (0, 1, 2, 3), "gru": (1, 0, 2), "rnn": (0,)}  # Keras's i f c o and z r h, as ours and from ours
-MERGES = {"concat": "concat", "sum": "sum", "ave": "mean"}  # ours, by Keras's names
+ORDERS = {"lstm": (0, 1, 2, 3), "gru": (1, 0, 2), "rnn": (0,)}  # Keras's i f c o and z r h: to numlstm's, and back
+MERGES = {"concat": "concat", "sum": "sum", "ave": "mean"}  # numlstm's, by Keras's names
 SUFFIXES = (".keras", ".h5")
 ROLES: dict[str, dict[str, tuple[str, ...]]] = {
     "lstm": {
@@ -32,7 +32,7 @@ ROLES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "gru": {"recurrent_activation": ("recurrent_activation",), "activation": ("input_activation",)},
     "rnn": {"activation": ("nonlinearity",)},
-}  # what an activation of Keras's is among our options
+}  # numlstm's options for each activation of Keras's
 EXPRESSED = ("reset_after", "recurrent_activation", "input_activation", "output_activation", "nonlinearity")
 
 
@@ -49,48 +49,49 @@ def from_keras(
     backend: str | None = None,
     dtype: str | None = None,
 ) -> LSTM | GRU | RNN | Graph:
-    """A model of Keras 3 or 2 from a file, as a graph; or a recurrent layer of Keras's from its weights, as a layer.
+    """Read a file of Keras 3 or 2 as a graph, or make a layer from the weights of a recurrent layer of Keras's.
 
     Parameters
     ----------
     source : path, or list of array
-        A ``.keras`` file of Keras 3 or a ``.h5`` file of Keras 3 or 2, as ``model.save(path)`` writes them, or a
-        ``.weights.h5`` or ``.h5`` file, as ``model.save_weights(path)`` does; all are read by h5py
-        (``pip install "numlstm[keras]"``). Or what ``layer.get_weights()`` gives of an LSTM, a GRU, a SimpleRNN or a
-        `Bidirectional` of one. Sizes, directions and biases follow from the shapes.
+        A ``.keras`` file of Keras 3 or a ``.h5`` file of Keras 3 or 2, as ``model.save(path)`` writes them; or a
+        ``.weights.h5`` or ``.h5`` file, as ``model.save_weights(path)`` writes it. h5py reads all of them
+        (``pip install "numlstm[keras]"``). Or the arrays that ``layer.get_weights()`` gives of an LSTM, a GRU, a
+        SimpleRNN or a `Bidirectional` of one. Sizes, directions and biases follow from the shapes.
     config : str, mapping or path, optional
-        What a file of weights alone does not hold: ``model.to_json()``, what is in that text, or a ``.json`` file.
+        The configuration, for a file that holds only weights: ``model.to_json()``, the content of that text, or a
+        ``.json`` file.
     kind : {"lstm", "gru", "rnn"} or None, default None
-        What weights must be of; None takes what the shapes tell.
+        The kind of layer that the weights must belong to; None takes the kind that fits the shapes.
     num_layers : int, at least 1, default 1
-        Of how many layers on top of one another the weights are, as ``get_weights()`` of a `Sequential` lists them.
+        The number of layers that the weights belong to, in the order of ``get_weights()`` of a `Sequential`.
     activation, recurrent_activation : str, default "tanh" and "sigmoid"
-        Options of the layer that weights come from, which they do not hold: "linear", "relu", "leaky_relu", "elu",
-        "sigmoid", "hard_sigmoid", "tanh", "softplus" or "softsign".
+        The activations of the layer that the weights come from: "linear", "relu", "leaky_relu", "elu", "sigmoid",
+        "hard_sigmoid", "tanh", "softplus" or "softsign". Weights do not hold them.
     reset_after : bool or None, default None
-        Of a GRU; None takes what its bias tells, and Keras's default if there is none.
+        The option of a GRU; None takes it from the bias, or Keras's default if there is no bias.
     merge_mode : {"concat", "sum", "ave"}, default "concat"
-        Of a `Bidirectional`.
+        The option of a `Bidirectional`.
     backend : {"auto", "cpu", "cuda", "cuda:N", "reference"}, optional
-        Of the layer, or of those in the graph.
+        The backend of the layer, or of the layers in the graph.
     dtype : {"float32", "float64"} or None, default None
-        Of the layer; None takes that of the weights.
+        The dtype of the layer; None takes that of the weights.
 
     Returns
     -------
     Graph, or LSTM, GRU or RNN
-        Of a file a graph that computes what ``model.predict`` does: its ``run({name: array})`` takes an array for each
-        input of the model, named as its InputLayer is, batches first, and returns a list. Of weights a layer with
-        copies of them: what Keras adds as one bias is in ``bias_ih``, and ``bias_hh`` is 0.
+        For a file, a graph that computes what ``model.predict`` does: its ``run({name: array})`` takes an array for
+        each input of the model, by the name of its InputLayer, batches first, and returns a list. For weights, a layer
+        with copies of them: a single bias of Keras's is in ``bias_ih``, and ``bias_hh`` is 0.
 
     Raises
     ------
     ValueError
-        If shapes of weights do not fit one another; if a file is none of its kind, was written by an older Keras than
-        those, or is damaged; if a layer or one of its options is not supported, or custom. The message names it. No
-        code in a file is run: a `Lambda` is refused.
+        If the shapes of weights do not fit one another; if a file is of another kind, of an older Keras, or damaged; if
+        a layer or one of its options is custom or not supported. The message names it. No code in a file is run: a
+        `Lambda` is refused.
     TypeError
-        If it is neither a path nor a list of arrays, or these hold other than real numbers.
+        If `source` is neither a path nor a list of arrays of real numbers.
     OSError
         If the file cannot be read.
     ImportError
@@ -143,34 +144,34 @@ def from_keras(
     if dtype is not None:
         check_option(dtype, "dtype", ["float32", "float64"])
     weights = _Weights(source, check_integer(num_layers, "num_layers", 1), kind, reset_after)
-    layer_options = weights.options | _own_options(weights.kind, activation, recurrent_activation, merge_mode)
+    layer_options = weights.options | _layer_options(weights.kind, activation, recurrent_activation, merge_mode)
     stack = stack_of(weights.kind, weights.input_size, weights.dtype if dtype is None else dtype, layer_options)
     layer = layer_of(LAYERS[weights.kind], stack, weights.parameters(stack), not_defaults(layer_options), backend)
     return cast("LSTM | GRU | RNN", layer)
 
 
 def to_keras_weights(layer: Layer) -> list[np.ndarray]:
-    """What ``set_weights`` takes of the layer of Keras's that computes what a layer does.
+    """The arrays with which ``set_weights`` makes a layer of Keras's compute what a layer does.
 
     Parameters
     ----------
     layer : LSTM, GRU or RNN
-        With options that Keras's LSTM, GRU or SimpleRNN have, too. Those that matter in training alone may be any, and
-        are left out: all kinds of dropout and `recompute`; so are `backend` and `compute_dtype`.
+        With options that Keras's LSTM, GRU or SimpleRNN has. Options that matter only in training are left out: all
+        kinds of dropout and `recompute`; so are `backend` and `compute_dtype`.
 
     Returns
     -------
     list of array
-        Kernel, recurrent kernel and, if there is one, bias of each layer; with ``bidirectional=True`` those of the
-        forward layer and then those of the backward layer, as ``Bidirectional(...)`` takes them. Several layers are one
-        after another, as a `Sequential` of them takes them. The dtype is the layer's.
+        The kernel, the recurrent kernel and the bias, if there is one, of each layer; with ``bidirectional=True`` those
+        of the forward layer and then those of the backward layer, as ``Bidirectional(...)`` takes them. Several layers
+        follow one another, as a `Sequential` takes them. The dtype is the layer's.
 
     Raises
     ------
     ValueError
-        If Keras's layer has no place for an option, which the message names: `layer_norm`, `residual`, `zoneout` (which
-        changes predictions, too), `preactivation_clip`; and of an LSTM `proj_size`, `peepholes`, `coupled_gates`,
-        `cell_clip`, `full_gate_recurrence`, missing gates, and `input_activation` and `output_activation` that differ.
+        If Keras's layer does not have an option, which the message names: `layer_norm`, `residual`, `zoneout` (which
+        changes predictions, too), `preactivation_clip`; for an LSTM also `proj_size`, `peepholes`, `coupled_gates`,
+        `cell_clip`, `full_gate_recurrence`, missing gates, and different `input_activation` and `output_activation`.
     TypeError
         If it is no layer.
 
@@ -180,7 +181,7 @@ def to_keras_weights(layer: Layer) -> list[np.ndarray]:
 
     Notes
     -----
-    The two biases of an LSTM or an RNN are added. Keras's layer must be given what its weights do not hold:
+    The two biases of an LSTM or an RNN are added. Give Keras's layer the options that weights do not hold:
 
     - ``units=hidden_size``, ``use_bias=bias``, and ``return_sequences=True`` to give all outputs;
     - ``activation``: `input_activation` of an LSTM or a GRU, `nonlinearity` of an RNN ("identity" is "linear" there);
@@ -188,7 +189,7 @@ def to_keras_weights(layer: Layer) -> list[np.ndarray]:
     - ``reset_after`` of a GRU;
     - ``merge_mode`` of `Bidirectional`: `merge`, where "mean" is "ave".
 
-    Activations that Keras has no name for are given to it as functions.
+    Give activations that Keras has no name for as functions.
 
     Examples
     --------
@@ -224,20 +225,20 @@ def _foreign_options(stack: Stack) -> dict[str, Any]:
 
 
 def _blocks(array: np.ndarray, kind: str) -> np.ndarray:
-    """Blocks of columns in Keras's order as in ours, or the other way round."""
+    """Blocks of columns from Keras's order to numlstm's, or back."""
     blocks = np.split(array, BLOCKS[kind], axis=-1)
     return np.concatenate([blocks[k] for k in ORDERS[kind]], axis=-1)
 
 
-# What is given ------------------------------------------------------------------------------------------------
+# Arguments ----------------------------------------------------------------------------------------------------
 
 
 def _check_defaults(options: dict[str, Any]) -> None:
-    """Refuse options of weights where a file is given, which holds them."""
+    """Refuse options of weights for a file, which holds its own."""
     usual = {"num_layers": 1, "activation": "tanh", "recurrent_activation": "sigmoid", "merge_mode": "concat"}
     for name, value in options.items():
         if value != usual.get(name):
-            raise ValueError(f"{name} must be left out with a file, whose configuration holds it, got {value!r}")
+            raise ValueError(f"{name} must be left out for a file, which holds its own configuration, got {value!r}")
 
 
 def _graph(path: Path, config: Any, backend: str | None) -> Graph:
@@ -251,8 +252,8 @@ def _graph(path: Path, config: Any, backend: str | None) -> Graph:
         raise ValueError(f"the configuration of {path.name!r} is nested too deep") from None
 
 
-def _own_options(kind: str, activation: str, recurrent_activation: str, merge_mode: str) -> dict[str, Any]:
-    """Options of Keras's that weights do not hold, as ours."""
+def _layer_options(kind: str, activation: str, recurrent_activation: str, merge_mode: str) -> dict[str, Any]:
+    """The options that weights do not hold, as those of a layer."""
     check_option(merge_mode, "merge_mode", [*MERGES])
     options: dict[str, Any] = {"merge": MERGES[merge_mode]}
     for name, value in {"recurrent_activation": recurrent_activation, "activation": activation}.items():
@@ -263,17 +264,17 @@ def _own_options(kind: str, activation: str, recurrent_activation: str, merge_mo
 
 
 class _Weights:
-    """Arrays of recurrent layers, and what they tell.
+    """The arrays of recurrent layers, and the options that follow from them.
 
     Parameters
     ----------
     arrays : sequence of array
-        Of each layer and direction the kernel, the recurrent kernel and the bias, if there is one.
+        The kernel, the recurrent kernel and the bias, if there is one, of each layer and direction.
     num_layers : int
     kind : str or None
-        What they must be of.
+        The kind that they must have.
     reset_after : bool or None
-        Likewise.
+        The option of a GRU, if it is known.
     """
 
     def __init__(self, arrays: Sequence[Any], num_layers: int, kind: str | None, reset_after: bool | None) -> None:
@@ -317,7 +318,7 @@ class _Weights:
         return self._arrays[0].dtype.name
 
     def _options(self, reset_after: bool | None) -> dict[str, Any]:
-        """Options of a layer."""
+        """The options of the layer."""
         per_layer = self._step * (1 + self.bidirectional)
         sizes = [array.shape[0] for array in self._arrays[1::per_layer]]
         bias = self._step == 3
@@ -333,15 +334,15 @@ class _Weights:
             return options
         told = self._arrays[2].ndim == 2 if bias else None
         if told is not None and reset_after not in (None, told):
-            raise ValueError(f"reset_after must be {told}, as the bias tells by its shape, got {reset_after!r}")
+            raise ValueError(f"reset_after must be {told}, to fit the shape of the bias, got {reset_after!r}")
         return options | {"reset_after": next(each for each in (told, reset_after, True) if each is not None)}
 
     def parameters(self, stack: Stack) -> dict[str, np.ndarray]:
-        """Parameters of a layer."""
+        """The parameters of the layer."""
         return dict(self._named(stack))
 
     def _named(self, stack: Stack) -> Iterator[tuple[str, np.ndarray]]:
-        """Parameters by name, each of the shape that it must have."""
+        """The parameters by name, checked."""
         columns = BLOCKS[self.kind]
         for number, (suffix, spec) in enumerate(stack.specs.items()):
             first, units = number * self._step, spec.hidden_size

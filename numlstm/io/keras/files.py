@@ -1,4 +1,4 @@
-"""Keras's files, read without trust: what they say of a model, and its weights. No code in them is run."""
+"""Keras's files, read without trust: the configuration of a model, and its weights. No code in them is run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MORE = "open it in Keras 3 and save it again"
 
 
 class ArrayPlaces(NamedTuple):
-    """Which arrays of those of a layer of the model are wanted, in files that have them in lists."""
+    """The places of arrays in files that have one list of arrays for each layer of the model: positions in a list."""
 
     layer: str
     total: int
@@ -40,25 +40,25 @@ class ArrayPlaces(NamedTuple):
 
 
 class KerasFile:
-    """A model in a file: what it is, and its weights, each read when it is asked for.
+    """A model in a file: its configuration, and its weights, which are read one by one.
 
     Parameters
     ----------
     path : Path
         Of a ``.keras`` or ``.h5`` file.
     config : str, mapping, path or None
-        What a file of weights alone does not hold.
+        The configuration, for a file that holds only weights.
 
     Attributes
     ----------
     config : dict
-        The model, as Keras 3 describes it.
+        The configuration of the model in the form of Keras 3.
     version : {2, 3}
-        Of the Keras that described it.
+        The version of Keras that wrote it.
     by_layers : bool
-        Whether all arrays of a layer of the model are in one list, so that `places` must be set.
+        Whether the file has one list of arrays for each layer of the model; then `places` must be set.
     places : mapping of str to ArrayPlaces
-        Where arrays are then, by the paths that they have in other files.
+        The places of arrays in such a file, by their paths in files of Keras 3.
     """
 
     def __init__(self, path: Path, config: Any) -> None:
@@ -88,7 +88,7 @@ class KerasFile:
             raise ValueError(f"config must be None with {self._name!r}, which holds the model's configuration")
 
     def _described(self, text: str | None, given: Any) -> tuple[dict[str, Any], int, Any]:
-        """The model, of which Keras that is, and the group of layers that have lists of arrays, if any have."""
+        """The model, its version of Keras, and the group of layers with lists of arrays, if there is one."""
         version, layers = "3.", None
         if text is None:
             with self._reading():
@@ -100,8 +100,8 @@ class KerasFile:
             config = _given_config(given)
         else:
             raise ValueError(
-                f"config must be given with {self._name!r}, which has weights only: kinds of layers, their order and "
-                "activations are not in it. model.to_json() gives it; or save the model as a .keras file"
+                f"config must be given with {self._name!r}, which holds only weights: pass the text that "
+                "model.to_json() gives, or save the model as a .keras file"
             )
         if not isinstance(config, dict):
             raise ValueError(f"the configuration of {self._name!r} must be a JSON object, got {type(config).__name__}")
@@ -112,7 +112,7 @@ class KerasFile:
         return config if "module" in config else modern(config, number), number, layers
 
     def _legacy(self) -> tuple[str | None, str, Any]:
-        """What is in a ``.h5`` file beside arrays: a model, its version, and the group of layers with lists."""
+        """The parts of a ``.h5`` file other than arrays: a model, its version, and the group of layers with lists."""
         attributes = self._file.attrs
         if MODEL not in attributes:
             return None, "3.", self._file if LAYERS in attributes or f"{LAYERS}0" in attributes else None
@@ -130,7 +130,7 @@ class KerasFile:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Whatever the HDF5 library raises is a `ValueError`."""
+        """Errors of the HDF5 library in here become a `ValueError`."""
         try:
             yield
         except _Refused as error:
@@ -143,16 +143,16 @@ class KerasFile:
 
     @property
     def by_layers(self) -> bool:
-        """Whether arrays are in lists."""
+        """Whether the file has one list of arrays for each layer of the model."""
         return self._layers is not None
 
     def arrays(self, path: str) -> list[Any]:
-        """The arrays of a layer, as HDF5's datasets: they tell their shapes, and nothing has been read."""
+        """The arrays of a layer as HDF5's datasets, which have shapes; their numbers are not read yet."""
         with self._reading():
             return self._listed(self.places.get(path)) if self.by_layers else self._numbered(path)
 
     def _numbered(self, path: str) -> list[Any]:
-        """Those in a group, which are named 0, 1, ..."""
+        """The datasets in a group, which are named 0, 1, ..."""
         group = self._group(f"{path}/{VARIABLES}" if path else VARIABLES)
         if group is None:
             return []
@@ -163,25 +163,25 @@ class KerasFile:
         return [self._member(group, name) for name in expected]
 
     def _listed(self, place: ArrayPlaces | None) -> list[Any]:
-        """Those whose names are in a list."""
+        """The datasets at positions in a layer's list of names."""
         if place is None:
             return []
         layer = self._group(place.layer, self._layers)
         if layer is None:
-            raise _Refused(f"there must be weights of layer {place.layer!r:.80} in it: do configuration and weights "
-                           "belong together?")  # fmt: skip
-        if self._names[0] != place.layer:  # one list serves all that is in a layer
+            raise _Refused(f"there must be weights of layer {place.layer!r:.80} in it: check that configuration and "
+                           "weights belong together")  # fmt: skip
+        if self._names[0] != place.layer:  # the list is read once for all layers in a layer
             self._names = place.layer, self._texts(layer, ARRAYS, place.total)
         names = self._names[1]
         datasets = [self._group(names[k], layer, self._h5py.Dataset) for k in place.positions]
         if None in datasets:
-            raise _Refused(f"the arrays that {ARRAYS} of layer {place.layer!r:.80} names must be in it")
+            raise _Refused(f"there must be all arrays in {ARRAYS} of layer {place.layer!r:.80} in it")
         return datasets
 
     # Texts --------------------------------------------------------------------------------------------------
 
     def _text(self, group: Any, name: str) -> str:
-        """One that is an attribute."""
+        """A text that is an attribute."""
         if name not in group.attrs:
             raise _Refused(f"there must be an attribute {name!r} in it")
         (text,) = self._attribute(group, name, 1)
@@ -190,23 +190,23 @@ class KerasFile:
         return text
 
     def _texts(self, group: Any, name: str, total: int) -> list[str]:
-        """As many as there must be: an attribute, or several where they are too long for one."""
+        """`total` texts: in an attribute, or in several attributes if they are too long for one."""
         attributes = group.attrs
         parts = (f"{name}{k}" for k in count())
         keys = [name] if name in attributes else [*takewhile(attributes.__contains__, parts)]
         counts = [math.prod(attributes.get_id(key).shape or ()) for key in keys]
         if sum(counts) != total:
             raise _Refused(
-                f"there must be {total} arrays in the file in {group.name!r:.200}, got {sum(counts)} in {name!r}: do "
-                "configuration and weights belong together?"
+                f"there must be {total} arrays in the file in {group.name!r:.200}, got {sum(counts)} in {name!r}: "
+                "check that configuration and weights belong together"
             )
         return [text for key, number in zip(keys, counts, strict=True) for text in self._attribute(group, key, number)]
 
     def _attribute(self, group: Any, name: str, total: int) -> list[str]:
-        """The texts of an attribute, once their size is known to be sane.
+        """The texts of an attribute, if their size is sane.
 
-        Of a text of any length the HDF5 library alone knows how long it claims to be, and takes that much, at most
-        4 GiB, before it finds that the file is shorter.
+        The HDF5 library allocates as much as a text of variable length claims to need, up to 4 GiB, before it finds
+        that the file is shorter.
         """
         what = group.attrs.get_id(name)
         kind = self._h5py.check_string_dtype(what.dtype)
@@ -229,13 +229,13 @@ class KerasFile:
             return array
 
     def _checked(self, dataset: Any, label: str) -> np.dtype:
-        """The type of a dataset that can be read without harm."""
+        """The type of a dataset, if it is safe to read."""
         if not isinstance(dataset, self._h5py.Dataset):
             raise _Refused(f"{label} must be an array, got a group")
         if dataset.dtype.str[1:] not in STORED_IN:
             raise _Refused(f"{label} must hold numbers, got {dataset.dtype!s:.80}")
         if dataset.shape is None or dataset.is_virtual or dataset.external:
-            raise _Refused(f"{label} must be an array in this file, got one that is elsewhere, or empty")
+            raise _Refused(f"{label} must be an array in this file, got one that is in another file, or empty")
         if dataset.chunks is not None or dataset.id.get_create_plist().get_nfilters():
             raise _Refused(f"{label} must be stored in one piece and not packed, as Keras does; {MORE}")
         size = math.prod(dataset.shape) * dataset.dtype.itemsize
@@ -245,7 +245,7 @@ class KerasFile:
         return dataset.dtype.newbyteorder("=")
 
     def _group(self, path: str, group: Any = None, kind: Any = None) -> Any:
-        """A group, or what else is wanted, or None if there is nothing."""
+        """The group at a path, or an object of another kind; None if there is nothing."""
         group = self._file if group is None else group
         parts = path.split("/")
         for number, part in enumerate(parts, 1):
@@ -258,23 +258,23 @@ class KerasFile:
         return group
 
     def _member(self, group: Any, name: str) -> Any:
-        """What is in a group under a name, if it is truly there."""
+        """The member of a group with a name; a link to another place is refused."""
         if group.get(name, getclass=True, getlink=True) is not self._h5py.HardLink:
-            raise _Refused(f"{name!r:.80} must be in its group, got a link to elsewhere")
+            raise _Refused(f"{name!r:.80} must be in its group, got a link to another place")
         return group[name]
 
 
 class _Refused(Exception):
-    """Something in a file is not read."""
+    """The reason why a file is refused."""
 
 
 def h5py_for(purpose: str) -> Any:
-    """The package.
+    """The package h5py.
 
     Raises
     ------
     ImportError
-        If it is not installed; `purpose` is what its message begins with.
+        If it is not installed; the message begins with `purpose`.
     """
     try:
         return import_module("h5py")
@@ -286,10 +286,10 @@ def h5py_for(purpose: str) -> Any:
 
 
 def _given_config(config: Any) -> Any:
-    """A configuration as a dictionary, a JSON text, or a path of one."""
+    """The configuration in a dictionary, a JSON text, or a JSON file."""
     if isinstance(config, Mapping):
         with inside("config"):
-            config = to_json(dict(config))  # so that there are JSON's types only
+            config = to_json(dict(config))  # refuses all but JSON's types
     if isinstance(config, os.PathLike) or (isinstance(config, str) and not config.lstrip().startswith("{")):
         config = _text_of(Path(config))
     if not isinstance(config, str):
@@ -298,7 +298,7 @@ def _given_config(config: Any) -> Any:
 
 
 def _text_of(path: Path) -> str:
-    """What a JSON file says."""
+    """The text of a JSON file."""
     if path.suffix.lower() != ".json":
         raise ValueError(f"config must be a JSON text, or the path of a .json file, got {str(path)!r:.80}")
     check_file(path)
@@ -318,14 +318,14 @@ def _decoded(data: bytes, name: str) -> str:
 
 
 def _unzipped(path: Path) -> tuple[str, BinaryIO, int]:
-    """The configuration in a ``.keras`` file, and the file of weights in it with its size."""
+    """The configuration in a ``.keras`` file, and the file of weights in it, with its size."""
     parts = _members(path)
     _check_version(_decoded(parts[METADATA], METADATA), path.name)
     return _decoded(parts[CONFIG], CONFIG), io.BytesIO(parts[WEIGHTS]), len(parts[WEIGHTS])
 
 
 def _members(path: Path) -> dict[str, bytes]:
-    """The parts of an archive that are needed, each with the checksum that it has there."""
+    """The members of an archive that are needed; zipfile compares their checksums."""
     try:
         with zipfile.ZipFile(path) as archive:
             return {name: archive.read(_member(archive, name)) for name in LIMITS}
@@ -338,7 +338,7 @@ def _members(path: Path) -> dict[str, bytes]:
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
-    """An entry of an archive, once its size is known to be sane."""
+    """An entry of an archive, if its size is sane."""
     entries = [entry for entry in archive.infolist() if entry.filename == name]
     if len(entries) != 1:
         raise _Refused(f"there must be one {name!r} in it, got {len(entries)}")
@@ -354,7 +354,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
 
 
 def _check_version(text: str, name: str) -> None:
-    """Refuse files that other versions wrote."""
+    """Refuse files of other versions of Keras."""
     metadata = from_json(text, f"{METADATA} in {name!r}")
     version = metadata.get("keras_version") if isinstance(metadata, dict) else None
     if not isinstance(version, str) or not version.startswith("3."):

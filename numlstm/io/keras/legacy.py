@@ -1,6 +1,6 @@
 """Configurations of Keras 2, and of ``.h5`` files, in the form in which Keras 3 writes its own.
 
-What is no configuration is left as it is, for the reader to refuse.
+What is no configuration stays as it is; the reader refuses it.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 MODELS = {"Sequential": "Sequential", "Functional": "Functional", "Model": "Functional"}  # by their older names
-STATEFUL = ("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional")  # are called with a list of the input and states
+STATEFUL = ("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional")  # called with a list of the input and states
 INNER = ("layer", "backward_layer", "cell", "activation", "recurrent_activation")  # options that may hold a layer
-TERSE = ("InputLayer", "SpatialDropout1D")  # do not say whether they are trained, as operations do not
+TERSE = ("InputLayer", "SpatialDropout1D")  # layers without the option "trainable", which tells layers from operations
 OPERATIONS = {
     "__operators__.getitem": "GetItem",
     "__operators__.add": "Add",
@@ -21,10 +21,10 @@ OPERATIONS = {
     "math.truediv": "TrueDivide",
     "math.negative": "Negative",
     "math.pow": "Power",
-}  # by the functions of TensorFlow's that Keras 2 has in layers between others
+}  # by the functions of TensorFlow that Keras 2 wraps in layers
 SLICE = {"start", "stop", "step"}
 OF_OPERATIONS, CONSTANT = ("TFOpLambda", "SlicingOpLambda"), "_CONSTANT_VALUE"
-UNLESS_ON = ("time_major", "causal")  # options that Keras 3 does not have; nobody misses them where they are False
+UNLESS_ON = ("time_major", "causal")  # options that Keras 3 does not have; False is what it does
 
 
 def modern(layer: Any, version: int) -> Any:
@@ -72,7 +72,7 @@ def _options(kind: str, config: Mapping[str, Any], version: int) -> dict[str, An
     if kind == "BatchNormalization" and isinstance(axis, list) and len(axis) == 1:
         options["axis"] = axis[0]
     if kind in ("GRU", "GRUCell") and version == 2:
-        options.setdefault("reset_after", False)  # Keras that does not write it had no other
+        options.setdefault("reset_after", False)  # early versions had no such option, and computed this
     for name in INNER:
         if name in options:
             options[name] = modern(options[name], version)
@@ -87,7 +87,7 @@ def _options(kind: str, config: Mapping[str, Any], version: int) -> dict[str, An
 
 
 def _begin(converted: dict[str, Any], config: Mapping[str, Any]) -> None:
-    """Put an `InputLayer` before a first layer that says what it is given."""
+    """Put an `InputLayer` before a first layer that has the shape of its input."""
     layers = config.get("layers")
     first = layers[0] if isinstance(layers, list) and layers else None
     options = first.get("config") if isinstance(first, dict) and first.get("class_name") != "InputLayer" else None
@@ -100,7 +100,7 @@ def _begin(converted: dict[str, Any], config: Mapping[str, Any]) -> None:
 
 
 def _connect(config: dict[str, Any]) -> None:
-    """Bring calls in a functional model into Keras 3's form."""
+    """Write the calls in a functional model in Keras 3's form."""
     layers = config.get("layers")
     if not isinstance(layers, list) or not all(isinstance(layer, dict) for layer in layers):
         return
@@ -113,7 +113,7 @@ def _connect(config: dict[str, Any]) -> None:
 
 
 def _counts_itself(layer: Mapping[str, Any]) -> bool:
-    """Whether it is a model with inputs of its own, which Keras 2 counts as its first call."""
+    """Whether it is a model with its own inputs, which Keras 2 counts as its first call."""
     kind, config = layer.get("class_name"), layer.get("config")
     layers = config.get("layers") if kind in ("Sequential", "Functional") and isinstance(config, dict) else None
     first = layers[0] if isinstance(layers, list) and layers else None
@@ -144,7 +144,7 @@ def _node(node: Any, layer: Mapping[str, Any], counted: Mapping[str, str]) -> An
 
 
 def _is_tensor(value: Any) -> bool:
-    """Whether it is the name of a layer, with numbers of a call and a result."""
+    """Whether it is the name of a layer, the number of a call and the number of a result."""
     return isinstance(value, list) and len(value) in (3, 4) and isinstance(value[0], str) and type(value[1]) is int
 
 
@@ -159,7 +159,7 @@ def _tensor(value: Any, counted: Mapping[str, str]) -> Any:
 
 
 def _value(value: Any, counted: Mapping[str, str]) -> Any:
-    """What a call is given beside its first argument: tensors, in lists or not, or anything else."""
+    """A keyword argument of a call: tensors, in lists or not, or anything else."""
     if _is_tensor(value):
         return _tensor(value, counted)
     if isinstance(value, dict) and value.keys() == SLICE:
@@ -168,7 +168,7 @@ def _value(value: Any, counted: Mapping[str, str]) -> Any:
 
 
 def _ends(value: Any, counted: set[str]) -> Any:
-    """Inputs or outputs of a model; of functional models Keras 3 counts in the same way here."""
+    """The inputs or outputs of a model; Keras 3 counts calls of functional models here in the same way."""
     if _is_tensor(value):
         name, call, *rest = value
         return [name, call - (name in counted), *rest]

@@ -1,4 +1,4 @@
-"""Where arrays are in files that have those of each layer of a model in one list, as Keras 2 writes them."""
+"""The places of arrays in files of Keras 2, which have one list of arrays for each layer of a model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KERNELS = (*CELLS, *(f"{kind}Cell" for kind in CELLS))
 
 
 def places_of(model: KerasLayer) -> dict[str, ArrayPlaces]:
-    """Where arrays of all layers in a model are, by the paths that they have in other files."""
+    """The places of the arrays of all layers in a model, by their paths in files of Keras 3."""
     places: dict[str, ArrayPlaces] = {}
     for child in model.children:
         layers = [
@@ -29,7 +29,7 @@ def places_of(model: KerasLayer) -> dict[str, ArrayPlaces]:
 
 
 def _leaves(layer: KerasLayer) -> Iterator[KerasLayer]:
-    """All in a layer that hold no others."""
+    """The layers in a layer that hold no others."""
     if not layer.children:
         yield layer
     for child in layer.children:
@@ -50,7 +50,7 @@ def _positions(layers: Sequence[KerasLayer]) -> list[list[int]]:
 
 
 def _counts(layer: KerasLayer) -> tuple[int, int]:
-    """How many arrays of a layer training changes, and how many others there are."""
+    """The number of a layer's arrays that training changes, and the number of others."""
     kind, options = layer.kind, layer.options
     if layer.operation:
         return 0, 0

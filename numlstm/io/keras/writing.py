@@ -1,4 +1,4 @@
-"""Layers as files of Keras 3: a `Sequential` of recurrent layers, which Keras loads."""
+"""Layers as files of Keras 3: Keras loads them as a `Sequential` of recurrent layers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .activations import OF_CELLS
 from .exchange import CLASSES, MERGES, to_keras_weights
 from .files import h5py_for
 
-NAMES = {"lstm": "lstm", "gru": "gru", "rnn": "simple_rnn"}  # that Keras gives to layers
-WRITTEN = (1980, 1, 1, 0, 0, 0)  # the same each time, so that files of the same layer are the same
+NAMES = {"lstm": "lstm", "gru": "gru", "rnn": "simple_rnn"}  # Keras's default names of layers
+WRITTEN = (1980, 1, 1, 0, 0, 0)  # always the same time, so that files of the same layer are the same
 
 
 def model_file(layer: Layer) -> bytes:
@@ -24,7 +24,7 @@ def model_file(layer: Layer) -> bytes:
     Raises
     ------
     ValueError
-        If Keras's layers have no place for an option.
+        If Keras's layers do not have an option.
     ImportError
         If h5py is not installed.
     """
@@ -62,14 +62,14 @@ def weights_file(layer: Layer) -> bytes:
 
 
 def _names(layer: Layer) -> list[str]:
-    """What Keras calls the layers by default."""
+    """Keras's default names of the layers."""
     stack = layer._stack
     name = "bidirectional" if stack.bidirectional else NAMES[stack.cell.cell]
     return [f"{name}_{number}" if number else name for number in range(stack.num_layers)]
 
 
 def _model(layer: Layer) -> dict[str, Any]:
-    """The configuration of a model."""
+    """The configuration of the model."""
     stack = layer._stack
     shape = {"batch_shape": [None, None, stack.input_size], "dtype": stack.dtype, "name": "input_layer"}
     inputs = {"module": "keras.layers", "class_name": "InputLayer", "config": shape}
@@ -79,7 +79,7 @@ def _model(layer: Layer) -> dict[str, Any]:
 
 
 def _layer(layer: Layer, number: int, name: str) -> dict[str, Any]:
-    """That of one of its layers."""
+    """The configuration of a layer of the model."""
     stack, options = layer._stack, dict(layer._stack.cell.options)
     cell = stack.cell.cell
     role = "nonlinearity" if cell == "rnn" else "input_activation"
@@ -109,7 +109,7 @@ def _activation(chosen: tuple[Any, ...]) -> str:
     Raises
     ------
     ValueError
-        If Keras has none that computes the same.
+        If Keras has no activation that computes the same.
     """
     cell_name, *numbers = chosen
     for name, (_, ours, parameters) in OF_CELLS.items():

@@ -1,1 +1,1 @@
-"""Models in ONNX's format, in and out; the package onnx reads and writes their encoding, and nothing else."""
+"""Reading and writing ONNX's format; the package onnx is needed only for the encoding."""

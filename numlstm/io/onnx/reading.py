@@ -1,4 +1,4 @@
-"""Models in ONNX's format as graphs that run here; the package onnx reads their encoding, and nothing else."""
+"""`from_onnx`: models in ONNX's format as graphs; the package onnx is needed only to decode them."""
 
 from __future__ import annotations
 
@@ -16,28 +16,27 @@ from ...graphs.operators.shapes import TYPES
 from ..paths import check_file
 from .tensors import External, array_of, text_of
 
-OLDEST_FORMAT, CONSTANT_INITIALIZERS = 3, 4  # versions of the format: the first known, and the first where weights
-# need not be inputs; before that all of them had to be, and none of them was meant to be given
+OLDEST_FORMAT = 3  # first version of the format that is known
+CONSTANT_INITIALIZERS = 4  # first version in which weights need not be inputs, too
 ML_VERSIONS = range(1, 6)
 LONGEST = 1000  # characters of a message: it can quote what a file says
-MOST_NODES = 1 << 17  # with all functions put in place
-DEEPEST = 64  # functions inside one another
+MOST_NODES = 1 << 17  # after all functions are inlined
+DEEPEST = 64  # nested functions
 PROTOBUF_LIMIT = (1 << 31) - 1  # bytes of a message
 
 
 def from_onnx(model: Any, *, backend: str | None = None) -> Graph:
-    """The graph that computes what a model in ONNX's format does.
+    """Make the graph that computes what a model in ONNX's format does.
 
-    LSTM, GRU and RNN nodes become layers of numlstm's, with all that ONNX lets them be; other operators run in NumPy.
-    Neither ONNX Runtime nor the framework that the model came from is needed.
+    LSTM, GRU and RNN nodes become layers of numlstm's, with all of ONNX's options; other operators run in NumPy.
+    Neither ONNX Runtime nor the framework that wrote the model is needed.
 
     Parameters
     ----------
     model : str, path-like, bytes or onnx.ModelProto
-        A file, or what is in one. Weights can be in further files in the same folder, or in folders there, only if
-        `model` is a path.
+        A file, or its content. If `model` is a path, weights can be in other files in the same folder, or below it.
     backend : {"auto", "cpu", "cuda", "cuda:N", "reference"}, optional
-        Of the layers.
+        The backend of the layers.
 
     Returns
     -------
@@ -47,8 +46,8 @@ def from_onnx(model: Any, *, backend: str | None = None) -> Graph:
     Raises
     ------
     ValueError
-        If it is no model, damaged, of a version that is not known here, or has a part that cannot run here: an
-        operator, a type, an option. The message names the node, or what else it is.
+        If it is no model, damaged, of an unknown version, or has an operator, a type or an option that numlstm does not
+        have. The message names the node.
     OSError
         If a file cannot be read.
     TypeError
@@ -58,17 +57,17 @@ def from_onnx(model: Any, *, backend: str | None = None) -> Graph:
 
     Notes
     -----
-    Versions 7 to 28 of ONNX's operators are known. A file may come from anywhere: nothing in it is run but the
-    operators that are known here, nothing is written, no file outside its folder is read, and no result gets more
-    memory than its inputs, or a fixed limit, justify.
+    Versions 7 to 28 of ONNX's operators are known. A file may come from anywhere: only known operators run, nothing is
+    written, no file outside its folder is read, and no result takes more memory than its inputs, or a fixed limit,
+    justify.
 
     Loops, conditions, sequences and quantised weights are refused, and so are complex numbers, bfloat16 and smaller
     types. Recurrent nodes with half-precision weights are computed in single precision. The weights of recurrent nodes
     must be constants, or follow from constants. Dropout and batch normalisation do what they do in inference.
 
-    Activations of recurrent nodes are ONNX's, whose names may be in any case. Where one takes a parameter that is not
-    given it is that of ONNX's operator of that name; "Affine" and "ScaledTanh", which are no operators, must have both.
-    A sequence of length 0 gives zeros.
+    Activations of recurrent nodes are ONNX's; their names may be in any case. A missing parameter of an activation is
+    the default of ONNX's operator of that name; "Affine" and "ScaledTanh", which are no operators, must have both
+    parameters. A sequence of length 0 gives zeros.
 
     Examples
     --------
@@ -137,7 +136,7 @@ def _graph(onnx: Any, model: Any, external: External, backend: str | None) -> Gr
 
 
 def _check_versions(onnx: Any, model: Any) -> int:
-    """The version of ONNX's operators, if all versions are known."""
+    """The version of ONNX's operators; refuses unknown versions."""
     if not OLDEST_FORMAT <= model.ir_version <= onnx.IR_VERSION:
         expected = f"ir_version must be in {OLDEST_FORMAT}..{onnx.IR_VERSION}"
         raise ValueError(f"{expected}, got {model.ir_version}: it is no model in ONNX's format, or of another version")
@@ -147,27 +146,27 @@ def _check_versions(onnx: Any, model: Any) -> int:
         if versions.setdefault(domain, entry.version) != entry.version:
             raise ValueError(f"operators of domain {domain!r:.80} must be of one version, got two")
     if "" not in versions and not all(_domain(node.domain) for node in model.graph.node):
-        raise ValueError("it must say which version of ONNX's operators it needs, and does not")
+        raise ValueError("it must have the version of ONNX's operators (opset_import), which is missing")
     if versions.get("ai.onnx.ml", ML_VERSIONS[0]) not in ML_VERSIONS:
         known = f"{ML_VERSIONS[0]}..{ML_VERSIONS[-1]}"
         raise ValueError(f"version of the domain ai.onnx.ml must be in {known}, got {versions['ai.onnx.ml']}")
-    return versions.get("", LAST)  # of what is not there any will do
+    return versions.get("", LAST)  # without nodes of ONNX's domain any version will do
 
 
 def _domain(name: Any) -> str:
-    """A domain by its shorter name."""
+    """A domain; "ai.onnx" is another name of ""."""
     return "" if name == "ai.onnx" else text_of(name)
 
 
 def _inlined(model: Any) -> Any:
-    """The model with its functions put where they are called."""
-    functions = {(_domain(each.domain), each.name, each.overload): each for each in model.functions}
+    """The model with the nodes of its functions in place of their calls."""
+    functions = {(_domain(function.domain), function.name, function.overload): function for function in model.functions}
     sizes: dict[tuple[str, str, str], int] = {}
 
     def size(nodes: Any, depth: int) -> int:
-        """How many nodes these become."""
+        """The number of nodes after inlining."""
         if depth > DEEPEST:
-            raise ValueError(f"its functions must not call themselves, nor be more than {DEEPEST} inside one another")
+            raise ValueError(f"its functions must not call themselves, and be nested at most {DEEPEST} deep")
         total = 0
         for node in nodes:
             key = _domain(node.domain), node.op_type, node.overload
@@ -177,13 +176,13 @@ def _inlined(model: Any) -> Any:
         return total
 
     if (number := size(model.graph.node, 0)) > MOST_NODES:
-        raise ValueError(f"it must have at most {MOST_NODES} nodes with all functions in place, got {number}")
+        raise ValueError(f"it must have at most {MOST_NODES} nodes after its functions are inlined, got {number}")
     if any(attribute.HasField("g") or attribute.graphs for node in _all_nodes(model) for attribute in node.attribute):
         raise ValueError("it must have no graphs inside nodes, as loops and conditions have")
     try:
         return import_module("onnx.inliner").inline_local_functions(model)
     except Exception as error:  # of many kinds, from its C++ code
-        raise ValueError(f"its functions cannot be put where they are called: {error}") from error
+        raise ValueError(f"its functions cannot be inlined: {error}") from error
 
 
 def _all_nodes(model: Any) -> Iterator[Any]:
@@ -194,14 +193,14 @@ def _all_nodes(model: Any) -> Iterator[Any]:
 
 
 class _Reader:
-    """What makes a graph of a model.
+    """Makes a graph from a model.
 
     Parameters
     ----------
     onnx : module
     model : onnx.ModelProto
     external : External
-        Where weights are that are in other files.
+        The other files that hold weights.
     """
 
     def __init__(self, onnx: Any, model: Any, external: External) -> None:
@@ -209,27 +208,27 @@ class _Reader:
 
     def graph(self, opset: int, backend: str | None) -> Graph:
         """The graph."""
-        given = self._model.graph
-        if given.sparse_initializer:
+        proto = self._model.graph
+        if proto.sparse_initializer:
             raise ValueError("it must have no sparse weights (sparse_initializer)")
         constants: dict[str, np.ndarray] = {}
-        for tensor in given.initializer:
+        for tensor in proto.initializer:
             if (name := text_of(tensor.name)) in constants:
                 raise ValueError(f"constant {name!r:.80} is defined twice")
             constants[name] = array_of(tensor, self._external)
-        inputs = [_value(each, "input") for each in given.input]
+        inputs = [_value(value, "input") for value in proto.input]
         if self._model.ir_version < CONSTANT_INITIALIZERS:
-            inputs = [each for each in inputs if each.name not in constants]
-        outputs = [_value(each, "output") for each in given.output]
-        return Graph(map(self._node, given.node), inputs, outputs, constants, opset, backend)
+            inputs = [value for value in inputs if value.name not in constants]
+        outputs = [_value(value, "output") for value in proto.output]
+        return Graph(map(self._node, proto.node), inputs, outputs, constants, opset, backend)
 
-    def _node(self, given: Any) -> Node:
+    def _node(self, proto: Any) -> Node:
         """A node, with its attributes."""
         attributes: dict[str, Any] = {}
-        inputs, outputs = (tuple(map(text_of, names)) for names in (given.input, given.output))
-        name, domain = text_of(given.name), _domain(given.domain)
-        node = Node(text_of(given.op_type), inputs, outputs, attributes, name, domain)
-        for attribute in given.attribute:
+        inputs, outputs = (tuple(map(text_of, names)) for names in (proto.input, proto.output))
+        name, domain = text_of(proto.name), _domain(proto.domain)
+        node = Node(text_of(proto.op_type), inputs, outputs, attributes, name, domain)
+        for attribute in proto.attribute:
             key = text_of(attribute.name)
             try:
                 if key in attributes:
@@ -243,7 +242,7 @@ class _Reader:
         """The value of an attribute."""
         kinds = self._onnx.AttributeProto
         if attribute.ref_attr_name:
-            raise ValueError("it is a reference, and there is no function here")
+            raise ValueError("it must be a value, got a reference outside a function")
         if attribute.type == kinds.INT:
             return attribute.i
         if attribute.type == kinds.FLOAT:
@@ -259,17 +258,17 @@ class _Reader:
         if attribute.type == kinds.STRINGS:
             return tuple(text.decode() for text in attribute.strings)
         if attribute.type in (kinds.GRAPH, kinds.GRAPHS):
-            raise ValueError("it is a graph, as If, Loop and Scan have them, and these are not supported")
+            raise ValueError("it must be no graph: If, Loop and Scan are not supported")
         raise ValueError("it must be a number, a text, a tensor, or several numbers or texts")
 
 
-def _value(given: Any, what: str) -> Value:
+def _value(proto: Any, what: str) -> Value:
     """An input or output of a graph."""
-    kind, name = given.type, text_of(given.name)
+    kind, name = proto.type, text_of(proto.name)
     if not kind.HasField("tensor_type"):
-        found = kind.WhichOneof("value") or "no type"
-        hint = "; a classifier's is one with the option zipmap=False" if found == "sequence_type" else ""
-        raise ValueError(f"{what} {name!r:.80} must be a tensor, got {found}{hint}")
+        form = kind.WhichOneof("value") or "no type"
+        hint = "; a classifier's is one with the option zipmap=False" if form == "sequence_type" else ""
+        raise ValueError(f"{what} {name!r:.80} must be a tensor, got {form}{hint}")
     number = kind.tensor_type.elem_type
     if number not in TYPES:
         raise ValueError(f"{what} {name!r:.80} must be of one of ONNX's types {[*TYPES]}, got {number}")
@@ -280,7 +279,7 @@ def _value(given: Any, what: str) -> Value:
 
 
 def _length(dimension: Any) -> int | str | None:
-    """The length of an axis: known, named or not known; some exporters write -1 for the last."""
+    """The length of an axis: known, named or unknown; some exporters write -1 for an unknown length."""
     if dimension.HasField("dim_value"):
         return dimension.dim_value if dimension.dim_value >= 0 else None
     return text_of(dimension.dim_param) or None

@@ -1,4 +1,4 @@
-"""Tensors in ONNX's format as arrays: sizes are compared with what is there before there is memory for them."""
+"""Tensors in ONNX's format as arrays; their sizes are compared with the data before memory is taken."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numpy as np
 from ...graphs.operators.shapes import TYPES
 
 AXES = 32
-EXTERNAL = 1  # ONNX's number of data that are in another file
-SHARED = 2  # times that a file's bytes may be read, as weights can be shared
+EXTERNAL = 1  # ONNX's number for data in another file
+SHARED = 2  # how often each byte of a file may be read: tensors can share weights
 KEYS = ("location", "offset", "length", "checksum", "basepath")
 
-# Where ONNX keeps numbers that are not in bytes.
+# The fields in which ONNX keeps numbers that are not raw bytes.
 FIELDS = {"float32": "float_data", "float64": "double_data", "int64": "int64_data", "uint64": "uint64_data",
           "uint32": "uint64_data"}  # fmt: skip
 OTHERS = "int32_data"
@@ -29,7 +29,7 @@ class External:
     Parameters
     ----------
     folder : Path or None
-        None where there is none, and nothing may be read.
+        None if no file may be read.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -37,7 +37,7 @@ class External:
         self._left: dict[str, int] = {}  # bytes that may still be read, by file
 
     def read(self, tensor: Any, size: int) -> bytes:
-        """The bytes of a tensor that must have `size` of them.
+        """The `size` bytes of a tensor.
 
         Raises
         ------
@@ -47,7 +47,7 @@ class External:
             If it cannot be read.
         """
         if self._folder is None:
-            raise ValueError("its numbers are in another file, which is read only if the model is given as a path")
+            raise ValueError("its numbers are in another file: pass the path of the model, not its content")
         entries = {text_of(entry.key): text_of(entry.value) for entry in tensor.external_data}
         if "location" not in entries or not entries.keys() <= {*KEYS}:
             raise ValueError(f"external_data must have a location, and no keys but {[*KEYS]}, got {[*entries]!r:.200}")
@@ -63,14 +63,14 @@ class External:
                 raise ValueError(f"external_data needs {size} bytes from {offset} on, and its file has {available}")
             left = self._left.setdefault(path, SHARED * available) - size
             if left < 0:
-                raise ValueError("its file is read for other tensors, too, more often than weights are shared")
+                raise ValueError(f"its file must be read at most {SHARED} times in all, got tensors that need more")
             self._left[path] = left
             file.seek(offset or 0)
             return file.read(size)
 
 
 def _bytes(text: str, name: str) -> int | None:
-    """A number of bytes; None if there is none."""
+    """A number of bytes, or None for an empty text."""
     if not text:
         return None
     if len(text) > 18 or not (text.isascii() and text.isdigit()):
@@ -79,7 +79,7 @@ def _bytes(text: str, name: str) -> int | None:
 
 
 def _inside(folder: Path, location: str) -> str:
-    """The path of a file, if it is in a folder with all links followed."""
+    """The path of a file, if it is in the folder after all links are followed."""
     root = os.path.realpath(folder)
     if not location or "\0" in location:
         raise ValueError(f"external_data: location must be a path, got {location!r:.80}")
@@ -92,15 +92,15 @@ def _inside(folder: Path, location: str) -> str:
 
 
 def text_of(value: Any) -> str:
-    """A text of a message; protobuf gives bytes where it is none.
+    """A text in a message; protobuf gives bytes if it is no valid text.
 
     Raises
     ------
     ValueError
-        If it is none.
+        If it is no text.
     """
     if not isinstance(value, str):
-        raise ValueError(f"there is a name that is no text in UTF-8: {value!r:.80}")
+        raise ValueError(f"names must be texts in UTF-8, got {value!r:.80}")
     return value
 
 
@@ -110,7 +110,7 @@ def array_of(tensor: Any, external: External) -> np.ndarray:
     Raises
     ------
     ValueError
-        Naming it, if its type is not known or its numbers do not fit its shape.
+        If its type is unknown, or its numbers do not fit its shape; the message names it.
     OSError
         If it is in another file, and that cannot be read.
     """
@@ -143,20 +143,20 @@ def _array(tensor: Any, external: External) -> np.ndarray:
     return _of_numbers(numbers, dtype).reshape(shape)
 
 
-def _check_size(found: int, size: int, what: str) -> None:
-    if found != size:
-        raise ValueError(f"its shape needs {size} {what}, and it has {found}")
+def _check_size(number: int, size: int, what: str) -> None:
+    if number != size:
+        raise ValueError(f"its shape needs {size} {what}, and it has {number}")
 
 
 def _of_bytes(data: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Numbers whose least significant byte is first."""
+    """Numbers from bytes, with the least significant byte first."""
     if dtype == "bool":
         return (np.frombuffer(data, "uint8") != 0).reshape(shape)
     return np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).astype(dtype, copy=False).reshape(shape)
 
 
 def _of_numbers(numbers: Any, dtype: str) -> np.ndarray:
-    """Numbers one by one; those of half precision are there as their bits."""
+    """Numbers from a field; half-precision numbers are in it as their bits."""
     if dtype == "float16":
         return _within(numbers, "uint16").view("float16")
     if dtype == "bool":
@@ -167,7 +167,7 @@ def _of_numbers(numbers: Any, dtype: str) -> np.ndarray:
 
 
 def _within(numbers: Any, dtype: str) -> np.ndarray:
-    """Integers that are in a type's range."""
+    """Integers in a type, if they are in its range."""
     wide = np.array(numbers, "uint64" if dtype == "uint32" else "int64")
     bounds = np.iinfo(dtype)
     if wide.size and not bounds.min <= int(wide.min()) <= int(wide.max()) <= bounds.max:

@@ -1,4 +1,4 @@
-"""Models as ONNX files."""
+"""`to_onnx`: models as ONNX files."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .exporting import graph_of
 from .layers import FREE
 from .masks import without_own
 
-IR_VERSION = 8  # of the format, which goes with the operators used
-OF_ML = 3  # the version of ai.onnx.ml
+IR_VERSION = 8  # of the format; it fits the operators in use
+ML_VERSION = 3  # of the domain ai.onnx.ml
 LARGEST = 2**31 - 1  # bytes that a protobuf message can have
 
 
@@ -29,53 +29,52 @@ def to_onnx(
     state: bool = False,
     lengths: bool = True,
 ) -> Any:
-    """A layer or an estimator as an ONNX model, which other runtimes run.
+    """Make an ONNX model, which other runtimes run, from a layer or an estimator.
 
     Parameters
     ----------
     model : LSTM, GRU, RNN, LSTMClassifier, LSTMRegressor, SequenceScaler, Pipeline or Graph
         A Pipeline may have `SequenceScaler` before an estimator; a `Graph` is what `from_onnx` and `from_keras` give.
     path : str or path-like, optional
-        Where to write it, too; what is there is replaced, all at once.
+        The file to write. A file that is there is replaced at once.
     dynamic : bool, default True
-        Whether the number of sequences N and that of steps T are free; else they are fixed by `shape`.
+        Whether the numbers of sequences N and of steps T are free; otherwise `shape` fixes them.
     shape : (N, T), each at least 1, optional
-        With ``dynamic=False``.
+        Only with ``dynamic=False``.
     state : bool, default False
-        Whether initial states are inputs, ``h_0`` and of an LSTM ``c_0``, each (layers · directions, N, H); of a layer.
+        Whether a layer has initial states as inputs: ``h_0``, and for an LSTM ``c_0``, (layers · directions, N, H).
     lengths : bool, default True
-        Whether the lengths of sequences are an input, ``sequence_lens``; else every sequence has T steps.
+        Whether the lengths of sequences are an input, ``sequence_lens``; otherwise every sequence has T steps.
 
     Returns
     -------
     onnx.ModelProto
         Opset 17, checked by `onnx.checker`. Inputs are ``x`` (N, T, D), in the dtype of the model, or float64 where a
-        `SequenceScaler` comes first, and with ``lengths=True`` ``sequence_lens`` (N,), int32 in 1..T, the steps of
-        each sequence; of an estimator with static features ``static`` (N, F), float64, not scaled. A `Graph` has its
-        own opset, inputs and outputs. Others' outputs:
+        `SequenceScaler` comes first; with ``lengths=True`` ``sequence_lens`` (N,), int32 in 1..T, the steps of each
+        sequence; for an estimator with static features ``static`` (N, F), float64, not scaled. A `Graph` keeps its own
+        opset, inputs and outputs. The outputs of others are:
 
-        - of a layer ``y`` (N, T, H · directions), zeros past each length, and the final states ``h_n`` and, of an
-          LSTM, ``c_n``, (layers · directions, N, H); where layers differ in size ``h_n_l0`` (directions, N, H), ...
-        - of a classifier ``label`` (N,), of the type of its classes, and ``probabilities`` (N, K)
-        - of a regressor ``predictions`` (N,), (N, K) or (N, T, K), float64, as of `predict`
-        - of a scaler ``scaled`` (N, T, C)
+        - for a layer ``y`` (N, T, H · directions), zeros past each length, and the final states ``h_n`` and, for an
+          LSTM, ``c_n``, (layers · directions, N, H); if layers differ in size ``h_n_l0`` (directions, N, H), ...
+        - for a classifier ``label`` (N,), of the type of its classes, and ``probabilities`` (N, K)
+        - for a regressor ``predictions`` (N,), (N, K) or (N, T, K), float64, as from `predict`
+        - for a scaler ``scaled`` (N, T, C)
 
     Raises
     ------
     ValueError
-        If `dynamic`, `shape`, `state` or `lengths` is given for a `Graph`, whose inputs are what they are; if ONNX has
-        no place for an option or a number, which the message names: `layer_norm`, `proj_size`, `cell_clip`,
-        `zoneout`, `full_gate_recurrence`; of the LSTM gates that are coupled (but for ``"input"``) or left out, where
-        the activation of gates is not the logistic function; classes that are neither numbers nor texts; masks as
-        `from_keras` makes them in a `Graph`, if its opset is below 15.
+        If `dynamic`, `shape`, `state` or `lengths` is given for a `Graph`, whose inputs are fixed. If ONNX does not
+        have an option or a number, which the message names: `layer_norm`, `proj_size`, `cell_clip`, `zoneout`,
+        `full_gate_recurrence`; for an LSTM whose gates are not logistic, gates that are coupled (except ``"input"``) or
+        missing; classes that are neither numbers nor texts; masks in a `Graph` of `from_keras` with an opset below 15.
     NotFittedError
         If an estimator is not fitted.
     TypeError
-        If it is of another kind.
+        If the model is of another kind.
     ImportError
         If the package onnx is not installed.
     OSError
-        If the file cannot be written; what is there is left as it was.
+        If the file cannot be written; a file that is there stays as it was.
 
     See Also
     --------
@@ -83,9 +82,9 @@ def to_onnx(
 
     Notes
     -----
-    What matters in training alone, all kinds of dropout and `recompute`, is left out; so are `backend` and
-    `compute_dtype`. ONNX Runtime (1.32) computes no recurrent layers in float64, and ends its process when an LSTM or a
-    GRU is given a batch of no sequences.
+    Options that matter only in training, all kinds of dropout and `recompute`, are left out; so are `backend` and
+    `compute_dtype`. ONNX Runtime (1.32) computes no recurrent layers in float64, and ends its process if an LSTM or a
+    GRU gets a batch of no sequences.
 
     Examples
     --------
@@ -101,7 +100,7 @@ def to_onnx(
     >>> bool((y == layer(x, lengths=[7, 4])[0]).all())
     True
 
-    Where all sequences have as many steps, there need be no lengths:
+    If all sequences have the same number of steps, no lengths are needed:
 
     >>> y, h_n, c_n = from_onnx(to_onnx(layer, lengths=False)).run({"x": x})
     >>> bool((y == layer(x)[0]).all())
@@ -112,27 +111,27 @@ def to_onnx(
     axes = _axes(check_flag(dynamic, "dynamic"), shape)
     state, lengths = check_flag(state, "state"), check_flag(lengths, "lengths")
     graph = without_own(graph_of(model, shape=axes, state=state, lengths=lengths))
-    made = _proto(onnx, graph)
-    if made.ByteSize() > LARGEST:
-        raise ValueError(f"model must have at most {LARGEST} bytes for ONNX, got {made.ByteSize()}")
-    _check(onnx, made)
+    proto = _proto(onnx, graph)
+    if proto.ByteSize() > LARGEST:
+        raise ValueError(f"model must have at most {LARGEST} bytes for ONNX, got {proto.ByteSize()}")
+    _check(onnx, proto)
     if path is not None:
-        write(path, made.SerializeToString())
-    return made
+        write(path, proto.SerializeToString())
+    return proto
 
 
-def _check(onnx: Any, made: Any) -> None:
-    """Find the shapes of outputs that are not known, and refuse what is no model by ONNX's own rules.
+def _check(onnx: Any, proto: Any) -> None:
+    """Infer unknown shapes of outputs, and check the model by ONNX's own rules.
 
     Raises
     ------
     ValueError
-        With what its checker says.
+        With the message of ONNX's checker.
     """
     try:
-        if not all(value.type.tensor_type.HasField("shape") for value in made.graph.output):
-            made.CopyFrom(onnx.shape_inference.infer_shapes(made))
-        onnx.checker.check_model(made, full_check=True)
+        if not all(value.type.tensor_type.HasField("shape") for value in proto.graph.output):
+            proto.CopyFrom(onnx.shape_inference.infer_shapes(proto))
+        onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ValueError(f"model must be one that ONNX's checker accepts: {error}") from error
 
@@ -148,29 +147,29 @@ def _package() -> Any:
 
 
 def _axes(dynamic: bool, shape: Any) -> tuple[int | str, int | str]:
-    """Lengths of the axes of batch and steps, or their names."""
+    """The lengths of the axes of batch and steps, or their names."""
     if dynamic:
         if shape is not None:
             raise ValueError(f"shape must be None with dynamic=True, got {shape!r}")
         return FREE
     if not isinstance(shape, list | tuple) or len(shape) != 2:
         raise ValueError(f"shape must be (N, T) with dynamic=False, got {shape!r}")
-    rows, steps = (check_integer(each, f"shape[{k}]", 1) for k, each in enumerate(shape))
+    rows, steps = (check_integer(length, f"shape[{k}]", 1) for k, length in enumerate(shape))
     return rows, steps
 
 
 def _proto(onnx: Any, graph: Graph) -> Any:
     """A graph in ONNX's own form."""
-    made = onnx.helper.make_graph(
+    onnx_graph = onnx.helper.make_graph(
         [_node(onnx, graph, node) for node in graph.nodes],
         "numlstm",
         [_value(onnx, value) for value in graph.inputs],
         [_value(onnx, value) for value in graph.outputs],
         [_tensor(onnx, name, array) for name, array in graph.constants.items()],
     )
-    domains = {"": graph.opset} | {node.domain: OF_ML for node in graph.nodes if node.domain}
+    domains = {"": graph.opset} | {node.domain: ML_VERSION for node in graph.nodes if node.domain}
     return onnx.helper.make_model(
-        made,
+        onnx_graph,
         opset_imports=[onnx.helper.make_opsetid(domain, version) for domain, version in domains.items()],
         ir_version=max(IR_VERSION, onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", graph.opset)])),
         producer_name="numlstm",
@@ -178,10 +177,10 @@ def _proto(onnx: Any, graph: Graph) -> Any:
 
 
 def _node(onnx: Any, graph: Graph, node: Node) -> Any:
-    """A node, with attributes of the types that its operator has."""
-    version = OF_ML if node.domain else graph.opset
+    """A node, with attributes of the types of its operator."""
+    version = ML_VERSION if node.domain else graph.opset
     schema = onnx.defs.get_schema(node.op, version, node.domain)
-    made = onnx.helper.make_node(node.op, node.inputs, node.outputs, node.name or None, domain=node.domain)
+    proto = onnx.helper.make_node(node.op, node.inputs, node.outputs, node.name or None, domain=node.domain)
     for name, value in node.attributes.items():
         if value is None:
             continue
@@ -192,8 +191,8 @@ def _node(onnx: Any, graph: Graph, node: Node) -> Any:
             value = float(value)
         elif kind == onnx.AttributeProto.FLOATS:
             value = [*map(float, value)]
-        made.attribute.append(onnx.helper.make_attribute(name, value, attr_type=kind))
-    return made
+        proto.attribute.append(onnx.helper.make_attribute(name, value, attr_type=kind))
+    return proto
 
 
 def _value(onnx: Any, value: Value) -> Any:

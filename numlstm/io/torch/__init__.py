@@ -1,4 +1,4 @@
-"""Modules of PyTorch's, in and out; PyTorch itself is needed for its own files alone."""
+"""Reading and writing PyTorch's modules. PyTorch itself is needed only for its own files."""
 
 from .layers import from_torch, to_torch
 

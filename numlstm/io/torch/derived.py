@@ -1,4 +1,4 @@
-"""Parameters that modules make of others at each call: weight dropout, weight norm and pruning."""
+"""Parameters that modules compute from others at each call: weight dropout, weight norm and pruning."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from .tensors import array_of
 
 ORIGINALS = ("parametrizations.original0", "parametrizations.original1")
 
-Forms = dict[str, str]  # in which forms a parameter is there, "" for its own name, and the key of each
+Forms = dict[str, str]  # the forms of a parameter in a state dict ("" for its own name), and the key of each
 
 
 def form_of(name: str, pattern: str) -> tuple[str, str] | None:
-    """The parameter that a name belongs to, and the form of it that stands there.
+    """The parameter that a name belongs to, and its form under this name.
 
     >>> form_of("weight_v", "weight|bias"), form_of("parametrizations.bias.original", "weight|bias")
     (('weight', '_v'), ('bias', 'parametrizations.original'))
     """
-    if found := re.fullmatch(rf"parametrizations\.({pattern})\.(.+)", name):
-        return found[1], "parametrizations." + found[2]
-    found = re.fullmatch(rf"({pattern})((?:[_.].+)?)", name)
-    return (found[1], found[2]) if found else None
+    if match := re.fullmatch(rf"parametrizations\.({pattern})\.(.+)", name):
+        return match[1], "parametrizations." + match[2]
+    match = re.fullmatch(rf"({pattern})((?:[_.].+)?)", name)
+    return (match[1], match[2]) if match else None
 
 
 def parameter(whole: Mapping[str, Any], key: str, forms: Forms) -> np.ndarray:
-    """The numbers that a module computes with, where its parameter `key` is there in some forms.
+    """The parameter with which a module computes, from its forms in a state dict; `key` is its own name there.
 
     Raises
     ------
     ValueError
-        If they cannot be told from these, or shapes do not go together.
+        If it does not follow from them, or shapes do not fit one another.
     TypeError
-        If they are no real numbers.
+        If they hold no real numbers.
     """
     derived = tuple(sorted(form for form in forms if form))
     if derived not in WAYS:
@@ -47,19 +47,19 @@ def parameter(whole: Mapping[str, Any], key: str, forms: Forms) -> np.ndarray:
 Named = tuple[str, np.ndarray]
 
 
-def _alone(given: Named) -> np.ndarray:
-    """The parameter itself; or what weight dropout makes it of in training alone (Merity et al. 2018)."""
-    return given[1]
+def _alone(named: Named) -> np.ndarray:
+    """The parameter itself; weight dropout changes it only in training (Merity et al. 2018)."""
+    return named[1]
 
 
 def _normalised(lengths: Named, directions: Named) -> np.ndarray:
-    """Weight norm, ``g v / ‖v‖`` (Salimans & Kingma 2016): a norm for each row, or one for all."""
-    (of_lengths, g), (_, v) = lengths, directions
+    """Weight norm, ``g v / ‖v‖`` (Salimans & Kingma 2016), with a norm for each row, or one for all rows."""
+    (lengths_key, g), (_, v) = lengths, directions
     rows = (*v.shape[:1], *(1,) * (v.ndim - 1))
     if not v.ndim or g.shape not in (rows, ()):
         raise ValueError(
-            f"{of_lengths!r} must have shape {rows}, as weight norm with dim=0 has it, or () with dim=None, got "
-            f"{g.shape}: take the weight norm off first (torch.nn.utils.parametrize.remove_parametrizations, or "
+            f"{lengths_key!r} must have shape {rows} of weight norm with dim=0, or () with dim=None, got {g.shape}: "
+            "remove the weight norm first (torch.nn.utils.parametrize.remove_parametrizations, or "
             "torch.nn.utils.remove_weight_norm)"
         )
     wide = v.astype("float64")
@@ -69,7 +69,7 @@ def _normalised(lengths: Named, directions: Named) -> np.ndarray:
 
 
 def _pruned(mask: Named, original: Named) -> np.ndarray:
-    """Pruning: the original where the mask is 1."""
+    """Pruning: the original parameter where the mask is 1."""
     if mask[1].shape != original[1].shape:
         raise ValueError(
             f"{mask[0]!r} must have shape {original[1].shape}, as {original[0]!r} has, got {mask[1].shape}"
@@ -88,10 +88,10 @@ WAYS: dict[tuple[str, ...], Callable[..., np.ndarray]] = {
 
 
 def _not_told(key: str, forms: Forms, derived: tuple[str, ...]) -> ValueError:
-    """The error where something says that a module computes with other numbers, but not with which."""
+    """The error for forms from which the parameter does not follow."""
     of = " of spectral norm" if {"_u", "parametrizations.0._u"} & {*derived} else ""
     return ValueError(
         f"state_dict must hold {key!r}, or both parts of its weight norm or pruning, got "
-        f"{[forms[form] for form in derived]}{of}, which do not tell all: take that off first "
+        f"{[forms[form] for form in derived]}{of}, from which it does not follow: remove that first "
         "(torch.nn.utils.parametrize.remove_parametrizations, torch.nn.utils.remove_spectral_norm, ...)"
     )

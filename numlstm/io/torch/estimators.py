@@ -1,4 +1,4 @@
-"""Models of PyTorch's that end in a linear map, as estimators."""
+"""`estimator_from_torch`: PyTorch's models of a recurrent module and a linear map as estimators."""
 
 from __future__ import annotations
 
@@ -123,12 +123,12 @@ def estimator_from_torch(
         return _fitted(regressor, module, weight, bias, pooling, _numbers(pooling, len(bias)))
     order, labels = _sorted_labels(classes, len(bias), head_place)
     if len(bias) == 1:  # a softmax of 0 and a logit is the logit's sigmoid
-        weight, bias = (np.concatenate([np.zeros_like(each), each]) for each in (weight, bias))
+        weight, bias = (np.concatenate([np.zeros_like(array), array]) for array in (weight, bias))
     classifier = LSTMClassifier(**parameters)
     return _fitted(classifier, module, weight[order], bias[order], pooling, Classes(labels, multilabel=False))
 
 
-# What is there ------------------------------------------------------------------------------------------------
+# Reading ------------------------------------------------------------------------------------------------------
 
 
 def _refuse_others(whole: StateDict, recurrent: str, head: str) -> None:
@@ -148,7 +148,7 @@ def _refuse_others(whole: StateDict, recurrent: str, head: str) -> None:
 
 
 def _head(whole: StateDict, prefix: str, module: Module, dtype: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """The weight (K, features) and bias (K,) of a linear map of what a recurrent module gives."""
+    """The weight (K, features) and bias (K,) of the linear map after a recurrent module."""
     forms = forms_under([*whole], prefix, AFFINE, "Linear")
     if "weight" not in forms:
         raise ValueError(f"state_dict must hold {prefix + 'weight'!r}, which is missing")
@@ -169,11 +169,11 @@ def _head(whole: StateDict, prefix: str, module: Module, dtype: str | None) -> t
     return weight, bias
 
 
-# What it becomes ----------------------------------------------------------------------------------------------
+# Fitted estimators --------------------------------------------------------------------------------------------
 
 
 def _sorted_labels(classes: Any, outputs: int, head: str) -> tuple[np.ndarray, np.ndarray]:
-    """The order that sorts labels, and the labels in it."""
+    """The order that sorts labels, and the sorted labels."""
     try:
         labels = column_or_1d(np.asarray(classes))
         if labels.dtype.kind == "U" and not all(isinstance(label, str) for label in classes):
@@ -202,15 +202,15 @@ def _numbers(pooling: str, outputs: int) -> Numbers:
 def _fitted(
     model: Estimator, module: Module, weight: np.ndarray, bias: np.ndarray, pooling: str, codec: Codec
 ) -> Estimator:
-    """An estimator with its parameters, and the results that these weights are."""
+    """The estimator, fitted with these weights."""
     model._check_parameters()
     options = {name: value for name, value in module.options.items() if name != "bias"}
     stack = stack_of(module.cell, module.input_size, module.dtype, options)
     module.check_shapes(stack)
     network = Network(stack, codec.outputs, pooling, codec.loss)
-    given = module.parameters | {"weight" + HEAD: weight, "bias" + HEAD: bias}
+    learnt = module.parameters | {"weight" + HEAD: weight, "bias" + HEAD: bias}
     parameters = {
-        name: np.array(given[name], module.dtype) if name in given else np.zeros(shape, module.dtype)
+        name: np.array(learnt[name], module.dtype) if name in learnt else np.zeros(shape, module.dtype)
         for name, shape in network.shapes.items()
     }
     fitted, channels = Fitted(network, parameters, codec), stack.input_size

@@ -1,4 +1,4 @@
-"""What is given as a state dict: a mapping, or a file, whose first bytes tell what it is."""
+"""State dicts from mappings and files; the first bytes of a file tell its format."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from ..paths import check_file
 
 STORED = {"F32": ("<f4", "float32"), "F64": ("<f8", "float64"), "F16": ("<f2", "float16"), "BF16": ("<u2", "bfloat16")}
 START = 9  # bytes: safetensors' length of the header and the brace that the header begins with
-PICKLED = (b"PK\x03\x04", b"\x80")  # what files of torch.save begin with: those of zip, and bare pickles before 1.6
-DEPTH, MOST = 32, 1 << 20  # of mappings inside one another, and of all entries: a file may claim more than it holds
+PICKLED = (b"PK\x03\x04", b"\x80")  # the start of files of torch.save: zip archives, and bare pickles before 1.6
+DEPTH, MOST = 32, 1 << 20  # of nested mappings, and of all entries: a file may claim more than it holds
 UNKNOWN_CLASS = re.compile(r"(?:GLOBAL|class) ([\w.]*\w)")  # in PyTorch's refusal
 
 StateDict = Mapping[str, Any]
 
 
-def state_dict_of(given: Any) -> StateDict:
-    """What is given as a mapping, or in a file, by names with a dot for each mapping inside another.
+def state_dict_of(source: Any) -> StateDict:
+    """A state dict from a mapping or a file; names have a dot for each mapping inside another.
 
     Raises
     ------
     TypeError
         If it is neither, or has keys that are no strings.
     ValueError, OSError, ImportError
-        If a file is of no known kind, cannot be read, or takes PyTorch, which is not installed.
+        If a file is of no known format, cannot be read, or needs PyTorch, which is not installed.
     """
-    whole = _read(Path(given)) if isinstance(given, str | os.PathLike) else given
+    whole = _read(Path(source)) if isinstance(source, str | os.PathLike) else source
     if not isinstance(whole, Mapping):
         hint = "; its state_dict() is one" if hasattr(whole, "state_dict") else ""
         raise TypeError(
@@ -46,28 +46,28 @@ def state_dict_of(given: Any) -> StateDict:
 
 
 def _flat(mapping: StateDict) -> StateDict:
-    """A mapping without mappings in it, as checkpoints have them: their names come before those inside, with a dot."""
-    found: dict[str, Any] = {}
+    """A mapping without nested mappings, which checkpoints have: their names are joined by dots."""
+    values: dict[str, Any] = {}
     waiting: list[tuple[str, Mapping[Any, Any], int]] = [("", mapping, 1)]
-    seen = 0
+    entries = 0
     while waiting:
         before, inner, depth = waiting.pop()
-        seen += 1 + len(inner)
-        if depth > DEPTH or seen > MOST:
+        entries += 1 + len(inner)
+        if depth > DEPTH or entries > MOST:
             raise ValueError(f"state_dict must have at most {MOST} entries, in mappings at most {DEPTH} deep")
         for key, value in inner.items():
             name = f"{before}{key}"
             if isinstance(value, Mapping):
                 waiting.append((f"{name}.", value, depth + 1))
-            elif name in found:
+            elif name in values:
                 raise ValueError(f"state_dict must hold each name once, but {name!r} is there twice")
             else:
-                found[name] = value
-    return found
+                values[name] = value
+    return values
 
 
 def _read(path: Path) -> Any:
-    """What a file holds."""
+    """The state dict in a file."""
     check_file(path)
     with path.open("rb") as file:
         start = file.read(START)
@@ -76,19 +76,19 @@ def _read(path: Path) -> Any:
     if start.endswith(b"{") and len(start) == START:
         return _Safetensors(path)
     raise ValueError(
-        f"{path.name!r} must be a file of safetensors or of torch.save, which begin otherwise than with {start!r}"
+        f"{path.name!r} must be a file of safetensors or of torch.save, got a file that begins with {start!r}"
     )
 
 
 def _unpickled(path: Path) -> Any:
-    """What PyTorch saved in a file, read by PyTorch; nothing in it is run."""
+    """The content of a file of torch.save, read by PyTorch; no code in it is run."""
     try:
         torch: Any = import_module("torch")
     except ImportError as error:
         message = f"{path.name!r} is read by PyTorch: install torch, or save the state dict as .safetensors"
         raise ImportError(message) from error
     try:
-        with path.open("rb") as file:  # of a path, PyTorch looks at the suffix
+        with path.open("rb") as file:  # for a path, PyTorch would look at the suffix
             loaded = torch.load(file, map_location="cpu", weights_only=True)
     except OSError:
         raise
@@ -100,12 +100,12 @@ def _unpickled(path: Path) -> Any:
 
 
 def _refusal(name: str, reason: str) -> str:
-    """What to do where PyTorch reads nothing; its own advice is risky to take, and left out."""
-    if found := UNKNOWN_CLASS.search(reason):
+    """A message for a file that PyTorch refuses. PyTorch's own advice is risky, and left out."""
+    if match := UNKNOWN_CLASS.search(reason):
         return (
-            f"{name!r} must hold tensors and plain values alone, but has an object of the class {found[1]}, which "
-            "cannot be read without running code: load the file where that class is known, then write the state dict "
-            "alone with torch.save(model.state_dict(), path)"
+            f"{name!r} must hold only tensors and plain values, but has an object of the class {match[1]}, which "
+            "cannot be read without running code: load the file where that class is known, then write only the state "
+            "dict with torch.save(model.state_dict(), path)"
         )
     if "TorchScript" in reason:
         return (
@@ -120,13 +120,13 @@ def _refusal(name: str, reason: str) -> str:
 
 
 class _Safetensors(Mapping[str, np.ndarray]):
-    """The tensors of a file, each read when it is asked for."""
+    """The tensors of a file, which are read one by one."""
 
     def __init__(self, path: Path) -> None:
         from safetensors import SafetensorError, safe_open
 
         try:
-            # It checks types, shapes and offsets against the size of the file.
+            # This checks types, shapes and offsets against the size of the file.
             with safe_open(os.fspath(path), framework="numpy"):
                 self._path = path
         except SafetensorError as error:
@@ -141,7 +141,7 @@ class _Safetensors(Mapping[str, np.ndarray]):
             )
 
     def __getitem__(self, key: str) -> np.ndarray:
-        """An array; safetensors itself gives NumPy no bfloat16, which is the upper half of a float32."""
+        """An array. safetensors cannot give bfloat16 to NumPy; its bits are the upper half of a float32."""
         entry = self._entries[key]
         if entry["dtype"] not in STORED:
             raise wrong_dtype(repr(key), entry["dtype"])

@@ -1,4 +1,4 @@
-"""Parameters of PyTorch's LSTM, GRU and RNN modules as layers, and back; PyTorch itself is not needed."""
+"""`from_torch` and `to_torch`: state dicts of PyTorch's LSTM, GRU and RNN as layers, and back, without PyTorch."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from .files import StateDict, state_dict_of
 from .names import PARTS, RECURRENT, complete, forms_under, layer_number, located, refuse_above, unwrapped
 
 A_MODULE = {"lstm": "an LSTM", "gru": "a GRU", "rnn": "an RNN"}
-OPTIONS = ("hidden_size", "num_layers", "nonlinearity", "bias", "dropout", "bidirectional", "proj_size")  # to be shown
-SHARED_OPTIONS = ("proj_size",)  # options of cells that PyTorch's modules have, too
+OPTIONS = ("hidden_size", "num_layers", "nonlinearity", "bias", "dropout", "bidirectional", "proj_size")  # as shown
+SHARED_OPTIONS = ("proj_size",)  # options of cells that PyTorch's modules also have
 NONLINEARITIES = ("tanh", "relu")  # of PyTorch's RNN
 
 
@@ -36,9 +36,9 @@ def from_torch(
     backend: str | None = None,
     dtype: str | None = None,
 ) -> LSTM | GRU | RNN:
-    """The layer that computes what a module of PyTorch's does, from the module's state dict.
+    """Make the layer that computes what a module of PyTorch's does, from the module's state dict.
 
-    Kind and sizes, directions, projection and biases follow from names and shapes.
+    The kind, the sizes, the directions, the projection and the biases follow from names and shapes.
 
     Parameters
     ----------
@@ -49,20 +49,19 @@ def from_torch(
         path of a file that holds such a mapping, whatever its name: one of safetensors, or of ``torch.save``, for
         which PyTorch must be installed.
     prefix : str, default ""
-        What names in a larger model begin with, such as ``"encoder.rnn."``, or the end of that from a dot on, as long
-        as it fits one module alone: ``"rnn."``, or ``""`` where there is no other. Names of wrappers (``"module."``)
-        may be left out. Under it there must be the parameters of one module and nothing else; other names are left
-        alone.
+        The start of the module's names in a larger model, such as ``"encoder.rnn."``, or the end of this after a dot,
+        if it fits only one module: ``"rnn."``, or ``""`` if there is no other module. Names of wrappers (``"module."``)
+        may be left out. Under it there must be the parameters of one module and nothing else; other names are ignored.
     kind : {"lstm", "gru", "rnn"} or None, default None
-        What it must be; None takes what the shapes tell.
+        The kind that the module must have; None takes the kind that fits the shapes.
     nonlinearity : {"tanh", "relu"}, default "tanh"
-        Of an RNN, as its state dict does not hold it.
+        The nonlinearity of an RNN, which its state dict does not hold.
     dropout : float in [0, 1), default 0.0
-        Between layers in training; likewise.
+        The dropout between layers in training, which a state dict does not hold.
     backend : {"auto", "cpu", "cuda", "cuda:N", "reference"}, optional
-        Of the layer.
+        The backend of the layer.
     dtype : {"float32", "float64"} or None, default None
-        Of the layer; None takes that of the state dict, and float32 for float16 and bfloat16, which loses nothing.
+        The dtype of the layer; None takes that of the state dict, and float32 for float16 and bfloat16, which is exact.
 
     Returns
     -------
@@ -72,12 +71,12 @@ def from_torch(
     Raises
     ------
     ValueError
-        If names are missing or unknown, or shapes do not fit one another, or a file is of neither kind, or holds
-        objects that only code could make. Names of quantised modules, of spectral norm and of parametrizations other
-        than weight norm are among the unknown. The message gives the name; if not one module fits `prefix`, it gives
-        the prefixes that there are.
+        If names are missing or unknown; if shapes do not fit one another; if a file has another format, or holds
+        objects that only code can make. Names of quantised modules, of spectral norm and of parametrizations other than
+        weight norm are unknown. The message gives the name; if no module or several fit `prefix`, it gives all
+        prefixes.
     TypeError
-        If it is no mapping of names, or holds other than real numbers, dense and in memory.
+        If it is no mapping of names to real numbers, dense and in memory.
     ImportError
         If a file of ``torch.save`` is given and PyTorch is not installed.
 
@@ -88,7 +87,7 @@ def from_torch(
 
     Notes
     -----
-    A parameter may be there in another form, of which this makes what the module computes with in evaluation mode:
+    A parameter may have another form. This computes from it the parameter that the module uses in evaluation mode:
 
     - weight dropout (AWD-LSTM, fastai): ``weight_hh_l0_raw``, whatever ``weight_hh_l0`` beside it is;
     - weight norm, of each row or of all: ``g v / ‖v‖`` of ``weight_hh_l0_g`` and ``weight_hh_l0_v``, or of
@@ -117,21 +116,21 @@ def from_torch(
     backend = None if backend is None else check_name(backend)
     check_choices(nonlinearity, dtype, prefix=prefix)
     whole = unwrapped(state_dict_of(state_dict))
-    found = read(whole, located([*whole], prefix), kind, dtype, {"dropout": dropout, "nonlinearity": nonlinearity})
-    stack = stack_of(found.cell, found.input_size, found.dtype, found.options)
-    found.check_shapes(stack)
-    layer = layer_of(LAYERS[found.cell], stack, found.parameters, not_defaults(found.options), backend)
+    module = read(whole, located([*whole], prefix), kind, dtype, {"dropout": dropout, "nonlinearity": nonlinearity})
+    stack = stack_of(module.cell, module.input_size, module.dtype, module.options)
+    module.check_shapes(stack)
+    layer = layer_of(LAYERS[module.cell], stack, module.parameters, not_defaults(module.options), backend)
     return cast("LSTM | GRU | RNN", layer)
 
 
 def to_torch(layer: Layer) -> dict[str, np.ndarray]:
-    """The state dict of the module of PyTorch's that computes what a layer does.
+    """Make the state dict of the module of PyTorch's that computes what a layer does.
 
     Parameters
     ----------
     layer : LSTM, GRU or RNN
-        With options that `torch.nn.LSTM`, `torch.nn.GRU` or `torch.nn.RNN` has, too. Those that matter in training
-        alone may be any, and are left out: all kinds of dropout and `recompute`; so are `backend` and `compute_dtype`.
+        With options that `torch.nn.LSTM`, `torch.nn.GRU` or `torch.nn.RNN` has. Options that matter only in training
+        are left out: all kinds of dropout and `recompute`; so are `backend` and `compute_dtype`.
 
     Returns
     -------
@@ -143,7 +142,7 @@ def to_torch(layer: Layer) -> dict[str, np.ndarray]:
     Raises
     ------
     ValueError
-        If PyTorch's module has no place for an option, which the message names: `layer_norm`, `merge`, `residual`,
+        If PyTorch's module does not have an option, which the message names: `layer_norm`, `merge`, `residual`,
         `zoneout` (which changes predictions, too), hidden sizes that differ between layers, activations and clipping,
         ``reset_after=False`` of a GRU, and peepholes and gates of an LSTM.
     TypeError
@@ -184,11 +183,11 @@ def _shared(name: str, value: Any) -> bool:
     return value[0] in NONLINEARITIES if name == "nonlinearity" else name in SHARED_OPTIONS
 
 
-# What is there ------------------------------------------------------------------------------------------------
+# Reading ------------------------------------------------------------------------------------------------------
 
 
 def check_choices(nonlinearity: Any, dtype: Any, **prefixes: Any) -> None:
-    """Refuse what names no nonlinearity or dtype, and prefixes that are no strings."""
+    """Refuse an unknown nonlinearity or dtype, and prefixes that are no strings."""
     for name, prefix in prefixes.items():
         if not isinstance(prefix, str):
             raise TypeError(f"{name} must be a string, got {type(prefix).__name__}")
@@ -199,16 +198,16 @@ def check_choices(nonlinearity: Any, dtype: Any, **prefixes: Any) -> None:
 
 @dataclass(frozen=True)
 class Module:
-    """What a state dict says of a recurrent module.
+    """A recurrent module in a state dict.
 
     Attributes
     ----------
     prefix : str
-        What its names begin with.
+        The start of its names.
     cell : {"lstm", "gru", "rnn"}
     dtype : {"float32", "float64"}
     options : mapping of str to value
-        Of a layer.
+        The options of the layer.
     parameters : mapping of str to array
         In that dtype, in PyTorch's order.
     """
@@ -221,11 +220,11 @@ class Module:
 
     @property
     def input_size(self) -> int:
-        """Features of a step."""
+        """The number of features of a step."""
         return int(self.parameters["weight_ih_l0"].shape[1])
 
     def check_shapes(self, stack: Stack) -> None:
-        """Refuse arrays whose shapes do not fit those of the first layer."""
+        """Refuse arrays whose shapes do not fit those of layer 0."""
         for name, array in self.parameters.items():
             if array.shape != stack.shapes[name]:
                 raise ValueError(
@@ -234,13 +233,15 @@ class Module:
                 )
 
 
-def read(whole: StateDict, prefix: str, kind: str | None, dtype: str | None, given: Mapping[str, Any]) -> Module:
-    """The module under a prefix; options that a state dict does not hold are `given`.
+def read(
+    whole: StateDict, prefix: str, kind: str | None, dtype: str | None, other_options: Mapping[str, Any]
+) -> Module:
+    """The module under a prefix, with the options that a state dict does not hold.
 
     Raises
     ------
     TypeError, ValueError
-        As `from_torch`, but that all shapes fit.
+        As `from_torch`; `Module.check_shapes` compares shapes.
     """
     forms = forms_under([*whole], prefix, RECURRENT, "LSTM, GRU or RNN")
     names = complete(forms, prefix)
@@ -248,18 +249,18 @@ def read(whole: StateDict, prefix: str, kind: str | None, dtype: str | None, giv
     arrays = {name: parameter(whole, prefix + name, forms[name]) for name in names}
     dtype = common_dtype({prefix + name: array for name, array in arrays.items()}) if dtype is None else dtype
     cell, options = _description(arrays, prefix, kind)
-    options |= given
+    options |= other_options
     parameters = {name: np.ascontiguousarray(array, dtype) for name, array in arrays.items()}
     return Module(prefix, cell, dtype, {name: options[name] for name in OPTIONS}, parameters)
 
 
 def common_dtype(arrays: Mapping[str, np.ndarray]) -> str:
-    """The dtype of all arrays, by their keys.
+    """The common dtype of all arrays.
 
     Raises
     ------
     ValueError
-        If there are two.
+        If two differ; the message names their keys.
     """
     (first, array), *_ = arrays.items()
     for key, other in arrays.items():
@@ -269,7 +270,7 @@ def common_dtype(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _description(arrays: Mapping[str, np.ndarray], prefix: str, kind: str | None) -> tuple[str, dict[str, Any]]:
-    """The cell, and options of a layer."""
+    """The cell, and the options of the layer."""
     for name, array in arrays.items():
         if array.ndim != (1 if name.startswith("bias") else 2) or not array.size:
             axes = "one axis" if name.startswith("bias") else "two axes"
@@ -292,9 +293,9 @@ def _description(arrays: Mapping[str, np.ndarray], prefix: str, kind: str | None
 
 
 def _no_kind(prefix: str, shape: tuple[int, ...], hidden: int, kinds: list[str], projected: bool) -> ValueError:
-    """The error where the rows of the recurrent weights fit no kind of module."""
+    """The error for recurrent weights whose rows fit no kind of module."""
     if not kinds:
-        return ValueError(f"kind must be 'lstm' with {prefix + 'weight_hr_l0'!r}, a projection, which no other has")
+        return ValueError(f"kind must be 'lstm' with {prefix + 'weight_hr_l0'!r}: only an LSTM has a projection")
     rows = " or ".join(f"{BLOCKS[cell] * hidden} rows for {A_MODULE[cell]}" for cell in kinds)
     of = f"{prefix + 'weight_hr_l0'!r}" if projected else "it"
     return ValueError(f"{prefix + 'weight_hh_l0'!r} must have {rows}, as {of} has {hidden} columns, got shape {shape}")

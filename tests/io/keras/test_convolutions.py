@@ -215,7 +215,7 @@ def test_normalization(options, tmp_path):
     ("layer", "message"),
     [
         (lambda: L.Conv1D(2, 3, data_format="channels_first"), r"\(Conv1D\): data_format must be one of"),
-        (lambda: L.Normalization(mean=0.5, variance=2.0), "mean must be None, and found in data by adapt"),
+        (lambda: L.Normalization(mean=0.5, variance=2.0), "mean must be None, with adapt to find it in data"),
     ],
 )
 def test_what_is_refused(layer, message, tmp_path):

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from damage import damaged, in_a_process, with_another_value
+from damage import assert_graphs_or_errors, count_graphs, damaged, with_another_value
 from keras_configs import CUSTOM, LAMBDA, layer_of
 from make_keras_goldens import FOLDER
 
 from numlstm import GRU, LSTM, RNN
-from numlstm.graphs.graph import Graph
 from numlstm.io import from_keras
 
 h5py = pytest.importorskip("h5py")
@@ -128,7 +127,7 @@ POLICY = {"module": "keras", "class_name": "DTypePolicy", "config": {"name": "mi
         (options_set("LSTM", use_bias=1), "use_bias must be True or False, got 1"),
         (options_set("GRU", reset_after=True), r"bias must have shape \(2, 6\), got \(6,\)"),
         (options_set("LSTM", go_backwards="yes"), "go_backwards must be True or False"),
-        (options_set("LSTM", time_major=True), "option 'time_major' is not known, got True"),
+        (options_set("LSTM", time_major=True), "option 'time_major' is not supported, got True"),
         (options_set("LSTM", dtype=POLICY), r"\(LSTM\): dtype must be one of .* got 'mixed_float16'"),
         (options_set("LSTM", dtype="bfloat16"), "dtype must be one of"),
         (options_set("LSTM", dtype={"class_name": "DTypePolicy", "config": None}), "dtype must be one of"),
@@ -405,8 +404,8 @@ def many_times(file):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (linked(h5py.SoftLink("/layers/dense/vars/0")), "'0' must be in its group, got a link to elsewhere"),
-        (linked(h5py.ExternalLink("/etc/passwd", "/")), "'0' must be in its group, got a link to elsewhere"),
+        (linked(h5py.SoftLink("/layers/dense/vars/0")), "'0' must be in its group, got a link to another place"),
+        (linked(h5py.ExternalLink("/etc/passwd", "/")), "'0' must be in its group, got a link to another place"),
         (virtual, "kernel of layer 'lstm' .* must be an array in this file"),
         (put("0", shape=(2, 12), dtype="f4", external=[("/etc/passwd", 0, 96)]), "must be an array in this file"),
         (put("0", shape=(1 << 20, 1 << 20), dtype="f4", chunks=(64, 64)), "stored in one piece and not packed"),
@@ -485,23 +484,15 @@ def damaged_file(folder, seed):
 
 
 def read_damaged_files(folder):
-    """Read many; what comes of each is a graph or a plain error. Prints how many there were of each."""
-    count = {"graph": 0, "error": 0}
+    """Read many damaged files, and print how many of them gave a graph and an error."""
     x = {"x": np.ones((2, 5, 2), "float32"), "tokens": np.ones((2, 5), "int32")}
-    for seed in range(CASES):
-        print("seed", seed, flush=True)
-        try:
-            graph = from_keras(damaged_file(folder, seed), backend="reference")
-            assert isinstance(graph, Graph)
-            graph.run({value.name: x[value.name] for value in graph.inputs if value.name in x})
-            count["graph"] += 1
-        except (ValueError, OSError, TypeError) as error:
-            count["error"] += bool(str(error))
-    print(json.dumps(count))
+    count_graphs(
+        lambda seed: from_keras(damaged_file(folder, seed), backend="reference"),
+        x,
+        CASES,
+        (ValueError, OSError, TypeError),
+    )
 
 
 def test_damaged_files_are_read_or_refused(tmp_path):
-    count = in_a_process("test_files", [Path(__file__).parent, FOLDER.parent], tmp_path, SECONDS)
-    assert count["graph"] > CASES / 10
-    assert count["error"] > CASES / 4
-    assert sum(count.values()) == CASES
+    assert_graphs_or_errors("test_files", [Path(__file__).parent, FOLDER.parent], tmp_path, CASES, SECONDS)

@@ -7,11 +7,11 @@ import os
 import pickle
 import time
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
 from damage import places
+from native_files import DATA
 from onnx_models import array_of, node_cases
 
 import numlstm
@@ -21,14 +21,8 @@ from numlstm.graphs.operators import ELEMENTS, room
 from numlstm.io import from_keras, from_onnx, to_onnx
 from numlstm.io.onnx.exporting import graph_of
 
-DATA = Path(__file__).parents[2] / "data"
 RNG = np.random.default_rng(0)
 F32 = "float32"
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "graph.safetensors"
 
 
 def there_and_back(graph, path):
@@ -473,12 +467,12 @@ LIES = [
     (("more",), 1, "unknown field 'more'"),
     (("opset",), ..., "lacks the field 'opset'"),
     (NODE, None, "node must be an object"),
-    ((*NODE, "op"), "Loop", "there is no such operator"),
-    ((*NODE, "op"), "__class__", "there is no such operator"),
+    ((*NODE, "op"), "Loop", "numlstm does not support this operator"),
+    ((*NODE, "op"), "__class__", "numlstm does not support this operator"),
     ((*NODE, "op"), ["LSTM"], "op must be a text"),
     ((*NODE, "op"), ..., "lacks the field 'op'"),
     ((*NODE, "domain"), "os", "domain must be one of"),
-    ((*NODE, "domain"), "numlstm", "there is no such operator here in domain"),
+    ((*NODE, "domain"), "numlstm", "numlstm does not support this operator in domain"),
     ((*NODE, "name"), 1, "name must be a text"),
     ((*NODE, "inputs"), ["x", "V"], "it must have 3 to 8 inputs, got 2"),
     ((*NODE, "inputs"), ["x", "V", "y"], "'y' must be defined before it"),

@@ -10,11 +10,13 @@ import sys
 import time
 import tracemalloc
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 from native_files import (
+    DATA,
+    LABELS,
+    SMALL,
     assert_refused_or_whole,
     assert_refused_soon,
     edited,
@@ -34,17 +36,9 @@ from numlstm.io.native import models as native
 from numlstm.io.native import safetensors as files
 from numlstm.io.native.safetensors import unpacked
 
-DATA = Path(__file__).parents[2] / "data"
-SMALL = {"hidden_size": 4, "max_iter": 2, "random_state": 0, "backend": "reference"}
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(12, 5, 2))
 RAGGED = [RNG.normal(size=(2 + k % 4, 2)) for k in range(12)]
-LABELS = list("abcd") * 3
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "model.safetensors"
 
 
 def there_and_back(model, path):
@@ -625,67 +619,80 @@ def test_the_field_of_static_features_is_where_they_are(written):
 
 def headers(data):
     """Files whose header of tensors lies, each with what the error says."""
-    header, content, tensors = parts(data)
-    text = json.dumps(content)
-    entry = header["bias_ih_l0"]
-
-    def with_entry(**changes):
-        return joined(header | {"bias_ih_l0": entry | changes}, content, tensors)
-
-    first, *_ = header.keys() - {"__metadata__"}
-    yield "is missing", joined({name: header[name] for name in header if name != first} | {"x": header[first]}, content,
-                               tensors)  # fmt: skip
-    yield "go together", with_entry(shape=[2**62, 4])
-    yield "go together", with_entry(shape=[10**18] * 4)
-    yield "go together", with_entry(dtype="F64")
-    yield "must be float32", with_entry(dtype="I32")
-    yield "must be float32", with_entry(shape=[4, 4])
-    yield "one of the types", with_entry(dtype="BF16")
-    yield "one of the types", with_entry(dtype=["F32"])
-    yield "at least 0", with_entry(shape=[-16])
-    yield "at least 0", with_entry(shape=[True] * 2)
-    yield "at least 0", with_entry(data_offsets=[0.0, 64.0])
-    yield "must be a list", with_entry(shape="16")
-    yield "4 axes", with_entry(shape=[1, 1, 1, 1, 16])
-    yield "4 axes", with_entry(data_offsets=[0, 64, 64])
-    yield "overlap|gaps", with_entry(data_offsets=[offset + 64 for offset in entry["data_offsets"]])
-    yield "unknown field", with_entry(more=1)
-    yield "lacks the field", joined(header | {"bias_ih_l0": {}}, content, tensors)
-    yield "bytes in all", joined(header, content, tensors + b"\0")
-    yield "bytes in all", joined(header, content, tensors[:-1])
-    yield "is there twice", joined(header, content, tensors, text='{"format":"numlstm",' + text[1:])
-    yield "is there twice", joined(header, content, tensors,
-                                   text=text.replace('"dtype":', '"dtype": "float32", "dtype":'))  # fmt: skip
-    whole = json.dumps(header | {"__metadata__": {"numlstm": text}})
-    yield "is there twice", joined(header, content, tensors,
-                                   outer=('{"bias_ih_l0":' + json.dumps(entry) + "," + whole[1:]).encode())  # fmt: skip
-    for deep in ("[" * 100_000, "[" * 100_000 + "]" * 100_000, '{"a":' * 50_000 + "1" + "}" * 50_000):
-        yield "nested too deep|Expecting|delimiter", joined(header, content, tensors, text=deep)
-        yield "nested too deep|Expecting|delimiter", joined(header, content, tensors, outer=deep.encode())
-    yield "nested too deep", edited(data, ("model", "options", "zoneout"), [[[[[[[[[[0.0]]]]]]]]]])
-    yield "out of range", joined(header, content, tensors, text=text.replace("0.1", "1e999"))
-    yield "out of range", joined(header, content, tensors, text=text.replace("0.1", "1" * 5000))
-    yield "is no JSON", joined(header, content, tensors, text=text.replace("0.1", "NaN"))
-    yield "at most 1048576 characters", joined(header, content, tensors, text=text + " " * 2**20)
-    yield f"at most {files.HEADER_LIMIT}", joined(header, content, tensors, outer=whole.encode() + b" " * 2**23)
-    yield "not written by numlstm", joined(header, content, tensors, outer=b"{}")
-    yield "JSON object", joined(header, content, tensors, outer=b"[]")
-    yield "UTF-8", joined(header, content, tensors, outer=b'{"\xff": 1}')
-    yield (
-        "unknown field 'pt'",
-        joined(
-            header, content, tensors, outer=json.dumps(header | {"__metadata__": {"numlstm": text, "pt": ""}}).encode()
-        ),
-    )
-    yield (
-        "not written by numlstm",
-        joined(header, content, tensors, outer=whole.replace("numlstm", "other", 1).encode()),
-    )
+    yield from wrong_entries(data)
+    yield from wrong_texts(data)
+    yield from wrong_json(data)
     for length in (0, 1, 2**20, 2**31, 2**63, 2**64 - 1):
         yield ".", length.to_bytes(8, "little") + data[8:]
     for size in (0, 1, 7, 8, 9, 100):
         yield ".", data[:size]
-    yield ".", b"\x80\x04\x95" + pickle.dumps(header) * 10
+    yield ".", b"\x80\x04\x95" + pickle.dumps(parts(data)[0]) * 10
+
+
+def wrong_entries(data):
+    """Tensors that are missing, or of another type, shape or place."""
+    header, content, tensors = parts(data)
+    entry = header["bias_ih_l0"]
+    first, *_ = header.keys() - {"__metadata__"}
+    renamed = {name: header[name] for name in header if name != first} | {"x": header[first]}
+    yield "is missing", joined(renamed, content, tensors)
+    for message, changes in (
+        ("go together", {"shape": [2**62, 4]}),
+        ("go together", {"shape": [10**18] * 4}),
+        ("go together", {"dtype": "F64"}),
+        ("must be float32", {"dtype": "I32"}),
+        ("must be float32", {"shape": [4, 4]}),
+        ("one of the types", {"dtype": "BF16"}),
+        ("one of the types", {"dtype": ["F32"]}),
+        ("at least 0", {"shape": [-16]}),
+        ("at least 0", {"shape": [True] * 2}),
+        ("at least 0", {"data_offsets": [0.0, 64.0]}),
+        ("must be a list", {"shape": "16"}),
+        ("4 axes", {"shape": [1, 1, 1, 1, 16]}),
+        ("4 axes", {"data_offsets": [0, 64, 64]}),
+        ("overlap|gaps", {"data_offsets": [offset + 64 for offset in entry["data_offsets"]]}),
+        ("unknown field", {"more": 1}),
+    ):
+        yield message, joined(header | {"bias_ih_l0": entry | changes}, content, tensors)
+    yield "lacks the field", joined(header | {"bias_ih_l0": {}}, content, tensors)
+    yield "bytes in all", joined(header, content, tensors + b"\0")
+    yield "bytes in all", joined(header, content, tensors[:-1])
+
+
+def wrong_texts(data):
+    """Our text with keys twice, numbers out of range, or too long."""
+    header, content, tensors = parts(data)
+    text = json.dumps(content)
+    yield "nested too deep", edited(data, ("model", "options", "zoneout"), [[[[[[[[[[0.0]]]]]]]]]])
+    for message, other in (
+        ("is there twice", '{"format":"numlstm",' + text[1:]),
+        ("is there twice", text.replace('"dtype":', '"dtype": "float32", "dtype":')),
+        ("out of range", text.replace("0.1", "1e999")),
+        ("out of range", text.replace("0.1", "1" * 5000)),
+        ("is no JSON", text.replace("0.1", "NaN")),
+        ("at most 1048576 characters", text + " " * 2**20),
+    ):
+        yield message, joined(header, content, tensors, text=other)
+
+
+def wrong_json(data):
+    """Headers that are no JSON object of the right form."""
+    header, content, tensors = parts(data)
+    text, entry = json.dumps(content), json.dumps(header["bias_ih_l0"])
+    whole = json.dumps(header | {"__metadata__": {"numlstm": text}})
+    for deep in ("[" * 100_000, "[" * 100_000 + "]" * 100_000, '{"a":' * 50_000 + "1" + "}" * 50_000):
+        yield "nested too deep|Expecting|delimiter", joined(header, content, tensors, text=deep)
+        yield "nested too deep|Expecting|delimiter", joined(header, content, tensors, outer=deep.encode())
+    for message, outer in (
+        ("is there twice", ('{"bias_ih_l0":' + entry + "," + whole[1:]).encode()),
+        (f"at most {files.HEADER_LIMIT}", whole.encode() + b" " * 2**23),
+        ("not written by numlstm", b"{}"),
+        ("JSON object", b"[]"),
+        ("UTF-8", b'{"\xff": 1}'),
+        ("unknown field 'pt'", json.dumps(header | {"__metadata__": {"numlstm": text, "pt": ""}}).encode()),
+        ("not written by numlstm", whole.replace("numlstm", "other", 1).encode()),
+    ):
+        yield message, joined(header, content, tensors, outer=outer)
 
 
 def test_headers_that_lie_are_refused_in_little_memory(written, path):

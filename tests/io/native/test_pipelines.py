@@ -5,11 +5,13 @@ import os
 import time
 import tracemalloc
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 from native_files import (
+    DATA,
+    LABELS,
+    SMALL,
     assert_refused_or_whole,
     assert_refused_soon,
     edited,
@@ -31,23 +33,15 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, Stan
 import numlstm
 from numlstm import LSTM, LSTMClassifier, LSTMRegressor, SequenceScaler
 
-DATA = Path(__file__).parents[2] / "data"
-SMALL = {"hidden_size": 4, "max_iter": 2, "random_state": 0, "backend": "reference"}
 RNG = np.random.default_rng(0)
 X = RNG.normal(50.0, 9.0, size=(12, 5))
 CUBE = RNG.normal(50.0, 9.0, size=(12, 5, 2))
-LABELS = list("abcd") * 3
 SCALERS = [
     StandardScaler(), StandardScaler(with_mean=False), StandardScaler(with_std=False, copy=False),
     StandardScaler(with_mean=False, with_std=False), MinMaxScaler(), MinMaxScaler((-1, 2.5), clip=True),
     MinMaxScaler((np.float32(0.5), 2)), MaxAbsScaler(), RobustScaler(), RobustScaler(with_centering=False),
     RobustScaler(with_scaling=False), RobustScaler(quantile_range=(10, 90.5), unit_variance=True),
 ]  # fmt: skip
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "model.safetensors"
 
 
 def assert_same_scaler(loaded, scaler):

@@ -2,11 +2,13 @@
 
 import json
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 from native_files import (
+    DATA,
+    LABELS,
+    SMALL,
     assert_refused_or_whole,
     assert_refused_soon,
     edited,
@@ -22,14 +24,11 @@ from sklearn.pipeline import make_pipeline
 import numlstm
 from numlstm import LSTMClassifier, SequenceEncoder, SequenceImputer, SequenceScaler
 
-DATA = Path(__file__).parents[2] / "data"
-SMALL = {"hidden_size": 4, "max_iter": 2, "random_state": 0, "backend": "reference"}
 RNG = np.random.default_rng(0)
 HOLES = RNG.normal(50.0, 9.0, (12, 5, 2))
 HOLES[RNG.random(HOLES.shape) < 0.3] = np.nan
 WORDS = np.array(["ü", "b", None, np.nan], object)[RNG.integers(4, size=(12, 5))]
 MIXED = np.concatenate([WORDS[:, :, None], HOLES.astype(object)], axis=2)
-LABELS = list("abcd") * 3
 LENGTHS = RNG.integers(1, 6, 12)
 CASES = [
     *((SequenceScaler(method), np.nan_to_num(HOLES)) for method in ("standard", "robust", "minmax")),
@@ -40,11 +39,6 @@ CASES = [
     (SequenceEncoder([["b"], [1, 2.5, None]], columns=[0, 1], handle_unknown="ignore"), MIXED),
     (SequenceEncoder(), HOLES.round(-1)), (SequenceEncoder(), HOLES > 50), (SequenceEncoder(), np.ones((2, 3), "int8")),
 ]  # fmt: skip
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "model.safetensors"
 
 
 def as_text(value):

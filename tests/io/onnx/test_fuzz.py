@@ -23,22 +23,33 @@ MEMORY = 400 << 20  # bytes that all of it may add
 SLOWEST = 10.0  # seconds that any case may take
 
 
+F32 = "float32"
+
+
+def drawn(*shape):
+    return np.random.default_rng(0).normal(size=shape).astype(F32)
+
+
 def seeds():
     """Valid models of many kinds."""
     onnx = pytest.importorskip("onnx")
-    rng = np.random.default_rng(0)
+    return [
+        bidirectional_classifier(),
+        shapes_and_reductions(onnx),
+        labels_and_places(),
+        nested_functions(onnx.helper),
+        external_weights(),
+    ]
 
-    def drawn(*shape):
-        return rng.normal(size=shape).astype("float32")
 
-    f32 = "float32"
+def bidirectional_classifier():
     weights = {"W": drawn(2, 8, 3), "R": drawn(2, 8, 2), "B": drawn(2, 16), "P": drawn(2, 6), "A": drawn(4, 2)}
-    weights |= {"shape": np.array([0, 0, -1]), "zero": np.array([0]), "starts": np.array([-1]), "ends": np.array([9])}
+    weights |= {"shape": np.array([0, 0, 4]), "zero": np.array([0]), "starts": np.array([-1]), "ends": np.array([9])}
     options = {
         "hidden_size": 2, "direction": "bidirectional", "clip": 3.0, "activations": ["Sigmoid", "Elu", "Tanh"] * 2,
         "activation_alpha": [0.5, 0.25],
     }  # fmt: skip
-    recurrent = [
+    nodes = [
         ("LSTM", ["x", "W", "R", "B", "n", "", "", "P"], ["y", "h"], options),
         ("Transpose", ["y"], ["t"], {"perm": [0, 2, 1, 3]}),
         ("Reshape", ["t", "shape"], ["r"], {}),
@@ -47,10 +58,12 @@ def seeds():
         ("MatMul", ["q", "A"], ["m"], {}),
         ("Softmax", ["m"], ["p"], {"axis": -1}),
     ]
-    weights["shape"] = np.array([0, 0, 4])
-    inputs = {"x": (f32, ["T", "N", 3]), "n": ("int32", ["N"])}
-    yield model_of(recurrent, inputs, [("p", f32), ("h", f32)], weights, 13)
-    others = [
+    inputs = {"x": (F32, ["T", "N", 3]), "n": ("int32", ["N"])}
+    return model_of(nodes, inputs, [("p", F32), ("h", F32)], weights, 13)
+
+
+def shapes_and_reductions(onnx):
+    nodes = [
         ("GRU", ["x", "W", "R"], ["y"], {"hidden_size": 2, "linear_before_reset": 1}),
         ("RNN", ["x", "W1", "R1"], ["", "h"], {"hidden_size": 2, "activations": ["Relu"], "direction": "reverse"}),
         ("Shape", ["x"], ["d"], {}),
@@ -66,8 +79,11 @@ def seeds():
     weights = {"W": drawn(1, 6, 3), "R": drawn(1, 6, 2), "W1": drawn(1, 2, 3), "R1": drawn(1, 2, 2)}
     weights |= {"pads": np.array([1] * 6), "axes": np.array([0, -1]), "from": np.array(1), "to": np.array(2)}
     weights |= {"by": np.array(1)}
-    yield model_of(others, {"x": (f32, ["T", "N", 3])}, [("y", f32), ("h", f32), ("c", f32)], weights, 17)
-    labels = [
+    return model_of(nodes, {"x": (F32, ["T", "N", 3])}, [("y", F32), ("h", F32), ("c", F32)], weights, 17)
+
+
+def labels_and_places():
+    nodes = [
         ("ArgMax", ["x"], ["a"], {"axis": 1, "keepdims": 0}),
         ("LabelEncoder", ["a"], ["y"], {"keys_int64s": [0, 1, 2], "values_strings": ["a", "b", "c"]}, "ai.onnx.ml"),
         ("OneHot", ["a", "depth", "values"], ["o"], {}),
@@ -75,9 +91,12 @@ def seeds():
         ("Gather", ["x", "i"], ["z"], {"axis": 0}),
     ]
     weights = {"depth": np.array([2]), "values": np.array([0.0, 1.0])}
-    outputs = [("y", "object"), ("o", f32), ("v", f32), ("z", f32)]
-    yield model_of(labels, {"x": (f32, ["N", 3])}, outputs, weights, 13, domains=[("ai.onnx.ml", 2)])
-    helper, info = onnx.helper, onnx.helper.make_tensor_value_info
+    outputs = [("y", "object"), ("o", F32), ("v", F32), ("z", F32)]
+    return model_of(nodes, {"x": (F32, ["N", 3])}, outputs, weights, 13, domains=[("ai.onnx.ml", 2)])
+
+
+def nested_functions(helper):
+    info = helper.make_tensor_value_info
     imports = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]
     inner = helper.make_node("Mul", ["a", "a"], ["b"])
     twice = [helper.make_node("square", ["a"], ["b"], domain="own"), helper.make_node("Add", ["b", "a"], ["c"])]
@@ -88,16 +107,19 @@ def seeds():
     graph = helper.make_graph(
         [helper.make_node("more", ["x"], ["y"], domain="own")], "model", [info("x", 1, ["N"])], [info("y", 1, ["N"])]
     )
-    yield helper.make_model(graph, functions=functions, opset_imports=imports, ir_version=8)
-    product = [("Gemm", ["x", "W", "b"], ["y"], {"transB": 1}), ("Clip", ["y", "", "one"], ["z"], {})]
-    weights = {"W": drawn(4, 3), "b": drawn(4), "one": np.array(1, f32)}
-    model = model_of(product, {"x": (f32, ["N", 3])}, [("z", f32)], weights, 21)
+    return helper.make_model(graph, functions=functions, opset_imports=imports, ir_version=8)
+
+
+def external_weights():
+    nodes = [("Gemm", ["x", "W", "b"], ["y"], {"transB": 1}), ("Clip", ["y", "", "one"], ["z"], {})]
+    weights = {"W": drawn(4, 3), "b": drawn(4), "one": np.array(1, F32)}
+    model = model_of(nodes, {"x": (F32, ["N", 3])}, [("z", F32)], weights, 21)
     tensor = model.graph.initializer[0]
     tensor.ClearField("raw_data")
     tensor.data_location = 1
     for key, value in {"location": "weights.bin", "offset": "0", "length": "48"}.items():
         tensor.external_data.add(key=key, value=value)
-    yield model
+    return model
 
 
 def damaged(rng, data):
@@ -315,7 +337,7 @@ def test_many_large_results_at_a_time_are_stopped():
 
 
 def test_nothing_is_computed_twice_or_changed():
-    model = next(seeds())
+    model, *_ = seeds()
     data = model.SerializeToString()
     graph = from_onnx(data, backend="reference")
     inputs = {"x": np.ones((3, 2, 3), "float32"), "n": np.array([3, 1], "int32")}

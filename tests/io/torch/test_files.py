@@ -96,7 +96,7 @@ def test_integers_in_safetensors_are_refused_unless_they_are_elsewhere(tmp_path)
 def test_files_of_no_kind_are_refused(tmp_path, name, content):
     path = tmp_path / name
     path.write_bytes(content)
-    words = f"'{name}' must be a file of safetensors or of torch.save, which begin otherwise than with {content[:9]!r}"
+    words = f"'{name}' must be a file of safetensors or of torch.save, got a file that begins with {content[:9]!r}"
     with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
         from_torch(path)
 
@@ -193,7 +193,7 @@ def test_classes_that_are_not_known_are_named(tmp_path, kind, as_zip):
     torch = pytest.importorskip("torch")
     content, name = saved(torch, kind)
     torch.save(content, tmp_path / "model.ckpt", _use_new_zipfile_serialization=as_zip)
-    with pytest.raises(ValueError, match=r"^'model.ckpt' must hold tensors and plain values alone") as caught:
+    with pytest.raises(ValueError, match=r"^'model.ckpt' must hold only tensors and plain values") as caught:
         from_torch(tmp_path / "model.ckpt")
     message = str(caught.value)
     assert f"has an object of the class {name}, which cannot be read without running code" in message

@@ -20,7 +20,7 @@ from .merging import where
 from .registry import axis_of, computes
 
 EPSILON = 1e-7  # Keras's own
-FAR = 1e9  # what Keras takes from scores of steps that are masked
+FAR = 1e9  # Keras subtracts it from the scores of masked steps
 
 
 @computes("Dot", several=True, passes=False)
@@ -52,7 +52,7 @@ def _normalised(builder: GraphBuilder, x: Tensor, axis: int) -> Tensor:
 
 
 def _dot(builder: GraphBuilder, tensors: Sequence[Tensor], along: Sequence[int]) -> Tensor:
-    """The sum over one axis of each, for each row; of two matrices a column."""
+    """The sum of products over one axis of each; for two matrices a column."""
     names = iter("bcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
     terms, rest, shape = [], "", [tensors[0].shape[0]]
     for x, axis in zip(tensors, along, strict=True):
@@ -68,10 +68,10 @@ def _dot(builder: GraphBuilder, tensors: Sequence[Tensor], along: Sequence[int])
 
 @computes("Attention", "AdditiveAttention", several=True, passes=False)
 def attention(layer: KerasLayer, tensors: Sequence[Tensor]) -> Tensor:
-    """Averages of values, weighted by how keys go with a query; masked values count nothing."""
+    """Averages of values, weighted by the scores of keys and queries, without masked values."""
     options, builder = layer.options, layer.builder
     if len(tensors) not in (2, 3) or any(x.ndim != 3 for x in tensors):
-        raise layer.refused("it must have inputs (N, T, D): a query, values, and keys if these are others")
+        raise layer.refused("it must have inputs (N, T, D): a query, values, and keys if they differ from the values")
     query, value, key = *tensors[:2], tensors[-1]
     options.ignore("dropout")
     scores = _scores(layer, query, key)
@@ -87,7 +87,7 @@ def attention(layer: KerasLayer, tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _scores(layer: KerasLayer, query: Tensor, key: Tensor) -> Tensor:
-    """How each key goes with each step of a query."""
+    """The score of each key for each step of a query."""
     options, builder, additive = layer.options, layer.builder, layer.kind == "AdditiveAttention"
     scaled = options.flag("use_scale", additive)
     concat = not additive and options.choice("score_mode", ("dot", "concat"), "dot") == "concat"

@@ -50,7 +50,7 @@ def embedding(layer: KerasLayer, x: Tensor) -> Tensor:
 
 @computes("Masking")
 def masking(layer: KerasLayer, x: Tensor) -> Tensor:
-    """Steps whose features all have one value are masked, and zero."""
+    """Steps whose features all have one value are masked and become zeros."""
     builder = layer.builder
     value = layer.options.number("mask_value", 0.0)
     if x.ndim < 2:
@@ -76,14 +76,14 @@ def activation_layer(layer: KerasLayer, x: Tensor) -> Tensor:
 def softmax(layer: KerasLayer, x: Tensor, mask: Tensor | None) -> Tensor:
     """A softmax over one axis."""
     if mask is not None:
-        raise layer.refused("it must be without a mask, which here is of steps, and in Keras of what softmax sees")
+        raise layer.refused("its input must have no mask: Keras expects a mask of elements here, not of steps")
     axis_of(layer, x, layer.options.integer("axis", -1))
     return OF_LAYERS["Softmax"](layer.options)(layer.builder, x)
 
 
 @computes("PReLU")
 def prelu(layer: KerasLayer, x: Tensor) -> Tensor:
-    """Rectified, with slopes that were learnt."""
+    """ReLU with learnt slopes for negative elements."""
     options, shape = layer.options, [*x.shape[1:]]
     if options.value("shared_axes") is not None:
         for axis in options.integers("shared_axes"):
@@ -96,6 +96,6 @@ def prelu(layer: KerasLayer, x: Tensor) -> Tensor:
 @computes("Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization",
        "Identity")  # fmt: skip
 def nothing(layer: KerasLayer, x: Tensor) -> Tensor:
-    """What only training changes."""
+    """The input: the layer acts only in training."""
     layer.options.ignore("rate", "stddev", "noise_shape", "data_format", "l1", "l2")
     return x

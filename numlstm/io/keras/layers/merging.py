@@ -35,7 +35,7 @@ def merged(layer: KerasLayer, tensors: Sequence[Tensor]) -> Tensor:
         raise layer.refused(f"its inputs must be of one type, got {sorted(dtypes)}")
     masks = [tensor.mask for tensor in tensors]
     wide = [reduce(lambda x, _: unsqueeze(builder, x, 1), range(ndim - tensor.ndim), tensor) for tensor in tensors]
-    older = layer.version == 2  # which sees to no mask in what it computes
+    older = layer.version == 2  # Keras 2 ignores masks in these computations
     if layer.kind in ("Maximum", "Minimum") and not older:
         return _extreme(layer, op, wide, masks)
     if layer.kind == "Multiply" and not older:
@@ -49,13 +49,13 @@ def merged(layer: KerasLayer, tensors: Sequence[Tensor]) -> Tensor:
 
 
 def where(builder: GraphBuilder, mask: Tensor, x: Tensor, other: Tensor) -> Tensor:
-    """One array at steps that count, and another at those that are masked."""
+    """One tensor at steps that count, and another at masked steps."""
     shape = broadcast((*mask.shape, 1), x.shape, other.shape)
     return builder.node("Where", [unsqueeze(builder, mask, -1), x, other], shape, x.dtype)
 
 
 def _product(layer: KerasLayer, tensors: Sequence[Tensor], masks: Sequence[Tensor | None]) -> Tensor:
-    """A product, in which masked steps are 1; 0 where all are masked."""
+    """A product in which masked steps are 1; it is 0 where all are masked."""
     builder, one, zero = layer.builder, number(layer.builder, 1, tensors[0]), number(layer.builder, 0, tensors[0])
     factors = [x if mask is None else where(builder, mask, x, one) for x, mask in zip(tensors, masks, strict=True)]
     y, mask = reduce(lambda x, other: binary(builder, "Mul", x, other), factors), either(builder, masks)
@@ -63,7 +63,7 @@ def _product(layer: KerasLayer, tensors: Sequence[Tensor], masks: Sequence[Tenso
 
 
 def _extreme(layer: KerasLayer, op: str, tensors: Sequence[Tensor], masks: Sequence[Tensor | None]) -> Tensor:
-    """The largest or the smallest, of those that are not masked."""
+    """The largest or the smallest element that is not masked."""
     builder = layer.builder
     y, known = tensors[0], masks[0]
     for x, mask in zip(tensors[1:], masks[1:], strict=True):
@@ -74,20 +74,20 @@ def _extreme(layer: KerasLayer, op: str, tensors: Sequence[Tensor], masks: Seque
 
 
 def either(builder: GraphBuilder, masks: Sequence[Tensor | None]) -> Tensor | None:
-    """Where any mask is true; no mask if one is missing."""
+    """A mask that is true where any mask is; None if one is missing."""
     there = [mask for mask in masks if mask is not None]
     return reduce(lambda x, y: binary(builder, "Or", x, y), there) if len(there) == len(masks) else None
 
 
 def every(builder: GraphBuilder, masks: Sequence[Tensor | None]) -> Tensor | None:
-    """Where all masks are true that there are, as Keras 2 has it."""
+    """A mask that is true where all present masks are, as in Keras 2."""
     there = [mask for mask in masks if mask is not None]
     return reduce(lambda x, y: binary(builder, "And", x, y), there) if there else None
 
 
 @computes("Concatenate", several=True, passes=False)
 def concatenated(layer: KerasLayer, tensors: Sequence[Tensor]) -> Tensor:
-    """One after another."""
+    """Tensors joined along an axis."""
     if len(tensors) < 1 or len({(tensor.ndim, tensor.dtype) for tensor in tensors}) > 1:
         raise layer.refused("its inputs must have the same number of axes and one type")
     axis = axis_of(layer, tensors[0], layer.options.integer("axis", -1))

@@ -18,7 +18,7 @@ EPSILON = 1e-7  # Keras's own
 
 @computes("BatchNormalization")
 def batch_normalization(layer: KerasLayer, x: Tensor) -> Tensor:
-    """By the means and variances that training has found."""
+    """Normalised by the means and variances of training."""
     options, builder = layer.options, layer.builder
     axis = axis_of(layer, x, options.integer("axis", -1))
     scale, center = options.flag("scale", True), options.flag("center", True)
@@ -41,7 +41,7 @@ def batch_normalization(layer: KerasLayer, x: Tensor) -> Tensor:
 
 @computes("LayerNormalization")
 def layer_normalization(layer: KerasLayer, x: Tensor) -> Tensor:
-    """Over the last axes, of each element of the others."""
+    """Normalised over the last axes."""
     options, builder = layer.options, layer.builder
     axes = sorted(axis_of(layer, x, axis) for axis in (options.integers("axis") if options.value("axis") else (-1,)))
     if axes != [*range(x.ndim - len(axes), x.ndim)]:
@@ -63,14 +63,14 @@ def layer_normalization(layer: KerasLayer, x: Tensor) -> Tensor:
 
 @computes("Normalization")
 def normalization(layer: KerasLayer, x: Tensor) -> Tensor:
-    """By means and variances that were given, or found in data."""
+    """Normalised by the means and variances that `adapt` found in data."""
     options, builder, dtype = layer.options, layer.builder, layer.options.dtype
     axes = () if options.value("axis") is None else options.integers("axis")
     kept = sorted(axis_of(layer, x, axis) for axis in axes)
     invert = options.flag("invert", False)
     for name in ("mean", "variance"):
         if options.value(name) is not None:
-            raise options.refused(name, "None, and found in data by adapt")
+            raise options.refused(name, "None, with adapt to find it in data")
     shape = [size_of(layer, x, axis) for axis in kept]
     mean, variance, _ = layer.arrays(("mean", "variance", "count"), dtype)
     for array, name in ((mean, "mean"), (variance, "variance")):

@@ -13,7 +13,7 @@ from ..config import KerasLayer
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of layers.
+    """A kind of layer.
 
     Attributes
     ----------
@@ -22,11 +22,11 @@ class Kind:
     several : bool
         Whether it takes a list of tensors.
     passes : bool
-        Whether the mask of the first input is that of the output, if that has none.
+        Whether the output has the mask of the input, unless it has its own.
     casts : bool
-        Whether floating-point inputs are first brought to the layer's type.
+        Whether floating-point inputs are cast to the layer's type first.
     reads_mask : bool
-        Whether it computes something else where there is a mask; `apply` gets it then.
+        Whether the mask changes what it computes; `apply` takes the mask then.
     """
 
     apply: Callable[..., Tensor]
@@ -41,7 +41,7 @@ KINDS: dict[str, Kind] = {}
 
 def computes(*names: str, several: bool = False, passes: bool = True, casts: bool = True,
           reads_mask: bool = False) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:  # fmt: skip
-    """Make a function known as what computes layers of some kinds."""
+    """Register a function that computes layers of some kinds."""
 
     def register(apply: Callable[..., Tensor]) -> Callable[..., Tensor]:
         KINDS.update(dict.fromkeys(names, Kind(apply, several, passes, casts, reads_mask)))
@@ -58,7 +58,7 @@ def axis_of(layer: KerasLayer, x: Tensor, axis: int, name: str = "axis") -> int:
 
 
 def size_of(layer: KerasLayer, x: Tensor, axis: int) -> int:
-    """A length that must be known."""
+    """The length of an axis, which must be known."""
     size = x.shape[axis]
     if size is None:
         raise layer.refused(f"axis {axis % x.ndim} of its input must have a known length, got shape {x.shape}")
