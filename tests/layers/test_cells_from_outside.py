@@ -77,8 +77,12 @@ def test_layers_in_files(tmp_path):
     assert repr(loaded) == repr(layer)
     np.testing.assert_array_equal(loaded(X[0])[0], layer(X[0])[0])
     del LAYERS["mgu"]
-    with pytest.raises(ValueError, match=r"class must be one of .* got 'MGU'"):
+    with pytest.raises(
+        ValueError, match=r"class must be one of .* got 'MGU'; register a class of your own layers first"
+    ):
         numlstm.load(path)
+    with pytest.raises(TypeError, match="got MGU; register a class of your own layers first"):
+        layer.save(path)
     register(MGU)
 
 

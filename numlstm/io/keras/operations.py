@@ -37,14 +37,14 @@ OPERATIONS: dict[str, Operation] = {}
 
 
 def operation(*names: str) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
-    """Make a function ``apply(layer, *tensors and numbers)`` known as what computes operations."""
+    """Register a function ``apply(layer, *tensors and numbers)`` that computes operations."""
 
     def register(apply: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def checked(layer: KerasLayer, arguments: Sequence[Any], options: Mapping[str, Any]) -> list[Tensor]:
             try:
                 result = apply(layer, *arguments, **options)
             except TypeError as error:
-                raise layer.refused(f"it is called with what is not supported: {error}") from None
+                raise layer.refused(f"its arguments must be supported ones: {error}") from None
             layer.options.finish()
             return [result]
 
@@ -55,7 +55,7 @@ def operation(*names: str) -> Callable[[Callable[..., Tensor]], Callable[..., Te
 
 
 def _tensors(layer: KerasLayer, *values: Any) -> list[Tensor]:
-    """Tensors and numbers as tensors of one type, that which Keras computes in."""
+    """Tensors and numbers as tensors of one type, in which Keras computes."""
     builder = layer.builder
     tensors = [value for value in values if isinstance(value, Tensor)]
     if not tensors or not all(isinstance(value, Tensor | int | float | np.ndarray) for value in values):
@@ -72,7 +72,7 @@ def _tensors(layer: KerasLayer, *values: Any) -> list[Tensor]:
 
 
 def _wider(one: str, other: str) -> str:
-    """The type that holds what both hold, as Keras sees it: floating-point numbers are no wider for integers."""
+    """The type that holds both types by Keras's rules: integers do not widen floating-point numbers."""
     if one == other:
         return one
     if one.startswith("float") != other.startswith("float"):
@@ -81,7 +81,7 @@ def _wider(one: str, other: str) -> str:
 
 
 def _floating(layer: KerasLayer, x: Tensor) -> Tensor:
-    """A tensor of floating-point numbers."""
+    """The tensor, cast to float32 if it holds no floating-point numbers."""
     return x if x.floating else cast(layer.builder, x, "float32")
 
 
@@ -104,13 +104,13 @@ ACTIVATIONS = {"Relu": "relu", "Relu6": "relu6", "Silu": "silu", "HardSigmoid": 
 
 @operation(*BINARY)
 def arithmetic(layer: KerasLayer, x: Any, y: Any) -> Tensor:
-    """Of each pair of elements."""
+    """Arithmetic on each pair of elements."""
     x, y = _numbers(layer, x, y)
     return binary(layer.builder, BINARY[layer.kind], x, y)
 
 
 def _numbers(layer: KerasLayer, *values: Any) -> list[Tensor]:
-    """As `_tensors`, without bools, of which arithmetic is something else."""
+    """As `_tensors`; bools are refused, because Keras's arithmetic with them differs."""
     tensors = _tensors(layer, *values)
     if tensors[0].dtype == "bool":
         raise layer.refused("it must be called with numbers, got bools")
@@ -119,35 +119,35 @@ def _numbers(layer: KerasLayer, *values: Any) -> list[Tensor]:
 
 @operation("Divide", "TrueDivide")
 def quotient(layer: KerasLayer, x: Any, y: Any) -> Tensor:
-    """Of each pair of elements, as floating-point numbers."""
+    """The quotient of each pair of elements, as floating-point numbers."""
     x, y = (_floating(layer, operand) for operand in _numbers(layer, x, y))
     return binary(layer.builder, "Div", x, y)
 
 
 @operation("Power")
 def power(layer: KerasLayer, x: Any, y: Any) -> Tensor:
-    """Of each pair of elements."""
+    """The power of each pair of elements, as floating-point numbers."""
     x, y = (_floating(layer, operand) for operand in _numbers(layer, x, y))
     return binary(layer.builder, "Pow", x, y)
 
 
 @operation(*COMPARISONS)
 def comparison(layer: KerasLayer, x: Any, y: Any) -> Tensor:
-    """Of each pair of elements."""
+    """The comparison of each pair of elements."""
     x, y = _tensors(layer, x, y)
     return binary(layer.builder, COMPARISONS[layer.kind], x, y, "bool")
 
 
 @operation("NotEqual")
 def not_equal(layer: KerasLayer, x: Any, y: Any) -> Tensor:
-    """Of each pair of elements."""
+    """Whether the elements of each pair differ."""
     x, y = _tensors(layer, x, y)
     return unary(layer.builder, "Not", binary(layer.builder, "Equal", x, y, "bool"))
 
 
 @operation("LogicalAnd", "LogicalOr", "LogicalXor")
 def logical(layer: KerasLayer, x: Any, y: Any) -> Tensor:
-    """Of each pair of bools."""
+    """A logical operation on each pair of elements."""
     _check_tensor(layer, x, y)
     x, y = (cast(layer.builder, operand, "bool") for operand in (x, y))
     return binary(layer.builder, layer.kind.removeprefix("Logical"), x, y)
@@ -155,42 +155,42 @@ def logical(layer: KerasLayer, x: Any, y: Any) -> Tensor:
 
 @operation("LogicalNot")
 def logical_not(layer: KerasLayer, x: Any) -> Tensor:
-    """Of each bool."""
+    """The negation of each element."""
     _check_tensor(layer, x)
     return unary(layer.builder, "Not", cast(layer.builder, x, "bool"))
 
 
 @operation(*UNARY)
 def function(layer: KerasLayer, x: Any) -> Tensor:
-    """Of each element."""
+    """A function of each element."""
     _check_tensor(layer, x)
     return unary(layer.builder, UNARY[layer.kind], _floating(layer, x))
 
 
 @operation(*ACTIVATIONS)
 def activation(layer: KerasLayer, x: Any) -> Tensor:
-    """Of each element, as Keras's activation of that name."""
+    """Keras's activation of that name."""
     _check_tensor(layer, x)
     return NAMED[ACTIVATIONS[layer.kind]](layer.builder, _floating(layer, x))
 
 
 @operation("Negative", "Absolute", "Abs")
 def sign_changed(layer: KerasLayer, x: Any) -> Tensor:
-    """Of each element."""
+    """The negative or the absolute value of each element."""
     _check_tensor(layer, x)
     return unary(layer.builder, "Neg" if layer.kind == "Negative" else "Abs", x)
 
 
 @operation("Square")
 def square(layer: KerasLayer, x: Any) -> Tensor:
-    """Of each element."""
+    """The square of each element."""
     _check_tensor(layer, x)
     return binary(layer.builder, "Mul", x, x)
 
 
 @operation("LeakyRelu", "Elu")
 def sloped(layer: KerasLayer, x: Any) -> Tensor:
-    """Of each element, with a slope below zero."""
+    """An activation with a slope below zero."""
     _check_tensor(layer, x)
     name, default = ("negative_slope", SLOPE) if layer.kind == "LeakyRelu" else ("alpha", 1.0)
     return unary(layer.builder, layer.kind, _floating(layer, x), alpha=layer.options.number(name, default))
@@ -198,14 +198,14 @@ def sloped(layer: KerasLayer, x: Any) -> Tensor:
 
 @operation("Softmax", "LogSoftmax")
 def softmax(layer: KerasLayer, x: Any) -> Tensor:
-    """Along an axis."""
+    """A softmax along an axis, or its logarithm."""
     _check_tensor(layer, x)
     return unary(layer.builder, layer.kind, _floating(layer, x), axis=_axis(layer, x.ndim, -1))
 
 
 @operation("Gelu")
 def gelu(layer: KerasLayer, x: Any) -> Tensor:
-    """Of each element, exactly or by tanh."""
+    """The GELU of each element, exact or approximated by tanh."""
     _check_tensor(layer, x)
     approximate = layer.options.flag("approximate", True)
     return (gelu_by_tanh if approximate else NAMED["gelu"])(layer.builder, _floating(layer, x))
@@ -213,7 +213,7 @@ def gelu(layer: KerasLayer, x: Any) -> Tensor:
 
 @operation("Cast")
 def converted(layer: KerasLayer, x: Any) -> Tensor:
-    """In another type."""
+    """The tensor in another type."""
     _check_tensor(layer, x)
     dtype = layer.options.choice("dtype", CASTS)
     return cast(layer.builder, x, dtype).under(None)
@@ -221,7 +221,7 @@ def converted(layer: KerasLayer, x: Any) -> Tensor:
 
 @operation("ConvertToTensor")
 def tensor(layer: KerasLayer, x: Any) -> Tensor:
-    """As it is, or in another type: there is nothing but tensors here."""
+    """The tensor, or the tensor in another type: all values in a graph are tensors."""
     _check_tensor(layer, x)
     dtype = layer.options.choice("dtype", (None, *CASTS))
     return cast(layer.builder, x, dtype or x.dtype).under(None)
@@ -229,7 +229,7 @@ def tensor(layer: KerasLayer, x: Any) -> Tensor:
 
 @operation("Where")
 def chosen(layer: KerasLayer, condition: Any, x: Any, y: Any) -> Tensor:
-    """One or the other."""
+    """Elements of x where the condition holds, else of y."""
     _check_tensor(layer, condition)
     x, y = _tensors(layer, x, y)
     where = cast(layer.builder, condition, "bool")
@@ -238,7 +238,7 @@ def chosen(layer: KerasLayer, condition: Any, x: Any, y: Any) -> Tensor:
 
 @operation("ZerosLike", "OnesLike")
 def filled(layer: KerasLayer, x: Any, dtype: Any = None) -> Tensor:
-    """One number everywhere."""
+    """A tensor of zeros or ones, of the same shape."""
     _check_tensor(layer, x)
     dtype = layer.options.value("dtype") or dtype or x.dtype
     if dtype not in ("bool", "int32", "int64", "float32", "float64"):
@@ -260,7 +260,7 @@ def _axis(layer: KerasLayer, ndim: int, default: int | None = None) -> int:
 
 @operation("Any")
 def any_along(layer: KerasLayer, x: Any) -> Tensor:
-    """Whether any is true along an axis."""
+    """Whether any element along an axis is true."""
     _check_tensor(layer, x)
     keep = layer.options.flag("keepdims", False)
     return any_of(layer.builder, cast(layer.builder, x, "bool"), _axis(layer, x.ndim), keep)
@@ -268,7 +268,7 @@ def any_along(layer: KerasLayer, x: Any) -> Tensor:
 
 @operation("Mean", "Sum", "Max", "Min")
 def reduced(layer: KerasLayer, x: Any) -> Tensor:
-    """Along axes that are named, or all of them."""
+    """A reduction along some axes, or along all of them."""
     _check_tensor(layer, x)
     options, builder = layer.options, layer.builder
     chosen = [*range(x.ndim)] if options.value("axis") is None else options.integers("axis")
@@ -287,21 +287,21 @@ def reduced(layer: KerasLayer, x: Any) -> Tensor:
 
 @operation("ExpandDims")
 def expanded(layer: KerasLayer, x: Any) -> Tensor:
-    """With one more axis."""
+    """The tensor with one more axis of length 1."""
     _check_tensor(layer, x)
     return unsqueeze(layer.builder, x, _axis(layer, x.ndim + 1))
 
 
 @operation("Squeeze")
 def squeezed(layer: KerasLayer, x: Any) -> Tensor:
-    """Without an axis."""
+    """The tensor without an axis of length 1."""
     _check_tensor(layer, x)
     return squeeze(layer.builder, x, _axis(layer, x.ndim))
 
 
 @operation("Reshape")
 def reshaped(layer: KerasLayer, x: Any) -> Tensor:
-    """In another shape, with the same first axis."""
+    """The tensor in another shape with the same first axis."""
     _check_tensor(layer, x)
     target = layer.options.integers("newshape")
     if target[0] != -1 or any(size < 1 for size in target[1:]):
@@ -311,7 +311,7 @@ def reshaped(layer: KerasLayer, x: Any) -> Tensor:
 
 @operation("Transpose")
 def transposed(layer: KerasLayer, x: Any) -> Tensor:
-    """With axes in another order."""
+    """The tensor with its axes in another order."""
     _check_tensor(layer, x)
     axes = [*range(x.ndim)][::-1] if layer.options.value("axes") is None else layer.options.integers("axes")
     if sorted(axis % x.ndim for axis in axes) != [*range(x.ndim)]:
@@ -321,14 +321,14 @@ def transposed(layer: KerasLayer, x: Any) -> Tensor:
 
 @operation("Flip")
 def flipped(layer: KerasLayer, x: Any) -> Tensor:
-    """From last to first along an axis."""
+    """The tensor with an axis in reverse order."""
     _check_tensor(layer, x)
     return flip(layer.builder, x, _axis(layer, x.ndim))
 
 
 @operation("Concatenate", "Stack")
 def joined(layer: KerasLayer, tensors: Any) -> Tensor:
-    """One after another, or along a new axis."""
+    """Tensors joined along an axis, or along a new one."""
     if not isinstance(tensors, list) or not tensors:
         raise layer.refused("it must be called with a list of tensors")
     _check_tensor(layer, *tensors)
@@ -343,7 +343,7 @@ def joined(layer: KerasLayer, tensors: Any) -> Tensor:
 
 @operation("Matmul")
 def product(layer: KerasLayer, x: Any, y: Any) -> Tensor:
-    """Of matrices."""
+    """A product of matrices."""
     _check_tensor(layer, x, y)
     x, y = (_floating(layer, operand) for operand in _tensors(layer, x, y))
     if x.ndim < 2 or y.ndim != x.ndim:
@@ -353,7 +353,7 @@ def product(layer: KerasLayer, x: Any, y: Any) -> Tensor:
 
 @operation("GetItem")
 def item(layer: KerasLayer, x: Any, key: Any) -> Tensor:
-    """A part: of a list of integers, slices, an ellipsis and None."""
+    """A part of the tensor; the key has integers, slices, an ellipsis and None."""
     _check_tensor(layer, x)
     indices = [*key] if isinstance(key, list) else [key]
     if ... in indices:

@@ -100,6 +100,8 @@ def _unfitted(kind: type[SequenceEstimator], content: Any) -> SequenceEstimator:
     """An estimator with these parameters."""
     parameters = decoded_parameters(content, kind._get_param_names())
     with inside("parameters"):
+        if "cell" in parameters:
+            layers.check_cell(parameters["cell"])
         if "class_weight" in parameters:
             _check_class_weight(parameters["class_weight"])
         model = kind(**parameters)

@@ -18,6 +18,7 @@ from ...layers.stack import Stack
 from .safetensors import Tensors
 from .values import decoded, encoded, fields_of, inside
 
+REGISTER = "; register a class of your own layers first (numlstm.layers.register)"
 FIELDS = ("cell", "input_size", "hidden_size", "options", "dtype", "compute_dtype", "backend")
 
 
@@ -74,7 +75,8 @@ def stack_from_fields(content: Any, tensors: int) -> tuple[Stack, dict[str, Any]
         raise ValueError(f"hidden_size must be a list of a number for each layer, for at most {tensors} tensors")
     with inside("layer"):
         dtype = check_option(content["dtype"], "dtype", ("float32", "float64"))
-        options = _options_from_fields(check_option(cell, "cell", [*LAYERS]), content["options"])
+        check_cell(cell)
+        options = _options_from_fields(cell, content["options"])
         known = options | {"init": ("chrono", 3)} if options["init"] == "chrono" else options  # estimators count steps
         size = check_integer(content["input_size"], "input_size", 1)
         stack = stack_of(cell, size, dtype, known | {"hidden_size": sizes})
@@ -83,6 +85,14 @@ def stack_from_fields(content: Any, tensors: int) -> tuple[Stack, dict[str, Any]
             stack = replace(stack, cell=replace(stack.cell, compute_dtype=compute_dtype))
         backend = None if content["backend"] is None else check_name(decoded(content["backend"], "backend"))
     return stack, not_defaults(options), backend
+
+
+def check_cell(cell: Any) -> None:
+    """Refuse a cell without a registered class of layers."""
+    try:
+        check_option(cell, "cell", [*LAYERS])
+    except ValueError as error:
+        raise ValueError(f"{error}{REGISTER}") from None
 
 
 def read_parameters(shapes: Mapping[str, tuple[int, ...]], dtype: str, tensors: Tensors) -> dict[str, np.ndarray]:

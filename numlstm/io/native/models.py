@@ -30,9 +30,11 @@ from typing import Any
 import numpy as np
 
 from ...layers import LAYERS
+from ...layers.layer import Layer
 from ...savable import version
 from .. import paths
 from . import safetensors
+from .layers import REGISTER
 from .values import fields_of, inside
 
 FORMAT, FORMAT_VERSION = "numlstm", 1
@@ -149,8 +151,14 @@ def kind_of(model: Any, name: str, kinds: Container[str] | None = None) -> str:
     kind, known = type(model).__name__, _classes_among(kinds)
     if kind in known and type(model) is _class(kind):
         return kind
-    advice = ": save its best_estimator_" if hasattr(model, "refit") else ""
-    raise TypeError(f"{name} must be one of {known}, not of a subclass, got {kind}{advice}")
+    raise TypeError(f"{name} must be one of {known}, not of a subclass, got {kind}{_advice(model)}")
+
+
+def _advice(model: Any) -> str:
+    """What to do before a model of an unknown class can be saved."""
+    if isinstance(model, Layer) and model.cell not in LAYERS:
+        return REGISTER
+    return ": save its best_estimator_" if hasattr(model, "refit") else ""
 
 
 def _left_out(model: Any, loaded: Any) -> Iterator[str]:
@@ -272,7 +280,7 @@ def check_class(kind: Any, kinds: Container[str] | None = None) -> None:
     """Refuse the name of a class that is unknown, or not one of `kinds`."""
     known = _classes_among(kinds)
     if kind not in known:
-        hint = "; register a class of your own layers first (numlstm.layers.register)" if kinds is None else ""
+        hint = REGISTER if kinds is None else ""
         raise ValueError(f"class must be one of {known}, got {kind!r:.80}{hint}")
 
 
