@@ -312,7 +312,7 @@ def test_wrong_outputs_are_named(outputs, error, message):
         ({"nodes": [Node("Relu", (3,), ("y",))]}, TypeError, "nodes must have texts as names, got 3"),
         ({"nodes": [Node("Loop", ("x",), ("y",))]}, ValueError, r"^node 'y' \(Loop\): numlstm does not support"),
         ({"nodes": [Node("Compact", ("x", "x"), ("y", "n"))]}, ValueError, "numlstm does not support this operator"),
-        ({"nodes": [Node("Relu", ("x",), ("y",), domain="numlstm")]}, ValueError, "here in domain 'numlstm'"),
+        ({"nodes": [Node("Relu", ("x",), ("y",), domain="numlstm")]}, ValueError, "operator in domain 'numlstm'"),
         ({"nodes": [Node("Relu", ("x",), ("y",), domain="mine")]}, ValueError, "domain must be one of"),
         ({"nodes": [Node("Gelu", ("x",), ("y",))], "opset": 19}, ValueError, "in version 19, only from 20"),
         ({"nodes": [Node("MatMul", ("x",), ("y",))]}, ValueError, "it must have 2 inputs, got 1"),

@@ -303,7 +303,7 @@ def test_as_a_user_types_it(tmp_path):
     assert done.stdout == "out.onnx: GRU(2, 3)\n"
     np.testing.assert_array_equal(outputs_of(read(tmp_path / "out.onnx")), layer(X)[0])
     done = subprocess.run([*command[:3], "convert", "--help"], capture_output=True, text=True, check=True)
-    assert re.search(r"--layer K +only this one", done.stdout)
+    assert re.search(r"--layer K +convert only this", done.stdout)
 
 
 # Keras's own -------------------------------------------------------------------------------------------------

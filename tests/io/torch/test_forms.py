@@ -125,7 +125,7 @@ def test_raw_weights_of_one_of_several_wrapped_modules_are_taken():
 def test_what_is_said_of_weights_further_above_is_refused(inner, above):
     given = {inner + name: array for name, array in STATE.items()} | {above: STATE["weight_hh_l0"]}
     words = f"state_dict must have one form of '{inner}weight_hh_l0', but an outer module has"
-    with pytest.raises(ValueError, match=f"^{re.escape(words)} it {re.escape(repr(above))}: pass a mapping"):
+    with pytest.raises(ValueError, match=f"^{re.escape(words)} {re.escape(repr(above))}: pass a mapping"):
         from_torch(given, inner)
 
 
@@ -139,7 +139,7 @@ def test_adapters_of_peft_are_refused():
 
 def test_raw_weights_at_both_places_are_refused():
     with pytest.raises(
-        ValueError, match=r"^state_dict must say what .* in a module around it 'rnns.0.weight_hh_l0_raw'"
+        ValueError, match=r"^state_dict must have one form of .* an outer module has 'rnns.0.weight_hh_l0_raw'"
     ):
         from_torch(FASTAI | {"rnns.0.module.weight_hh_l0_raw": STATE["weight_hh_l0"]}, "rnns.0.module.")
 
@@ -180,16 +180,16 @@ def test_pruning_is_exact():
 ONES = np.ones((20, 5), "float32")
 UNCLEAR = {
     "one part of weight norm": ({"weight_hh_l0_g": ONES[:, :1]}, "['weight_hh_l0_g'], from which it does not follow"),
-    "one part of pruning": ({"weight_hh_l0_orig": ONES}, "['weight_hh_l0_orig'], which"),
-    "a mask alone": ({"weight_hh_l0": ONES, "weight_hh_l0_mask": ONES}, "['weight_hh_l0_mask'], which"),
+    "one part of pruning": ({"weight_hh_l0_orig": ONES}, "['weight_hh_l0_orig'], from which"),
+    "a mask alone": ({"weight_hh_l0": ONES, "weight_hh_l0_mask": ONES}, "['weight_hh_l0_mask'], from which"),
     "spectral norm": (
         {"weight_hh_l0_orig": ONES, "weight_hh_l0_u": ONES[:, 0], "weight_hh_l0_v": ONES[0]},
-        "['weight_hh_l0_orig', 'weight_hh_l0_u', 'weight_hh_l0_v'] of spectral norm, which",
+        "['weight_hh_l0_orig', 'weight_hh_l0_u', 'weight_hh_l0_v'] of spectral norm, from which",
     ),
-    "a parametrization": ({PARAMETRIZED + "original": ONES}, f"['{PARAMETRIZED}original'], which"),
+    "a parametrization": ({PARAMETRIZED + "original": ONES}, f"['{PARAMETRIZED}original'], from which"),
     "a parametrization with numbers of its own": (
         {PARAMETRIZED + "original": ONES, PARAMETRIZED + "0._u": ONES[:, 0], PARAMETRIZED + "0._v": ONES[0]},
-        f"['{PARAMETRIZED}0._u', '{PARAMETRIZED}0._v', '{PARAMETRIZED}original'] of spectral norm, which",
+        f"['{PARAMETRIZED}0._u', '{PARAMETRIZED}0._v', '{PARAMETRIZED}original'] of spectral norm, from which",
     ),
     "three originals": (
         {PARAMETRIZED + f"original{k}": ONES for k in range(3)},
@@ -197,10 +197,13 @@ UNCLEAR = {
     ),
     "raw and normalised": (
         {"weight_hh_l0_raw": ONES, "weight_hh_l0_g": ONES[:, :1], "weight_hh_l0_v": ONES},
-        "['weight_hh_l0_g', 'weight_hh_l0_raw', 'weight_hh_l0_v'], which",
+        "['weight_hh_l0_g', 'weight_hh_l0_raw', 'weight_hh_l0_v'], from which",
     ),
-    "something else beside it": ({"weight_hh_l0": ONES, "weight_hh_l0_bar": ONES}, "['weight_hh_l0_bar'], which"),
-    "something else below it": ({"weight_hh_l0": ONES, "weight_hh_l0.lora_A": ONES}, "['weight_hh_l0.lora_A'], which"),
+    "something else beside it": ({"weight_hh_l0": ONES, "weight_hh_l0_bar": ONES}, "['weight_hh_l0_bar'], from which"),
+    "something else below it": (
+        {"weight_hh_l0": ONES, "weight_hh_l0.lora_A": ONES},
+        "['weight_hh_l0.lora_A'], from which",
+    ),
 }
 
 
@@ -214,9 +217,9 @@ def test_what_does_not_tell_the_weights_is_refused(arrays, words):
 
 
 SHAPES = {
-    "weight norm of columns": ("_g", (1, 5), "_v", (20, 5), "'weight_hh_l0_g' must have shape (20, 1), as weight norm"),
-    "weight norm without an axis": ("_g", (20,), "_v", (20, 5), "'weight_hh_l0_g' must have shape (20, 1), as weight"),
-    "weight norm of a number": ("_g", (1,), "_v", (), "'weight_hh_l0_g' must have shape (), as weight norm"),
+    "weight norm of columns": ("_g", (1, 5), "_v", (20, 5), "'weight_hh_l0_g' must have shape (20, 1) of weight norm"),
+    "weight norm without an axis": ("_g", (20,), "_v", (20, 5), "'weight_hh_l0_g' must have shape (20, 1) of weight"),
+    "weight norm of a number": ("_g", (1,), "_v", (), "'weight_hh_l0_g' must have shape () of weight norm"),
     "pruning": ("_mask", (20, 4), "_orig", (20, 5), "'weight_hh_l0_mask' must have shape (20, 5), as 'weight_hh_l0_or"),
 }
 

@@ -515,7 +515,7 @@ def test_a_kind_may_be_demanded(state):
     assert type(from_torch(state, PREFIX, kind="gru")) is GRU
     with pytest.raises(ValueError, match=r"must have 20 rows for an LSTM, as it has 5 columns, got shape \(15, 5\)$"):
         from_torch(state, PREFIX, kind="lstm")
-    with pytest.raises(ValueError, match=r"^kind must be 'lstm' with 'weight_hr_l0', a projection"):
+    with pytest.raises(ValueError, match=r"^kind must be 'lstm' with 'weight_hr_l0': only an LSTM"):
         from_torch(to_torch(LSTM(3, 5, **PROJECTED)), kind="gru")
 
 
