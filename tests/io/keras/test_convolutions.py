@@ -244,7 +244,7 @@ def test_attention_is_called_plainly(options, tmp_path):
         ("conv1d", {"groups": 3}, "groups must be a divisor of 4 channels and 6 filters"),
         ("conv1d", {"lora_rank": 2}, "lora_rank must be False: it is not supported"),
         ("conv1d", {"filters": 0}, "filters must be an integer of at least 1"),
-        ("conv1d", {"other": 1}, "option 'other' is not known"),
+        ("conv1d", {"other": 1}, "option 'other' is not supported"),
         ("max_pooling1d", {"pool_size": -1}, "pool_size must be one number of at least 1"),
         ("max_pooling1d", {"strides": 1 << 62}, r"\(MaxPool\): strides must be 1 integers of at least 1"),
         ("max_pooling1d", {"padding": "causal"}, "padding must be one of"),

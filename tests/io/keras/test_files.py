@@ -133,7 +133,7 @@ POLICY = {"module": "keras", "class_name": "DTypePolicy", "config": {"name": "mi
         (options_set("LSTM", dtype={"class_name": "DTypePolicy", "config": None}), "dtype must be one of"),
         (options_set("LSTM", dtype=[1]), "dtype must be one of"),
         (options_set("Dense", activation="glu"), r"layer 'dense' \(Dense\): activation must be one of"),
-        (options_set("Dense", lora_rank=2), "option 'lora_rank' is not known"),
+        (options_set("Dense", lora_rank=2), "option 'lora_rank' is not supported"),
         (options_set("Dense", units=2), r"kernel must have shape \(2, 2\)"),
         (options_set("Dense", name=3), "must have a text for a name"),
         (options_set("InputLayer", sparse=True), "sparse must be False"),
@@ -227,7 +227,7 @@ def tensor(*history):
         (options_set("Functional", output_layers=[["scores", 1, 0]]), "result 0 of call 1 of 'scores' must exist"),
         (options_set("Functional", output_layers=[["nobody", 0, 0]]), "result 0 of call 0 of 'nobody' must exist"),
         (options_set("Functional", output_layers=7), "output_layers must be lists"),
-        (options_set("GetItem", key=3), "option 'key' is not known"),
+        (options_set("GetItem", key=3), "option 'key' is not supported"),
         (entries_set("GetItem", class_name="Einsum", registered_name=None), "layers of this kind are not supported"),
         (node_set("GetItem", args=[TENSOR, "text"]), "an index must be an integer"),
     ],
@@ -279,7 +279,7 @@ def test_paths(tmp_path):
 def test_configurations_that_are_none(tmp_path):
     path, parts = tmp_path / "model.weights.h5", members()
     path.write_bytes(parts[WEIGHTS])
-    with pytest.raises(ValueError, match=r"config must be given with 'model.weights.h5'.*model.to_json\(\) gives it"):
+    with pytest.raises(ValueError, match=r"config must be given with 'model.weights.h5'.*model.to_json\(\) gives"):
         from_keras(path)
     with pytest.raises(ValueError, match="config must be None with"):
         from_keras(FOLDER / "keras_v3_sequential.keras", "{}")
@@ -309,7 +309,7 @@ def test_configurations_that_are_none(tmp_path):
 def test_options_of_weights_are_no_options_of_files():
     for name, value in {"kind": "lstm", "num_layers": 2, "activation": "relu", "recurrent_activation": "relu",
                         "reset_after": True, "merge_mode": "sum", "dtype": "float64"}.items():  # fmt: skip
-        with pytest.raises(ValueError, match=f"{name} must be left out with a file"):
+        with pytest.raises(ValueError, match=f"{name} must be left out for a file"):
             from_keras(FOLDER / "keras_v3_sequential.keras", **{name: value})
 
 

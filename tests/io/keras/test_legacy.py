@@ -256,7 +256,7 @@ def test_configurations_are_given_where_they_are_missing(tmp_path):
     with pytest.raises(ValueError, match=r"config must be None with 'model.h5', which holds"):
         from_keras(stored(tmp_path), CONFIGURATION)
     path = stored(tmp_path, "weights")
-    with pytest.raises(ValueError, match=r"config must be given with 'model.h5', .* model.to_json\(\) gives it"):
+    with pytest.raises(ValueError, match=r"config must be given with 'model.h5', .* model.to_json\(\) gives"):
         from_keras(path)
     with pytest.raises(ValueError, match="there must be weights of layer 'other' in it: do configuration and weights"):
         from_keras(path, CONFIGURATION.replace("bidirectional", "other"))
@@ -306,7 +306,7 @@ LSTM_GROUP = "model_weights/lstm"
         (attribute_gone(LSTM_GROUP, "weight_names"), r"there must be 3 arrays in the file in .*, got 0"),
         (attribute_set(LSTM_GROUP, "weight_names", [b"a", b"b"]), r"there must be 3 arrays in the file .*, got 2"),
         (attribute_set(LSTM_GROUP, "weight_names", [1.0, 2.0, 3.0]), "must have 3 texts, got float64"),
-        (attribute_set(LSTM_GROUP, "weight_names", [b"a", b"b", b"c"]), "must be in it"),
+        (attribute_set(LSTM_GROUP, "weight_names", [b"a", b"b", b"c"]), "there must be all arrays"),
         (attribute_set(LSTM_GROUP, "weight_names", ["", "/", ".."]), "must be|HDF5"),
         (attribute_set(LSTM_GROUP, "weight_names", ["lstm", "lstm", "lstm"]), "'lstm' must be an array"),
         (attribute_set(LSTM_GROUP, "weight_names", np.array([b"\xff"] * 3)), "HDF5 file"),
