@@ -165,7 +165,7 @@ def changed(place, array):
         (weights_of("lstm"), {"activation": "gelu"}, ValueError, "activation must be one of"),
         (weights_of("lstm"), {"recurrent_activation": "nothing"}, ValueError, "recurrent_activation must be one of"),
         (weights_of("lstm"), {"reset_after": True}, ValueError, "reset_after must be None with weights of kind 'lstm'"),
-        (weights_of("gru"), {"reset_after": False}, ValueError, "reset_after must be True, to fit the shape of the bias"),
+        (weights_of("gru"), {"reset_after": False}, ValueError, "reset_after must be True, to fit the shape"),
         (weights_of("gru"), {"reset_after": 1}, TypeError, "reset_after"),
         (weights_of("lstm"), {"merge_mode": "mul"}, ValueError, "merge_mode must be one of"),
         (weights_of("lstm"), {"merge_mode": "sum"}, ValueError, "merge='sum' and bidirectional=False"),

@@ -258,7 +258,7 @@ def test_configurations_are_given_where_they_are_missing(tmp_path):
     path = stored(tmp_path, "weights")
     with pytest.raises(ValueError, match=r"config must be given with 'model.h5', .* model.to_json\(\) gives"):
         from_keras(path)
-    with pytest.raises(ValueError, match="there must be weights of layer 'other' in it: do configuration and weights"):
+    with pytest.raises(ValueError, match="there must be weights of layer 'other' in it: check that configuration"):
         from_keras(path, CONFIGURATION.replace("bidirectional", "other"))
     with pytest.raises(ValueError, match=r"must be written by Keras 2 or 3, got version '1.2.2'"):
         from_keras(path, json.loads(CONFIGURATION) | {"keras_version": "1.2.2"})
