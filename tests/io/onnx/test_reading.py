@@ -258,7 +258,7 @@ def test_constants_of_later_ones_are_defaults(onnx):
         (lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", 16), "'x' must be of one of ONNX's types"),
         (lambda m: m.graph.node[1].attribute.add(name="alpha", type=1, f=0.5), "there must be no attributes in"),
         (lambda m: m.graph.node[1].attribute.add(name="g", type=5), "attribute 'g': it must be no graph"),
-        (lambda m: m.graph.node[1].attribute.add(name="a", type=1, ref_attr_name="b"), "attribute 'a': it must be a value"),
+        (lambda m: m.graph.node[1].attribute.add(name="a", type=1, ref_attr_name="b"), "attribute 'a': it must be a"),
         (lambda m: m.graph.node[1].attribute.extend([m.graph.node[1].attribute.add(name="a", type=1)]),
          "attribute 'a': it is there twice"),
         (lambda m: m.graph.initializer[0].dims.__setitem__(0, 4), "'W': its shape needs 64 bytes, and it has 48"),
