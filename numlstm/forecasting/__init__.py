@@ -1,5 +1,6 @@
 """Forecasts of time series: one estimator from a table of numbers to forecasts with intervals."""
 
 from .forecaster import LSTMForecaster
+from .plotting import plot_forecast
 
-__all__ = ["LSTMForecaster"]
+__all__ = ["LSTMForecaster", "plot_forecast"]

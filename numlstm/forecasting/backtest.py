@@ -87,15 +87,16 @@ def _own(
         [each.until(len(each) - horizon, horizon) for each in panel.series], horizon, forecaster.future_covariates or ()
     )
     parts: list[Any] = []
-    for window in range(count if refit else 1):
+    found: Any = None
+    for window in range(count):
         known = _before(panel, origins, window, horizon)
-        found = learn(forecaster, known)
-        series = [
-            replace(each, seen=seen(own, found.settings).seen)
-            for each, own in zip(panel.series, known.series, strict=True)
-        ]
-        chosen = [own[[window]] if refit else own for own in origins]
-        parts.append(_said(found, series, chosen, coverage))
+        if refit or found is None:
+            found = learn(forecaster, known)
+            learnt = [seen(own, found.settings, panel.frequency).seen for own in known.series]
+        series = [replace(own, seen=each) for own, each in zip(known.series, learnt, strict=True)]
+        if not refit and window:
+            found = found.observed(series, [len(each) - horizon for each in series])
+        parts.append(_said(found, series, coverage))
     point: Any
     point, quantiles, interval = (
         None if parts[0][k] is None else np.concatenate([part[k] for part in parts], axis=1) for k in range(3)
@@ -109,10 +110,10 @@ def _own(
     ]
 
 
-def _said(found: Learnt, series: list[Series], origins: list[np.ndarray], coverage: float) -> list[Any]:
-    """Forecasts, quantiles and intervals of windows, each (series, windows, H, ...)."""
-    windows = found.windows(series, origins)
-    shape = len(series), len(origins[0])
+def _said(found: Learnt, series: list[Series], coverage: float) -> list[Any]:
+    """Forecasts, quantiles and intervals of what comes next, each (series, 1, H, ...)."""
+    windows = found.windows(series, [np.array([len(each)]) for each in series])
+    shape = len(series), 1
     point = found.point(windows).reshape(*shape, -1)
     if not found.has_quantiles:
         return [point, None, None]

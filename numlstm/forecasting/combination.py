@@ -33,6 +33,8 @@ class Recipe(NamedTuple):
         Of the networks of a kind.
     options : dict
         Of the networks.
+    is_tested : bool
+        Whether errors on windows that are held out are wanted where there is but one member.
     """
 
     kinds: tuple[str, ...]
@@ -40,6 +42,7 @@ class Recipe(NamedTuple):
     head: Head
     seeds: list[int]
     options: dict[str, Any]
+    is_tested: bool
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,9 @@ def combined(windows: Windows, lengths: Lengths, recipe: Recipe) -> tuple[Combin
     """
     early, late = parted(windows, lengths.horizon)
     scale = CovariateScale.of(windows)
-    if late is None or early is None:
-        members = _fitted(windows, lengths, scale, _candidates(windows, lengths, recipe), recipe)
+    candidates = _candidates(windows, lengths, recipe)
+    if late is None or early is None or (len(candidates) == 1 and not recipe.is_tested):
+        members = _fitted(windows, lengths, scale, candidates, recipe)
         members, _ = _tested(members, members, windows, lengths, scale)
         even = Combination(lengths, scale, members, np.full(len(members), 1 / len(members)))
         return even, Trial(even, windows, False)

@@ -48,8 +48,8 @@ class LSTMForecaster(Savable, BaseEstimator):
         What is learnt of: values, or their logarithms; "auto" takes logarithms where all values are positive and swings
         grow with the level (`numlstm.forecasting.transforms.transform_of`).
     calendar : "auto" or tuple of {"minute", "hour", "weekday", "day", "month"}, default "auto"
-        Features of time stamps, sine and cosine of each cycle. "auto": month; for days month and weekday; for shorter
-        steps weekday and hour. Without dates there are none.
+        Features of time stamps, sine and cosine of each cycle. "auto": those that are longer than a season and there
+        at least twice: the month for days, the weekday for shorter steps. What a window holds needs no feature.
     past_covariates, future_covariates : list of columns of X, or None, default None
         Columns that are known until the forecast is made, and columns that are known for its steps, too. By default all
         columns of X are past covariates.
@@ -194,13 +194,14 @@ class LSTMForecaster(Savable, BaseEstimator):
         check_parameters(self)
         panel = read_panel(y, X, static, names_of(self))
         found = learn(self, panel)
-        reach = found.settings.reach
         self._learnt = found
-        self._panel = panel.map(lambda own: seen(own, found.settings).tail(reach, panel.frequency))
+        self._panel = _ends(panel.map(lambda own: seen(own, found.settings, panel.frequency)), found)
         return self
 
     def update(self, y: Any, X: Any = None) -> LSTMForecaster:
-        """Take in new observations, without learning: forecasts begin after them.
+        """Take in new observations: forecasts begin after them, and intervals rest on the errors in them, too.
+
+        Members learn nothing of them.
 
         Parameters
         ----------
@@ -221,8 +222,9 @@ class LSTMForecaster(Savable, BaseEstimator):
             If y is not as described, or begins before the end of what is known.
         """
         check_is_fitted(self)
-        reach, panel = self._learnt.settings.reach, self._gone_on(y, X)
-        self._panel = panel.map(lambda own: own.tail(reach, panel.frequency))
+        before, panel = [len(each) for each in self._panel.series], self._gone_on(y, X)
+        self._learnt = self._learnt.observed(panel.series, before)
+        self._panel = _ends(panel, self._learnt)
         return self
 
     def _gone_on(self, y: Any, X: Any) -> Panel:
@@ -526,6 +528,12 @@ class LSTMForecaster(Savable, BaseEstimator):
         found = self._known("weights_").combination
         names = [(member.kind, type(member).__name__.lower()) for member in found.members]
         return dict(zip(names, found.weights.tolist(), strict=True))
+
+
+def _ends(panel: Panel, found: Learnt) -> Panel:
+    """What forecasts, and a look back at them, need of series."""
+    steps = found.settings.reach + found.settings.lengths.horizon
+    return panel.map(lambda own: own.tail(steps, panel.frequency))
 
 
 def _written(panel: Panel, values: list[np.ndarray], horizon: int, columns: Any = None) -> Any:

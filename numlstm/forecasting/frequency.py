@@ -69,13 +69,13 @@ class Frequency:
         return whole // self.count if whole % self.count == 0 and whole > self.count else None
 
     @property
-    def calendar(self) -> tuple[str, ...]:
-        """The features of the calendar that vary from step to step, but for those that a season holds."""
-        if self.kind == "step" or (self.kind == "month" and self.count >= 12):
-            return ()
-        if self.kind == "month" or self.count >= 7 * DAY:
-            return ("month",)
-        return ("weekday", "month") if self.kind == "business" or self.count >= DAY else ("hour", "weekday")
+    def calendar(self) -> dict[str, int]:
+        """Cycles of the calendar that are longer than a season, and their steps."""
+        if self.kind == "business":
+            return {"month": 260}
+        if self.kind != "fixed" or self.count >= 7 * DAY:
+            return {}
+        return {"month": 365 * DAY // self.count} if self.count >= DAY else {"weekday": 7 * DAY // self.count}
 
 
 def frequency_of(times: Sequence[np.ndarray], name: str) -> Frequency:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
 from .windows import Windows, spread_within
 
+FEWEST = 30  # windows that are kept, if there have been so many
 LEAST_DEVIATION = 0.1  # of a window, as a share of that of its series
 NORMAL = np.linspace(-4, 4, 161)  # where distributions are looked at, in deviations of a normal one
 GRID = ndtr(NORMAL)
@@ -29,70 +31,81 @@ def rank(scores: np.ndarray, share: float) -> float:
 
 
 @dataclass(frozen=True)
-class Widths:
-    """Intervals around a point: as wide as errors were.
+class Calibration(ABC):
+    """How far off forecasts were, in windows that were held out and in those that came later.
 
     Attributes
     ----------
     held_out : bool
-        Whether errors are of windows that nothing was learnt from.
-    steps : array, shape (H,)
-        The root mean square of errors in deviations of a window, for each step ahead.
-    scores : array, shape (M,)
-        Sorted: errors of all steps, divided by these, without their sign.
+        Whether nothing was learnt from these windows.
+    errors : array, shape (n, H) or (n, H, levels)
+        In the order of time; NaN where there is none.
     """
 
     held_out: bool
-    steps: np.ndarray
-    scores: np.ndarray
+    errors: np.ndarray
 
-    @classmethod
-    def of(cls, combination: Any, windows: Windows, held_out: bool) -> Widths:
-        """What a combination needs in some windows."""
-        scale = deviation(windows)
-        relative = (windows.ahead - combination.predict(windows)) / np.where(scale > 0, scale, np.nan)
-        known = np.isfinite(relative)
-        steps = np.sqrt((np.where(known, relative, 0) ** 2).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
-        scores = np.abs(relative / np.where(steps > 0, steps, 1.0))
-        return cls(held_out, steps, np.sort(scores[known]))
+    @abstractmethod
+    def measured(self, combination: Any, windows: Windows) -> np.ndarray:
+        """The errors of a combination in windows."""
 
+    @abstractmethod
     def quantiles(self, combination: Any, windows: Windows, levels: np.ndarray) -> np.ndarray:
         """Calibrated quantiles of a combination, (n, H, levels)."""
-        widths = np.sign(levels - 0.5) * np.array([rank(self.scores, abs(2 * level - 1)) for level in levels])
-        sizes = (self.steps * deviation(windows))[:, :, None]
+
+    def observed(self, combination: Any, windows: Windows) -> Self:
+        """The calibration by the latest windows: new ones are put in place of the first [1]_.
+
+        References
+        ----------
+        .. [1] C. Xu, Y. Xie, "Conformal prediction interval for dynamic time-series", 2021, algorithm 1.
+        """
+        new = self.measured(combination, windows[np.argsort(windows.origin, kind="stable")])
+        return replace(self, errors=np.concatenate([self.errors, new])[-max(len(self.errors), FEWEST) :])
+
+
+@dataclass(frozen=True)
+class Widths(Calibration):
+    """Intervals around a point as wide as errors were, which are in deviations of a window."""
+
+    def measured(self, combination: Any, windows: Windows) -> np.ndarray:
+        """Errors, (n, H)."""
+        scale = deviation(windows)
+        return (windows.ahead - combination.predict(windows)) / np.where(scale > 0, scale, np.nan)
+
+    def quantiles(self, combination: Any, windows: Windows, levels: np.ndarray) -> np.ndarray:
+        """The point and what its errors were, each step's by its root mean square, of all steps together."""
+        known = np.isfinite(self.errors)
+        steps = np.sqrt((np.where(known, self.errors, 0) ** 2).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
+        scores = np.sort(np.abs(self.errors / np.where(steps > 0, steps, 1.0))[known])
+        widths = np.sign(levels - 0.5) * np.array([rank(scores, abs(2 * level - 1)) for level in levels])
+        sizes = (steps * deviation(windows))[:, :, None]
         return combination.predict(windows)[:, :, None] + widths * sizes
 
 
 @dataclass(frozen=True)
-class Shifts:
-    """Quantiles at some levels, moved by what they missed.
+class Shifts(Calibration):
+    """Quantiles at some levels, moved by what they missed, in deviations of a window.
 
     Attributes
     ----------
-    held_out : bool
     levels : array, shape (levels,)
-    shifts : array, shape (levels,)
-        In deviations of a window.
     """
 
-    held_out: bool
     levels: np.ndarray
-    shifts: np.ndarray
 
-    @classmethod
-    def of(cls, combination: Any, windows: Windows, held_out: bool, levels: np.ndarray) -> Shifts:
-        """What a combination needs in some windows."""
+    def measured(self, combination: Any, windows: Windows) -> np.ndarray:
+        """How far the truth was above each quantile, (n, H, levels)."""
         scale = deviation(windows)
-        above = windows.ahead[:, :, None] - combination.quantiles(windows, levels)
-        relative = above / np.where(scale > 0, scale, np.nan)[:, :, None]
-        known = np.isfinite(relative[:, :, 0])
-        shifts = [_shift(np.sort(relative[:, :, k][known]), level) for k, level in enumerate(levels)]
-        return cls(held_out, levels, np.array(shifts))
+        above = windows.ahead[:, :, None] - combination.quantiles(windows, self.levels)
+        return above / np.where(scale > 0, scale, np.nan)[:, :, None]
 
     def quantiles(self, combination: Any, windows: Windows, levels: np.ndarray) -> np.ndarray:
-        """Calibrated quantiles of a combination, (n, H, levels)."""
+        """Quantiles among `levels`, in order."""
+        known = np.isfinite(self.errors[:, :, 0])
+        shifts = [_shift(self.errors[:, :, k][known], level) for k, level in enumerate(self.levels)]
         places = [int(np.abs(self.levels - level).argmin()) for level in levels]
-        moved = combination.quantiles(windows, levels) + self.shifts[places] * deviation(windows)[:, :, None]
+        moved = combination.quantiles(windows, levels) + np.array(shifts)[places] * deviation(windows)[:, :, None]
         return np.sort(moved, axis=2)
 
 
@@ -100,47 +113,38 @@ def _shift(scores: np.ndarray, level: float) -> float:
     """What to add to a quantile: away from the middle rather too much than too little."""
     if level == 0.5:
         return float(np.median(scores)) if len(scores) else 0.0
-    return rank(scores, level) if level > 0.5 else -rank(np.sort(-scores), 1 - level)
+    return rank(np.sort(scores), level) if level > 0.5 else -rank(np.sort(-scores), 1 - level)
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """A distribution whose deviations are stretched to where the truth was.
+class Stretch(Calibration):
+    """A distribution stretched to where the truth was, in deviations of a normal distribution of the same level."""
 
-    Attributes
-    ----------
-    held_out : bool
-    scores : array, shape (M,)
-        Sorted: where the truth was, in deviations of a normal distribution of the same level, without their sign.
-    correlation : float
-        Of these deviations from one step ahead to the next.
-    """
+    def measured(self, combination: Any, windows: Windows) -> np.ndarray:
+        """Where the truth was, (n, H)."""
+        return normal_places(combination.quantiles(windows, GRID), windows.ahead)
 
-    held_out: bool
-    scores: np.ndarray
-    correlation: float
-
-    @classmethod
-    def of(cls, combination: Any, windows: Windows, held_out: bool) -> Stretch:
-        """What a combination needs in some windows."""
-        places = normal_places(combination.quantiles(windows, GRID), windows.ahead)
-        before, after = places[:, :-1].ravel(), places[:, 1:].ravel()
+    @property
+    def correlation(self) -> float:
+        """Of these deviations from one step ahead to the next."""
+        before, after = self.errors[:, :-1].ravel(), self.errors[:, 1:].ravel()
         both = np.isfinite(before) & np.isfinite(after)
-        spread = both.sum() > 2 and before[both].std() > 0 and after[both].std() > 0
-        correlation = float(np.corrcoef(before[both], after[both])[0, 1]) if spread else 0.0
-        return cls(held_out, np.sort(np.abs(places[np.isfinite(places)])), min(max(correlation, 0.0), 0.99))
+        if both.sum() < 3 or before[both].std() == 0 or after[both].std() == 0:
+            return 0.0
+        return min(max(float(np.corrcoef(before[both], after[both])[0, 1]), 0.0), 0.99)
 
     def stretched(self, normal: np.ndarray) -> np.ndarray:
         """Deviations in the distribution, of calibrated ones."""
-        if not len(self.scores):
+        scores = np.sort(np.abs(self.errors[np.isfinite(self.errors)]))
+        if not len(scores):
             return normal
-        shares = np.arange(1, len(self.scores) + 1) / (len(self.scores) + 1)
-        size = np.interp(2 * ndtr(np.abs(normal)) - 1, [0, *shares], [0, *self.scores])
+        shares = np.arange(1, len(scores) + 1) / (len(scores) + 1)
+        size = np.interp(2 * ndtr(np.abs(normal)) - 1, [0, *shares], [0, *scores])
         beyond = np.abs(normal) / ndtri((1 + shares[-1]) / 2)  # the last score is that far out
         return np.sign(normal) * np.where(beyond > 1, size * beyond, size)
 
     def quantiles(self, combination: Any, windows: Windows, levels: np.ndarray) -> np.ndarray:
-        """Calibrated quantiles of a combination, (n, H, levels)."""
+        """Quantiles at levels that the truth kept to."""
         return combination.quantiles(windows, ndtr(self.stretched(ndtri(levels))))
 
 
@@ -165,6 +169,3 @@ def at_normal_places(quantiles: np.ndarray, places: np.ndarray) -> np.ndarray:
         np.take_along_axis(quantiles, np.moveaxis(k, 0, 2), axis=2).transpose(2, 0, 1) for k in (left, left + 1)
     )
     return low + (position - left) * (high - low)
-
-
-Calibration = Widths | Shifts | Stretch

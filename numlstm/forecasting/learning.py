@@ -74,6 +74,27 @@ class Learnt:
         )
         return BACK[self.settings.transform](said)
 
+    def observed(self, series: Sequence[Series], before: Sequence[int]) -> Learnt:
+        """The same with intervals that rest on what has been observed since, too.
+
+        Parameters
+        ----------
+        series : sequence of Series
+        before : sequence of int
+            The steps of each that were known before.
+        """
+        if self.calibration is None:
+            return self
+        horizon, count = self.settings.lengths.horizon, self.frequency.count
+        origins = []
+        for own, known in zip(series, before, strict=True):
+            learnt = 0 if own.seen is None else (own.seen.end - own.start) // count
+            origins.append(np.arange(max(known - horizon + 1, learnt, 0), len(own) - horizon + 1))
+        if not sum(map(len, origins)):
+            return self
+        windows = self.windows(series, origins)
+        return replace(self, calibration=self.calibration.observed(self.combination, windows))
+
     def paths(self, windows: Windows, count: int, rng: np.random.Generator) -> np.ndarray:
         """Paths that are drawn from the distribution, (count, n, H)."""
         horizon = self.settings.lengths.horizon
@@ -101,11 +122,11 @@ def learn(forecaster: Any, panel: Panel) -> Learnt:
     options = {name: getattr(forecaster, name) for name in OF_NETWORKS}
     head = _head(forecaster)
     linear = forecaster.linear_skip and head.kind != "negative_binomial"
-    recipe = Recipe(settings.kinds, linear, head, seeds, options)
+    recipe = Recipe(settings.kinds, linear, head, seeds, options, forecaster.conformal)
     origins = _origins(panel.series, settings)
     windows = _windows(panel.series, origins, settings, panel.frequency)
     combination, trial = combined(windows, settings.lengths, recipe)
-    calibration = _calibration(head, trial) if forecaster.conformal else None
+    calibration = _calibration(head, trial, settings.lengths.horizon) if forecaster.conformal else None
     return Learnt(settings, panel.frequency, head, combination, calibration)
 
 
@@ -115,10 +136,15 @@ def _head(forecaster: Any) -> Head:
     return Head(forecaster.distribution or "point")
 
 
-def _calibration(head: Head, trial: Trial) -> Calibration:
+def _calibration(head: Head, trial: Trial, horizon: int) -> Calibration:
+    """How far off the combination is on windows that were held out."""
     if head.kind == "quantiles":
-        return Shifts.of(*trial, np.array(head.levels))
-    return Stretch.of(*trial) if head.is_distribution else Widths.of(*trial)
+        empty = np.empty((0, horizon, len(head.levels)))
+        blank: Calibration = Shifts(trial.held_out, empty, np.array(head.levels))
+    else:
+        blank = (Stretch if head.is_distribution else Widths)(trial.held_out, np.empty((0, horizon)))
+    windows = trial.windows[np.argsort(trial.windows.origin, kind="stable")]
+    return replace(blank, errors=blank.measured(trial.combination, windows))
 
 
 def names_of(forecaster: Any) -> Names:
@@ -130,12 +156,18 @@ def names_of(forecaster: Any) -> Names:
 
 
 def _origins(series: Sequence[Series], settings: Settings) -> list[np.ndarray]:
-    """Where the windows of each series end: everywhere, or at equal distances, so that they are no more than `MOST`."""
+    """Where the windows of each series end: everywhere, or at even distances, so that they are about `MOST`."""
     lengths = settings.lengths
     least = min(lengths.history(kind) for kind in settings.kinds)
     everywhere = [np.arange(least, len(each) - lengths.horizon + 1) for each in series]
-    stride = max(1, -(-sum(map(len, everywhere)) // MOST))
-    return [each[::-1][::stride][::-1] for each in everywhere]
+    share = min(1.0, MOST / max(sum(map(len, everywhere)), 1))
+    counts = [int(np.ceil(share * len(each))) for each in everywhere]
+    return [each[_evenly(len(each), count)] for each, count in zip(everywhere, counts, strict=True)]
+
+
+def _evenly(length: int, count: int) -> np.ndarray:
+    """So many places, up to the last one."""
+    return length - 1 - np.round(np.arange(count)[::-1] * (length / max(count, 1))).astype(np.int64)
 
 
 def _windows(
@@ -146,10 +178,11 @@ def _windows(
     return windows_before(changed, origins, settings.lengths, settings.reach, settings.calendar, frequency)
 
 
-def seen(series: Series, settings: Settings) -> Series:
+def seen(series: Series, settings: Settings, frequency: Frequency) -> Series:
     """The series with what is known of it."""
     mean, deviation = spread_of(FORWARD[settings.transform](series.values))
-    return replace(series, seen=Seen(mean, deviation, naive_error(series.values, settings.lengths.season)))
+    error = naive_error(series.values, settings.lengths.season)
+    return replace(series, seen=Seen(mean, deviation, error, series.start + frequency.count * len(series)))
 
 
 def checked_future(series: Sequence[Series], horizon: int, columns: Sequence[Any]) -> None:

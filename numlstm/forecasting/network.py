@@ -14,19 +14,6 @@ from ..training.batches import Sequences
 from ..training.targets import StepTargets, Targets
 
 
-class Scores(Numbers):
-    """Scores of which a target has several; nothing is undone of them."""
-
-    @property
-    def outputs(self) -> int:
-        """Scores of a window."""
-        return len(self.mean) * self.loss.scores
-
-    def decode(self, scores: np.ndarray) -> np.ndarray:
-        """The scores themselves."""
-        return np.asarray(scores, np.float64)
-
-
 class WindowRegressor(LSTMRegressor):
     """Learns several targets of a window; NaN where one is missing, which the loss leaves out.
 
@@ -49,8 +36,8 @@ class WindowRegressor(LSTMRegressor):
     def _codec(self, wanted: Wanted, weights: np.ndarray) -> Numbers:
         if self.head_loss.scores == 1:
             return super()._codec(wanted, weights)
-        count = wanted.values.shape[1] // self.head_loss.numbers
-        return Scores("several", np.zeros(count), np.ones(count), self.head_loss, False)
+        scores = wanted.values.shape[1] // self.head_loss.numbers * self.head_loss.scores
+        return Numbers("several", np.zeros(scores), np.ones(scores), self.head_loss, False)
 
     def _targets(self, codec: Codec, wanted: Wanted, weights: np.ndarray, name: str = "y") -> Targets | StepTargets:
         if self.head_loss.scores == 1:

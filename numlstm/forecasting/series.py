@@ -24,11 +24,14 @@ class Seen(NamedTuple):
         Of its transformed values.
     naive_error : float
         The mean absolute difference of its values from those a season before.
+    end : int
+        The number of the step after the last one that was learnt from.
     """
 
     mean: float
     deviation: float
     naive_error: float
+    end: int
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ SEASONS = 2  # of a context
 FEWEST = 8  # steps of a context, where there is no season
 TREND = 0.1  # share of a series' variance from which on a trend is no chance
 MOST = 200  # series that are looked at
+CYCLES = 2  # of the calendar, that a feature is learnt from
 WINDOWS = 4  # at least, that a context of "auto" leaves of the shortest series
 
 
@@ -126,7 +127,8 @@ def _trend(values: np.ndarray) -> float:
 
 def _calendar(panel: Panel, chosen: Any) -> tuple[str, ...]:
     if chosen == "auto":
-        return panel.frequency.calendar
+        longest = max(map(len, panel.series))
+        return tuple(name for name, steps in panel.frequency.calendar.items() if longest >= CYCLES * steps)
     if chosen and panel.frequency.kind == "step":
         raise ValueError(f"calendar must be 'auto' or () for series without dates, got {chosen!r}")
     return tuple(chosen)

@@ -187,6 +187,18 @@ def test_intervals_cover_what_they_say(small):
     np.testing.assert_allclose(quantiles[:, [0, 4]], forecaster.predict_interval(0.8))
 
 
+@pytest.mark.parametrize("options", [{}, {"quantiles": (0.1, 0.9)}, {"distribution": "gaussian"}])
+def test_intervals_widen_with_errors_that_are_observed(small, options):
+    noise = np.random.default_rng(0).normal(size=400)
+    forecaster = small(horizon=2, season_length=1, context_length=100, **options).fit(noise[:300])
+    before = np.diff(forecaster.predict_interval()).mean()
+    forecaster.update(4 * noise[300:])
+    own = np.diff(forecaster.predict_interval()).mean()
+    unaware = small(horizon=2, season_length=1, context_length=100, **options).fit(noise[:300])
+    assert own > 1.3 * np.diff(unaware.predict_interval(y=np.append(noise[:300], 4 * noise[300:]))).mean() * 0.9
+    assert own > 2 * before
+
+
 def test_intervals_without_held_out_windows_are_told_of(small):
     forecaster = small(horizon=3).fit(np.random.default_rng(0).normal(size=16))
     with pytest.warns(UserWarning, match="y in fit was too short to hold out windows"):

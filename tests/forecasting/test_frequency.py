@@ -10,10 +10,11 @@ from numlstm.forecasting.frequency import calendar_features, frequency_of, seaso
 @pytest.mark.parametrize(
     ("alias", "season", "calendar"),
     [
-        ("MS", 12, ("month",)), ("ME", 12, ("month",)), ("QS", 4, ("month",)), ("QE", 4, ("month",)),
-        ("YS", None, ()), ("YE", None, ()), ("W", 52, ("month",)), ("D", 7, ("weekday", "month")),
-        ("B", 5, ("weekday", "month")), ("h", 24, ("hour", "weekday")), ("15min", 96, ("hour", "weekday")),
-        ("min", 60, ("hour", "weekday")),
+        ("MS", 12, {}), ("ME", 12, {}), ("QS", 4, {}), ("QE", 4, {}), ("YS", None, {}), ("YE", None, {}), 
+        ("W", 52, {}),
+        ("D", 7, {"month": 365}), ("B", 5, {"month": 260}), ("h", 24, {"weekday": 168}),
+        ("15min", 96, {"weekday": 672}),
+        ("min", 60, {"weekday": 10080}),
     ],
 )  # fmt: skip
 def test_frequencies_of_pandas(alias, season, calendar):

@@ -52,6 +52,7 @@ CLASSES = {
     "RNN": ("numlstm.layers", ".layers"),
     "LSTMClassifier": ("numlstm.estimators", ".estimators"),
     "LSTMRegressor": ("numlstm.estimators", ".estimators"),
+    "LSTMForecaster": ("numlstm.forecasting", ".forecasters"),
     "SequenceEncoder": ("numlstm.estimators.encoder", ".encoder"),
     "SequenceImputer": ("numlstm.estimators.imputer", ".imputer"),
     "SequenceScaler": ("numlstm.estimators.scaler", ".scaler"),
@@ -200,8 +201,8 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    LSTM, GRU, RNN, LSTMClassifier, LSTMRegressor, SequenceScaler, SequenceImputer, SequenceEncoder or Graph; Pipeline
-    or scaler of scikit-learn's
+    LSTM, GRU, RNN, LSTMClassifier, LSTMRegressor, LSTMForecaster, SequenceScaler, SequenceImputer, SequenceEncoder or
+    Graph; Pipeline or scaler of scikit-learn's
         The model with the same parameters. Its predictions are the same to the bit if the same backend computes them.
 
     Raises
