@@ -71,7 +71,7 @@ def attribute(
         What is explained. Of a classifier, one of `classes_`: its score in `decision_function`, of two classes the
         logarithm of its odds; the second one by default. Of a regressor, the number of the target: what `predict`
         says, in its unit; may be left out if there is one. Where each step has targets, (step, number), with steps
-        that may count from the end: ``(-1, 0)``.
+        that may count from the end: ``(-1, 0)``. Where each step has a label, (step, label): its score there.
     method : {"integrated_gradients", "gradient_x_input", "occlusion"}, default "integrated_gradients"
         - integrated gradients: the gradient's mean on the straight way from the baseline to the sequence, times their
           difference [1]_; complete: the shares add up to the difference of the scores;

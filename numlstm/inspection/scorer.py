@@ -52,6 +52,11 @@ def target_of(model: Any, target: Any) -> Target:
     codec, outputs = fitted.codec, fitted.network.outputs
     if isinstance(codec, Classes):
         return Target(_class_weights(codec, target, outputs), 0.0, None)
+    if codec.by_step and len(labels := getattr(codec, "classes", ())) == outputs:
+        step, label = _at_step(check_tuple(target, "target", ("step", "label")))
+        weights = np.zeros(outputs)
+        weights[_place(label, np.asarray(labels).tolist(), "labels")] = 1.0
+        return Target(weights, 0.0, step)
     if not isinstance(codec, Numbers) or len(codec.scale) != outputs:
         raise TypeError(
             f"model must be a classifier, or a regressor with one output for each target, got {type(model).__name__}"
@@ -60,15 +65,20 @@ def target_of(model: Any, target: Any) -> Target:
     if codec.by_step:
         expected = ("step", "output")
         if isinstance(target, numbers.Integral) and outputs == 1:
-            target = (target, 0)
-        step, target = check_tuple(target, "target", expected)
-        if isinstance(step, bool) or not isinstance(step, numbers.Integral):
-            raise TypeError(f"target must have an integer for its step, got {step!r}")
-        step = int(step)
+            target = target, 0
+        step, target = _at_step(check_tuple(target, "target", expected))
     k = _place(target, [*range(outputs)], "outputs")
     weights = np.zeros(outputs)
     weights[k] = codec.scale[k]
     return Target(weights, float(codec.mean[k]), step)
+
+
+def _at_step(target: Any) -> tuple[int, Any]:
+    """A step, checked, and what is asked for at it."""
+    step, rest = target
+    if isinstance(step, bool) or not isinstance(step, numbers.Integral):
+        raise TypeError(f"target must have an integer for its step, got {step!r}")
+    return int(step), rest
 
 
 def _class_weights(codec: Classes, target: Any, outputs: int) -> np.ndarray:

@@ -289,3 +289,24 @@ def test_models_with_other_outputs():
     model._model = replace(model._model, codec=replace(codec, mean=np.zeros(2), scale=np.ones(2)))
     with pytest.raises(TypeError, match="a regressor with one output for each target, got LSTMRegressor"):
         target_of(model, 0)
+
+
+def test_labels_of_steps():
+    """A model with labels for steps is explained by the score of a label at a step."""
+    from dataclasses import replace
+    from types import SimpleNamespace
+
+    from numlstm.inspection.scorer import target_of
+
+    model = LSTMRegressor(**FAST).fit(X, [np.column_stack([x, x[:, :1]]) for x in X])
+    scores = np.stack([own[-1] for own in model.predict(X)])
+    scores = (scores - model.target_mean_) / model.target_scale_
+    labels = SimpleNamespace(by_step=True, classes=np.array(["a", "b", "c"]))
+    model._model = replace(model._model, codec=labels)
+    found = attribute(model, X, (-1, "b"))
+    np.testing.assert_allclose(found.scores, scores[:, 1])
+    np.testing.assert_allclose(found.delta, 0, atol=1e-6)
+    with pytest.raises(ValueError, match=r"one of the labels \['a', 'b', 'c'\], got 'd'"):
+        target_of(model, (0, "d"))
+    with pytest.raises(TypeError, match=r"target must be a tuple \(step, label\), got str"):
+        target_of(model, "b")

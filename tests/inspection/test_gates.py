@@ -14,6 +14,7 @@ from numlstm.inspection import GatesDisplay, MemoryDisplay, plot_gates, plot_mem
 
 RNG = np.random.default_rng(0)
 X = [RNG.normal(size=(length, 2)) for length in (9, 12, 7)]
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 GATES = {"input_gate", "forget_gate", "output_gate"}
 
 
