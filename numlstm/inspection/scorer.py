@@ -53,10 +53,10 @@ def target_of(model: Any, target: Any) -> Target:
     if isinstance(codec, Classes):
         return Target(_class_weights(codec, target, outputs), 0.0, None)
     if codec.by_step and len(labels := getattr(codec, "classes", ())) == outputs:
-        step, label = _at_step(check_tuple(target, "target", ("step", "label")))
+        place, label = _at_step(check_tuple(target, "target", ("step", "label")))
         weights = np.zeros(outputs)
         weights[_place(label, np.asarray(labels).tolist(), "labels")] = 1.0
-        return Target(weights, 0.0, step)
+        return Target(weights, 0.0, place)
     if not isinstance(codec, Numbers) or len(codec.scale) != outputs:
         raise TypeError(
             f"model must be a classifier, or a regressor with one output for each target, got {type(model).__name__}"
