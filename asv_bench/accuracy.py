@@ -1,12 +1,13 @@
-"""How good estimators are at their default settings, on real data, and why these are the defaults.
+"""The accuracy of estimators with default settings on real data, and the reasons for the defaults.
 
-    python asv_bench/accuracy.py candidates    # settings against one another, on parts of the training sets
-    python asv_bench/accuracy.py test          # the defaults once on the test sets, beside other methods
-    python asv_bench/accuracy.py tables        # what was found, again
+    python asv_bench/accuracy.py candidates    # compares settings, on parts of the training sets
+    python asv_bench/accuracy.py test          # compares the defaults with other methods, on the test sets
+    python asv_bench/accuracy.py tables        # writes the tables again
 
-Each set is standardised by `SequenceScaler`, fitted on what is trained on. Every result goes to a line of a .jsonl file
-at once; what is there is not computed again, so that a run may be interrupted. Sets are in `sets.py`, other methods in
-`contestants_of_accuracy.py`. Tables go to `docs/accuracy.md`. Every fit has one thread; `--jobs` run side by side.
+Each set is standardised by a `SequenceScaler` that was fitted on the training set. Each result is written at once to a
+line of a .jsonl file, and is not computed again, so that a run may be interrupted. Sets are in `sets.py`, other methods
+in `accuracy_methods.py`. Tables are written to `docs/accuracy.md`. Each fit uses one thread; `--jobs` fits run at the
+same time.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from contestants_of_accuracy import minirocket, plain_torch, tree_summaries
+from accuracy_methods import minirocket, plain_torch, tree_summaries
 from scipy.stats import rankdata
 from sets import SETS, Split, load
 from sklearn.model_selection import train_test_split
@@ -33,26 +34,26 @@ from numlstm import LSTMClassifier, LSTMRegressor, SequenceScaler
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs" / "accuracy.md"
 VALIDATION_SEEDS, TEST_SEEDS = range(5), range(100, 103)
-TOO_SLOW = ("PLAID", "genes", "OSULeaf")  # for comparing candidates
-LEFT_OUT = ("plain PyTorch loop", "PLAID")  # more than ten minutes a fit
+TOO_SLOW = ("PLAID", "genes", "OSULeaf")  # sets on which candidates are not compared
+LEFT_OUT = ("plain PyTorch loop", "PLAID")  # a fit takes more than ten minutes
 MEMBERS = 3
 
 Method = Callable[[Split, int], Any]
 
 
 def fitted(train: Split, seed: int, **options: Any) -> Any:
-    """An estimator for a set."""
+    """A fitted estimator for a set."""
     kind = LSTMRegressor if train.regression else LSTMClassifier
     return kind(random_state=seed, **options).fit(train.X, train.y)
 
 
 def settings(**options: Any) -> Method:
-    """Predictions by an estimator with these options."""
+    """A method: the predictions of an estimator with these options."""
     return lambda train, seed: fitted(train, seed, **options).predict(train.X_test)
 
 
 def averaged(train: Split, seed: int) -> Any:
-    """Predictions by the average of several networks, which differ by their seeds."""
+    """The averaged predictions of several networks with different seeds."""
     models = [fitted(train, seed + 1000 * member) for member in range(MEMBERS)]
     if train.regression:
         return np.mean([model.predict(train.X_test) for model in models], axis=0)
@@ -61,7 +62,7 @@ def averaged(train: Split, seed: int) -> Any:
 
 
 def other_directions(train: Split, seed: int) -> Any:
-    """One direction where the default is two, and the other way round."""
+    """One direction if the default is two, and two if the default is one."""
     return settings(bidirectional=train.regression)(train, seed)
 
 
@@ -106,79 +107,80 @@ ALL = CANDIDATES | METHODS
 
 
 def validation_part(split: Split, seed: int) -> Split:
-    """A quarter of a training set as the test set; of forecasts the last."""
+    """The training set, with a quarter of it as the test set; for forecasts, the last quarter."""
     count = len(split.X)
     held_out = max(count // 4, 8, 0 if split.regression else len(set(split.y)))
     if split.ordered:
         gap = split.y[0].size - 1
-        rows, aside = np.arange(count - held_out - gap), np.arange(count - held_out, count)
+        rows, test_rows = np.arange(count - held_out - gap), np.arange(count - held_out, count)
     else:
         strata = None if split.regression or min(np.unique(split.y, return_counts=True)[1]) < 2 else split.y
-        rows, aside = train_test_split(np.arange(count), test_size=held_out, stratify=strata, random_state=seed)
-    return Split([split.X[i] for i in rows], split.y[rows], [split.X[i] for i in aside], split.y[aside], split.ordered)
+        rows, test_rows = train_test_split(np.arange(count), test_size=held_out, stratify=strata, random_state=seed)
+    X, X_test = ([split.X[i] for i in part] for part in (rows, test_rows))
+    return Split(X, split.y[rows], X_test, split.y[test_rows], split.ordered)
 
 
 def scaled(split: Split) -> Split:
-    """Every channel with mean 0 and standard deviation 1 in the training set."""
+    """The set, scaled so that each channel has mean 0 and standard deviation 1 in the training set."""
     scaler = SequenceScaler().fit(split.X)
     return Split(scaler.transform(split.X), split.y, scaler.transform(split.X_test), split.y_test, split.ordered)
 
 
 def scored(split: Split, predict: Method, seed: int) -> dict[str, float]:
-    """Accuracy, or root mean squared error, and the time of fit and prediction."""
+    """The accuracy or the root mean squared error of a method, and the time of fit and prediction."""
     split, began = scaled(split), time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         predicted = predict(split, seed)
     seconds = time.perf_counter() - began
-    right = np.asarray(predicted).reshape(split.y_test.shape)
-    score = np.sqrt(np.mean((right - split.y_test) ** 2)) if split.regression else np.mean(right == split.y_test)
+    predicted = np.asarray(predicted).reshape(split.y_test.shape)
+    errors = (predicted - split.y_test) ** 2 if split.regression else predicted == split.y_test
+    score = np.sqrt(np.mean(errors)) if split.regression else np.mean(errors)
     return {"score": round(float(score), 6), "seconds": round(seconds, 3)}
 
 
 def computed(job: tuple[str, str, str, int]) -> dict[str, Any]:
-    """A line of results."""
-    what, name, data, seed = job
+    """The line of results for a job."""
+    table, name, data, seed = job
     split = load(data)
-    part = validation_part(split, seed) if what == "candidates" else split
-    found = scored(part, ALL[name], seed)
-    return {"name": name, "set": data, "seed": seed, **found}
+    part = validation_part(split, seed) if table == "candidates" else split
+    return {"name": name, "set": data, "seed": seed, **scored(part, ALL[name], seed)}
 
 
 def warm_up(name: str) -> None:
-    """Compile and load what a process needs, before anything is timed."""
+    """Compile and load all that a process needs, before anything is timed."""
     for data in ("ItalyPowerDemand", "lynx 1"):
         scored(load(data), ALL[name], 0)
 
 
-def jobs_of(what: str) -> list[tuple[str, str, str, int]]:
-    """All that is to be computed, set by set."""
-    if what == "candidates":
+def jobs_of(table: str) -> list[tuple[str, str, str, int]]:
+    """All jobs of a table, set by set."""
+    if table == "candidates":
         sets = [data for data in SETS if data not in TOO_SLOW]
-        return [(what, name, data, seed) for name in CANDIDATES for data in sets for seed in VALIDATION_SEEDS]
+        return [(table, name, data, seed) for name in CANDIDATES for data in sets for seed in VALIDATION_SEEDS]
     pairs = [(name, data) for data in SETS for name in METHODS if (name, data) != LEFT_OUT]
-    return [(what, name, data, seed) for name, data in pairs for seed in TEST_SEEDS]
+    return [(table, name, data, seed) for name, data in pairs for seed in TEST_SEEDS]
 
 
 class Results:
-    """What was found, line by line in a file."""
+    """The results of a table, line by line in a file."""
 
-    def __init__(self, what: str) -> None:
-        self.path = HERE / f"accuracy_{what}.jsonl"
+    def __init__(self, table: str) -> None:
+        self.path = HERE / f"accuracy_{table}.jsonl"
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         self.rows = [json.loads(line) for line in lines]
-        self.names = [*(CANDIDATES if what == "candidates" else METHODS)]
+        self.names = [*(CANDIDATES if table == "candidates" else METHODS)]
 
-    def complete(self, what: str, processes: int) -> None:
-        """Compute what is not there."""
+    def complete(self, table: str, processes: int) -> None:
+        """Compute the missing results."""
         known = {(row["name"], row["set"], row["seed"]) for row in self.rows}
-        missing = [job for job in jobs_of(what) if job[1:] not in known]
+        missing = [job for job in jobs_of(table) if job[1:] not in known]
         os.environ |= {"NUMLSTM_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         for name in self.names:
             jobs = [job for job in missing if job[1] == name]
             if not jobs:
                 continue
-            # Processes of its own: after numba's threads of MiniRocket, PyTorch takes forty times as long.
+            # Each method has its own processes: after MiniRocket has used Numba's threads, PyTorch is 40 times slower.
             with multiprocessing.get_context("spawn").Pool(processes, warm_up, (name,)) as pool:
                 for row in pool.imap_unordered(computed, jobs):
                     self._keep(row)
@@ -190,12 +192,12 @@ class Results:
         print("{set:<18} {name:<60.60} {seed:>3} {score:.4g} {seconds:.1f} s".format(**row), flush=True)
 
     def mean(self, name: str, data: str, value: str = "score") -> float:
-        """Over all seeds; NaN if there is none."""
-        found = [row[value] for row in self.rows if (row["name"], row["set"]) == (name, data)]
-        return float(np.mean(found)) if found else np.nan
+        """The mean over all seeds; NaN without results."""
+        values = [row[value] for row in self.rows if (row["name"], row["set"]) == (name, data)]
+        return float(np.mean(values)) if values else np.nan
 
     def ranks(self, regression: bool) -> np.ndarray:
-        """Of each name (columns) on each set (rows) of one kind, that has all of them; 1 is the best."""
+        """The rank of each method (columns) on each complete set (rows) of one kind; 1 is the best."""
         ranks = []
         for data in SETS:
             scores = np.array([self.mean(name, data) for name in self.names])
@@ -213,13 +215,13 @@ def table_of_candidates(results: Results) -> Iterator[str]:
     )
     yield "|---|---|---|---|---|---|"
     for k, name in enumerate(results.names):
-        cells = [f"{each:.3g}" for ranks in kinds.values() for each in (ranks[:, k].mean(), ranks[:, k].max())]
+        cells = [f"{rank:.3g}" for ranks in kinds.values() for rank in (ranks[:, k].mean(), ranks[:, k].max())]
         seconds = np.nansum([results.mean(name, data, "seconds") for data in SETS])
         yield f"| {name} | {' | '.join(cells)} | {seconds:.0f} |"
 
 
 def table_of_methods(results: Results) -> Iterator[str]:
-    """A row for each set, in Markdown: scores, the best in bold, and the times of networks."""
+    """A row for each set, in Markdown: scores, with the best in bold, and the times of the networks."""
     timed = results.names[:3]
     yield f"| set | rows, steps, channels | {' | '.join(results.names)} | seconds of the first three |"
     yield f"|---|---|{'---|' * len(results.names)}---|"
@@ -240,25 +242,25 @@ def table_of_methods(results: Results) -> Iterator[str]:
 TABLES = {"candidates": table_of_candidates, "test": table_of_methods}
 
 
-def write(what: str, results: Results) -> None:
-    """Put a table into its place in the docs."""
-    text = "\n".join(TABLES[what](results)) + "\n"
-    place = re.compile(rf"(<!-- {what} -->\n).*?(<!-- end -->)", re.DOTALL)
-    DOCS.write_text(place.sub(lambda found: found[1] + text + found[2], DOCS.read_text()))
+def write(table: str, results: Results) -> None:
+    """Write a table to its place in the docs."""
+    text = "\n".join(TABLES[table](results)) + "\n"
+    place = re.compile(rf"(<!-- {table} -->\n).*?(<!-- end -->)", re.DOTALL)
+    DOCS.write_text(place.sub(lambda match: match[1] + text + match[2], DOCS.read_text()))
 
 
 def main() -> None:
-    """What the command line asks for."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=[*TABLES, "tables"])
-    parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
-    given = parser.parse_args()
-    for what in TABLES:
-        results = Results(what)
-        if what == given.what:
-            results.complete(what, given.jobs)
-        if results.rows and given.what in (what, "tables"):
-            write(what, results)
+    parser.add_argument("--jobs", type=int, default=1, help="number of processes at the same time")
+    options = parser.parse_args()
+    for table in TABLES:
+        results = Results(table)
+        if table == options.what:
+            results.complete(table, options.jobs)
+        if results.rows and options.what in (table, "tables"):
+            write(table, results)
 
 
 if __name__ == "__main__":

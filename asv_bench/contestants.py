@@ -1,95 +1,11 @@
-"""One problem, and what computes it: this library and its peers. `peers.py` gives each a process of its own."""
+"""What `peers.py` compares on processors: this library and others."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-
-BLOCKS = {"lstm": 4, "gru": 3, "rnn": 1, "peepholes": 4, "layer_norm": 4}  # rows of the weights, in units
-KINDS = {"gru": "GRU", "rnn": "RNN"}
-OPTIONS = {"peepholes": {"peepholes": True}, "layer_norm": {"layer_norm": True}}
-EXTRAS = {"peepholes": {"peephole": 3}, "layer_norm": {"layer_norm_weight": 5, "layer_norm_bias": 5}}
-
-
-@dataclass(frozen=True)
-class Problem:
-    """T steps of N sequences with D features, through layers of H units."""
-
-    T: int
-    N: int
-    D: int
-    H: int
-    layers: int = 1
-    bidirectional: bool = False
-    ragged: bool = False
-    cell: str = "lstm"
-
-    def __str__(self):
-        words = [f"({self.T}, {self.N}, {self.D}, {self.H})"]
-        words += [f"{self.layers} layers"] if self.layers > 1 else []
-        words += ["bidirectional"] if self.bidirectional else []
-        words += ["lengths 1..T"] if self.ragged else []
-        return ", ".join(words)
-
-    @property
-    def directions(self):
-        return 1 + self.bidirectional
-
-    @property
-    def outputs(self):
-        return self.H * self.directions
-
-    @property
-    def names(self):
-        """Suffixes of parameters and input sizes, for each layer and direction."""
-        return [
-            (f"_l{layer}{suffix}", self.outputs if layer else self.D)
-            for layer in range(self.layers)
-            for suffix in ("", "_reverse")[: self.directions]
-        ]
-
-    def weights(self):
-        """Parameters by PyTorch's names; the same in every process."""
-        rng, gates = np.random.default_rng(0), BLOCKS[self.cell] * self.H
-        made = {}
-        for suffix, inputs in self.names:
-            shapes = {"weight_ih": (gates, inputs), "weight_hh": (gates, self.H), "bias_ih": (gates,)}
-            shapes |= {"bias_hh": (gates,)} | {k: (v * self.H,) for k, v in EXTRAS.get(self.cell, {}).items()}
-            for name, shape in shapes.items():
-                made[name + suffix] = rng.uniform(-1, 1, shape).astype(np.float32) / np.float32(self.H**0.5)
-        return made
-
-    def data(self):
-        """Input, gradient of the output, and lengths, one of which is T; lengths are None where all are."""
-        rng = np.random.default_rng(1)
-        x = rng.standard_normal((self.N, self.T, self.D), np.float32)
-        dy = rng.standard_normal((self.N, self.T, self.outputs), np.float32)
-        if not self.ragged:
-            return x, dy, None
-        lengths = rng.integers(1, self.T + 1, self.N)
-        lengths[rng.integers(self.N)] = self.T
-        for row, length in enumerate(lengths):
-            x[row, length:], dy[row, length:] = 0, 0
-        return x, dy, lengths
-
-    def flop(self, training):
-        """Operations of the products on steps that exist."""
-        steps = self.T * self.N if not self.ragged else int(self.data()[2].sum())
-        each = 2 * BLOCKS[self.cell] * self.H * sum(inputs + self.H for _, inputs in self.names)
-        return steps * each * (3 if training else 1)
-
-
-def layer_of(problem, **more):
-    """This library's layer, with the weights of the problem."""
-    import numlstm
-
-    kind = getattr(numlstm, KINDS.get(problem.cell, "LSTM"))
-    shape = problem.D, problem.H, problem.layers
-    options = OPTIONS.get(problem.cell, {}) | more
-    layer = kind(*shape, bidirectional=problem.bidirectional, **options)
-    layer.set_parameters(problem.weights())
-    return layer
+from problems import KINDS, OPTIONS, Problem, layer_of, reference_results, torch_outputs
 
 
 class Ours:
@@ -109,17 +25,18 @@ class Ours:
 
 
 class Reference:
-    """The same in float64, by the reference backend."""
+    """The reference backend, in float64."""
 
     def __init__(self, problem, threads):
-        self.x, self.dy, self.lengths = problem.data()
-        self.layer = layer_of(problem, backend="reference", dtype="float64")
+        self.problem = problem
 
-    training = Ours.training
+    def training(self):
+        results = reference_results(self.problem)
+        return tuple(results[name] for name in ("y", "dx", "weight_ih_l0", "weight_hh_l0"))
 
 
 def torch_loop(torch, problem):
-    """An LSTM with peepholes or layer normalisation, as PyTorch's users write it."""
+    """An LSTM with peepholes or layer normalisation: the loop that users of PyTorch write."""
     H, cell = problem.H, problem.cell
 
     class Loop(torch.nn.Module):
@@ -155,7 +72,7 @@ def torch_loop(torch, problem):
 
 
 class Torch:
-    """torch.nn.LSTM, GRU or RNN, or a loop; unequal lengths as PackedSequence."""
+    """torch.nn.LSTM, GRU or RNN, or a loop over the steps; unequal lengths are a PackedSequence."""
 
     def __init__(self, problem, threads):
         import torch
@@ -174,11 +91,7 @@ class Torch:
         self.lengths = None if lengths is None else torch.from_numpy(lengths)
 
     def run(self):
-        if self.lengths is None:
-            return self.net(self.x)[0]
-        rnn = self.torch.nn.utils.rnn
-        packed = rnn.pack_padded_sequence(self.x, self.lengths, batch_first=True, enforce_sorted=False)
-        return rnn.pad_packed_sequence(self.net(packed)[0], batch_first=True)[0]
+        return torch_outputs(self.torch, self.net, self.x, self.lengths)
 
     def forward(self):
         with self.torch.inference_mode():
@@ -190,11 +103,11 @@ class Torch:
         y = self.run()
         y.backward(self.dy)
         gradients = self.x.grad, self.net.weight_ih_l0.grad, self.net.weight_hh_l0.grad
-        return y.detach().numpy(), *(g.numpy() for g in gradients)
+        return y.detach().numpy(), *(gradient.numpy() for gradient in gradients)
 
 
 class Onnx:
-    """ONNX Runtime's LSTM; it does not train."""
+    """ONNX Runtime's LSTM, which does not train."""
 
     def __init__(self, problem, threads):
         import onnxruntime
@@ -216,19 +129,19 @@ class Onnx:
     def model(problem):
         from onnx import TensorProto, helper, numpy_helper
 
-        H, weights, alone = problem.H, problem.weights(), problem.layers == problem.directions == 1
+        H, weights, single = problem.H, problem.weights(), problem.layers == problem.directions == 1
         blocks = np.repeat(np.array([0, 3, 1, 2]), H) * H + np.tile(np.arange(H), 4)  # i, o, f, c
-        arrays, nodes, previous = {} if alone else {"shape": np.array([0, 0, -1])}, [], "x"
+        arrays, nodes, previous = {} if single else {"shape": np.array([0, 0, -1])}, [], "x"
         for layer in range(problem.layers):
             suffixes = [suffix for suffix, _ in problem.names if suffix.startswith(f"_l{layer}")]
             for name, parts in {"W": ["weight_ih"], "R": ["weight_hh"], "B": ["bias_ih", "bias_hh"]}.items():
                 rows = [np.concatenate([weights[part + suffix][blocks] for part in parts]) for suffix in suffixes]
                 arrays[f"{name}{layer}"] = np.stack(rows)
-            given = [previous, *(f"{name}{layer}" for name in "WRB"), *(["lengths"] if problem.ragged else [])]
+            input_names = [previous, *(f"{name}{layer}" for name in "WRB"), *(["lengths"] if problem.ragged else [])]
             direction = "bidirectional" if problem.bidirectional else "forward"
-            nodes.append(helper.make_node("LSTM", given, [f"Y{layer}"], hidden_size=H, direction=direction))
+            nodes.append(helper.make_node("LSTM", input_names, [f"Y{layer}"], hidden_size=H, direction=direction))
             previous = f"Y{layer}"
-            if not alone:
+            if not single:
                 nodes.append(helper.make_node("Transpose", [previous], [f"Z{layer}"], perm=[0, 2, 1, 3]))
                 nodes.append(helper.make_node("Reshape", [f"Z{layer}", "shape"], [f"y{layer}"]))
                 previous = f"y{layer}"
@@ -248,14 +161,14 @@ class Onnx:
 
     @staticmethod
     def batch_first(y):
-        """Outputs as the others give them; a lone node has its directions as an axis."""
+        """Outputs (N, T, outputs); a single node gives an axis of directions, too."""
         return (y[:, 0] if y.ndim == 4 else y).transpose(1, 0, 2)
 
     training = None
 
 
 class FromOnnx:
-    """This library, given the model that ONNX Runtime is given."""
+    """This library, with the model that ONNX Runtime runs."""
 
     def __init__(self, problem, threads):
         from numlstm.io import from_onnx
@@ -284,21 +197,22 @@ class Keras:
         net.build(x.shape)
         net.set_weights(list(self.arrays(problem)))
         mask = None if lengths is None else np.arange(problem.T) < lengths[:, None]
-        variables = [v.value for v in net.trainable_variables], [v.value for v in net.non_trainable_variables]
+        trainable = [variable.value for variable in net.trainable_variables]
+        others = [variable.value for variable in net.non_trainable_variables]
 
         def run(trainable, x):
-            return net.stateless_call(trainable, variables[1], x, mask=mask)[0]
+            return net.stateless_call(trainable, others, x, mask=mask)[0]
 
         def step(trainable, x, dy):
             y, pullback = jax.vjp(run, trainable, x)
             return y, *pullback(dy)
 
-        self.numbers, self.x, self.dy = variables[0], jax.numpy.asarray(x), jax.numpy.asarray(dy)
+        self.weights, self.x, self.dy = trainable, jax.numpy.asarray(x), jax.numpy.asarray(dy)
         self.run, self.step = jax.jit(run), jax.jit(step)
 
     @staticmethod
     def arrays(problem):
-        """Weights in Keras's layout: gates i, f, c, o as in PyTorch, transposed, biases added."""
+        """Weights in Keras's layout: gates i, f, c, o as in PyTorch, but transposed, and the sum of both biases."""
         weights = problem.weights()
         for suffix, _ in problem.names:
             yield weights["weight_ih" + suffix].T
@@ -306,15 +220,15 @@ class Keras:
             yield weights["bias_ih" + suffix] + weights["bias_hh" + suffix]
 
     def forward(self):
-        return (np.asarray(self.run(self.numbers, self.x)),)
+        return (np.asarray(self.run(self.weights, self.x)),)
 
     def training(self):
-        y, gradients, dx = self.step(self.numbers, self.x, self.dy)
+        y, gradients, dx = self.step(self.weights, self.x, self.dy)
         return np.asarray(y), np.asarray(dx), np.asarray(gradients[0]).T, np.asarray(gradients[1]).T
 
 
 class Peak:
-    """The FMA peak: a product whose operands stay in the first cache, on the same number of threads."""
+    """The FMA peak: a product whose operands stay in the first-level cache, with the same number of threads."""
 
     def __init__(self, problem, threads):
         from numlstm.backends.cpu.linear import peak
@@ -346,6 +260,6 @@ SHAPES = [
 
 
 def problems(cell):
-    """The shapes that are measured of a cell."""
-    plain = [p for p in SHAPES if cell == "lstm" or (p.layers == 1 and not p.bidirectional and not p.ragged)]
-    return [replace(p, cell=cell) for p in plain]
+    """The problems that are measured for a cell."""
+    simple = [p for p in SHAPES if cell == "lstm" or (p.layers == 1 and not p.bidirectional and not p.ragged)]
+    return [replace(problem, cell=cell) for problem in simple]

@@ -1,20 +1,19 @@
-"""Whole fits on scikit-learn's digits: this library, a plain PyTorch loop and skorch; and what starting costs.
+"""Whole fits on scikit-learn's digits, by this library, a plain PyTorch loop and skorch; and the costs of starting.
 
-`python asv_bench/digits.py`: hidden size 64, batches of 32, 30 epochs, Adam, gradients clipped, the same for all. Every
-contestant lives in a process of its own and takes turns; minimum and median of several fits. Then, each in fresh
-processes: the time that compiling adds with an empty cache and with a filled one, the time of imports, of a step of a
-stream and of a prediction for one short sequence.
+`python asv_bench/digits.py`: hidden size 64, batches of 32, 30 epochs, Adam, clipped gradients, the same for all. Each
+contestant has a process of its own, and they take turns; the script prints minimum and median of several fits. Then it
+measures, each in new processes: the time of compiling with an empty cache and with a filled one, the time of imports,
+of a step of a stream, and of a prediction for one short sequence.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
+
+from processes import printed_number, start
 
 ROUNDS = 7
 FIRST_FIT = """
@@ -67,7 +66,7 @@ print(min(times))
 
 
 def digits():
-    """Rows of pixels as steps, split as in the example."""
+    """Rows of pixels as steps, with the split of the example."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -92,7 +91,7 @@ def fit_numlstm():
 
 
 def torch_network():
-    """PyTorch, and the same network there."""
+    """PyTorch, and the class of the same network in it."""
     import torch
 
     torch.set_num_threads(int(os.environ.get("NUMLSTM_NUM_THREADS", len(os.sched_getaffinity(0)))))
@@ -120,8 +119,8 @@ def fit_torch():
         loss = torch.nn.CrossEntropyLoss()
         for _ in range(30):
             order = torch.randperm(len(train))
-            for start in range(0, len(train), 32):
-                rows = order[start : start + 32]
+            for first in range(0, len(train), 32):
+                rows = order[first : first + 32]
                 optimizer.zero_grad()
                 loss(network(train[rows]), train_labels[rows]).backward()
                 torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -151,58 +150,54 @@ def fit_skorch():
     return fit
 
 
-def serve(connection, make):
-    """A contestant's process."""
-    fit = make()
+CONTESTANTS = (fit_numlstm, fit_torch, fit_skorch)
+
+
+def serve(connection, contestant):
+    """The process of a contestant."""
+    fit = contestant()
     fit()
     while connection.recv():
-        start = time.perf_counter()
+        began = time.perf_counter()
         score = fit()
-        connection.send((time.perf_counter() - start, score()))
+        connection.send((time.perf_counter() - began, score()))
 
 
 def compare():
-    """Seconds and accuracies of all, in alternating rounds."""
-    context = multiprocessing.get_context("spawn")
-    pipes, results = {}, {}
-    for make in (fit_numlstm, fit_torch, fit_skorch):
-        pipes[make], theirs = context.Pipe()
-        context.Process(target=serve, args=(theirs, make), daemon=True).start()
-        results[make] = []
+    """Seconds and accuracies of all contestants, in alternating rounds."""
+    connections = {contestant: start(serve, contestant, daemon=True)[0] for contestant in CONTESTANTS}
+    results = {contestant: [] for contestant in CONTESTANTS}
     for _ in range(ROUNDS):
-        for make, pipe in pipes.items():
-            pipe.send(True)
-            results[make].append(pipe.recv())
-    for pipe in pipes.values():
-        pipe.send(False)
+        for contestant, connection in connections.items():
+            connection.send(True)
+            results[contestant].append(connection.recv())
+    for connection in connections.values():
+        connection.send(False)
     return results
 
 
-def seconds(code, **environment):
-    """What a fresh process prints."""
-    run = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, check=True
-    )
-    return float(run.stdout)
+def least(code, runs, **environment):
+    """The least number that code prints in several new processes."""
+    return min(printed_number(code, **environment) for _ in range(runs))
 
 
 def main():
     results = compare()
     best = {}
-    for make, rounds in results.items():
+    for contestant, rounds in results.items():
         times, scores = zip(*rounds, strict=True)
-        best[make] = min(times)
-        name = make.__name__.removeprefix("fit_")
+        best[contestant] = min(times)
+        name = contestant.__name__.removeprefix("fit_")
         print(f"{name}: {min(times):.2f} s (median {statistics.median(times):.2f}), accuracy {scores[-1]:.3f}")
     print(f"torch / numlstm: {best[fit_torch] / best[fit_numlstm]:.2f}")
     print(f"skorch / numlstm: {best[fit_skorch] / best[fit_numlstm]:.2f}")
     with tempfile.TemporaryDirectory() as cache:
-        print(f"compiling, empty cache: {seconds(FIRST_FIT, NUMBA_CACHE_DIR=cache):.1f} s")
-        print(f"the same, filled cache: {min(seconds(FIRST_FIT, NUMBA_CACHE_DIR=cache) for _ in range(3)):.2f} s")
-    print(f"stream.step, 16 inputs, 64 hidden units: {1e6 * seconds(STREAM):.1f} microseconds")
-    print(f"predict, one sequence of 10 steps: {1e6 * seconds(PREDICT):.0f} microseconds")
-    print(f"import of LSTMClassifier after sklearn.base: {min(seconds(IMPORT_ESTIMATOR) for _ in range(5)):.2f} s")
-    print(f"from numlstm import LSTM: {min(seconds(IMPORT) for _ in range(5)):.2f} s")
+        print(f"compiling, empty cache: {printed_number(FIRST_FIT, NUMBA_CACHE_DIR=cache):.1f} s")
+        print(f"the same, filled cache: {least(FIRST_FIT, 3, NUMBA_CACHE_DIR=cache):.2f} s")
+    print(f"stream.step, 16 inputs, 64 hidden units: {1e6 * printed_number(STREAM):.1f} microseconds")
+    print(f"predict, one sequence of 10 steps: {1e6 * printed_number(PREDICT):.0f} microseconds")
+    print(f"import of LSTMClassifier after sklearn.base: {least(IMPORT_ESTIMATOR, 5):.2f} s")
+    print(f"from numlstm import LSTM: {least(IMPORT, 5):.2f} s")
 
 
 if __name__ == "__main__":

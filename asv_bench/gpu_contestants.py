@@ -3,67 +3,23 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 import numpy as np
-from contestants import Problem as Base
-from contestants import layer_of
+from problems import FORWARD, TRAINING, layer_of, torch_outputs
 
-FORWARD, TRAINING = "forward", "forward + BPTT"
-PRECISIONS = {"fp32": None, "tf32": "tf32", "fp16": "float16", "bf16": "bfloat16"}  # and our names for them
-SAMPLE = 1 << 16  # numbers of an array that are compared
-BLOCK = 1048573  # random numbers that are repeated in large arrays: a prime, so that rows differ
-TURN = 0.25  # seconds of a turn, about
-CALLS = 3, 300  # in a turn
-
-
-@dataclass(frozen=True)
-class Problem(Base):
-    """T steps of N sequences with D features, through layers of H units; made fast, however large it is."""
-
-    def weights(self):
-        """Parameters by PyTorch's names; the same in every process."""
-        rng, made = np.random.default_rng(0), {}
-        for suffix, inputs in self.names:
-            shapes = {"weight_ih": (4 * self.H, inputs), "weight_hh": (4 * self.H, self.H)}
-            shapes |= {"bias_ih": (4 * self.H,), "bias_hh": (4 * self.H,)}
-            for name, shape in shapes.items():
-                made[name + suffix] = (2 * rng.random(shape, np.float32) - 1) / np.float32(self.H**0.5)
-        return made
-
-    def data(self):
-        """Input, gradient of the output, and lengths, one of which is T; lengths are None where all are."""
-        rng = np.random.default_rng(1)
-        shapes = (self.N, self.T, self.D), (self.N, self.T, self.outputs)
-        x, dy = (np.resize(rng.standard_normal(min(BLOCK, np.prod(shape)), np.float32), shape) for shape in shapes)
-        lengths = self.lengths()
-        if lengths is not None:
-            for row, length in enumerate(lengths):
-                x[row, length:], dy[row, length:] = 0, 0
-        return x, dy, lengths
-
-    def lengths(self):
-        """Steps of each sequence, or None where all have T."""
-        if not self.ragged:
-            return None
-        rng = np.random.default_rng(2)
-        lengths = rng.integers(1, self.T + 1, self.N)
-        lengths[rng.integers(self.N)] = self.T
-        return lengths
-
-    def flop(self, training):
-        """Operations of the products on steps that exist."""
-        pairs = self.T * self.N if not self.ragged else int(self.lengths().sum())
-        return pairs * 8 * self.H * sum(inputs + self.H for _, inputs in self.names) * (3 if training else 1)
+PRECISIONS = {"fp32": None, "tf32": "tf32", "fp16": "float16", "bf16": "bfloat16"}  # and their names in this library
+SAMPLE = 1 << 16  # greatest number of numbers of an array that are compared
+TURN = 0.25  # approximate duration of a turn, in seconds
+CALLS = 3, 300  # least and greatest number of calls in a turn
 
 
 def sample(flat):
-    """Some numbers of a vector; an odd number apart, so that all units are among them."""
+    """Some numbers of a vector. Their distance is odd, so that they come from all units."""
     return flat[:: max(1, len(flat) // SAMPLE) | 1]
 
 
-class OnGpu:
-    """What the contestants have in common: PyTorch holds the data, on the GPU from the start."""
+class Contestant:
+    """Base class of contestants: the data are PyTorch's tensors, on the GPU from the start."""
 
     place = "cuda"
 
@@ -79,15 +35,15 @@ class OnGpu:
 
     @property
     def dtype(self):
-        """Of the data."""
+        """The dtype of the data."""
         return self.torch.float32
 
     def results(self, task):
-        """Some of every array that a task gives, by name."""
-        return {name: self.taken(array) for name, array in self.calls[task]().items()}
+        """A sample of every array that a task computes, by name."""
+        return {name: self.sampled(array) for name, array in self.calls[task]().items()}
 
-    def taken(self, array):
-        """Some of its numbers, in the host's memory."""
+    def sampled(self, array):
+        """A sample of the numbers in an array, in the host's memory."""
         if not isinstance(array, np.ndarray | self.torch.Tensor):
             array = self.torch.as_tensor(array, device=self.place)
         if isinstance(array, np.ndarray):
@@ -95,7 +51,7 @@ class OnGpu:
         return sample(array.detach().reshape(-1)).float().cpu().numpy()
 
     def times(self, task):
-        """Seconds of each call of a turn, from an idle GPU to an idle GPU, after one that is not counted."""
+        """Seconds of each call in a turn, from an idle GPU to an idle GPU; a first call does not count."""
         call = self.calls[task]
 
         def seconds():
@@ -110,16 +66,16 @@ class OnGpu:
         return [seconds() for _ in range(calls)]
 
     def wait(self):
-        """Until the GPU is idle."""
+        """Wait until the GPU is idle."""
         self.torch.cuda.synchronize()
 
     def facts(self):
-        """What is worth saying of it."""
+        """Facts for the report."""
         return {}
 
 
-class Torch(OnGpu):
-    """torch.nn.LSTM, which is cuDNN's; unequal lengths as PackedSequence."""
+class Torch(Contestant):
+    """torch.nn.LSTM, which calls cuDNN; unequal lengths are a PackedSequence."""
 
     def __init__(self, problem, precision):
         super().__init__(problem, precision)
@@ -134,16 +90,12 @@ class Torch(OnGpu):
 
     @property
     def dtype(self):
-        """Of data, parameters, and states."""
+        """The dtype of data, parameters and states."""
         return {"fp16": self.torch.float16, "bf16": self.torch.bfloat16}.get(self.precision, self.torch.float32)
 
     def run(self):
         """The outputs."""
-        if self.lengths is None:
-            return self.net(self.x)[0]
-        rnn = self.torch.nn.utils.rnn
-        packed = rnn.pack_padded_sequence(self.x, self.lengths, batch_first=True, enforce_sorted=False)
-        return rnn.pad_packed_sequence(self.net(packed)[0], batch_first=True)[0]
+        return torch_outputs(self.torch, self.net, self.x, self.lengths)
 
     def forward(self):
         """Inference."""
@@ -168,10 +120,10 @@ class Torch(OnGpu):
         }
 
 
-class Ours(OnGpu):
-    """This library: inference by its public layer, training as `fit` does it.
+class Ours(Contestant):
+    """This library: inference with the public layer, and training as in `fit`.
 
-    So gradients stay on the GPU, as PyTorch's do; `layer.vjp` gives them as NumPy arrays.
+    In this way gradients stay on the GPU, as in PyTorch; `layer.vjp` copies them to NumPy arrays.
     """
 
     def __init__(self, problem, precision):
@@ -200,15 +152,15 @@ class Ours(OnGpu):
         return {"y": y, "dx": dx}
 
     def results(self, task):
-        """Some of every array that a task gives, by name."""
-        made = super().results(task)
+        """A sample of every array that a task computes, by name."""
+        results = super().results(task)
         if task == TRAINING:
             gradients = self.stack.unpack(self.backend, self.gradient)
-            made |= {name: self.taken(array) for name, array in gradients.items()}
-        return made
+            results |= {name: self.sampled(array) for name, array in gradients.items()}
+        return results
 
     def facts(self):
-        """What multiplies."""
+        """The library that computes products."""
         from numlstm.backends.cuda.cublas import cublas
 
         with self.backend.device.current():
@@ -217,7 +169,7 @@ class Ours(OnGpu):
 
 
 class OursByVjp(Ours):
-    """As users write it: `vjp` and its pullback, which gives the gradients of parameters as NumPy arrays."""
+    """This library with `vjp` and its pullback, which returns the gradients of parameters as NumPy arrays."""
 
     def training(self):
         """Outputs and all gradients."""
@@ -225,11 +177,11 @@ class OursByVjp(Ours):
         dx, _, gradients = pullback(self.dy)
         return {"y": y, "dx": dx} | gradients
 
-    results = OnGpu.results
+    results = Contestant.results
 
 
 class Peak:
-    """What the GPU can do: products of large matrices by PyTorch, and copies."""
+    """The speed of the GPU: products of large matrices with PyTorch, and copies."""
 
     SIZE, BYTES, CALLS = 8192, 1 << 30, 5
 
@@ -239,7 +191,7 @@ class Peak:
         self.torch = torch
 
     def seconds(self, call):
-        """The best of some."""
+        """The least duration of several calls."""
         best = np.inf
         for _ in range(self.CALLS):
             self.torch.cuda.synchronize()
@@ -250,7 +202,7 @@ class Peak:
         return best
 
     def rate(self, precision):
-        """Operations per second."""
+        """Operations per second of a product of large matrices."""
         torch = self.torch
         torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
         dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision, torch.float32)
@@ -258,7 +210,7 @@ class Peak:
         return 2 * self.SIZE**3 / self.seconds(lambda: a @ b)
 
     def facts(self):
-        """Rates, bytes per second, and what the GPU is."""
+        """Operations per second, copied bytes per second, and the name of the GPU."""
         torch = self.torch
         source = torch.zeros(self.BYTES, dtype=torch.uint8, device="cuda")
         target = torch.empty_like(source)
@@ -274,7 +226,7 @@ KINDS = {"numlstm": Ours, "numlstm vjp": OursByVjp, "torch": Torch, "peak": Peak
 
 
 def serve(connection, kind, precision, problem):
-    """A contestant's process: do what is asked, and answer; errors are answers too."""
+    """The process of a contestant: it answers requests; errors are answers, too."""
     contestant = None
     try:
         contestant = KINDS[kind](problem, precision)

@@ -1,15 +1,15 @@
-"""This library's LSTM on a GPU next to PyTorch's, which is cuDNN's: `python asv_bench/gpu_peers.py [--quick]`.
+"""This library's LSTM and PyTorch's, which calls cuDNN, on a GPU: `python asv_bench/gpu_peers.py [--quick]`.
 
-PyTorch computes in float32 (TF32 off, and on), float16 and bfloat16, this library in what it offers of these. Every
-contestant lives in a process of its own, data and weights are on the GPU, and rounds alternate. At a small size each is
-compared with the float64 reference, and at every size with PyTorch in float32, before it is timed; what is wrong is
-not. Times are of calls from an idle GPU to an idle GPU.
+PyTorch computes in float32 (TF32 off, and on), float16 and bfloat16; this library in those that it offers. Each
+contestant has a process of its own, data and weights are on the GPU, and rounds alternate. Before it is timed, each
+contestant is compared with the float64 reference at small sizes, and with PyTorch in float32 at every size; a wrong
+contestant is not timed. A call is timed from an idle GPU to an idle GPU.
 
-Writes a Markdown table of times per step, and a plot: minimum and median, the ratio to PyTorch in like precision, and
-the share of the floor: the time of the products alone at what the GPU multiplies with, as estimated for an H100, and as
-measured in the same run.
+The script writes a Markdown table of times per step, and a plot: minimum and median, the ratio to PyTorch in the same
+precision, and the fraction of the floor. The floor is the time of the products alone, at a speed that was estimated for
+an H100, and at the speed that was measured in the same run.
 
-Exit code 0; 1 if a contestant was wrong or failed; 2 if there is no GPU, or no PyTorch that can use it.
+The exit code is 0; 1 if a contestant was wrong or failed; 2 if there is no GPU, or no PyTorch that can use it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import argparse
 import ctypes
 import importlib.metadata
 import importlib.util
-import multiprocessing
 import platform
 import subprocess
 import sys
@@ -29,15 +28,16 @@ if importlib.util.find_spec("numlstm") is None:  # a checkout that is not instal
     sys.path.append(str(Path(__file__).parents[1]))
 
 import numpy as np
-from contestants import layer_of
-from gpu_contestants import FORWARD, PRECISIONS, TRAINING, Problem, sample, serve
+from gpu_contestants import PRECISIONS, sample, serve
+from problems import FORWARD, TRAINING, Problem, reference_results
+from processes import start
 
 ROUNDS = 4
-PATIENCE = 180  # seconds for an answer: kernels are compiled in the first
-MINUTES = 7  # after which no further size is begun
+PATIENCE = 180  # seconds to wait for an answer; kernels are compiled before the first answer
+MINUTES = 7  # after this time no further size is begun
 H100 = {"fp32": 50e12, "tf32": 250e12, "fp16": 550e12, "bf16": 550e12}  # operations per second, an estimate
-MULTIPROCESSORS, L2 = 132, 5.5e12  # of an H100; bytes per second from its second cache, an estimate
-TOLERANCE = {"fp32": 1e-4, "tf32": 2e-2, "fp16": 2e-2, "bf16": 1e-1}  # of the largest number
+MULTIPROCESSORS, L2 = 132, 5.5e12  # of an H100; bytes per second from its second-level cache, an estimate
+TOLERANCE = {"fp32": 1e-4, "tf32": 2e-2, "fp16": 2e-2, "bf16": 1e-1}  # relative to the largest number
 CONTESTANTS = [(kind, precision) for kind in ("numlstm", "torch") for precision in PRECISIONS]
 JUDGE = "torch", "fp32"
 NO_GPU = "no NVIDIA GPU can be used here ({reason}): nothing to compare"
@@ -62,7 +62,7 @@ FULL = [square(T, N, H) for T in STEPS for H in UNITS for N in ROWS]
 FULL += [square(T, 64, H, **form) for form in FORMS for T in STEPS for H in (128, 256, 512)]
 
 
-# What limits a step ---------------------------------------------------------------------------------------
+# Lower bounds of a step -----------------------------------------------------------------------------------
 
 
 def recurrent_floor(H, N, rate):
@@ -71,12 +71,12 @@ def recurrent_floor(H, N, rate):
 
 
 def exchange_floor(H, N, size):
-    """Seconds in which every multiprocessor of an H100 reads a whole h, of numbers of `size` bytes, from the cache."""
+    """Seconds in which all multiprocessors of an H100 read h, with numbers of `size` bytes, from the cache."""
     return H * N * size * MULTIPROCESSORS / L2
 
 
 def floor_of(problem, task, rate):
-    """Seconds of all products of a step, of every layer and direction, at a rate."""
+    """Seconds of all products of a step, in all layers and directions, at a rate."""
     return problem.flop(task == TRAINING) / problem.T / rate
 
 
@@ -84,37 +84,33 @@ def floor_of(problem, task, rate):
 
 
 class FailedError(Exception):
-    """A contestant that gave no answer, or an error."""
+    """A contestant gave no answer, or answered with an error."""
 
 
 class Process:
-    """A contestant, seen from here."""
+    """A contestant in its process."""
 
     def __init__(self, kind, precision, problem):
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, kind, precision, problem), daemon=True)
-        self.process.start()
-        theirs.close()
+        self.connection, self.process = start(serve, kind, precision, problem, daemon=True)
 
     def answer(self):
-        """What it says; after an error, or none in time, it is gone."""
+        """The next answer. After an error, or without an answer in time, the process is killed."""
         try:
             if not self.connection.poll(PATIENCE):
                 raise FailedError(f"no answer in {PATIENCE} seconds")
-            good, value = self.connection.recv()
+            succeeded, value = self.connection.recv()
         except (EOFError, OSError):
-            good, value = False, "its process died"
+            succeeded, value = False, "its process died"
         except FailedError:
             self.kill()
             raise
-        if not good:
+        if not succeeded:
             self.kill()
             raise FailedError(value)
         return value
 
     def ask(self, method, task):
-        """Its answer to a request."""
+        """The answer to a request."""
         try:
             self.connection.send((method, task))
         except OSError:
@@ -122,12 +118,12 @@ class Process:
         return self.answer()
 
     def kill(self):
-        """End it, whatever it does."""
+        """End the process at once."""
         self.process.kill()
         self.process.join()
 
     def close(self):
-        """End it, when it is done."""
+        """End the process when it has finished its work."""
         if self.process.is_alive():
             try:
                 self.connection.send(None)
@@ -138,7 +134,7 @@ class Process:
 
 
 class Group:
-    """Contestants on one problem; those that fail leave it, and `failures` tells why."""
+    """Contestants on one problem. Those that fail leave the group; `failures` has the reasons."""
 
     def __init__(self, problem, names):
         self.failures, self.facts = {}, {}
@@ -147,7 +143,7 @@ class Group:
             self.facts |= self.attempt(name, Process.answer) or {}
 
     def attempt(self, name, action, *arguments):
-        """What an action on a contestant gives, or None if that fails."""
+        """The result of an action on a contestant, or None if it fails."""
         try:
             return action(self.running[name], *arguments)
         except FailedError as failure:
@@ -155,12 +151,12 @@ class Group:
             return None
 
     def leave(self, name, reason):
-        """Go on without one."""
+        """Remove a contestant from the group."""
         self.failures[name] = reason
         self.running.pop(name).close()
 
     def validate(self, expected=None):
-        """Compare results with those expected of each task, or of the judge; what is wrong leaves."""
+        """Compare results with the expected ones, by default those of the judge; wrong contestants leave."""
         results = {}
         for name in [*self.running]:
             tasks = {}
@@ -180,7 +176,7 @@ class Group:
                 self.leave(name, f"wrong: {reason}")
 
     def times(self, task, rounds):
-        """Seconds of calls, by contestant, in alternating rounds."""
+        """Seconds of the calls of each contestant, in alternating rounds."""
         times = {name: [] for name in self.running}
         for _ in range(rounds):
             for name in [*self.running]:
@@ -188,13 +184,13 @@ class Group:
         return {name: times[name] for name in self.running}
 
     def close(self):
-        """End all."""
+        """End all contestants."""
         for process in self.running.values():
             process.close()
 
 
 def fault_of(results, expected, tolerance):
-    """What is wrong with results, or None."""
+    """The first error in results, or None."""
     for task, arrays in expected.items():
         for name, want in arrays.items():
             got = results[task].get(name)
@@ -202,24 +198,20 @@ def fault_of(results, expected, tolerance):
                 return f"{task}: {name} has shape {None if got is None else got.shape}, not {want.shape}"
             error, size = abs(got - want).max(), abs(want).max()
             if not error <= tolerance * size:
-                return f"{task}: {name} is off by {error:.1e}, where the largest number is {size:.1e}"
+                return f"{task}: {name} is off by {error:.1e}; the largest number is {size:.1e}"
     return None
 
 
 def reference(problem):
-    """Results in float64."""
-    x, dy, lengths = problem.data()
-    layer = layer_of(problem, backend="reference", dtype="float64")
-    y, _, pullback = layer.vjp(x, lengths=lengths)
-    dx, _, gradients = pullback(dy)
-    arrays = {"y": y, "dx": dx} | gradients
-    return {FORWARD: {"y": sample(y.reshape(-1))}, TRAINING: {k: sample(v.reshape(-1)) for k, v in arrays.items()}}
+    """Samples of the results in float64."""
+    samples = {name: sample(array.reshape(-1)) for name, array in reference_results(problem).items()}
+    return {FORWARD: {"y": samples["y"]}, TRAINING: samples}
 
 
-def able(names):
-    """Which contestants there are, their facts, and what is wrong with the others, at small sizes.
+def check_small_sizes(names):
+    """Try small sizes. Returns the contestants that are correct, their facts, and the faults of the others.
 
-    A precision that this library does not offer is no fault.
+    It is not a fault if this library does not offer a precision.
     """
     facts, faults = {}, []
     for problem in SMALL:
@@ -228,7 +220,7 @@ def able(names):
         group.close()
         facts |= group.facts
         for name, reason in group.failures.items():
-            names = [each for each in names if each != name]
+            names = [other for other in names if other != name]
             missing = name[0] == "numlstm" and name[1] != "fp32" and "compute_dtype" in reason
             if not missing:
                 faults.append(f"{' '.join(name)}, {problem}: {reason}")
@@ -244,7 +236,7 @@ def per_step(times, problem):
 
 
 def header(names):
-    """The first two lines."""
+    """The first two lines of the table."""
     columns = ["(T, N, I, H)", "", *map(" ".join, names)]
     for precision in ours(names):
         columns += [f"torch / numlstm, {precision}", "floor", "share", "share, measured"]
@@ -257,9 +249,9 @@ def ours(names):
 
 
 def ratio_of(times, precision):
-    """The best time of PyTorch as a multiple of ours, or None."""
-    mine, theirs = times.get(("numlstm", precision)), times.get(("torch", precision))
-    return min(theirs) / min(mine) if mine and theirs else None
+    """The best time of PyTorch, divided by the best time of this library; or None."""
+    numlstm, torch = times.get(("numlstm", precision)), times.get(("torch", precision))
+    return min(torch) / min(numlstm) if numlstm and torch else None
 
 
 def row(problem, task, times, failures, names, rates):
@@ -269,15 +261,15 @@ def row(problem, task, times, failures, names, rates):
         failed = "wrong" if failures.get(name, "").startswith("wrong") else "failed"
         cells.append(per_step(times[name], problem) if times.get(name) else failed)
     for precision in ours(names):
-        ratio, mine = ratio_of(times, precision), times.get(("numlstm", precision))
-        floors = [floor_of(problem, task, each[precision]) for each in (H100, rates)]
+        ratio, seconds = ratio_of(times, precision), times.get(("numlstm", precision))
+        floors = [floor_of(problem, task, peak[precision]) for peak in (H100, rates)]
         cells += [f"{ratio:.2f}" if ratio else "", f"{1e6 * floors[0]:.3g}"]
-        cells += [f"{floor * problem.T / min(mine):.0%}" if mine else "" for floor in floors]
+        cells += [f"{floor * problem.T / min(seconds):.0%}" if seconds else "" for floor in floors]
     return f"| {' | '.join(cells)} |"
 
 
 def floor_table():
-    """What limits a step on an H100."""
+    """A table of the lower bounds of a step on an H100."""
     lines = [
         "Floors of a step on an H100, µs, by the recurrent product (8 H² N operations) at "
         f"{', '.join(f'{p} {H100[p] / 1e12:.0f}' for p in ('fp32', 'tf32', 'fp16'))} TFLOP/s; and by reading h, on "
@@ -293,23 +285,23 @@ def floor_table():
 
 
 def versions():
-    """What is installed."""
-    found = {"Python": platform.python_version()}
+    """The versions of packages and driver."""
+    installed = {"Python": platform.python_version()}
     for package in ("numlstm", "numba", "numba-cuda", "numpy"):
         try:
-            found[package] = importlib.metadata.version(package)
+            installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = __import__(package).__version__ if package == "numlstm" else "none"
+            installed[package] = __import__(package).__version__ if package == "numlstm" else "none"
     try:
         query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-        found["driver"] = subprocess.run(query, capture_output=True, text=True, timeout=20).stdout.split("\n")[0]
+        installed["driver"] = subprocess.run(query, capture_output=True, text=True, timeout=20).stdout.split("\n")[0]
     except (OSError, subprocess.TimeoutExpired):
-        found["driver"] = "unknown"
-    return found
+        installed["driver"] = "unknown"
+    return installed
 
 
 def heading(facts):
-    """What was measured, and on what."""
+    """Facts about the measurement and the GPU."""
     rates, others = facts["rates"], {k: v for k, v in facts.items() if k not in ("rates", "copy", "GPU")}
     measured = ", ".join(f"{precision} {rate / 1e12:.3g}" for precision, rate in rates.items())
     assumed = ", ".join(f"{precision} {rate / 1e12:.3g}" for precision, rate in H100.items())
@@ -324,7 +316,7 @@ def heading(facts):
 
 
 def plot(path, ratios):
-    """Ratios to PyTorch in like precision, if there are any and Matplotlib is there."""
+    """Draw the ratios to PyTorch in the same precision, if there are any and Matplotlib is installed."""
     if importlib.util.find_spec("matplotlib") is None or not ratios:
         return
     import matplotlib
@@ -347,7 +339,7 @@ def plot(path, ratios):
 
 
 class Report:
-    """The table as it grows: printed and written line by line, for a run may be cut off."""
+    """The growing table. It is printed and written line by line, because a run may be interrupted."""
 
     def __init__(self, path, names, facts):
         self.path, self.names, self.rates = path, names, facts["rates"]
@@ -355,7 +347,7 @@ class Report:
         print("\n".join(self.lines), flush=True)
 
     def add(self, problem, task, times, failures):
-        """A line."""
+        """Add a line."""
         self.lines.append(row(problem, task, times, failures, self.names, self.rates))
         print(self.lines[-1], flush=True)
         for precision in ours(self.names):
@@ -366,12 +358,12 @@ class Report:
     def means(self):
         """Geometric means of the ratios."""
         for task in (FORWARD, TRAINING):
-            values = [ratio for (_, of), ratio in self.ratios.items() if of == task]
+            values = [ratio for (_, ratio_task), ratio in self.ratios.items() if ratio_task == task]
             if values:
                 yield f"{task}: geometric mean of torch / numlstm {np.exp(np.mean(np.log(values))):.2f}"
 
     def write(self):
-        """What there is so far."""
+        """Write the table so far."""
         end = ["", *self.means(), "", *floor_table(), "", *self.faults]
         self.path.with_suffix(".md").write_text("\n".join(self.lines + end).strip() + "\n")
         plot(self.path.with_suffix(".png"), self.ratios)
@@ -381,7 +373,7 @@ class Report:
 
 
 def no_gpu():
-    """Why no GPU can be used, or None; asks the driver, for PyTorch takes seconds to import."""
+    """The reason why no GPU can be used, or None. It asks the driver, because importing PyTorch takes seconds."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
@@ -418,7 +410,7 @@ def options_of(arguments):
 
 
 def measured():
-    """Facts about the GPU."""
+    """Measured facts about the GPU."""
     group = Group(None, [("peak", "fp32")])
     group.close()
     if group.failures:
@@ -427,17 +419,17 @@ def measured():
 
 
 def run(options):
-    """Everything; returns the exit code."""
-    start = time.monotonic()
+    """Compare all problems; returns the exit code."""
+    began = time.monotonic()
     facts = {} if options.check else measured()
-    names, more, faults = able(options.names)
+    names, contestant_facts, faults = check_small_sizes(options.names)
     for fault in faults:
         print(fault, flush=True)
     if options.check:
         print(f"small sizes: {len(names)} of {len(options.names)} contestants agree with the reference", flush=True)
-    report = None if options.check else Report(options.output, names, facts | more)
+    report = None if options.check else Report(options.output, names, facts | contestant_facts)
     for problem in options.problems:
-        if time.monotonic() - start > 60 * options.minutes:
+        if time.monotonic() - began > 60 * options.minutes:
             print(f"{problem}: no time left", flush=True)
             continue
         faults += compare(problem, names, report, options.rounds)
@@ -448,7 +440,7 @@ def run(options):
 
 
 def compare(problem, names, report, rounds):
-    """Validate and time one problem; returns what is wrong."""
+    """Validate and time one problem; returns the faults."""
     group = Group(problem, names)
     group.validate()
     if report is None:
@@ -465,12 +457,12 @@ def compare(problem, names, report, rounds):
 
 
 def has_torch():
-    """Whether there is a peer."""
+    """Whether PyTorch is installed."""
     return importlib.util.find_spec("torch") is not None
 
 
 def main(arguments=None):
-    """Returns the exit code."""
+    """Run the comparison; returns the exit code."""
     options = options_of(arguments)
     reason = no_gpu()
     if reason is None and not has_torch():

@@ -1,8 +1,8 @@
-"""What a step of training costs besides its kernels: the share of the time that passes outside compiled code.
+"""The overhead of a training step: the fraction of its time that passes outside compiled kernels.
 
-`NUMLSTM_NUM_THREADS=1 python asv_bench/overhead.py`: on one thread the time inside kernels is the sum of their calls. A
-step is everything that `fit` does for a batch: taking it from the data, forward, loss, back, clipping, Adam. The best
-of many epochs, once without a clock in it and once with one around each kernel.
+`NUMLSTM_NUM_THREADS=1 python asv_bench/overhead.py`: with one thread, the time inside kernels is the sum of all calls.
+A step is everything that `fit` does for a batch: taking it from the data, forward, loss, backward, clipping, Adam. The
+best of many epochs counts, once without a clock, and once with a clock around each kernel.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SHAPES = {(8, 32, 8, 64): 200, (100, 64, 64, 128): 40}  # (T, N, I, H), and epoc
 
 
 class Clock:
-    """Adds up the time inside kernels."""
+    """Measures the time inside kernels."""
 
     def __init__(self):
         self.seconds, self.lookup = 0.0, Kernel.__getitem__
@@ -51,7 +51,7 @@ class Clock:
         Kernel.__getitem__ = self.lookup
 
 
-def trainer(steps, rows, inputs, units):
+def random_trainer(steps, rows, inputs, units):
     """A trainer on random data."""
     rng, backend, count = np.random.default_rng(0), backend_for("cpu"), rows * BATCHES
     network = Network(stack_of("lstm", inputs, "float32", {"hidden_size": units}), 10, "last", LossSpec("softmax"))
@@ -62,26 +62,26 @@ def trainer(steps, rows, inputs, units):
     return Trainer(model, Adam(backend, flat, clip_norm=1.0), data, batch_size=rows, accumulation=1, rng=rng)
 
 
-def epoch(each):
-    """Seconds of a step."""
+def seconds_per_step(trainer):
+    """Seconds of a step, averaged over an epoch."""
     start = time.perf_counter()
-    for batches in each.groups():
-        each.step(batches, 1e-3)
+    for batches in trainer.groups():
+        trainer.step(batches, 1e-3)
     return (time.perf_counter() - start) / BATCHES
 
 
 def main():
     for shape, epochs in SHAPES.items():
-        each = trainer(*shape)
-        epoch(each)
-        whole = min(epoch(each) for _ in range(epochs))
+        trainer = random_trainer(*shape)
+        seconds_per_step(trainer)
+        total = min(seconds_per_step(trainer) for _ in range(epochs))
         inside = []
         for _ in range(epochs):
             with Clock() as clock:
-                epoch(each)
+                seconds_per_step(trainer)
             inside.append(clock.seconds / BATCHES)
-        share = 1 - min(inside) / whole
-        print(f"{shape}: {1e6 * whole:.0f} microseconds a step, {100 * share:.1f} % outside kernels")
+        fraction = 1 - min(inside) / total
+        print(f"{shape}: {1e6 * total:.0f} microseconds a step, {100 * fraction:.1f} % outside kernels")
 
 
 if __name__ == "__main__":

@@ -1,23 +1,24 @@
-"""The most memory that a training step takes, next to PyTorch's: `python asv_bench/peak_memory.py`.
+"""The peak memory of a training step, of this library and of PyTorch: `python asv_bench/peak_memory.py`.
 
-Each in a process of its own, which has done the same at a small shape before: what is told is by how much the step
-raises the process's peak (Linux's VmHWM), and its time. The loss is the sum of the last step's outputs.
+Each contestant has a process of its own, which has done the same step at a small shape before. The script prints by how
+much the step raises the peak memory of the process (Linux's VmHWM), and its time. The loss is the sum of the outputs at
+the last step.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from pathlib import Path
 
 import numpy as np
-from contestants import Problem, layer_of
+from problems import Problem, layer_of
+from processes import start
 
 SHAPES = (Problem(100, 256, 64, 128), Problem(20000, 4, 2, 64))
 
 
 def peak(since_now=False):
-    """The most bytes that this process has had."""
+    """The peak memory of this process, in bytes."""
     if since_now:
         Path("/proc/self/clear_refs").write_text("5")
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
@@ -26,11 +27,11 @@ def peak(since_now=False):
 
 def ours(problem, recompute=False):
     layer, x = layer_of(problem, backend="cpu", recompute=recompute), problem.data()[0]
-    one = np.ones((1, problem.N, problem.H), np.float32), None
+    dstate = np.ones((1, problem.N, problem.H), np.float32), None
 
     def step():
         _, _, pullback = layer.vjp(x)
-        pullback(None, one)
+        pullback(None, dstate)
 
     return step
 
@@ -56,29 +57,26 @@ CONTESTANTS = {"numlstm": ours, "numlstm, recompute": recomputing, "torch": torc
 
 
 def measure(connection, name, problem):
-    """Bytes and seconds of a step."""
+    """Send the bytes and the seconds of a step."""
     CONTESTANTS[name](Problem(3, 2, problem.D, problem.H))()
     step = CONTESTANTS[name](problem)
     before = peak(since_now=True)
     step()
     added, times = peak() - before, []
     for _ in range(3):
-        start = time.perf_counter()
+        began = time.perf_counter()
         step()
-        times.append(time.perf_counter() - start)
+        times.append(time.perf_counter() - began)
     connection.send((added, min(times)))
 
 
 def main():
-    context = multiprocessing.get_context("spawn")
     print("| (T, N, I, H) | | MiB | of torch's | seconds |\n|---|---|---|---|---|")
     for problem in SHAPES:
         results = {}
         for name in CONTESTANTS:
-            receiver, sender = context.Pipe(duplex=False)
-            process = context.Process(target=measure, args=(sender, name, problem))
-            process.start()
-            results[name] = receiver.recv()
+            connection, process = start(measure, name, problem)
+            results[name] = connection.recv()
             process.join()
         for name, (size, seconds) in results.items():
             print(f"| {problem} | {name} | {size / 2**20:.1f} | {size / results['torch'][0]:.2f} | {seconds:.2f} |")

@@ -1,39 +1,39 @@
-"""This library next to its peers on one machine: `python asv_bench/peers.py [--threads 1 2] [--cell gru] [--onnx]`.
+"""This library and its peers on one machine: `python asv_bench/peers.py [--threads 1 2] [--cell gru] [--onnx]`.
 
-PyTorch, ONNX Runtime (inference) and Keras on JAX, whichever are installed. Peepholes and layer normalisation PyTorch
-does not have: there it is what its users write, a loop over the steps. With `--onnx` the model is an ONNX file, here
-and in ONNX Runtime, with what is around its LSTMs.
+The peers are PyTorch, ONNX Runtime (inference) and Keras on JAX, if they are installed. PyTorch has no peepholes and no
+layer normalisation; there its contestant is a loop over the steps, as users write it. With `--onnx` both this library
+and ONNX Runtime run an ONNX model, with the nodes around its LSTMs.
 
-Every contestant lives in a process of its own and waits, asleep, for its turn; rounds alternate. Results are compared
-with float64 before anything is timed (with those of PyTorch where the reference would take minutes). Prints a Markdown
-table of minimum and median times, the ratio of the best peer's time to ours, and our share of the FMA peak, which is
-measured in the same run; `--output peers` writes `peers.md` and the plot `peers.png` too.
+Each contestant has a process of its own and sleeps until its turn; rounds alternate. Results are compared with float64
+before anything is timed (with PyTorch's results if the reference would take minutes). The script prints a Markdown
+table: minimum and median times, the ratio of the best peer's time to ours, and our fraction of the FMA peak, which is
+measured in the same run. `--output peers` also writes `peers.md` and the plot `peers.png`.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import multiprocessing
 import os
 import time
 from pathlib import Path
 
 import numpy as np
-from contestants import BLOCKS, CONTESTANTS, Peak, Reference, problems
+from contestants import CONTESTANTS, Peak, Reference, problems
+from problems import BLOCKS, FORWARD, TRAINING
+from processes import start
 
 ROUNDS = 6
-PAUSE = 0.2  # seconds before each turn: the threads of some peers spin for a while after theirs
-TURN = 1.5e9  # operations of a turn
-FORWARD, TRAINING = "forward", "forward + BPTT"
+PAUSE = 0.2  # seconds before each turn, because threads of some peers spin for a while after their turn
+TURN = 1.5e9  # number of operations in a turn
 MODULES = {"torch": ("torch",), "onnxruntime": ("onnxruntime", "onnx"), "keras": ("keras", "jax")}
 
 
 def serve(connection, name, problem, threads):
-    """A contestant's process: do what is asked, and answer."""
+    """The process of a contestant: it answers requests."""
     os.environ["NUMLSTM_NUM_THREADS"] = str(threads)
     os.environ["KERAS_BACKEND"] = "jax"
-    if hasattr(os, "sched_setaffinity"):  # JAX has no other way to be given fewer
+    if hasattr(os, "sched_setaffinity"):  # the only way to limit the threads of JAX
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     contestant = ({"peak": Peak, "reference": Reference} | CONTESTANTS)[name](problem, threads)
     connection.send("ready")
@@ -48,21 +48,17 @@ def serve(connection, name, problem, threads):
             times = []
             call()
             for _ in range(repeats):
-                start = time.perf_counter()
+                began = time.perf_counter()
                 call()
-                times.append(time.perf_counter() - start)
+                times.append(time.perf_counter() - began)
             connection.send(times)
 
 
 class Process:
-    """A contestant, seen from here."""
+    """A contestant in its process."""
 
     def __init__(self, name, problem, threads):
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, name, problem, threads), daemon=True)
-        self.process.start()
-        theirs.close()
+        self.connection, self.process = start(serve, name, problem, threads, daemon=True)
         self.connection.recv()
 
     def ask(self, task, repeats):
@@ -75,7 +71,7 @@ class Process:
 
 
 def validate(name, result, expected):
-    """Refuse to time what is wrong."""
+    """End the script if a result is wrong."""
     for got, want in zip(result, expected, strict=False):
         error, size = abs(got - want).max(), abs(want).max()
         if not error <= 1e-4 * size:
@@ -83,13 +79,13 @@ def validate(name, result, expected):
 
 
 def expected_of(problem, processes, threads):
-    """What results are compared with."""
+    """The results that all others are compared with."""
     large = problem.flop(training=False) > 2e9 and installed("torch")
     if large and "torch" in processes:
         return processes["torch"].ask(TRAINING, 0)
-    other = Process("torch" if large else "reference", problem, threads)
-    result = other.ask(TRAINING, 0)
-    other.close()
+    process = Process("torch" if large else "reference", problem, threads)
+    result = process.ask(TRAINING, 0)
+    process.close()
     return result
 
 
@@ -115,7 +111,7 @@ def compare(problem, threads, names):
 
 
 def peak_of(threads):
-    """The FMA peak: the best of several, for neighbours on a machine only ever slow it down."""
+    """The FMA peak: the best of several runs, because other programs on the machine can only slow it down."""
     process = Process("peak", None, threads)
     best = max(float(process.ask(FORWARD, 0)[0]) for _ in range(9))
     process.close()
@@ -127,7 +123,7 @@ def milliseconds(times):
 
 
 def table(cell, threads, names, chosen):
-    """Lines of the table, printed as they come, and the ratios by task and shape."""
+    """The lines of the table, which are also printed, and the ratios by task and shape."""
     peak = peak_of(threads)
     lines = [
         f"{threads} thread{'s' * (threads > 1)}; FMA peak {peak / 1e9:.0f} GFLOP/s; milliseconds, minimum (median)\n",
@@ -198,8 +194,8 @@ def main():
         names = ["from_onnx", "onnxruntime"]
     lines, results = [], {}
     for threads in options.threads:
-        made, results[threads] = table(options.cell, threads, names, options.shapes)
-        lines += [*made, ""]
+        table_lines, results[threads] = table(options.cell, threads, names, options.shapes)
+        lines += [*table_lines, ""]
         print(flush=True)
     if options.output:
         options.output.with_suffix(".md").write_text("\n".join(lines).strip() + "\n")

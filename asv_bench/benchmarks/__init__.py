@@ -1,1 +1,1 @@
-"""What airspeed velocity measures of every commit: run `asv` in the folder above."""
+"""Benchmarks of airspeed velocity, which measures every commit: run `asv` in the folder above."""

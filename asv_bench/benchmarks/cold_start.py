@@ -1,4 +1,4 @@
-"""What a user waits for before anything is warm: imports, and kernels that are compiled or read from the disk."""
+"""The time of a cold start: imports, and kernels that are compiled or read from the disk."""
 
 import os
 import subprocess
@@ -28,21 +28,21 @@ print(time.perf_counter() - start)
 
 
 def seconds(code, cache):
-    """What a new process prints that keeps its kernels in the directory `cache`."""
+    """The number that code prints in a new process, which keeps its kernels in the directory `cache`."""
     environment = os.environ | {"NUMBA_CACHE_DIR": cache}
     done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
     return float(done.stdout)
 
 
-def waited(code, cache):
-    """Seconds with an empty cache, or the least of three with a filled one."""
+def cold_start_seconds(code, cache):
+    """Seconds with an empty cache, or the least of three runs with a filled cache."""
     with tempfile.TemporaryDirectory() as directory:
         first = seconds(code, directory)
         return first if cache == "empty" else min(seconds(code, directory) for _ in range(3))
 
 
 class Import:
-    """Imports in a new interpreter, NumPy's and scikit-learn's own time included."""
+    """Imports in a new interpreter, including the time of NumPy and scikit-learn."""
 
     params = ("LSTM", "LSTMClassifier")
     param_names = ("name",)
@@ -52,7 +52,7 @@ class Import:
 
 
 class FirstUse:
-    """From the import of numlstm to a first result, in a process that has imported NumPy alone."""
+    """From the import of numlstm to the first result, in a process that has imported only NumPy."""
 
     params = ("empty", "filled")
     param_names = ("cache",)
@@ -62,7 +62,7 @@ class FirstUse:
         validated("LSTM", (10, 32, 16, 64))
 
     def track_first_call(self, cache):
-        return waited(FIRST_CALL, cache)
+        return cold_start_seconds(FIRST_CALL, cache)
 
     def track_first_gradient(self, cache):
-        return waited(FIRST_GRADIENT, cache)
+        return cold_start_seconds(FIRST_GRADIENT, cache)

@@ -1,4 +1,4 @@
-"""What benchmarks share: layers with batches for them, compared with the float64 reference before they are timed."""
+"""Shared code of benchmarks: layers and batches, compared with the float64 reference before they are timed."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import numpy as np
 import numlstm
 
 CELLS = ("LSTM", "GRU", "RNN")
-REPEAT = (3, 200, 1.5)  # samples: at least, at most, and seconds for more; asv makes one call a sample
-ROWS, STEPS = 3, 5  # the corner of a batch that is compared
+REPEAT = (3, 200, 1.5)  # least and greatest number of samples, and seconds for them; a sample is one call
+ROWS, STEPS = 3, 5  # size of the corner of a batch that is compared with the reference
 
 
 class WrongResultError(Exception):
-    """What would be timed is not what the reference gives."""
+    """A result that would be timed differs from the reference."""
 
 
-def check_close(name, got, wanted, tolerance=1e-5):
-    """Refuse to time what is wrong: errors are relative to the largest number, and NaN is one."""
-    if got.shape != wanted.shape:
-        raise WrongResultError(f"{name} has shape {got.shape}, the reference's {wanted.shape}")
-    error, size = np.abs(got - wanted).max(), np.abs(wanted).max()
+def check_close(name, got, expected, tolerance=1e-5):
+    """Refuse wrong results. Errors are relative to the largest number; NaN is an error."""
+    if got.shape != expected.shape:
+        raise WrongResultError(f"{name} must have the shape of the reference, {expected.shape}, got {got.shape}")
+    error, size = np.abs(got - expected).max(), np.abs(expected).max()
     if not error <= tolerance * size:
-        raise WrongResultError(f"{name} is off by {error:.1e}, where the largest number is {size:.1e}")
+        raise WrongResultError(f"{name} is off by {error:.1e}; the largest number is {size:.1e}")
 
 
 def training_step(layer, x, dy, lengths):
-    """Outputs and all gradients by name, with dropout and its kin at work."""
+    """Outputs and all gradients by name; dropout and similar options act."""
     y, _, pullback = layer.vjp(x, lengths=lengths, training=True, rng=0)
     dx, _, gradients = pullback(dy)
     return {"y": y, "dx": dx} | gradients
@@ -37,7 +37,7 @@ def training_step(layer, x, dy, lengths):
 
 @dataclass(frozen=True)
 class Problem:
-    """A layer, its twin on the reference backend, and a batch for them."""
+    """A layer, the same layer on the reference backend, and a batch for them."""
 
     layer: Any
     reference: Any
@@ -54,7 +54,7 @@ class Problem:
         return training_step(self.layer, self.x, self.dy, self.lengths)
 
     def validate(self):
-        """Compare what the corner of the batch gives, of the whole problem and of the reference on the corner alone."""
+        """Compare the results for a corner of the batch with the reference, which computes only this corner."""
         steps = self.x.shape[1] if self.layer.bidirectional else STEPS
         corner = np.s_[:ROWS, :steps]
         x, dy = self.x[corner], np.zeros_like(self.dy)
@@ -62,8 +62,8 @@ class Problem:
         lengths = None if self.lengths is None else np.minimum(self.lengths[:ROWS], steps)
         got = training_step(self.layer, self.x, dy, self.lengths)
         got |= {"y": got["y"][corner], "dx": got["dx"][corner]}
-        for name, wanted in training_step(self.reference, x, dy[corner], lengths).items():
-            check_close(name, got[name], wanted)
+        for name, expected in training_step(self.reference, x, dy[corner], lengths).items():
+            check_close(name, got[name], expected)
         check_close("inference", self.forward()[corner], self.reference(x, lengths=lengths)[0])
 
 
@@ -73,8 +73,8 @@ def problem(cell, shape, ragged=False, **options):
     rng, kind = np.random.default_rng(0), getattr(numlstm, cell)
     layer = kind(inputs, units, backend="cpu", random_state=1, **options)
     reference = kind(inputs, units, **options | {"backend": "reference", "dtype": "float64"})
-    moved = {name: value + rng.uniform(-1, 1, value.shape) / units**0.5 for name, value in layer.parameters.items()}
-    layer.set_parameters(moved)  # none of them is left at zero
+    noise = {name: rng.uniform(-1, 1, value.shape) / units**0.5 for name, value in layer.parameters.items()}
+    layer.set_parameters({name: value + noise[name] for name, value in layer.parameters.items()})  # none stays zero
     reference.set_parameters(layer.parameters)
     x = rng.standard_normal((N, T, inputs)).astype(layer.dtype)
     dy = rng.standard_normal((N, T, layer.output_size)).astype(layer.dtype)
@@ -83,7 +83,7 @@ def problem(cell, shape, ragged=False, **options):
 
 @cache
 def validated(cell, shape, **options):
-    """A problem whose kernels are compiled and right; made once a process, for asv sets up before every call."""
-    made = problem(cell, shape, **options)
-    made.validate()
-    return made
+    """A problem with compiled kernels and correct results; cached, because asv calls `setup` before every call."""
+    valid = problem(cell, shape, **options)
+    valid.validate()
+    return valid

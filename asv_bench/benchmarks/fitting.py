@@ -1,4 +1,4 @@
-"""Whole fits of estimators on real data, and predictions."""
+"""Whole fits of estimators on real data, and their predictions."""
 
 from functools import cache
 
@@ -33,9 +33,9 @@ DATA = {"digits": digits, "sunspots": sunspots}
 
 
 def scores(model, X):
-    """How what a fitted model gives differs from one sequence to another."""
-    given = model.predict_proba(X) if hasattr(model, "predict_proba") else model.predict(X)
-    return given - given.mean(axis=0)
+    """Predictions of a fitted model minus their mean over the sequences."""
+    predictions = model.predict_proba(X) if hasattr(model, "predict_proba") else model.predict(X)
+    return predictions - predictions.mean(axis=0)
 
 
 def check_fit(model, X, y):
@@ -48,14 +48,14 @@ def check_fit(model, X, y):
 
 @cache
 def fitted(data, cell):
-    """A model that has learnt what the reference learns, and its data."""
+    """A model that agrees with the reference after a short fit, and its data."""
     model, X, y = DATA[data](cell)
     check_fit(model, X, y)
     return model.fit(X, y), X, y
 
 
 class Fitting:
-    """`fit` from the first epoch to the last, and `predict` for all sequences and for one."""
+    """A whole `fit`, and `predict` for all sequences and for one."""
 
     params = (tuple(DATA), ("lstm", "gru", "rnn"))
     param_names = ("data", "cell")

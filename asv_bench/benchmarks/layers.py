@@ -6,7 +6,7 @@ SHAPES = ((1, 1, 16, 64), (50, 1, 16, 64), (50, 32, 8, 64), (100, 64, 64, 128), 
 
 
 class Layers:
-    """A call of a layer, and a call with its gradients, on as many threads as there are cores."""
+    """A call of a layer, and a call with gradients, with one thread for each core."""
 
     params = (CELLS, SHAPES)
     param_names = ("cell", "(T, N, I, H)")

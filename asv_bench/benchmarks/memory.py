@@ -1,4 +1,4 @@
-"""Memory that a layer takes at most, beyond what its process had before."""
+"""The peak memory of a layer, beyond the memory of its process before."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ STATUS = Path("/proc/self/status")
 
 
 def peak():
-    """The most bytes that this process has had; Linux's `getrusage` would say its parent's, where they were more."""
+    """The peak memory of this process in bytes. On Linux, `getrusage` may return the peak of the parent process."""
     if STATUS.exists():
         (line,) = [line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM")]
         return int(line.split()[1]) * 1024
@@ -21,13 +21,13 @@ def peak():
 
 
 def smaller(shape):
-    """The same layer's shape with a smaller batch."""
+    """The shape of the same layer with a smaller batch."""
     return (2, 2, *shape[2:])
 
 
 def added(task, cell, shape):
     """Bytes by which a task raises the peak of this process, which has done the same at a small shape."""
-    small, large = (getattr(problem(cell, each), task) for each in (smaller(shape), shape))
+    small, large = (getattr(problem(cell, batch_shape), task) for batch_shape in (smaller(shape), shape))
     small()
     before = peak()
     large()
@@ -35,7 +35,7 @@ def added(task, cell, shape):
 
 
 def in_new_process(task, cell, shape):
-    """What `added` gives in a process of its own."""
+    """The result of `added` in a new process."""
     code = f"from benchmarks.memory import added; print(added({task!r}, {cell!r}, {shape!r}))"
     done = subprocess.run([sys.executable, "-c", code], cwd=SUITE, check=True, capture_output=True, text=True)
     return int(done.stdout)
@@ -49,7 +49,7 @@ class Memory:
     unit = "bytes"
 
     def setup(self, cell, shape):
-        validated(cell, smaller(shape))  # compiles too, which would take memory in the new process
+        validated(cell, smaller(shape))  # it also compiles, which would take memory in the new process
 
     def track_forward(self, cell, shape):
         return in_new_process("forward", cell, shape)

@@ -1,4 +1,4 @@
-"""Models that come from files: an LSTM as an ONNX model, and files themselves."""
+"""Models from files: the speed of an LSTM in an ONNX model, and of writing and reading files."""
 
 import os
 import tempfile
@@ -14,7 +14,7 @@ from .common import REPEAT, check_close, validated
 
 @cache
 def graph_of(shape):
-    """A graph that gives what the reference gives, and what it is run on."""
+    """A graph that agrees with the reference, and its inputs."""
     problem = validated("LSTM", shape)
     graph = from_onnx(to_onnx(problem.layer), backend="cpu")
     feeds = {"x": problem.x, "sequence_lens": np.full(len(problem.x), problem.x.shape[1], "int32")}
@@ -23,7 +23,7 @@ def graph_of(shape):
 
 
 class OnnxModels:
-    """Runs of a model as `to_onnx` writes it: an LSTM between two transpositions."""
+    """Runs of a model from `to_onnx`: an LSTM between two transpositions."""
 
     params = (((1, 1, 16, 64), (50, 32, 8, 64), (100, 64, 64, 128)),)
     param_names = ("shape",)
@@ -50,8 +50,8 @@ class Files:
         self.write, self.read = {"safetensors": (self.save, numlstm.load), "onnx": (self.export, from_onnx)}[format]
         self.write()
         layers = getattr(self.read(self.path), "layers", None) or [numlstm.load(self.path)]
-        for name, wanted in self.layer.parameters.items():
-            check_close(name, layers[0].parameters[name], wanted, tolerance=0.0)
+        for name, expected in self.layer.parameters.items():
+            check_close(name, layers[0].parameters[name], expected, tolerance=0.0)
 
     def teardown(self, format):
         self.folder.cleanup()

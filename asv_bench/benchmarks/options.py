@@ -1,4 +1,4 @@
-"""What each option costs in training, all at one shape."""
+"""The cost of each option in training, at one shape."""
 
 from .common import REPEAT, validated
 

@@ -1,4 +1,4 @@
-"""A step of a stream from Python: the usual one, and the slow ones that a user of live data waits for."""
+"""Steps of a stream from Python: the median, and the slow steps, for which a user of live data must wait."""
 
 import time
 from functools import cache
@@ -12,7 +12,7 @@ INPUTS, UNITS = 16, 64
 
 @cache
 def steps_of(cell, batch_size):
-    """Inputs of 1000 steps, and a stream that gives what the reference gives."""
+    """Inputs of 1000 steps, and a stream that agrees with the reference."""
     problem = validated(cell, (1000, batch_size, INPUTS, UNITS))
     steps = [x[0] if batch_size == 1 else x for x in np.ascontiguousarray(problem.x.swapaxes(0, 1))]
     stream = problem.layer.stream(batch_size)
@@ -22,7 +22,7 @@ def steps_of(cell, batch_size):
 
 
 class Streaming:
-    """Steps of one stream, and of 32 that advance together."""
+    """Steps of one sequence, and of 32 sequences together."""
 
     params = (CELLS, (1, 32))
     param_names = ("cell", "batch_size")

@@ -1,4 +1,4 @@
-"""Other methods for `accuracy.py`: a plain loop of PyTorch's, MiniRocket, and trees on summaries of each sequence."""
+"""Other methods for `accuracy.py`: a plain PyTorch loop, MiniRocket, and trees on summaries of each sequence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sets import Split
 
 
 def plain_torch(train: Split, seed: int) -> Any:
-    """What a user writes: an LSTM of 64 units, its last state, a linear layer, Adam, 100 epochs of batches of 32."""
+    """What users write: an LSTM of 64 units, its last state, a linear layer, Adam, 100 epochs with batches of 32."""
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
@@ -25,7 +25,7 @@ def plain_torch(train: Split, seed: int) -> Any:
 
     def scores(sequences: list[Any]) -> Any:
         ends = torch.tensor([len(x) - 1 for x in sequences])
-        outputs = lstm(pad_sequence(sequences, batch_first=True))[0]  # faster than packed, and the same
+        outputs = lstm(pad_sequence(sequences, batch_first=True))[0]  # faster than packed, with equal results
         return head(outputs[torch.arange(len(ends)), ends])
 
     for _ in range(100):
@@ -36,12 +36,12 @@ def plain_torch(train: Split, seed: int) -> Any:
             torch.nn.utils.clip_grad_norm_([*lstm.parameters(), *head.parameters()], 1.0)
             optimizer.step()
     with torch.no_grad():
-        found = torch.cat([scores(X_test[k : k + 256]) for k in range(0, len(X_test), 256)])
-    return (found * scale + mean).numpy() if classes is None else classes[found.argmax(dim=1).numpy()]
+        test_scores = torch.cat([scores(X_test[k : k + 256]) for k in range(0, len(X_test), 256)])
+    return (test_scores * scale + mean).numpy() if classes is None else classes[test_scores.argmax(dim=1).numpy()]
 
 
 def minirocket(train: Split, seed: int) -> Any:
-    """MiniRocket's features and a ridge (Dempster et al. 2021), by sktime; short sequences go on at their end."""
+    """MiniRocket's features and a ridge (Dempster et al. 2021), by sktime; short sequences repeat their last step."""
     from sklearn.linear_model import RidgeClassifierCV, RidgeCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -59,7 +59,7 @@ def minirocket(train: Split, seed: int) -> Any:
 
 
 def tree_summaries(train: Split, seed: int) -> Any:
-    """Extremely randomised trees on a dozen numbers of each channel, and on the number of steps."""
+    """Extremely randomised trees on thirteen numbers for each channel, and on the number of steps."""
     from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
     trees = ExtraTreesRegressor if train.regression else ExtraTreesClassifier
