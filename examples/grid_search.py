@@ -1,7 +1,8 @@
-"""Search for good settings as with any scikit-learn estimator: a Pipeline in a GridSearchCV, two processes at once.
+"""Search for good settings as with any scikit-learn estimator: a Pipeline in a GridSearchCV, in two processes.
 
-Handwritten digits are read a row of 8 pixels at a time. Prints the best settings, their cross-validated accuracy and
-the accuracy on digits that took no part; saves a picture: `python examples/grid_search.py [picture.png] [--short]`.
+A step of a sequence is a row of 8 pixels of a handwritten digit. The script prints the best settings, their
+cross-validated accuracy, and the accuracy on a test set, and saves a picture:
+`python examples/grid_search.py [picture.png] [--short]`.
 """
 
 import sys
@@ -21,21 +22,21 @@ POOLINGS, RATES = ["last", "attention", "concat"], [0.003, 0.01, 0.03]
 
 
 def draw(search, path):
-    """Mean and spread of the accuracy for each combination."""
-    found = search.cv_results_
+    """Draw mean and standard deviation of the accuracy for each combination."""
+    results = search.cv_results_
     figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
-    places = np.arange(len(found["params"]))
-    labels = ["{1}\n{0}".format(*each.values()) for each in found["params"]]
-    colours = ["tab:red" if i == search.best_index_ else "tab:blue" for i in places]
-    axes.bar(places, found["mean_test_score"], yerr=found["std_test_score"], color=colours, capsize=4)
-    axes.set_xticks(places, labels)
-    lowest = (found["mean_test_score"] - found["std_test_score"]).min()
+    positions = np.arange(len(results["params"]))
+    labels = ["{1}\n{0}".format(*parameters.values()) for parameters in results["params"]]
+    colours = ["tab:red" if i == search.best_index_ else "tab:blue" for i in positions]
+    axes.bar(positions, results["mean_test_score"], yerr=results["std_test_score"], color=colours, capsize=4)
+    axes.set_xticks(positions, labels)
+    lowest = (results["mean_test_score"] - results["std_test_score"]).min()
     axes.set(ylim=(lowest - 0.02, 1), ylabel="cross-validated accuracy", xlabel="pooling, learning_rate_init")
     figure.savefig(path, dpi=100)
 
 
 def main(path="grid_search.png", short=False):
-    """Search, score, draw; return the accuracy on digits kept aside."""
+    """Search, score and draw; return the accuracy on the test set."""
     pixels, labels = load_digits(return_X_y=True)
     images = pixels.reshape(-1, 8, 8)
     train, test, train_labels, test_labels = train_test_split(
@@ -58,4 +59,4 @@ def main(path="grid_search.png", short=False):
 
 
 if __name__ == "__main__":
-    main(*[each for each in sys.argv[1:] if each != "--short"], short="--short" in sys.argv)
+    main(*[argument for argument in sys.argv[1:] if argument != "--short"], short="--short" in sys.argv)

@@ -1,7 +1,7 @@
 """Learn handwritten digits from raw pixels.
 
-Each of scikit-learn's 1,797 digits is a sequence of 8 steps: its rows, 8 pixels each. Prints the accuracy on a
-quarter that was kept aside, and saves a picture: `python examples/handwritten_digits.py [picture.png]`.
+Each of scikit-learn's 1,797 digits is a sequence of 8 steps, the rows of 8 pixels. The script prints the accuracy on a
+test set of a quarter of the digits, and saves a picture: `python examples/handwritten_digits.py [picture.png]`.
 """
 
 import sys
@@ -20,9 +20,9 @@ SHOWN = 10
 
 
 def draw(model, images, labels, accuracy, path):
-    """The learning curve; digits that it read right, in grey, and wrong, in red."""
+    """Draw the learning curve, and digits with their predictions: correct ones in grey, wrong ones in red."""
     predicted = model.predict(images)
-    sure = model.predict_proba(images).max(axis=1)
+    confidence = model.predict_proba(images).max(axis=1)
     wrong = (predicted != labels).nonzero()[0]
     shown = [*wrong[:SHOWN], *(predicted == labels).nonzero()[0][: 2 * SHOWN - min(len(wrong), SHOWN)]]
     figure = plt.figure(figsize=(10, 5.2), layout="constrained")
@@ -32,15 +32,17 @@ def draw(model, images, labels, accuracy, path):
     axes.set(xlabel="epoch", ylabel="training loss", title=f"LSTM on handwritten digits: accuracy {accuracy:.3f}")
     axes.grid(alpha=0.3)
     for axes, index in zip(digits.subplots(2, SHOWN).flat, shown, strict=True):
-        right = predicted[index] == labels[index]
+        correct = predicted[index] == labels[index]
         axes.imshow(images[index], cmap="gray_r")
-        axes.set_title(f"{predicted[index]} ({sure[index]:.0%})", fontsize=9, color="0.3" if right else "tab:red")
+        axes.set_title(
+            f"{predicted[index]} ({confidence[index]:.0%})", fontsize=9, color="0.3" if correct else "tab:red"
+        )
         axes.set_axis_off()
     figure.savefig(path, dpi=110)
 
 
 def main(path="handwritten_digits.png"):
-    """Train, score, draw; return the accuracy."""
+    """Train, score and draw; return the accuracy."""
     pixels, labels = load_digits(return_X_y=True)
     images = pixels.reshape(-1, 8, 8) / 16
     train, test, train_labels, test_labels = train_test_split(

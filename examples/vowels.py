@@ -1,8 +1,8 @@
-"""Tell nine speakers by the way they say two Japanese vowels: utterances of 7 to 29 steps, straight into `fit`.
+"""Recognise nine speakers by two Japanese vowels: utterances of 7 to 29 steps, which `fit` takes as a list.
 
-The data (Kudo, Toyama & Shimbo 1999; UCI) come inside the package sktime, which is part of the extra `examples`: 12
-channels at each step, 270 utterances to learn from, 370 to be told. Prints the accuracy, and saves a picture: who was
-taken for whom, and how sure the model becomes while it hears more: `python examples/vowels.py [picture.png] [--short]`.
+The data (Kudo, Toyama & Shimbo 1999; UCI) are in the package sktime, which is part of the extra `examples`: 12 channels
+at each step, 270 utterances for training and 370 for the test. The script prints the accuracy, and saves a picture: the
+confusion matrix, and the probabilities while an utterance goes on: `python examples/vowels.py [picture.png] [--short]`.
 """
 
 import sys
@@ -21,7 +21,7 @@ from numlstm import LSTMClassifier
 
 
 def read(part):
-    """Utterances (steps, 12), and their speakers."""
+    """The utterances (steps, 12) and their speakers."""
     package = find_spec("sktime")
     if package is None:
         raise SystemExit('the data are in the package sktime: pip install -e ".[examples]"')
@@ -36,23 +36,23 @@ def read(part):
 
 
 def draw(model, utterances, speakers, accuracy, path):
-    """Who was taken for whom, and the probability of each speaker after each step of one utterance."""
+    """Draw the confusion matrix, and the probability of each speaker after each step of one utterance."""
     figure, (table, curves) = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
     ConfusionMatrixDisplay.from_predictions(speakers, model.predict(utterances), ax=table, cmap="Blues", colorbar=False)
-    table.set(title=f"accuracy {accuracy:.3f}", xlabel="taken for speaker", ylabel="speaker")
+    table.set(title=f"accuracy {accuracy:.3f}", xlabel="predicted speaker", ylabel="speaker")
     longest = int(np.argmax([len(x) for x in utterances]))
     x, speaker = utterances[longest], speakers[longest]
-    heard = model.predict_proba([x[: t + 1] for t in range(len(x))])
-    for own, label in zip(heard.T, model.classes_, strict=True):
-        right = label == speaker
-        curves.plot(range(1, len(x) + 1), own, color="tab:red" if right else "0.7", linewidth=2 if right else 1)
+    probabilities = model.predict_proba([x[: t + 1] for t in range(len(x))])
+    for curve, label in zip(probabilities.T, model.classes_, strict=True):
+        correct = label == speaker
+        curves.plot(range(1, len(x) + 1), curve, color="tab:red" if correct else "0.7", linewidth=2 if correct else 1)
     curves.set(title=f"an utterance of speaker {speaker}", xlabel="steps heard", ylabel="probability of each speaker")
     curves.grid(alpha=0.3)
     figure.savefig(path, dpi=100)
 
 
 def main(path="vowels.png", short=False):
-    """Learn, tell, draw; return the accuracy."""
+    """Train, score and draw; return the accuracy."""
     (train, names), (test, truth) = read("TRAIN"), read("TEST")
     lengths = [len(x) for x in (*train, *test)]
     model = LSTMClassifier(max_iter=20 if short else "auto", verbose=sys.stderr.isatty(), random_state=0)
@@ -69,4 +69,4 @@ def main(path="vowels.png", short=False):
 
 
 if __name__ == "__main__":
-    main(*[each for each in sys.argv[1:] if each != "--short"], short="--short" in sys.argv)
+    main(*[argument for argument in sys.argv[1:] if argument != "--short"], short="--short" in sys.argv)
