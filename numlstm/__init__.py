@@ -1,6 +1,6 @@
 """Long Short-Term Memory networks on Numba, for people who use scikit-learn.
 
-Attributes load when they are first used: a layer needs no scikit-learn, and nothing here needs CUDA.
+Attributes are imported when they are first used. So layers do not need scikit-learn, and nothing here needs CUDA.
 """
 
 from __future__ import annotations
@@ -26,16 +26,14 @@ if TYPE_CHECKING:
     from .estimators.scaler import SequenceScaler
     from .estimators.streaming import stream
     from .estimators.windows import sliding_windows
-    from .forecasting import LSTMForecaster
     from .io import load, save
     from .layers import GRU, LSTM, RNN
     from .savable import VersionWarning
 
-_homes = {
+_homes = {  # the module that each attribute is imported from
     "GRU": ".layers",
     "LSTM": ".layers",
     "LSTMClassifier": ".estimators",
-    "LSTMForecaster": ".forecasting.forecaster",
     "LSTMRegressor": ".estimators",
     "RNN": ".layers",
     "SequenceEncoder": ".estimators.encoder",
@@ -65,7 +63,6 @@ __all__ = [
     "RNN",
     "BackendUnavailableError",
     "LSTMClassifier",
-    "LSTMForecaster",
     "LSTMRegressor",
     "SequenceEncoder",
     "SequenceImputer",
@@ -88,7 +85,7 @@ __all__ = [
 ]
 
 
-_modules = ("datasets", "inspection", "metrics")  # that are attributes without an import of their own
+_modules = ("datasets", "inspection", "metrics")  # modules that are attributes without an explicit import
 
 register()
 

@@ -1,4 +1,4 @@
-"""Compiling ahead of the first call."""
+"""Compiling before the first call."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from .layers.layer import Layer
 
 
 def warm_up(*models: Any) -> None:
-    """Compile now what models would compile at their first call, and keep it on disk.
+    """Compile the code that models need at their first call, and keep it on disk.
 
-    For the image of a container, or before a clock runs: ``python -c "import numlstm; numlstm.warm_up()"``. A process
-    that finds the machine code in the cache (`show_config` says where that is; `NUMBA_CACHE_DIR` moves it) loads it.
-    The code is for this processor; another one compiles its own.
+    This is useful when a container image is built, or before time is measured:
+    ``python -c "import numlstm; numlstm.warm_up()"``. Later processes load the machine code from the cache.
+    `show_config` prints the directory of the cache; the environment variable `NUMBA_CACHE_DIR` changes it. The code is
+    for this processor; another processor compiles its own code.
 
     Parameters
     ----------
     *models : layer, estimator or Graph
-        Each is run on a few random numbers: layers, those in a graph, too, forward, back and as a stream; estimators,
-        which stay as they are, as a clone that is fitted for an epoch and predicts. By default LSTM, GRU and RNN
-        layers, and LSTMClassifier and LSTMRegressor, at their default settings.
+        Each model is run on a few random numbers. A layer, also one in a graph, runs forward, backward and as a stream.
+        An estimator does not change; a clone of it is fitted for one epoch, and predicts. The default is LSTM, GRU and
+        RNN layers, LSTMClassifier and LSTMRegressor, all with default settings.
 
     Raises
     ------
     TypeError
-        If a model is none of them.
+        If a model is not a layer, an estimator or a graph.
     BackendUnavailableError
         If a model's backend cannot run here.
 
@@ -53,7 +54,7 @@ def warm_up(*models: Any) -> None:
 
 
 def _run_layer(layer: Layer) -> None:
-    """Everything that a layer does."""
+    """Run a layer forward, backward and as a stream."""
     x, lengths = np.zeros((4, 3, layer.input_size), layer.dtype), np.array([1, 2, 3, 3])
     y, state, pullback = layer.vjp(x, lengths=lengths, training=True, rng=0)
     pullback(y, state)
@@ -63,7 +64,7 @@ def _run_layer(layer: Layer) -> None:
 
 
 def _run_estimator(estimator: Any) -> None:
-    """A short fit, and predictions; of classes or of numbers."""
+    """Fit a clone for one epoch, and predict."""
     from sklearn.base import clone, is_classifier
     from sklearn.exceptions import ConvergenceWarning
 
@@ -71,6 +72,6 @@ def _run_estimator(estimator: Any) -> None:
     X = [rng.normal(size=(3 + k % 2, 2)) for k in range(20)]
     y = np.arange(20) % (2 if is_classifier(estimator) else 20)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # there is nothing to learn
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the targets are random
         for targets in (y, y % 3) if is_classifier(estimator) else (y,):
             clone(estimator).set_params(max_iter=1, verbose=0).fit(X, targets, X_val=X, y_val=targets).predict(X)

@@ -1,4 +1,4 @@
-"""One check for each kind of argument: each names the parameter, what was expected, and what came."""
+"""One check for each kind of argument; its error names the parameter, the expected value and the value that came."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-SMALLEST = 5e-324  # "positive", as a bound
+SMALLEST = 5e-324  # the smallest positive number: a lower bound that excludes 0
 
 
 def check_integer(value: Any, name: str, least: int) -> int:
@@ -18,7 +18,7 @@ def check_integer(value: Any, name: str, least: int) -> int:
     Raises
     ------
     TypeError, ValueError
-        If it is no integer, or too small.
+        If it is not an integer, or too small.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer, got {type(value).__name__}")
@@ -33,13 +33,13 @@ def check_real(value: Any, name: str, low: float, high: float) -> float:
     Raises
     ------
     TypeError, ValueError
-        If it is no number, or outside.
+        If it is not a number, or out of range.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
     try:
         number = float(value)
-    except OverflowError:  # of an integer
+    except OverflowError:  # the integer is too large for a float
         number = math.inf
     if not low <= number < high:
         raise ValueError(f"{name} must be in [{low}, {high}), got {str(value)[:40]}")
@@ -47,12 +47,12 @@ def check_real(value: Any, name: str, low: float, high: float) -> float:
 
 
 def check_option(value: Any, name: str, options: Sequence[str]) -> str:
-    """The one of `options` that `value` is.
+    """`value` as one of the `options`.
 
     Raises
     ------
     ValueError
-        If not; the message names them all.
+        If it is none of them; the message lists them.
     """
     if not isinstance(value, str) or value not in options:
         raise ValueError(f"{name} must be one of {list(options)}, got {value!r}")
@@ -65,7 +65,7 @@ def check_flag(value: Any, name: str) -> bool:
     Raises
     ------
     TypeError
-        If it is none.
+        If it is not a bool.
     """
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be True or False, got {value!r}")
@@ -73,12 +73,12 @@ def check_flag(value: Any, name: str) -> bool:
 
 
 def check_tuple(value: Any, name: str, parts: Sequence[str]) -> Sequence[Any]:
-    """`value` if it is a tuple or list with an entry for each of `parts`.
+    """`value` as a tuple or list that has one entry for each of `parts`.
 
     Raises
     ------
     TypeError, ValueError
-        If it is neither, or of another length.
+        If it is not a tuple or list, or has another length.
     """
     expected = f"{name} must be a tuple ({', '.join(parts)})"
     if not isinstance(value, list | tuple):
@@ -89,7 +89,7 @@ def check_tuple(value: Any, name: str, parts: Sequence[str]) -> Sequence[Any]:
 
 
 def check_rng(value: Any, name: str) -> np.random.Generator:
-    """A source of random numbers: `value` itself, or made from that seed.
+    """A random generator: `value` itself, or a new one with the seed `value`.
 
     Raises
     ------

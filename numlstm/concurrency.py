@@ -1,4 +1,4 @@
-"""Locks and cached values that a forked child can use, whatever the threads of its parent were doing."""
+"""Locks and cached properties that stay usable in a forked child, whatever the threads of its parent did."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 else:
 
     class cached_property:
-        """A property that is computed when it is first read, and kept in the instance.
+        """A property that is computed at the first read, and then kept in the instance.
 
-        That of functools will not do. Before Python 3.12 it holds a lock meanwhile, one for all instances, and a child
-        that is forked then waits for it for ever. Since then two threads can get two values, and one of them is not
-        kept: kernels would go on with addresses in memory that nobody owns. Here all threads get the one that is kept.
+        `functools.cached_property` does not suit this package. Before Python 3.12 it holds one lock for all instances
+        while it computes; a child that is forked then waits for this lock for ever. Since Python 3.12 two threads can
+        get two different values, and only one of them is kept; a kernel that uses addresses from the other one would
+        read memory that has been freed. Here all threads get the value that is kept.
         """
 
         def __init__(self, function: Any) -> None:
@@ -37,7 +38,7 @@ _locks: WeakSet[Any] = WeakSet()
 
 
 def new_lock() -> threading.Lock:
-    """A lock that is open in a forked child, even if a thread of the parent held it: that thread is not there."""
+    """A lock that is released in a forked child, because the thread that held it in the parent does not exist there."""
     lock = threading.Lock()
     _locks.add(lock)
     return lock

@@ -1,4 +1,4 @@
-"""What this installation computes with: for bug reports, and for users who wonder."""
+"""Versions, hardware and settings that numlstm computes with, for bug reports."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _chosen(get_backend: Callable[[], str]) -> str:
-    """The backend in force, or what is wrong with its name: whoever asks may be looking for that."""
+def _backend(get_backend: Callable[[], str]) -> str:
+    """The current backend, or the error that its name causes."""
     try:
         return get_backend()
     except ValueError as error:
@@ -29,7 +29,7 @@ def _chosen(get_backend: Callable[[], str]) -> str:
 
 
 def _threads() -> str:
-    """How many a call may use, and what decides that."""
+    """How many threads a call may use, and the reason."""
     from .backends.cpu.machine.thread_count import available_cores, in_force
 
     cores = len(available_cores())
@@ -40,16 +40,16 @@ def _threads() -> str:
     return f"{number} ({f'{reason}; ' if reason else ''}{cores} core{'s' * (cores > 1)} for this process)"
 
 
-def _places(directories: tuple[Path, ...]) -> str:
-    """Where kernels are looked for, in this order, and which of the directories take new ones."""
+def _kernel_cache(directories: tuple[Path, ...]) -> str:
+    """The directories in which numlstm looks for kernels, in this order; it writes new ones to those not read only."""
     from .backends.caching import writable
 
-    shown = [f"{directory}{'' if writable(directory) else ' (read only)'}" for directory in directories]
-    return ", ".join(shown) or "none: set NUMBA_CACHE_DIR"
+    texts = [f"{directory}{'' if writable(directory) else ' (read only)'}" for directory in directories]
+    return ", ".join(texts) or "none: set NUMBA_CACHE_DIR"
 
 
 def configuration() -> dict[str, str]:
-    """What `show_config` prints, by name."""
+    """The values that `show_config` prints, by name."""
     from . import __version__
     from .backends.cpu.machine.compiling import cache_directories
     from .backends.cpu.machine.target import TILE_VECTORS, target
@@ -62,18 +62,18 @@ def configuration() -> dict[str, str]:
         "numlstm": __version__,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         **{package: _version(package) for package in PACKAGES},
-        "backend": f"{_chosen(get_backend)} ({VARIABLE}={os.environ.get(VARIABLE, '')})",
+        "backend": f"{_backend(get_backend)} ({VARIABLE}={os.environ.get(VARIABLE, '')})",
         "cpu": f"{unit.cpu}, {unit.instructions}{'' if unit.fma else ', no FMA'}",
         "lanes": lanes,
         "tile": f"{unit.tile_rows(TILE_VECTORS)[0]} rows of {TILE_VECTORS} vectors",
         "threads": _threads(),
-        "kernel cache": _places(cache_directories()),
+        "kernel cache": _kernel_cache(cache_directories()),
         "gpu": gpus(),
     }
 
 
 def show_config() -> None:
-    """Print versions, CPU features, lanes, tile, threads, kernel cache, and the GPU or why there is none.
+    """Print versions, CPU features, lanes, tile, threads, kernel cache, and the GPU or the reason why there is none.
 
     ``python -m numlstm`` prints the same.
 

@@ -1,4 +1,4 @@
-"""Docstrings that share sections."""
+"""Texts that several docstrings share."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ Documented = TypeVar("Documented")
 
 
 def sharing(sections: Mapping[str, str]) -> Callable[[Documented], Documented]:
-    """A decorator that replaces ``<<NAME>>`` in the docstrings of a class and its methods, or of a function.
+    """A decorator that replaces each ``<<NAME>>`` in the docstrings of a class and its methods, or of a function.
 
     Parameters
     ----------
     sections : mapping of str to str
-        The texts, by their names.
+        The text for each name.
     """
 
-    def documented(thing: Documented) -> Documented:
-        members = [thing, *vars(thing).values()] if isinstance(thing, type) else [thing]
+    def documented(target: Documented) -> Documented:
+        members = [target, *vars(target).values()] if isinstance(target, type) else [target]
         for member in members:
             if isinstance(getattr(member, "__doc__", None), str) and callable(member):
                 for name, text in sections.items():
                     member.__doc__ = member.__doc__.replace(f"<<{name}>>", text.lstrip("\n "))
-        return thing
+        return target
 
     return documented

@@ -1,15 +1,16 @@
-"""Metrics of targets at every step, and scorers of them for scikit-learn.
+"""Metrics for targets at every step, and scorers that use them in scikit-learn.
 
-Scikit-learn's own metrics take a target, or a row of targets, for each sequence. These take what `LSTMRegressor` takes
-and gives where each step has a target: a list of n arrays of shape (T_i,) or (T_i, K), or an array (n, T, K), or
-(n, T) for one target.
+Scikit-learn's own metrics take one target, or one row of targets, for each sequence. These metrics take targets for
+each step, in the forms that `LSTMRegressor` uses: a list of n arrays of shape (T_i,) or (T_i, K), an array (n, T, K),
+or an array (n, T) for one target.
 
-What is NaN in `y_true` is left out. Padded arrays need NaN in `y_true` past each length, where `predict` gives zeros:
-nothing else says where sequences end. Beside a list, an array may hold anything past the list's lengths.
+Steps where `y_true` is NaN do not count. In padded arrays, `y_true` must be NaN past each length, where `predict` gives
+zeros: the metric does not know where sequences end. If the other argument is a list, an array may hold any numbers past
+the lengths of the list.
 
-Scorers for ``scoring=`` are `step_r2_scorer`, `neg_step_mean_squared_error_scorer` and
-`neg_step_mean_absolute_error_scorer`. Scikit-learn has no way to give `lengths` to the predictions that a scorer looks
-at: pass X as a list, or leave `scoring` out, for the `score` of `LSTMRegressor` is the R² of steps and takes lengths.
+The scorers for ``scoring=`` are `step_r2_scorer`, `neg_step_mean_squared_error_scorer` and
+`neg_step_mean_absolute_error_scorer`. Scikit-learn cannot pass `lengths` to the predictions of a scorer. Pass X as a
+list, or do not pass `scoring`: the `score` method of `LSTMRegressor` is the R² over all steps, and takes `lengths`.
 """
 
 from __future__ import annotations
@@ -22,17 +23,11 @@ from sklearn.metrics import make_scorer
 
 from .estimators.data.weights import step_weights
 from .estimators.targets.numbers import r_squared
-from .forecasting.scores import coverage, crps, mase, pinball_loss, smape
 from .layers.sequences import as_numbers
 
 __all__ = [
-    "coverage",
-    "crps",
-    "mase",
     "neg_step_mean_absolute_error_scorer",
     "neg_step_mean_squared_error_scorer",
-    "pinball_loss",
-    "smape",
     "step_mean_absolute_error",
     "step_mean_squared_error",
     "step_r2",
@@ -41,16 +36,16 @@ __all__ = [
 
 
 def step_mean_squared_error(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
-    """The mean squared error over labelled steps, the mean over targets.
+    """The mean squared error over labelled steps, averaged over targets.
 
     Parameters
     ----------
     y_true : list of n arrays of shape (T_i,) or (T_i, K); or array, shape (n, T, K) or (n, T)
-        True targets; NaN where there is no label.
+        True targets; NaN at steps without a label.
     y_pred : in one of the same forms
         Predicted targets, finite.
     sample_weight : array, shape (n,) or (n, T), or list of n arrays of shape (T_i,); optional
-        Weights of sequences, or of steps, not negative; all the same by default.
+        Weights of sequences, or of steps, not negative. By default all weights are equal.
 
     Returns
     -------
@@ -63,7 +58,7 @@ def step_mean_squared_error(y_true: Any, y_pred: Any, *, sample_weight: Any = No
 
     See Also
     --------
-    sklearn.metrics.mean_squared_error : The same for one target, or a row of targets, of each sequence.
+    sklearn.metrics.mean_squared_error : The same for one target, or one row of targets, per sequence.
 
     Examples
     --------
@@ -76,12 +71,12 @@ def step_mean_squared_error(y_true: Any, y_pred: Any, *, sample_weight: Any = No
 
 
 def step_mean_absolute_error(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
-    """The mean absolute error over labelled steps, the mean over targets.
+    """The mean absolute error over labelled steps, averaged over targets.
 
     Parameters
     ----------
     y_true, y_pred, sample_weight
-        As of `step_mean_squared_error`.
+        As in `step_mean_squared_error`.
 
     Returns
     -------
@@ -90,11 +85,11 @@ def step_mean_absolute_error(y_true: Any, y_pred: Any, *, sample_weight: Any = N
     Raises
     ------
     TypeError, ValueError
-        As `step_mean_squared_error` does.
+        As in `step_mean_squared_error`.
 
     See Also
     --------
-    sklearn.metrics.mean_absolute_error : The same for one target, or a row of targets, of each sequence.
+    sklearn.metrics.mean_absolute_error : The same for one target, or one row of targets, per sequence.
 
     Examples
     --------
@@ -107,27 +102,27 @@ def step_mean_absolute_error(y_true: Any, y_pred: Any, *, sample_weight: Any = N
 
 
 def step_r2(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
-    """The coefficient of determination, R², over labelled steps, the mean over targets.
+    """The coefficient of determination, R², over labelled steps, averaged over targets.
 
     Parameters
     ----------
     y_true, y_pred, sample_weight
-        As of `step_mean_squared_error`.
+        As in `step_mean_squared_error`.
 
     Returns
     -------
     float, at most 1
-        NaN if a target has a label at one step alone.
+        NaN if a target has only one labelled step.
 
     Raises
     ------
     TypeError, ValueError
-        As `step_mean_squared_error` does.
+        As in `step_mean_squared_error`.
 
     See Also
     --------
-    numlstm.LSTMRegressor.score : The same of a regressor's own predictions.
-    sklearn.metrics.r2_score : The same for one target, or a row of targets, of each sequence.
+    numlstm.LSTMRegressor.score : The same for the predictions of a regressor.
+    sklearn.metrics.r2_score : The same for one target, or one row of targets, per sequence.
 
     Examples
     --------
@@ -151,28 +146,29 @@ def _mean_error(error: Callable[[np.ndarray], np.ndarray], y_true: Any, y_pred: 
 
 
 def _counted(y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All steps' true and predicted targets, and their weights, which are 0 where there is no label: all (M, K)."""
+    """True targets, predicted targets and weights of all steps, each (M, K); the weight is 0 if there is no label."""
     true, predicted = _rows(y_true, "y_true"), _rows(y_pred, "y_pred")
     if len(true) != len(predicted):
         raise ValueError(f"y_pred must have {len(true)} entries, one for each sequence of y_true, got {len(predicted)}")
     steps = max(map(len, true + predicted))
     if _is_list(y_pred) and not _is_list(y_true):
-        true = [own[: len(said)] for own, said in zip(true, predicted, strict=True)]
+        true = [array[: len(other)] for array, other in zip(true, predicted, strict=True)]
     elif _is_list(y_true) and not _is_list(y_pred):
-        predicted = [said[: len(own)] for own, said in zip(true, predicted, strict=True)]
-    for i, (own, said) in enumerate(zip(true, predicted, strict=True)):
-        if own.shape != said.shape:
-            raise ValueError(f"y_pred[{i}] must have the shape of y_true[{i}], {own.shape}, got {said.shape}")
-    weights = step_weights(sample_weight, np.array([len(each) for each in true]), steps)
-    joined, said = np.concatenate(true), np.concatenate(predicted)
-    if np.isinf(joined).any():
+        predicted = [array[: len(other)] for other, array in zip(true, predicted, strict=True)]
+    for i, (true_array, predicted_array) in enumerate(zip(true, predicted, strict=True)):
+        if true_array.shape != predicted_array.shape:
+            expected, got = true_array.shape, predicted_array.shape
+            raise ValueError(f"y_pred[{i}] must have the shape of y_true[{i}], {expected}, got {got}")
+    weights = step_weights(sample_weight, np.array([len(array) for array in true]), steps)
+    all_true, all_predicted = np.concatenate(true), np.concatenate(predicted)
+    if np.isinf(all_true).any():
         raise ValueError("y_true must be finite, or NaN at steps without a label, but contains infinity")
-    if not np.isfinite(said).all():
+    if not np.isfinite(all_predicted).all():
         raise ValueError("y_pred must be finite, but contains NaN or infinity")
-    weights = np.where(np.isnan(joined), 0.0, weights[:, None])
+    weights = np.where(np.isnan(all_true), 0.0, weights[:, None])
     if not weights.any(axis=0).all():
-        raise ValueError("y_true must hold each target at some step with a weight above 0, got NaN at all of them")
-    return joined, said, weights
+        raise ValueError("y_true must have a label with a positive weight for each target, got NaN at all such steps")
+    return all_true, all_predicted, weights
 
 
 def _is_list(y: Any) -> bool:
@@ -184,7 +180,7 @@ def _rows(y: Any, name: str) -> list[np.ndarray]:
     y = y.to_numpy() if hasattr(y, "to_numpy") else y
     if not hasattr(y, "__len__") or not len(y):
         raise ValueError(f"{name} must hold the targets of at least one sequence, got {y!r:.80}")
-    arrays = [as_numbers(each, f"{name}[{i}]", "float64") for i, each in enumerate(y)]
+    arrays = [as_numbers(targets, f"{name}[{i}]", "float64") for i, targets in enumerate(y)]
     for i, array in enumerate(arrays):
         if array.ndim not in (1, 2) or not array.size or array.ndim != arrays[0].ndim:
             raise ValueError(

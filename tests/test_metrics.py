@@ -68,7 +68,7 @@ def test_one_target_may_do_without_its_axis(rng, ours, theirs):
         ([[1.0, 2.0]], [[1.0]], r"y_pred\[0\] must have the shape of y_true\[0\], \(2, 1\), got \(1, 1\)"),
         ([[1.0, 2.0]], np.ones((1, 1, 1)), r"y_pred\[0\] must have the shape of y_true\[0\]"),
         ([[1.0]], [[1.0], [2.0]], "y_pred must have 1 entries, one for each sequence of y_true, got 2"),
-        ([[np.nan]], [[1.0]], "y_true must hold each target at some step"),
+        ([[np.nan]], [[1.0]], "y_true must have a label with a positive weight for each target"),
         ([[np.inf]], [[1.0]], "y_true must be finite, or NaN"),
         ([[1.0]], [[np.nan]], "y_pred must be finite"),
         ([1.0, 2.0], [1.0, 2.0], r"y_true must be a list of .* but y_true\[0\] has shape \(\)"),

@@ -20,15 +20,16 @@ from .base.estimator import SequenceEstimator
 from .base.model import Codec
 from .base.parameters import documented
 from .data.weights import sample_weights
-from .targets.classes import Classes, Labels, checked_labels, kind_of, warn_of_steps
+from .targets.classes import CheckedLabels, Classes, check_labels, kind_of, warn_if_labels_of_steps
 
 
 @documented
 class LSTMClassifier(ClassifierMixin, SequenceEstimator):
-    """Classify sequences with LSTM layers [1]_ and an affine map to scores.
+    """Classify sequences with LSTM layers [1]_ and a linear output layer.
 
-    One of several classes is trained with the cross-entropy of a softmax, several labels at once with that of as many
-    sigmoids. Words are those of `sklearn.neural_network.MLPClassifier` where the meaning is the same.
+    If each sequence has one of several classes, the loss is the cross-entropy of a softmax. If each has several labels,
+    the loss is the cross-entropy of one sigmoid for each label. Parameters have the names of
+    `sklearn.neural_network.MLPClassifier` if they have the same meaning.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
 
     <<DATA>>
     class_weight : dict, list of dict, "balanced" or None, default None
-        Weight of each class, by label; "balanced" gives all classes the same sum of weights.
+        Weight of each class, by its label. "balanced" gives all classes the same sum of weights.
 
     <<VARIANTS>>
 
@@ -51,17 +52,17 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
     Attributes
     ----------
     classes_ : array, shape (K,)
-        The labels, sorted; with several labels at once, the numbers of the columns of y.
+        The labels, sorted; if sequences have several labels, the numbers of the columns of y.
     <<ATTRIBUTES>>
 
     See Also
     --------
-    LSTMRegressor : The same for numbers.
-    LSTM : The layers alone, with gradients.
+    LSTMRegressor : Predicts numbers.
+    LSTM : The layers without an output layer, with gradients.
 
     Notes
     -----
-    After Ctrl-C in `fit` the classifier is as trained so far; after an error it is as before.
+    After Ctrl-C in `fit`, the classifier keeps the training so far. After an error, it is as it was before `fit`.
 
     <<THREADS>>
 
@@ -71,7 +72,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
 
     Examples
     --------
-    Which half of a series is larger? Sequences of unequal length go straight in.
+    Which half of a series is larger? `fit` takes sequences of unequal length.
 
     >>> import numpy as np
     >>> from numlstm import LSTMClassifier
@@ -172,7 +173,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         <<SEQUENCES>>
         <<STATIC>>
         y : array-like, shape (n,), or (n, K) of 0 and 1
-            A label for each sequence, of any type that sorts; or, of K labels, those that it has.
+            One label for each sequence, of any type that can be sorted; or a row of K labels, 1 for those that it has.
         <<WEIGHTS>>
         <<VALIDATION>>
 
@@ -183,18 +184,18 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         Raises
         ------
         TypeError, ValueError
-            If a parameter, X or y is not as described; the classifier is unchanged then.
+            If a parameter, X or y is not as described. The classifier does not change then.
         FloatingPointError
             If the loss does not stay finite.
         BackendUnavailableError
-            If the backend asked for is not available.
+            If the backend is not available.
         """
         return self._fit(X, y, sample_weight, lengths, static, X_val, y_val, lengths_val, static_val)
 
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None, *, lengths: Any = None, static: Any = None
     ) -> LSTMClassifier:
-        """Train for one epoch on some sequences, going on from where the last call ended.
+        """Train for one epoch on some sequences. Training continues where the last call ended.
 
         Parameters
         ----------
@@ -203,7 +204,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         y
             As in `fit`.
         classes : array-like, shape (K,)
-            All labels that will ever come, in the first call; may be left out later.
+            All labels that will ever occur. Required in the first call, optional later.
         <<WEIGHTS>>
 
         Returns
@@ -212,23 +213,22 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
 
         Notes
         -----
-        `callback` is called; those of `set_callbacks` are for `fit` alone.
+        `callback` is called; the callbacks of `set_callbacks` are called only by `fit`.
 
         Raises
         ------
         TypeError, ValueError, FloatingPointError, BackendUnavailableError
-            As `fit` does; and for labels that are not among `classes`, for parameters that need more than one epoch
-            (`early_stopping`, `warm_up`) or all labels (a balanced `class_weight`), and
-            for `classes` missing in the first call.
+            As in `fit`; and if a label is not in `classes`, if a parameter needs more than one epoch (`early_stopping`,
+            `warm_up`) or all labels (``class_weight="balanced"``), or if `classes` is missing in the first call.
         """
         if isinstance(self.class_weight, str):
             raise ValueError(
                 "class_weight must not be 'balanced' for partial_fit, which does not see all labels at once"
             )
-        return self._partial_fit(X, y, sample_weight, lengths, static, self._classes_for_ever(classes, y))
+        return self._partial_fit(X, y, sample_weight, lengths, static, self._check_classes(classes, y))
 
     def predict(self, X: Any, *, lengths: Any = None, static: Any = None) -> np.ndarray:
-        """The most likely label of each sequence, or all that are more likely than not.
+        """The most likely label of each sequence, or all labels with a probability above 1/2.
 
         Parameters
         ----------
@@ -260,18 +260,18 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         Returns
         -------
         array, shape (n, K)
-            Columns in the order of `classes_`. Rows sum to 1, but for several labels at once.
+            Columns are in the order of `classes_`. Rows sum to 1, except if sequences have several labels.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            As `predict` does.
+            As in `predict`.
         """
         scores, _, classes = self._scores(X, lengths, static)
         return classes.probabilities(scores)
 
     def predict_log_proba(self, X: Any, *, lengths: Any = None, static: Any = None) -> np.ndarray:
-        """The logarithm of `predict_proba`, finite however small that is.
+        """The logarithm of `predict_proba`, finite also for very small probabilities.
 
         Parameters
         ----------
@@ -285,13 +285,13 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            As `predict` does.
+            As in `predict`.
         """
         scores, _, classes = self._scores(X, lengths, static)
         return classes.log_probabilities(scores)
 
     def decision_function(self, X: Any, *, lengths: Any = None, static: Any = None) -> np.ndarray:
-        """The scores that `predict` decides by.
+        """The scores that determine the labels in `predict`.
 
         Parameters
         ----------
@@ -301,13 +301,13 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         Returns
         -------
         array, shape (n, K); (n,) with two classes
-            Before the softmax. With two classes, the score of the second minus that of the first: the logarithm of its
-            odds. With several labels, the logarithm of the odds of each.
+            The scores before the softmax. With two classes, the score of the second class minus that of the first: the
+            log-odds of the second class. With several labels, the log-odds of each label.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            As `predict` does.
+            As in `predict`.
         """
         scores, _, classes = self._scores(X, lengths, static)
         if classes.multilabel or len(classes.classes) > 2:
@@ -315,7 +315,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         return scores[:, 1] - scores[:, 0]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None, static: Any = None) -> float:
-        """Accuracy; of several labels, the share of sequences that have them all right.
+        """The accuracy; with several labels, the fraction of sequences whose labels are all correct.
 
         Parameters
         ----------
@@ -332,7 +332,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            As `predict` does.
+            As in `predict`.
         """
         from sklearn.metrics import accuracy_score
 
@@ -347,71 +347,71 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
 
     @property
     def classes_(self) -> np.ndarray:
-        """The labels, sorted; with several labels at once, the numbers of the columns of y."""
+        """The labels, sorted; if sequences have several labels, the numbers of the columns of y."""
         codec = self._fitted("classes_").codec
         assert isinstance(codec, Classes)
         return read_only(codec.classes)
 
-    def _wanted(self, y: Any, X: Any, sequences: Sequences, name: str = "y") -> Labels:
-        labels = checked_labels(y, X, sequences, name)
+    def _check_y(self, y: Any, X: Any, sequences: Sequences, name: str = "y") -> CheckedLabels:
+        labels = check_labels(y, X, sequences, name)
         if name == "y":
-            warn_of_steps(labels, X, sequences)
+            warn_if_labels_of_steps(labels, X, sequences)
         return labels
 
-    def _codec(self, wanted: Labels, weights: np.ndarray) -> Classes:
-        return Classes.among(wanted)
+    def _make_codec(self, checked: CheckedLabels, weights: np.ndarray) -> Classes:
+        return Classes.among(checked)
 
-    def _classes_for_ever(self, classes: Any, y: Any) -> Classes | None:
-        """The classes that `partial_fit` was told of; None if it knows them already.
+    def _check_classes(self, classes: Any, y: Any) -> Classes | None:
+        """The argument `classes` of `partial_fit`; None if the model has classes already.
 
         Raises
         ------
         ValueError
-            If there are none, fewer than two, or others than before.
+            If the first call has no classes or fewer than two, or a later call has other classes.
         """
         known: Any = self._model.codec if hasattr(self, "_model") else None
         if classes is None:
             if known is None:
                 raise ValueError("classes must be passed in the first call of partial_fit, got None")
             return None
-        told = _sorted_classes(classes)
-        if known is not None and not np.array_equal(told, known.classes):
-            raise ValueError(f"classes must be those of the first call, {known.classes.tolist()}, got {told.tolist()}")
-        if len(told) < 2:
-            raise ValueError(f"classes must hold at least two, got {told.tolist()}")
-        return Classes(told, known.multilabel if known else kind_of(y) == "multilabel-indicator")
+        labels = _sorted_labels(classes)
+        if known is not None and not np.array_equal(labels, known.classes):
+            expected = known.classes.tolist()
+            raise ValueError(f"classes must be those of the first call, {expected}, got {labels.tolist()}")
+        if len(labels) < 2:
+            raise ValueError(f"classes must hold at least two labels, got {labels.tolist()}")
+        return Classes(labels, known.multilabel if known else kind_of(y) == "multilabel-indicator")
 
-    def _targets(self, codec: Codec, wanted: Labels, weights: np.ndarray, name: str = "y") -> Targets:
+    def _encode_targets(self, codec: Codec, checked: CheckedLabels, weights: np.ndarray, name: str = "y") -> Targets:
         assert isinstance(codec, Classes)
-        values = codec.encode(wanted, name)
+        values = codec.encode(checked, name)
         return Targets(values.astype(self.dtype) if codec.multilabel else values, weights)
 
-    def _class_weights(self, codec: Codec, wanted: Labels) -> Any:
+    def _weights_of_classes(self, codec: Codec, checked: CheckedLabels) -> Any:
         if self.class_weight is None:
             return 1.0
         assert isinstance(codec, Classes)
-        return codec.weigh(self.class_weight, wanted)
+        return codec.weigh(self.class_weight, checked)
 
     def _strata(self, data: Data) -> np.ndarray | None:
         assert isinstance(data.targets, Targets)
         return data.targets.values if data.targets.values.ndim == 1 else None
 
     @staticmethod
-    def _say(codec: Classes, scores: np.ndarray) -> np.ndarray:
+    def _decode_scores(codec: Classes, scores: np.ndarray) -> np.ndarray:
         return codec.probabilities(scores)
 
 
-def _sorted_classes(classes: Any) -> np.ndarray:
-    """The classes that `partial_fit` was told of.
+def _sorted_labels(classes: Any) -> np.ndarray:
+    """The labels in `classes`, sorted.
 
     Raises
     ------
     ValueError
-        If they are no labels in one row.
+        If `classes` is not an array of labels with one axis.
     """
-    told = np.asarray(classes)
     try:
-        labels = np.unique(column_or_1d(told))
+        labels = np.unique(column_or_1d(np.asarray(classes)))
         check_classification_targets(labels)
     except (TypeError, ValueError) as error:
         raise ValueError(f"classes must be an array of labels, got {classes!r}") from error

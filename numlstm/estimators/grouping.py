@@ -1,4 +1,4 @@
-"""Sequences made of one long table."""
+"""Sequences from one long table."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .data.frames import as_list, is_frame, labels_of, numbered, numbers_in, split
+from .data.frames import as_list, column_labels, factorize, frame_numbers, group_rows, is_frame
 
 
 class SequencesFromFrame(NamedTuple):
-    """What `sequences_from_frame` finds.
+    """The result of `sequences_from_frame`.
 
     Attributes
     ----------
     sequences : list of n arrays, shape (T_i, C)
     keys : list of n objects
-        What each sequence has in the columns `by`; tuples, if that is a list.
+        The value of each sequence in the column `by`; a tuple of values if `by` is a list.
     y : array, shape (n,); or list of n arrays, shape (T_i,); or None
-        The target of each sequence, or of each of its steps; None if none was asked for.
+        The target of each sequence, or of each step; None without `target`.
     """
 
     sequences: list[np.ndarray]
@@ -34,34 +34,36 @@ def sequences_from_frame(
     columns: Hashable | list[Hashable] | None = None,
     target: Hashable | None = None,
 ) -> SequencesFromFrame:
-    """Sequences out of a long table, in which each row is a step of one of them.
+    """Convert a long table, in which each row is a step of a sequence, to a list of sequences.
 
     Parameters
     ----------
     frame : pandas.DataFrame or polars.DataFrame
+        The table.
     by : label or list of labels, default "id"
-        The columns that say which sequence a row belongs to.
+        The columns that identify the sequence of a row.
     sort_by : label or None, default "time"
-        The column that steps are sorted by: numbers, times or text. Steps of one time stay in the order of the rows;
-        so do all with None.
+        The column with the order of the steps: numbers, times or text. Steps with equal values keep the order of the
+        rows. With None, all steps keep the order of the rows.
     columns : label or list of labels, optional
-        The channels, in this order; by default all columns that are not in `by`, `sort_by` or `target`.
+        The channels, in this order; by default all columns except `by`, `sort_by` and `target`.
     target : label, optional
-        The column with the targets. If it is constant in each sequence, each has one target, else each step has.
+        The column with the targets. If it is constant in each sequence, there is one target for each sequence,
+        otherwise one for each step.
 
     Returns
     -------
     SequencesFromFrame
-        A named tuple ``(sequences, keys, y)``. Sequences come in the order in which they first appear in the table;
-        missing numbers are NaN, which estimators refuse.
+        A named tuple ``(sequences, keys, y)``. Sequences are in the order of their first rows. Missing numbers are NaN,
+        which estimators refuse.
 
     Raises
     ------
     TypeError
-        If `frame` is no such table, a channel does not hold numbers, or values of `by`, `sort_by` or `target` cannot be
+        If `frame` is not a table, a channel does not hold numbers, or values of `by`, `sort_by` or `target` cannot be
         compared.
     ValueError
-        If there are no rows or no channels, a column is missing or there twice, or a value is missing in `by` or
+        If there are no rows or no channels, a column is missing or occurs twice, or a value is missing in `by` or
         `sort_by`.
 
     See Also
@@ -84,28 +86,29 @@ def sequences_from_frame(
         raise TypeError(f"frame must be a DataFrame of pandas or polars, got {type(frame).__name__}")
     if not len(frame):
         raise ValueError("frame must have at least one row, got none")
-    labels = labels_of(frame, "frame")
-    keys_in, ordering, targets = as_list(by), [] if sort_by is None else [sort_by], [] if target is None else [target]
-    others = [label for label in labels if label not in [*keys_in, *ordering, *targets]]
+    labels = column_labels(frame, "frame")
+    by_columns, sort_columns = as_list(by), [] if sort_by is None else [sort_by]
+    target_columns = [] if target is None else [target]
+    others = [label for label in labels if label not in [*by_columns, *sort_columns, *target_columns]]
     channels = others if columns is None else as_list(columns)
-    for parameter, wanted in (("by", keys_in), ("sort_by", ordering), ("columns", channels), ("target", targets)):
-        _check_there(frame, labels, parameter, wanted)
-    if not keys_in:
+    _check_labels(frame, labels, by=by_columns, sort_by=sort_columns, columns=channels, target=target_columns)
+    if not by_columns:
         raise ValueError("by must name at least one column, got none")
-    of_keys = [_all_there(frame[label], "by", label).to_list() for label in keys_in]
-    several = bool(isinstance(by, list) or getattr(by, "ndim", None))
+    key_columns = [_check_complete(frame[label], "by", label).to_list() for label in by_columns]
+    tuples = bool(isinstance(by, list) or getattr(by, "ndim", None))
     try:
-        rows, keys = numbered(zip(*of_keys, strict=True) if several else of_keys[0])
+        rows, keys = factorize(zip(*key_columns, strict=True) if tuples else key_columns[0])
     except TypeError as error:
         raise TypeError(f"by must name columns of numbers, text or times, got {by!r}: {error}") from error
-    order = np.arange(len(rows)) if sort_by is None else _order(_all_there(frame[sort_by], "sort_by", sort_by), sort_by)
-    sequences = split(numbers_in(frame, "frame", channels)[order], rows[order])
+    order = np.arange(len(rows)) if sort_by is None else _order(frame[sort_by], sort_by)
+    sequences = group_rows(frame_numbers(frame, "frame", channels)[order], rows[order])
     y = None if target is None else _targets(frame[target], rows, order)
     return SequencesFromFrame(sequences, keys, y)
 
 
-def _check_there(frame: Any, labels: list[Hashable], parameter: str, wanted: list[Hashable]) -> None:
-    for label in wanted:
+def _check_labels(frame: Any, labels: list[Hashable], **parameters: list[Hashable]) -> None:
+    """The columns that each parameter names must be in the table."""
+    for parameter, label in ((name, label) for name, columns in parameters.items() for label in columns):
         if label not in labels:
             hint = ""
             if label in getattr(getattr(frame, "index", None), "names", ()):
@@ -116,15 +119,15 @@ def _check_there(frame: Any, labels: list[Hashable], parameter: str, wanted: lis
 
 
 def _missing(column: Any) -> list[bool]:
-    """Where a column has no value."""
+    """For each row, whether a column has no value there."""
     if not hasattr(column, "is_null"):
         return column.isna().to_list()
-    gone = column.is_null()  # polars'
-    return ((gone | column.is_nan().fill_null(True)) if column.dtype.is_float() else gone).to_list()
+    is_null = column.is_null()  # polars
+    return ((is_null | column.is_nan().fill_null(True)) if column.dtype.is_float() else is_null).to_list()
 
 
-def _all_there(column: Any, parameter: str, label: Hashable) -> Any:
-    """A column, if nothing is missing in it."""
+def _check_complete(column: Any, parameter: str, label: Hashable) -> Any:
+    """A column that must have a value in every row."""
     missing = _missing(column)
     if any(missing):
         raise ValueError(
@@ -135,7 +138,8 @@ def _all_there(column: Any, parameter: str, label: Hashable) -> Any:
 
 
 def _order(column: Any, label: Hashable) -> np.ndarray:
-    """The order of rows by time; those of one time stay as they are."""
+    """The rows sorted by a column; rows with equal values keep their order."""
+    column = _check_complete(column, "sort_by", label)
     try:
         ranks = column.rank(method="dense").to_numpy()
     except Exception as error:
@@ -144,13 +148,13 @@ def _order(column: Any, label: Hashable) -> np.ndarray:
 
 
 def _targets(column: Any, rows: np.ndarray, order: np.ndarray) -> Any:
-    """One target for each sequence if all of its steps have the same, else one for each step."""
+    """One target for each sequence if the target is constant in each sequence, otherwise one for each step."""
     if any(isinstance(value, list | np.ndarray) for value in column.to_list()):
         raise TypeError(f"target must name a column with one value in each row, got {column.name!r}")
-    known = [None if gone else value for value, gone in zip(column.to_list(), _missing(column), strict=True)]
-    targets = np.array([value for value in known if value is not None])
-    if len(targets) < len(known):
-        targets = np.array(known, "float64" if targets.dtype.kind in "fiub" else object)
-    constant = len(set(zip(rows.tolist(), known, strict=True))) == rows.max() + 1
+    values = [None if missing else value for value, missing in zip(column.to_list(), _missing(column), strict=True)]
+    targets = np.array([value for value in values if value is not None])
+    if len(targets) < len(values):
+        targets = np.array(values, "float64" if targets.dtype.kind in "fiub" else object)
+    constant = len(set(zip(rows.tolist(), values, strict=True))) == rows.max() + 1
     _, first = np.unique(rows, return_index=True)
-    return targets[first] if constant else split(targets[order], rows[order])
+    return targets[first] if constant else group_rows(targets[order], rows[order])

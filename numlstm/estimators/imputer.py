@@ -1,4 +1,4 @@
-"""Missing values of sequences, filled."""
+"""Imputation of missing values, for sequences of any form."""
 
 from __future__ import annotations
 
@@ -9,62 +9,59 @@ import numpy as np
 
 from ..checks import check_flag, check_option, check_real
 from ..training.batches import Sequences
-from .base.transformer import SequenceTransformer
+from .base.transformer import SequenceTransformer, documented
 
 METHODS = "forward", "interpolate", "mean", "median", "constant"
 LARGEST = float(np.finfo("float64").max)
 
 
+@documented
 class SequenceImputer(SequenceTransformer):
     """Fill the missing values (NaN) of sequences.
 
-    What `sklearn.impute.SimpleImputer` does with columns, and two methods that know that steps come one after another.
-    Infinity is refused.
+    It does with channels what `sklearn.impute.SimpleImputer` does with columns, and has two methods that use the order
+    of the steps. It refuses infinity.
 
-    Threads may use it at once, also while another one fits it: each result is of one fit.
+    <<THREADS>>
 
     Parameters
     ----------
     method : {"forward", "interpolate", "mean", "median", "constant"}, or list or tuple of C of them, default "forward"
-        What stands for a missing value; a list has one for each channel.
+        The number that replaces a missing value; a list has one method for each channel.
 
-        - "forward": the last value before it in the sequence;
-        - "interpolate": what lies on the line between the values before and after it, by the number of the step; the
-          nearest value before the first one and after the last one. It reads later steps: streams refuse it;
-        - "mean", "median": of all values of the channel that `fit` has seen;
+        - "forward": the last value before it in the sequence.
+        - "interpolate": the value on the straight line between the last value before it and the next value after it;
+          before the first value and after the last value, the nearest value. It reads later steps, so streams refuse
+          it.
+        - "mean", "median": the mean or the median of all values of the channel in `fit`.
         - "constant": `fill_value`.
 
-        Where a sequence has no value to take, "forward" before the first one and both "forward" and "interpolate" where
-        a channel is all missing, it is the mean of the channel in `fit`.
+        If the sequence has no value that "forward" or "interpolate" can use, they take the mean of the channel in
+        `fit`: "forward" before the first value, and both if all values of the channel are missing.
     indicator : bool, default False
-        Whether channels of 0 and 1 come after the others: 1 where a value was missing. Each channel has one, whether
-        or not something was missing in `fit`: it may be later.
+        Whether to add one channel for each channel, after all others: 1 if a value was missing, otherwise 0. Every
+        channel gets one, because a value may be missing later that was not missing in `fit`.
     fill_value : float, or list or tuple of C floats, default 0.0
-        Of "constant"; a list has one for each channel. Finite.
+        The number for "constant", finite; a list has one number for each channel.
 
     Attributes
     ----------
     statistics_ : array, shape (C,)
-        The mean, median or constant of each channel, whichever its method uses.
+        The mean, the median or the constant of each channel, according to its method.
     methods_ : list of str
         The method of each channel.
     indicator_ : bool
-        `indicator`, as it was in `fit`.
-    n_channels_ : int
-        C, the features of a step; 1 where X was (n, T).
-    n_features_in_ : int
-        As scikit-learn counts: C, or T where X was (n, T).
-    n_steps_seen_ : int
-        Steps of all sequences together.
+        The value of `indicator` in `fit`.
+    <<FITTED>>
 
     See Also
     --------
-    SequenceScaler : Scales channels; it comes after this in a Pipeline.
-    SequenceEncoder : Makes channels of categories; it comes before this, and leaves NaN in other channels.
+    SequenceScaler : Scales channels; in a Pipeline it comes after the imputer.
+    SequenceEncoder : Encodes categories; it comes before the imputer, and keeps NaN in channels without categories.
 
     Notes
     -----
-    `fit` refuses a channel of which every value is missing, unless its method is "constant".
+    `fit` refuses a channel without any value, unless its method is "constant".
 
     Examples
     --------
@@ -94,14 +91,14 @@ class SequenceImputer(SequenceTransformer):
         self.indicator = indicator
         self.fill_value = fill_value
 
-    def _check(self) -> None:
-        for value, name in _each(self.method, "method"):
+    def _check_parameters(self) -> None:
+        for value, name in _with_names(self.method, "method"):
             check_option(value, name, METHODS)
         check_flag(self.indicator, "indicator")
-        for value, name in _each(self.fill_value, "fill_value"):
+        for value, name in _with_names(self.fill_value, "fill_value"):
             check_real(value, name, -LARGEST, np.inf)
 
-    def _learn(self, sequences: Sequences) -> None:
+    def _fit_sequences(self, sequences: Sequences) -> None:
         channels = sequences.channels
         self.methods_ = _for_channels(self.method, "method", channels)
         fill_values = _for_channels(self.fill_value, "fill_value", channels)
@@ -109,7 +106,7 @@ class SequenceImputer(SequenceTransformer):
         self.statistics_ = np.array([_statistic(k, *part) for k, part in enumerate(parts)], np.float64)
         self.indicator_ = bool(self.indicator)
 
-    def _changed(self, sequences: Sequences) -> np.ndarray:
+    def _transform_sequences(self, sequences: Sequences) -> np.ndarray:
         first = np.repeat(sequences.starts, sequences.lengths)
         last = first + np.repeat(sequences.lengths, sequences.lengths) - 1
         missing = np.isnan(sequences.values)
@@ -120,14 +117,14 @@ class SequenceImputer(SequenceTransformer):
             filled[:, k] = fill(column, first, last, self.statistics_[k])
         return np.concatenate([filled, missing], axis=1) if self.indicator_ else filled
 
-    def _named(self, names: list[str]) -> list[str]:
+    def _output_names(self, names: list[str]) -> list[str]:
         return [*names, *(f"missingindicator_{name}" for name in names)] if self.indicator_ else names
 
 
-def _each(value: Any, name: str) -> list[tuple[Any, str]]:
-    """A parameter's values, and what they are called: it has one, or one for each channel."""
+def _with_names(value: Any, name: str) -> list[tuple[Any, str]]:
+    """The values of a parameter, one or one for each channel, with names for messages."""
     if isinstance(value, list | tuple):
-        return [(each, f"{name}[{k}]") for k, each in enumerate(value)]
+        return [(item, f"{name}[{k}]") for k, item in enumerate(value)]
     return [(value, name)]
 
 
@@ -137,26 +134,26 @@ def _for_channels(value: Any, name: str, channels: int) -> list[Any]:
         return [value] * channels
     if len(value) != channels:
         raise ValueError(
-            f"{name} must be one for all channels, or a list of one for each of {channels}, got {len(value)}"
+            f"{name} must be one value for all channels, or a list with one for each of {channels}, got {len(value)}"
         )
     return list(value)
 
 
 def _statistic(k: int, column: np.ndarray, method: str, fill_value: float) -> float:
-    """What stands for missing values of channel k where no step of a sequence does."""
+    """The number for missing values of channel k that does not depend on the sequence."""
     if method == "constant":
         return fill_value
     values = column[~np.isnan(column)]
     if not len(values):
         raise ValueError(
-            f"X must have values in channel {k}, but all {len(column)} steps are NaN: leave it out, or give it the "
-            "method 'constant'"
+            f"X must have a value in channel {k}, but all {len(column)} steps are NaN: leave the channel out, or use "
+            "the method 'constant' for it"
         )
     return float(np.median(values) if method == "median" else np.mean(values))
 
 
-# Each takes a column of all steps, the first and the last row of the sequence that each of them belongs to, and the
-# number for what has no neighbours.
+# Each function fills a column of all steps. `first` and `last` are, for each row, the first and the last row of its
+# sequence; `statistic` is the number for rows without a neighbour.
 
 
 def _with_statistic(column: np.ndarray, first: np.ndarray, last: np.ndarray, statistic: float) -> np.ndarray:
@@ -175,13 +172,13 @@ def _interpolated(column: np.ndarray, first: np.ndarray, last: np.ndarray, stati
     has_before, has_after = before >= first, after <= last
     left = np.where(has_before, before, np.minimum(after, len(column) - 1))
     right = np.where(has_after, after, before)
-    share = (rows - left) / np.maximum(right - left, 1)  # of no matter where both are the same
-    line = column[left] + (column[right] - column[left]) * share
+    fraction = (rows - left) / np.maximum(right - left, 1)  # it does not matter if left and right are the same row
+    line = column[left] + (column[right] - column[left]) * fraction
     return np.where(has_before | has_after, line, statistic)
 
 
 def _last_known(known: np.ndarray) -> np.ndarray:
-    """For each row, the last one up to it that is known; -1 where there is none."""
+    """For each row, the last row up to it with a value; -1 if there is none."""
     return np.maximum.accumulate(np.where(known, np.arange(len(known)), -1))
 
 

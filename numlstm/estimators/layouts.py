@@ -1,4 +1,4 @@
-"""Sequences as other packages lay them out."""
+"""Sequences from the data layouts of other libraries."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from .data.frames import is_frame
 
 
 def as_channels_last(X: Any) -> Any:
-    """Sequences from the forms of aeon and sktime, where channels come before steps.
+    """Convert sequences from the layouts of aeon and sktime, in which the axis of channels comes before that of steps.
 
     Parameters
     ----------
     X : array, shape (n, C, T); list of n arrays, shape (C, T_i); or DataFrame of pandas, n rows and C columns
-        The cells of a table hold a Series or array each, (T_i,), as in sktime's nested tables.
+        Each cell of a DataFrame holds a Series or an array, (T_i,), as in sktime's nested tables.
 
     Returns
     -------
-    array, shape (n, T, C); or list of n arrays, shape (T_i, C), for a list or a table
-        What estimators take; of the type of X, and with memory of its own.
+    array, shape (n, T, C); or list of n arrays, shape (T_i, C), for a list or a DataFrame
+        Copies in the layout that estimators take, with the dtype of X.
 
     Raises
     ------
     TypeError
-        If X is neither, or does not hold numbers.
+        If X is in none of these forms, or does not hold numbers.
     ValueError
-        If it has other shapes, no sequences, or channels of unequal length in a sequence.
+        If X has another shape, no sequences, or channels of unequal length in a sequence.
 
     Examples
     --------
@@ -44,35 +44,35 @@ def as_channels_last(X: Any) -> Any:
     if getattr(X, "dtype", None) == np.dtype(object):
         X = list(X)
     if isinstance(X, list | tuple):
-        arrays = [as_numbers(each, f"X[{i}]") for i, each in enumerate(X)]
+        arrays = [as_numbers(sequence, f"X[{i}]") for i, sequence in enumerate(X)]
         for i, array in enumerate(arrays):
             if array.ndim != 2 or len(array) != len(arrays[0]):
                 raise ValueError(f"X[{i}] must have shape (C, T_i), with the channels of X[0], got {array.shape}")
-        return [_turned(array) for array in _some(arrays)]
+        return [_transposed(array) for array in _check_not_empty(arrays)]
     x = as_numbers(X, "X")
     if x.ndim != 3:
         raise ValueError(f"X must have shape (n, C, T), got {x.shape}")
-    return _turned(x)
+    return _transposed(x)
 
 
 def _from_cells(frame: Any) -> list[np.ndarray]:
     """The sequences in a nested table."""
     if not hasattr(frame, "iloc"):
-        raise TypeError("X must be a DataFrame of pandas, if it is one, got one of polars")
-    found = []
+        raise TypeError("X must be a DataFrame of pandas, an array or a list, got a DataFrame of polars")
+    sequences = []
     for i, cells in enumerate(zip(*(frame.iloc[:, k] for k in range(frame.shape[1])), strict=True)):
         channels = [as_numbers(cell, f"X[{i}]") for cell in cells]
         if any(channel.ndim != 1 or len(channel) != len(channels[0]) for channel in channels):
             raise ValueError(f"X[{i}] must have a Series of one length in each cell, got {[c.shape for c in channels]}")
-        found.append(np.stack(channels, axis=1))
-    return _some(found)
+        sequences.append(np.stack(channels, axis=1))
+    return _check_not_empty(sequences)
 
 
-def _some(arrays: list[np.ndarray]) -> list[np.ndarray]:
+def _check_not_empty(arrays: list[np.ndarray]) -> list[np.ndarray]:
     if not arrays:
         raise ValueError("X must hold at least one sequence, got none")
     return arrays
 
 
-def _turned(x: np.ndarray) -> np.ndarray:
+def _transposed(x: np.ndarray) -> np.ndarray:
     return x.swapaxes(-1, -2).copy()

@@ -1,4 +1,4 @@
-"""Sequences out of padded arrays, and padded arrays out of sequences."""
+"""Conversion between lists of sequences and padded arrays."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ import numpy as np
 
 from ..checks import check_real
 from ..layers.sequences import as_numbers, pad
-from .data.forms import ends_of
+from .data.forms import lengths_before_padding
 
 
 def pad_sequences(sequences: Any, value: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Sequences of unequal length as one array, padded at the end.
+    """Convert sequences of unequal length to one array, padded at the end.
 
-    Estimators and layers take lists as they are; this is for what does not.
+    Estimators and layers do not need this function, because they take lists. Other libraries may need it.
 
     Parameters
     ----------
     sequences : list of array, shape (T_i, C) or (T_i,)
-        Of one number of channels.
+        All must have the same number of channels.
     value : float, default 0.0
-        What stands behind the end of a sequence; may be NaN.
+        The number after the end of a sequence; it may be NaN.
 
     Returns
     -------
     padded : array, shape (n, T, C), or (n, T) if sequences are (T_i,)
-        T is the length of the longest; in float64, or float32 if all sequences are.
+        T is the length of the longest sequence. The dtype is float32 if all sequences are float32, otherwise float64.
     lengths : int64 array, shape (n,)
-        T_i: pass them on as ``lengths=``.
+        The lengths T_i, to be passed as ``lengths=``.
 
     Raises
     ------
     TypeError, ValueError
-        Naming the sequence that is empty, of another number of channels, or not numeric.
+        If a sequence is empty, has another number of channels, or is not numeric; the message names it.
 
     See Also
     --------
-    split_padded : The way back.
+    split_padded : The inverse.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def pad_sequences(sequences: Any, value: float = 0.0) -> tuple[np.ndarray, np.nd
     """
     if isinstance(sequences, str | bytes) or not hasattr(sequences, "__len__"):
         raise TypeError(f"sequences must be a list of arrays, got {type(sequences).__name__}")
-    arrays = [as_numbers(each, f"sequences[{i}]") for i, each in enumerate(sequences)]
+    arrays = [as_numbers(sequence, f"sequences[{i}]") for i, sequence in enumerate(sequences)]
     flat = bool(arrays) and all(array.ndim == 1 for array in arrays)
     dtype = "float32" if arrays and all(array.dtype == np.float32 for array in arrays) else "float64"
     padded, lengths = pad([array[:, None] for array in arrays] if flat else arrays, dtype, "sequences")
@@ -61,33 +61,33 @@ def pad_sequences(sequences: Any, value: float = 0.0) -> tuple[np.ndarray, np.nd
 
 
 def split_padded(X: Any, value: float = np.nan) -> list[np.ndarray]:
-    """The sequences in a padded array, without their padding: what estimators take.
+    """Convert a padded array to a list of sequences, which estimators take.
 
-    Steps are taken off the end of a sequence as long as `value` stands in all of their channels. Steps before the last
-    that has another number stay, whatever they hold.
+    A step is removed if all its channels hold `value`, and if all later steps of the sequence are removed. Other steps
+    stay, even if they contain `value`.
 
     Parameters
     ----------
     X : array, shape (n, T, C) or (n, T)
-        Padded at the end, as by tslearn.
+        Padded at the end, for example by tslearn.
     value : float, default NaN
-        What stands behind the end of a sequence.
+        The number after the end of a sequence.
 
     Returns
     -------
     list of n arrays, shape (T_i, C), or (T_i,) if X is (n, T)
-        Copies, of the type of X.
+        Copies, with the dtype of X.
 
     Raises
     ------
     TypeError
-        If X does not hold numbers, or `value` is none.
+        If X does not hold numbers, or `value` is not a number.
     ValueError
-        If X has another shape, or a sequence is nothing but padding.
+        If X has another shape, or a sequence is only padding.
 
     See Also
     --------
-    pad_sequences : The way back.
+    pad_sequences : The inverse.
 
     Examples
     --------
@@ -101,9 +101,9 @@ def split_padded(X: Any, value: float = np.nan) -> list[np.ndarray]:
         raise ValueError(f"X must have shape (n, T, C) or (n, T), got {x.shape}")
     value = _check_value(value)
     padding = np.isnan(x) if np.isnan(value) else x == value
-    ends = ends_of(padding.reshape(*x.shape[:2], -1).all(axis=2))
+    ends = lengths_before_padding(padding.reshape(*x.shape[:2], -1).all(axis=2))
     if not ends.all():
-        raise ValueError(f"X[{ends.argmin()}] must have a step that is not padding, got {value} in all of its steps")
+        raise ValueError(f"X[{ends.argmin()}] must have a step that is not padding, got {value} at all steps")
     return [row[:end].copy() for row, end in zip(x, ends.tolist(), strict=True)]
 
 

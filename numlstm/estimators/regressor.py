@@ -18,14 +18,14 @@ from .base.estimator import SequenceEstimator
 from .base.model import Codec
 from .base.parameters import documented
 from .data.forms import array_or_list
-from .targets.numbers import Numbers, StepPredictions, Wanted, checked_numbers, r_squared, scaling
+from .targets.numbers import CheckedNumbers, Numbers, StepPredictions, check_numbers, r_squared, target_scaling
 
 
 @documented
 class LSTMRegressor(RegressorMixin, SequenceEstimator):
-    """Predict numbers from sequences with LSTM layers [1]_ and an affine map: for each sequence, or at each step.
+    """Predict numbers for sequences, or for each of their steps, with LSTM layers [1]_ and a linear output layer.
 
-    Words are those of `sklearn.neural_network.MLPRegressor` where the meaning is the same.
+    Parameters have the names of `sklearn.neural_network.MLPRegressor` if they have the same meaning.
 
     Parameters
     ----------
@@ -37,17 +37,17 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
 
     <<TRAINING>>
     loss : {"squared_error", "absolute_error", "huber", "pinball"}, default "squared_error"
-        What is made small, of the scaled targets, on average over sequences, steps and targets: the squared error, the
-        absolute error, Huber's loss [5]_, or the pinball loss, which is least at a quantile [6]_.
+        The loss of the scaled targets, averaged over sequences, steps and targets: the squared error, the absolute
+        error, Huber's loss [5]_, or the pinball loss, which predicts a quantile [6]_.
     delta : float, positive, default 1.0
-        The error from which on Huber's loss is linear, in standard deviations of a target if `scale_targets`.
+        Huber's loss is linear for errors above this number, in standard deviations of a target if `scale_targets`.
     quantile : float in (0, 1), default 0.5
-        Which quantile the pinball loss predicts.
+        The quantile that the pinball loss predicts.
 
     <<DATA>>
     scale_targets : bool, default True
-        Whether to train on targets of mean 0 and standard deviation 1, each by itself. `predict` undoes it;
-        `loss_curve_` is of the scaled targets. With `partial_fit`, the first call's targets say how.
+        Whether to train on targets with mean 0 and standard deviation 1, each scaled by itself. `predict` undoes the
+        scaling; `loss_curve_` has the loss of scaled targets. With `partial_fit`, the first call determines the scale.
 
     <<VARIANTS>>
 
@@ -56,17 +56,17 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
     Attributes
     ----------
     target_mean_, target_scale_ : array, shape (K,)
-        What is taken from each target in training, and what it is then divided by.
+        The number that is subtracted from each target in training, and the number it is then divided by.
     <<ATTRIBUTES>>
 
     See Also
     --------
-    LSTMClassifier : The same for labels.
-    LSTM : The layers alone, with gradients.
+    LSTMClassifier : Predicts labels.
+    LSTM : The layers without an output layer, with gradients.
 
     Notes
     -----
-    After Ctrl-C in `fit` the regressor is as trained so far; after an error it is as before.
+    After Ctrl-C in `fit`, the regressor keeps the training so far. After an error, it is as it was before `fit`.
 
     <<THREADS>>
 
@@ -78,7 +78,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
 
     Examples
     --------
-    The sum of a sequence, of unequal length; and the sum so far, at each step.
+    The sum of a sequence, for sequences of unequal length; and the sum so far, at each step.
 
     >>> import numpy as np
     >>> from numlstm import LSTMRegressor
@@ -88,7 +88,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
     >>> bool(model.score(X[200:], [x.sum() for x in X[200:]]) > 0.9)
     True
     >>> model = LSTMRegressor(hidden_size=16, random_state=0).fit(X[:200], [x[:, 0].cumsum() for x in X[:200]])
-    >>> [len(each) for each in model.predict([np.ones((5, 1)), np.ones((3, 1))])]
+    >>> [len(targets) for targets in model.predict([np.ones((5, 1)), np.ones((3, 1))])]
     [5, 3]
 
     Labels at some steps only.
@@ -194,10 +194,10 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         <<SEQUENCES>>
         <<STATIC>>
         y : array, shape (n,), (n, K) or (n, T, K); or list of n arrays of shape (T_i,) or (T_i, K)
-            One target for each sequence, or K; or one or K for each of its steps. An array of two axes is always
-            (n, K). Past a sequence's length, anything may stand. NaN is for a step without a label, or without one of
-            its K: the network reads the step, and nothing is made of the error there; neither is it in the mean and
-            deviation of `scale_targets`.
+            One target or K targets for each sequence, or for each step. An array with two axes is always (n, K).
+            Numbers past a sequence's length do not matter. NaN marks a step without a label, or without a label for one
+            of the K targets: the network reads the step, but it does not count in the loss, nor in the mean and the
+            standard deviation of `scale_targets`.
         <<STEP_WEIGHTS>>
         <<VALIDATION>>
 
@@ -208,18 +208,18 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         Raises
         ------
         TypeError, ValueError
-            If a parameter, X or y is not as described; the regressor is unchanged then.
+            If a parameter, X or y is not as described. The regressor does not change then.
         FloatingPointError
             If the loss does not stay finite.
         BackendUnavailableError
-            If the backend asked for is not available.
+            If the backend is not available.
         """
         return self._fit(X, y, sample_weight, lengths, static, X_val, y_val, lengths_val, static_val)
 
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None, static: Any = None
     ) -> LSTMRegressor:
-        """Train for one epoch on some sequences, going on from where the last call ended.
+        """Train for one epoch on some sequences. Training continues where the last call ended.
 
         Parameters
         ----------
@@ -235,13 +235,12 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
 
         Notes
         -----
-        `callback` is called; those of `set_callbacks` are for `fit` alone.
+        `callback` is called; the callbacks of `set_callbacks` are called only by `fit`.
 
         Raises
         ------
         TypeError, ValueError, FloatingPointError, BackendUnavailableError
-            As `fit` does, and for parameters that need more than one epoch (`early_stopping`,
-            `warm_up`).
+            As in `fit`; and if a parameter needs more than one epoch (`early_stopping`, `warm_up`).
         """
         return self._partial_fit(X, y, sample_weight, lengths, static)
 
@@ -256,8 +255,8 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         Returns
         -------
         array, shape (n,) or (n, K)
-            As y was in `fit`. Where y had a target for each step: (n, T, K), zeros past each length; or, if X is a
-            list, a list of (T_i,) or (T_i, K) arrays, which NumPy takes for an array of n objects.
+            The form of y in `fit`. If y had a target for each step: (n, T, K), with zeros past each length; or, if X is
+            a list, a list of (T_i,) or (T_i, K) arrays, which NumPy converts to an array of n objects.
 
         Raises
         ------
@@ -272,15 +271,15 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         if not numbers.by_step:
             return values[:, 0] if numbers.form == "one" else values
         if isinstance(X, list | tuple):
-            own = values[:, 0] if numbers.form == "list of one" else values
-            return StepPredictions(np.split(own, np.cumsum(sequences.lengths)[:-1]) if len(sequences) else [])
+            values = values[:, 0] if numbers.form == "list of one" else values
+            return StepPredictions(np.split(values, np.cumsum(sequences.lengths)[:-1]) if len(sequences) else [])
         rows, steps = np.shape(X)[:2]
         padded = np.zeros((rows, steps, numbers.outputs))
         padded[np.arange(steps) < sequences.lengths[:, None]] = values
         return padded
 
     def score(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None, static: Any = None) -> float:
-        """The coefficient of determination, R², the mean over targets; over all labelled steps where each has a target.
+        """The coefficient of determination, R², averaged over targets; for targets of steps, over all labelled steps.
 
         Parameters
         ----------
@@ -297,13 +296,13 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            As `predict` does.
+            As in `predict`.
         """
         scores, sequences, numbers = self._scores(X, lengths, static)
-        wanted = checked_numbers(y, X, sequences)
-        _check_form(numbers, wanted.form, wanted.values.shape[1], "y")
-        weights = wanted.own_steps(self._weights(sample_weight, X, sequences, wanted))
-        return r_squared(wanted.own_steps(wanted.values), numbers.decode(scores), weights)
+        checked = check_numbers(y, X, sequences)
+        _check_form(numbers, checked.form, checked.values.shape[1], "y")
+        weights = checked.without_padding(self._check_weights(sample_weight, X, sequences, checked))
+        return r_squared(checked.without_padding(checked.values), numbers.decode(scores), weights)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -312,12 +311,12 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
 
     @property
     def target_mean_(self) -> np.ndarray:
-        """What was taken from each target for training."""
+        """The number that is subtracted from each target in training."""
         return read_only(self._numbers("target_mean_").mean)
 
     @property
     def target_scale_(self) -> np.ndarray:
-        """What each target was then divided by."""
+        """The number that each target is then divided by."""
         return read_only(self._numbers("target_scale_").scale)
 
     def _numbers(self, attribute: str) -> Numbers:
@@ -325,38 +324,43 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         assert isinstance(codec, Numbers)
         return codec
 
-    def _wanted(self, y: Any, X: Any, sequences: Sequences, name: str = "y") -> Wanted:
-        return checked_numbers(y, X, sequences, name)
+    def _check_y(self, y: Any, X: Any, sequences: Sequences, name: str = "y") -> CheckedNumbers:
+        return check_numbers(y, X, sequences, name)
 
-    def _weights(self, sample_weight: Any, X: Any, sequences: Sequences, wanted: Wanted) -> np.ndarray:
-        return wanted.weigh(sample_weight, X, sequences)
+    def _check_weights(self, sample_weight: Any, X: Any, sequences: Sequences, checked: CheckedNumbers) -> np.ndarray:
+        return checked.weigh(sample_weight, X, sequences)
 
-    def _codec(self, wanted: Wanted, weights: np.ndarray) -> Numbers:
+    def _make_codec(self, checked: CheckedNumbers, weights: np.ndarray) -> Numbers:
         kind = {"squared_error": "squared", "absolute_error": "absolute"}.get(self.loss, self.loss)
         parameter = {"huber": self.delta, "pinball": self.quantile}.get(self.loss, 0.0)
         return Numbers(
-            wanted.form, *scaling(wanted, weights, self.scale_targets), LossSpec(kind, parameter), self.scale_targets
+            checked.form,
+            *target_scaling(checked, weights, self.scale_targets),
+            LossSpec(kind, parameter),
+            self.scale_targets,
         )
 
-    def _targets(self, codec: Codec, wanted: Wanted, weights: np.ndarray, name: str = "y") -> Targets | StepTargets:
+    def _encode_targets(
+        self, codec: Codec, checked: CheckedNumbers, weights: np.ndarray, name: str = "y"
+    ) -> Targets | StepTargets:
         assert isinstance(codec, Numbers)
         if codec.scaled != self.scale_targets:
             raise ValueError(f"scale_targets must be {codec.scaled}, as in the last fit, got {self.scale_targets}")
-        _check_form(codec, wanted.form, wanted.values.shape[1], name)
-        return wanted.encoded(codec, weights, self.dtype, name)
+        _check_form(codec, checked.form, checked.values.shape[1], name)
+        return checked.encode(codec, weights, self.dtype, name)
 
     @staticmethod
-    def _say(codec: Numbers, scores: np.ndarray) -> np.ndarray:
+    def _decode_scores(codec: Numbers, scores: np.ndarray) -> np.ndarray:
         values = codec.decode(scores)
         return values[:, 0] if codec.form in ("one", "list of one") else values
 
 
 def _check_form(numbers: Numbers, form: str, outputs: int, name: str) -> None:
-    """Targets must be of the kind that the regressor was fitted with."""
+    """There must be as many targets as in `fit`, for sequences or for steps as in `fit`."""
     by_step = form not in ("one", "several")
     if by_step != numbers.by_step or outputs != numbers.outputs:
-        each = {True: "step", False: "sequence"}
+        unit = {True: "step", False: "sequence"}
         raise ValueError(
-            f"{name} must hold {numbers.outputs} targets for each {each[numbers.by_step]}, as in fit, "
-            f"got {outputs} for each {each[by_step]}"
+            f"{name} must hold {numbers.outputs} targets for each {unit[numbers.by_step]}, as in fit, "
+            f"got {outputs} for each {unit[by_step]}"
         )

@@ -1,4 +1,4 @@
-"""Scaled channels, for sequences of any form."""
+"""Scaling of channels, for sequences of any form."""
 
 from __future__ import annotations
 
@@ -9,44 +9,38 @@ from sklearn.preprocessing import StandardScaler
 
 from ..checks import check_option
 from ..training.batches import Sequences
-from .base.transformer import SequenceTransformer
+from .base.transformer import SequenceTransformer, documented
 
 
+@documented
 class SequenceScaler(SequenceTransformer):
-    """Give every channel one centre and one scale, over all steps of all sequences.
+    """Center and scale every channel, over all steps of all sequences.
 
-    What `sklearn.preprocessing.StandardScaler`, `RobustScaler` and `MinMaxScaler` do with columns, for what they
-    refuse: arrays of three axes and lists of sequences. A channel whose scale would be 0, as that of a constant one, is
-    only centred. X must be finite.
+    It does with channels what `sklearn.preprocessing.StandardScaler`, `RobustScaler` and `MinMaxScaler` do with
+    columns, and takes inputs that they refuse: arrays with three axes, and lists of sequences. A channel whose scale
+    would be 0, such as a constant channel, is only centered. X must be finite.
 
-    Threads may use it at once, also while another one fits it: each result is of one fit.
+    <<THREADS>>
 
     Parameters
     ----------
     method : {"standard", "robust", "minmax"}, default "standard"
-        What is taken from each channel, and what it is then divided by: the mean and the standard deviation; the median
-        and the range between the quartiles (25 % and 75 %), which a few outliers do not move; or the minimum and the
-        range, so that all that `fit` has seen comes to lie in [0, 1].
+        The center and the scale of each channel. "standard": the mean and the standard deviation. "robust": the median
+        and the range between the quartiles (25 % and 75 %), on which a few outliers have little influence. "minmax":
+        the minimum and the range, so that the data of `fit` come to lie in [0, 1].
 
     Attributes
     ----------
     center_, scale_ : array, shape (C,)
-        What is taken from each channel, and what it is then divided by.
+        The number that is subtracted from each channel, and the number it is then divided by.
     mean_ : array, shape (C,)
         `center_`, if `method` was "standard" in `fit`.
-    n_channels_ : int
-        C, the features of a step; 1 where X was (n, T).
-    n_features_in_ : int
-        As scikit-learn counts: C, or T where X was (n, T).
-    feature_names_in_ : array of str, shape (n_features_in_,)
-        The names of the columns of DataFrames, if X was some and all of these are strings.
-    n_steps_seen_ : int
-        Steps of all sequences together.
+    <<FITTED>>
 
     See Also
     --------
     SequenceImputer : Fills missing values.
-    SequenceEncoder : Makes channels of categories.
+    SequenceEncoder : Encodes categories.
 
     Examples
     --------
@@ -68,7 +62,7 @@ class SequenceScaler(SequenceTransformer):
         self.method = method
 
     def inverse_transform(self, X: Any, *, lengths: Any = None) -> Any:
-        """Sequences as they were before `transform`.
+        """The sequences before `transform`.
 
         Parameters
         ----------
@@ -78,30 +72,30 @@ class SequenceScaler(SequenceTransformer):
         Returns
         -------
         array or list of array
-            As from `transform`.
+            As in `transform`.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            As `transform` does.
+            As in `transform`.
         """
-        return self._mapped(X, lengths, lambda known, sequences: sequences.values * known.scale_ + known.center_)
+        return self._apply(X, lengths, lambda fitted, sequences: sequences.values * fitted.scale_ + fitted.center_)
 
-    def _check(self) -> None:
+    def _check_parameters(self) -> None:
         check_option(self.method, "method", [*_methods])
 
-    def _learn(self, sequences: Sequences) -> None:
+    def _fit_sequences(self, sequences: Sequences) -> None:
         self.center_, self.scale_ = _methods[self.method](sequences.values)
         if self.method == "standard":
             self.mean_ = self.center_
 
-    def _changed(self, sequences: Sequences) -> np.ndarray:
+    def _transform_sequences(self, sequences: Sequences) -> np.ndarray:
         return (sequences.values - self.center_) / self.scale_
 
 
 def _standard(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    found = StandardScaler().fit(values)  # which knows by rounding errors, too, what is constant
-    return found.mean_, found.scale_
+    scaler = StandardScaler().fit(values)  # it also finds channels that are constant but for rounding errors
+    return scaler.mean_, scaler.scale_
 
 
 def _robust(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Windows of a long series."""
+"""Sliding windows of a long series."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 from ..checks import check_integer
 from ..layers.sequences import as_numbers
-from .data.frames import as_list, is_frame, labels_of, numbers_in
+from .data.frames import as_list, column_labels, frame_numbers, is_frame
 
 Columns = Hashable | list[Hashable] | None
 
 
 class Roles(NamedTuple):
-    """The columns of a series that are forecast, that are known until then, and that are known beyond."""
+    """The columns of a series: targets, columns known in the past, and columns known in the future."""
 
     target: list[int]
     past: list[int]
@@ -32,48 +32,49 @@ def sliding_windows(
     past: Columns = None,
     future: Columns = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Windows of a long series, and what comes next after each: what a regressor learns forecasting from.
+    """Cut a long series into windows, and take the steps after each window as its targets, for forecasting.
 
     Parameters
     ----------
     series : array, shape (M,) or (M, C); or DataFrame of pandas or polars, with M rows
-        In the order of time.
+        Rows are in the order of time.
     steps : int, at least 1
-        Steps of a window.
+        Number of steps in a window.
     horizon : int, at least 1, default 1
-        Steps to forecast.
+        Number of steps to forecast.
     stride : int, at least 1, default 1
-        Steps from the beginning of a window to that of the next.
+        Number of steps from the beginning of one window to the beginning of the next.
     target : column or list of columns, optional
-        What is forecast: numbers of columns, counted from 0, or labels of a DataFrame's. By default all columns that
-        `past` and `future` leave.
+        The columns to forecast: their numbers, counted from 0, or their labels in a DataFrame. The default is all
+        columns that are not in `past` or `future`.
     past : column or list of columns, optional
-        What is known until the forecast is made, and helps it. By default all columns that `target` and `future` leave,
-        if there is a `target`, else none.
+        Further columns that are known until the forecast begins. With `target`, the default is all columns that are not
+        in `target` or `future`; otherwise it is none.
     future : column or list of columns, optional
-        What is known for the steps of the forecast, too: a calendar, prices, a plan. None by default. With it, `steps`
-        must be at least `horizon`.
+        Columns that are also known for the steps of the forecast: a calendar, prices, a plan. None by default. With
+        `future`, `steps` must be at least `horizon`.
 
     Returns
     -------
     X : array, shape (n, steps, C)
-        Channels are the columns `target`, `past`, `future`, and `future` once more, moved by the horizon: at each step
-        there stands what will be `horizon` steps later, so that the last steps of a window hold what is known for the
-        steps of its forecast. C is 1 for an (M,) series.
+        The channels are the columns `target`, `past` and `future`, and then `future` again, shifted by the horizon:
+        each step holds the values of `horizon` steps later. So the last steps of a window hold the values for the steps
+        of its forecast. C is 1 for an (M,) series.
     y : array, shape (n, horizon · K)
-        The K columns of `target` in the steps right after each window, one step behind the other: several targets for a
-        sequence, as estimators take them. ``y.reshape(n, horizon, K)`` has an axis for each.
+        The K columns of `target` at the `horizon` steps after each window, step by step: several targets for each
+        sequence, as estimators take them. ``y.reshape(n, horizon, K)`` has separate axes for steps and columns.
 
     Raises
     ------
     TypeError, ValueError
-        If the series is not numeric, or shorter than a window and its forecast; or if columns are not there, stand in
-        two places, or in none; or if `steps` are fewer than `horizon` with `future`.
+        If the series is not numeric, or is shorter than a window and its forecast; if a column does not exist or is
+        named twice, or if `target` has no column; or if `steps` is less than `horizon` with `future`.
 
     Notes
     -----
-    To forecast what comes after the series itself: give it `horizon` more rows, with what is known of `future` and NaN
-    elsewhere; the last of X is what `predict` takes, if ``M - steps - horizon`` is a multiple of `stride`.
+    To forecast the steps after the end of the series, add `horizon` rows to it, with the known values of `future` and
+    NaN in other columns. The last window in X is then the input of `predict`, if ``M - steps - horizon`` is a multiple
+    of `stride`.
 
     Examples
     --------
@@ -87,7 +88,7 @@ def sliding_windows(
     array([[3, 4],
            [4, 5]])
 
-    The load of a grid, with the day of the week, which is known beforehand:
+    The load of a power grid, with the day of the week, which is known in advance:
 
     >>> load_and_day = np.array([[50, 1], [52, 2], [51, 3], [55, 4], [57, 5], [40, 6]])
     >>> X, y = sliding_windows(load_and_day, steps=3, horizon=2, target=0, future=1)
@@ -106,8 +107,8 @@ def sliding_windows(
         raise ValueError(f"series must have at least steps + horizon = {steps + horizon} steps, got {len(values)}")
     if roles.future and steps < horizon:
         raise ValueError(
-            f"steps must be at least horizon = {horizon} with future, whose values for the forecast stand in the last "
-            f"{horizon} steps of a window, got {steps}"
+            f"steps must be at least horizon = {horizon} with future, because the last {horizon} steps of a window "
+            f"hold its values for the forecast, got {steps}"
         )
     windows = np.lib.stride_tricks.sliding_window_view(values, steps + horizon, axis=0)[::stride].swapaxes(1, 2)
     now, later = windows[:, :steps], windows[:, horizon:]
@@ -116,9 +117,9 @@ def sliding_windows(
 
 
 def _columns_of(series: Any) -> tuple[np.ndarray, list[Hashable]]:
-    """The numbers of a series, (M, C), and what its columns are called."""
+    """The numbers of a series, (M, C), and the labels of its columns."""
     if is_frame(series):
-        return numbers_in(series, "series"), labels_of(series, "series")
+        return frame_numbers(series, "series"), column_labels(series, "series")
     values = as_numbers(series, "series")
     if values.ndim not in (1, 2) or 0 in values.shape[1:]:
         raise ValueError(f"series must have shape (M,) or (M, C), got {values.shape}")
@@ -127,26 +128,26 @@ def _columns_of(series: Any) -> tuple[np.ndarray, list[Hashable]]:
 
 
 def _roles(labels: list[Hashable], target: Columns, past: Columns, future: Columns) -> Roles:
-    """The places of columns; each has one role."""
-    given = {
-        name: None if value is None else _places(labels, name, value)
+    """The numbers of the columns in each role; a column has at most one role."""
+    roles = {
+        name: None if value is None else _column_numbers(labels, name, value)
         for name, value in (("target", target), ("past", past), ("future", future))
     }
-    taken = [place for places in given.values() if places for place in places]
-    for place in taken:
-        if taken.count(place) > 1:
-            raise ValueError(f"target, past and future must name a column once, got {labels[place]!r} twice")
-    rest = [place for place in range(len(labels)) if place not in taken]
-    if given["target"] is None:
-        given["target"], rest = rest, []
-    if given["past"] is None:
-        given["past"], rest = rest, []
-    if not given["target"]:
+    assigned = [column for columns in roles.values() if columns for column in columns]
+    for column in assigned:
+        if assigned.count(column) > 1:
+            raise ValueError(f"target, past and future must name a column once, got {labels[column]!r} twice")
+    rest = [column for column in range(len(labels)) if column not in assigned]
+    if roles["target"] is None:
+        roles["target"], rest = rest, []
+    if roles["past"] is None:
+        roles["past"], rest = rest, []
+    if not roles["target"]:
         raise ValueError("target must name at least one column, got none")
-    return Roles(*(given[name] or [] for name in Roles._fields))
+    return Roles(*(roles[name] or [] for name in Roles._fields))
 
 
-def _places(labels: list[Hashable], name: str, columns: Any) -> list[int]:
+def _column_numbers(labels: list[Hashable], name: str, columns: Any) -> list[int]:
     columns = as_list(columns)
     for column in columns:
         if isinstance(column, bool) or column not in labels:

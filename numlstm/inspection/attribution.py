@@ -131,7 +131,7 @@ def attribute(
     check_integer(n_steps, "n_steps", 1)
     check_integer(window, "window", 1)
     scorer = Scorer(model, target)
-    sequences = read(model, X, lengths).apart()
+    sequences = read(model, X, lengths).split()
     given = sequences_of(X, lengths) if len(sequences) else []
     bases = _baselines(scorer, baselines, given)
     if method == "occlusion":
@@ -281,7 +281,7 @@ def score_function(model: Any, target: Any = None) -> Callable[[np.ndarray], np.
         raise ValueError("model must be fitted without static features, which such libraries do not pass on")
 
     def score(X: np.ndarray) -> np.ndarray:
-        return np.array([scorer.scores(x[None], None) for x in read(model, X).apart()]).reshape(-1, 1)
+        return np.array([scorer.scores(x[None], None) for x in read(model, X).split()]).reshape(-1, 1)
 
     return score
 

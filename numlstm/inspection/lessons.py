@@ -103,7 +103,7 @@ def lesson_of(model: Any, X: Any, y: Any, lengths: Any = None, static: Any = Non
     """
     fitted = fitted_model(model)
     read(model, X, lengths)  # says what is wrong with X in the words of predict
-    _, network, data = model._read(model._without_results(), X, y, None, lengths, static, before=fitted)
+    _, network, data = model._prepare(model._without_results(), X, y, None, lengths, static, previous=fitted)
     sequences = data.sequences
     x, _ = sequences.take(np.arange(len(sequences)))
     x = np.where(np.arange(x.shape[1])[:, None] < sequences.lengths[:, None, None], x, 0).astype(x.dtype)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..backends.dispatch import backend_for
 from ..checks import check_tuple
-from ..estimators.data.static import static_for
+from ..estimators.data.static import scaled_static
 from ..estimators.targets.classes import Classes
 from ..estimators.targets.numbers import Numbers
 from ..training.network import Model
@@ -120,7 +120,7 @@ class Scorer:
 
     def static(self, static: Any, count: int) -> list[np.ndarray | None]:
         """Checked static features of each sequence, (1, F)."""
-        values = static_for(self.statics, static, count, self.dtype)
+        values = scaled_static(self.statics, static, count, self.dtype)
         return [None] * count if values is None else [*values[:, None]]
 
     def scores(self, x: np.ndarray, static: np.ndarray | None) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""Training: batches, networks on flat parameter vectors, optimizers, the fit loop."""
+"""Training: batches, networks whose parameters are one flat vector, optimizers, and the loop over epochs."""

@@ -1,4 +1,4 @@
-"""The loss of a prediction that is the same for all: what training must beat."""
+"""The loss of a constant prediction, which a trained network must beat."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .batches import sorted_batches
 from .loop import PREDICTED_STEPS, Data
 from .network import Model
 
-RAREST = 1e-12  # probability of what never occurs
+RAREST = 1e-12  # the probability that a class gets which never occurs
 
 
 def constant_loss(model: Model, data: Data) -> tuple[float, np.ndarray]:
@@ -17,30 +17,29 @@ def constant_loss(model: Model, data: Data) -> tuple[float, np.ndarray]:
     targets = data.targets
     total = targets.count(np.arange(len(data)))
     parts = [targets.take(rows, total) for rows in sorted_batches(data.sequences.lengths, PREDICTED_STEPS)]
-    wanted, weights = (np.concatenate(each) for each in zip(*parts, strict=True))
+    values, weights = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     counted = weights.reshape(len(weights), -1).any(axis=1)
-    scores = _best_scores(model.network.loss, model.network.outputs, wanted[counted], weights[counted])
+    scores = _best_scores(model.network.loss, model.network.outputs, values[counted], weights[counted])
     return sum(_loss(model, scores, *part) for part in parts), scores
 
 
-def _loss(model: Model, scores: np.ndarray, wanted: np.ndarray, weights: np.ndarray) -> float:
-    """What one score for all adds to the loss."""
+def _loss(model: Model, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:
+    """The part of the loss that comes from some targets, if all have the same scores."""
     dtype = model.network.stack.dtype
-    same = np.tile(scores.astype(dtype), (len(wanted), 1))
-    return float(model.loss(model.backend.to_device(same, dtype), wanted, weights)[0])
+    repeated = np.tile(scores.astype(dtype), (len(targets), 1))
+    return float(model.loss(model.backend.to_device(repeated, dtype), targets, weights)[0])
 
 
-def _best_scores(loss: LossSpec, outputs: int, wanted: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The constant scores that lose least; of Huber's loss, close to them."""
+def _best_scores(loss: LossSpec, outputs: int, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The constant scores with the least loss; for Huber's loss an approximation, the mean."""
     if loss.kind == "softmax":
-        return np.log(np.bincount(wanted, weights / weights.sum(), outputs).clip(RAREST))
-    of_targets = np.broadcast_to(weights[:, None] if weights.ndim == 1 else weights, wanted.shape)
-    shares = of_targets / of_targets.sum(axis=0).clip(RAREST)
+        return np.log(np.bincount(targets, weights / weights.sum(), outputs).clip(RAREST))
+    target_weights = np.broadcast_to(weights[:, None] if weights.ndim == 1 else weights, targets.shape)
     if loss.kind in ("absolute", "pinball"):
         quantile = loss.parameter if loss.kind == "pinball" else 0.5
-        columns = zip(wanted.T, of_targets.T, strict=True)
-        return np.array([_quantile(column[share > 0], share[share > 0], quantile) for column, share in columns])
-    mean = (shares * wanted).sum(axis=0)
+        columns = zip(targets.T, target_weights.T, strict=True)
+        return np.array([_quantile(column[weight > 0], weight[weight > 0], quantile) for column, weight in columns])
+    mean = (target_weights / target_weights.sum(axis=0).clip(RAREST) * targets).sum(axis=0)
     if loss.kind == "binary":
         positive = mean.clip(RAREST, 1 - RAREST)
         return np.log(positive / (1 - positive))

@@ -1,4 +1,4 @@
-"""Sequences of unequal length, and batches of them with little padding."""
+"""Sequences of unequal length, and batches with little padding."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 
 from ..concurrency import cached_property
 
-POOLED = 20  # batches whose sequences are sorted by length together: 1 / (POOLED + 1) of all steps is padding, or less
+POOLED = 20  # batches whose sequences are sorted by length together; at most 1 / (POOLED + 1) of all steps is padding
 
 
 @dataclass(frozen=True)
 class Sequences:
-    """Sequences without padding: their steps in one array.
+    """Sequences whose steps lie in one array.
 
     Attributes
     ----------
     values : array, shape (M, C)
         Steps of all sequences.
     starts, lengths : int64 array, shape (n,)
-        Where each sequence begins, and its steps.
+        The row where each sequence begins, and its number of steps.
     """
 
     values: np.ndarray
@@ -30,14 +30,14 @@ class Sequences:
 
     @classmethod
     def from_padded(cls, x: np.ndarray, lengths: np.ndarray | None) -> Sequences:
-        """Those in an (n, T, C) array, which all have T steps if there are no `lengths`."""
+        """The sequences in an (n, T, C) array. Without `lengths`, all have T steps."""
         rows, steps, channels = x.shape
         starts = steps * np.arange(rows)
         return cls(x.reshape(-1, channels), starts, np.full(rows, steps) if lengths is None else lengths)
 
     @classmethod
     def from_list(cls, arrays: Sequence[np.ndarray], dtype: str) -> Sequences:
-        """Those in a list of (T_i, C) arrays."""
+        """The sequences in a list of (T_i, C) arrays."""
         lengths = np.array([len(array) for array in arrays], np.int64)
         return cls(np.concatenate(arrays, dtype=dtype, casting="unsafe"), np.cumsum(lengths) - lengths, lengths)
 
@@ -46,52 +46,53 @@ class Sequences:
 
     @property
     def channels(self) -> int:
-        """C."""
+        """C, the number of channels."""
         return self.values.shape[1]
 
     @cached_property
     def grid(self) -> tuple[np.ndarray, np.ndarray | None] | None:
-        """All steps as an (m, T, C) array, and which of its m rows each sequence is, if they lie like that.
+        """All steps as an (m, T, C) array, and the row of each sequence in it; None if lengths differ.
 
-        The second is None if each is the one of its own number.
+        The rows are None if sequence i is row i.
         """
         steps = self.lengths[0]
         if (self.lengths != steps).any() or (self.starts % steps).any() or len(self.values) % steps:
             return None
-        places = self.starts // steps
-        in_order = len(places) * steps == len(self.values) and (np.diff(places) == 1).all()
-        return self.values.reshape(-1, steps, self.channels), None if in_order else places
+        grid_rows = self.starts // steps
+        in_order = len(grid_rows) * steps == len(self.values) and (np.diff(grid_rows) == 1).all()
+        return self.values.reshape(-1, steps, self.channels), None if in_order else grid_rows
 
-    def take(self, rows: np.ndarray, room: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-        """Some sequences as a batch (N, T, C), T being the longest's, and their lengths, None if all are T.
+    def take(self, rows: np.ndarray, buffer: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Some sequences as a batch (N, T, C), and their lengths.
 
-        What lies past a sequence's length is arbitrary. The batch is made in `room`, a vector, if that is given.
+        T is the length of the longest. The lengths are None if all are T. Past a sequence's length the batch holds
+        arbitrary numbers. The batch lies in `buffer`, a vector, if there is one.
         """
         if self.grid is not None:
-            (source, places), lengths, longest = self.grid, None, int(self.lengths[0])
-            index = rows if places is None else places.take(rows)
+            (source, grid_rows), lengths, longest = self.grid, None, int(self.lengths[0])
+            index = rows if grid_rows is None else grid_rows.take(rows)
         else:
             lengths, source = self.lengths[rows], self.values
             longest = int(lengths.max())
             index = self.starts[rows, None] + np.arange(longest)
             lengths = None if (lengths == longest).all() else lengths
         out = None
-        if room is not None:
-            out = room[: len(rows) * longest * self.channels].reshape(len(rows), longest, self.channels)
+        if buffer is not None:
+            out = buffer[: len(rows) * longest * self.channels].reshape(len(rows), longest, self.channels)
         return source.take(index, axis=0, out=out, mode="clip"), lengths
 
     def subset(self, rows: np.ndarray) -> Sequences:
-        """Some of the sequences; the steps are shared."""
+        """Some of the sequences; the steps are not copied."""
         return Sequences(self.values, self.starts[rows], self.lengths[rows])
 
-    def apart(self) -> list[np.ndarray]:
-        """Each sequence, a view."""
+    def split(self) -> list[np.ndarray]:
+        """A view of each sequence, (T_i, C)."""
         ends = self.starts + self.lengths
-        return [self.values[a:b] for a, b in zip(self.starts.tolist(), ends.tolist(), strict=True)]
+        return [self.values[start:end] for start, end in zip(self.starts.tolist(), ends.tolist(), strict=True)]
 
 
 def shuffled_batches(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Indices of all sequences in random order, `batch_size` at a time, those of like length together."""
+    """Indices of all sequences in random order, `batch_size` at a time; a batch holds sequences of similar length."""
     order = rng.permutation(len(lengths))
     if (lengths == lengths[0]).all():
         return list(_chunks(order, batch_size))
@@ -102,7 +103,7 @@ def shuffled_batches(lengths: np.ndarray, batch_size: int, rng: np.random.Genera
 
 
 def sorted_batches(lengths: np.ndarray, steps: int) -> Iterator[np.ndarray]:
-    """Indices of all sequences, the longest first, about `steps` padded steps at a time."""
+    """Indices of all sequences, the longest first; a batch has about `steps` steps, padding included."""
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):

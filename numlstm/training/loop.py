@@ -1,4 +1,4 @@
-"""The fit loop: epochs over shuffled batches of like length."""
+"""The loop over epochs: shuffled batches, steps of the optimizer, validation, early stopping."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .progress import ALL_EPOCHS, Display, History, Progress, display
 from .schedules import Schedule
 from .targets import StepTargets, Targets
 
-PREDICTED_STEPS = 16384  # padded steps that go through a network at once where no gradient is wanted
+PREDICTED_STEPS = 16384  # steps of a batch, padding included, when a network only predicts
 
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
 Item = TypeVar("Item")
@@ -27,7 +27,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Data:
-    """Sequences, what is wanted of them, and what else is known of each, (n, F)."""
+    """Sequences, their targets, and their static features (n, F)."""
 
     sequences: Sequences
     targets: Targets | StepTargets
@@ -37,33 +37,33 @@ class Data:
         return len(self.sequences)
 
     def subset(self, rows: np.ndarray) -> Data:
-        """Some of them."""
-        return Data(self.sequences.subset(rows), self.targets.subset(rows), rows_of(self.static, rows))
+        """Some of the sequences."""
+        return Data(self.sequences.subset(rows), self.targets.subset(rows), take_rows(self.static, rows))
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Data that training does not see, and the score ``score(scores, targets, weights)`` that is shown of them."""
+    """A validation set, and the function ``score(scores, targets, weights)`` that rates predictions on it."""
 
     data: Data
     score: Score
 
 
 class Trainer:
-    """Takes steps of an optimizer on batches of data.
+    """Trains a model with an optimizer on batches of data.
 
     Parameters
     ----------
     model : Model
         Prepared for training.
     optimizer : Optimizer
-        Of the model's flat vector.
+        It updates the model's flat vector.
     data : Data
     batch_size : int
     accumulation : int
-        Batches whose gradients make one step.
+        Number of batches whose gradients are added for one step of the optimizer.
     rng : numpy.random.Generator
-        Shuffles, and chooses what is dropped out.
+        Shuffles the data, and chooses the units that dropout zeroes.
     """
 
     def __init__(
@@ -79,23 +79,24 @@ class Trainer:
         self.model, self.optimizer, self.data, self.rng = model, optimizer, data, rng
         self.batch_size, self.accumulation = min(batch_size, len(data)), accumulation
         sequences = data.sequences
-        longest = self.batch_size * int(sequences.lengths.max())
-        self.room = np.empty(longest * sequences.channels, sequences.values.dtype)  # new memory is slow at first touch
+        steps = self.batch_size * int(sequences.lengths.max())
+        # All batches use one buffer, because the first write to new memory is slow.
+        self.buffer = np.empty(steps * sequences.channels, sequences.values.dtype)
 
     @property
     def steps(self) -> int:
-        """Steps of an epoch."""
+        """Steps of the optimizer in an epoch."""
         return -(-len(self.data) // (self.batch_size * self.accumulation))
 
     def groups(self) -> list[list[np.ndarray]]:
-        """The rows of an epoch's batches, those of a step together."""
+        """The batches of an epoch, as rows of the data, grouped by the steps of the optimizer."""
         batches = shuffled_batches(self.data.sequences.lengths, self.batch_size, self.rng)
         return [batches[i : i + self.accumulation] for i in range(0, len(batches), self.accumulation)]
 
     def step(self, batches: list[np.ndarray], learning_rate: float) -> tuple[StepLoss, int]:
-        """Take one step; the mean loss before it, and how many terms it is the mean of.
+        """Take one step of the optimizer. Returns the mean loss before the step, and the number of its terms.
 
-        The step need not be over: ``float`` of the loss waits for it.
+        A device may still compute when this returns; ``float`` of the loss waits for it.
         """
         total = sum(map(self.data.targets.count, batches))
         losses = [self._loss_and_gradient(batches[0], total)]
@@ -113,40 +114,40 @@ class Trainer:
 
     def _loss_and_gradient(self, rows: np.ndarray, total: int) -> float | Any:
         model = self.model
-        x, lengths = self.data.sequences.take(rows, self.room)
+        x, lengths = self.data.sequences.take(rows, self.buffer)
         targets, weights = self.data.targets.take(rows, total)
         x = model.backend.upload(x, model.network.stack.dtype)
-        return model.loss_and_gradient(x, lengths, targets, weights, self.rng, rows_of(self.data.static, rows))
+        return model.loss_and_gradient(x, lengths, targets, weights, self.rng, take_rows(self.data.static, rows))
 
-    def epoch(self, schedule: Schedule, shown: Display) -> float:
-        """One pass over the data; its mean loss.
+    def epoch(self, schedule: Schedule, progress_display: Display) -> float:
+        """One pass over the data. Returns the mean loss.
 
         Raises
         ------
         FloatingPointError
-            If the loss of a step or, at the end, a parameter is not finite.
+            If the loss of a step is not finite, or if a parameter is not finite at the end.
         """
         loss = terms = 0.0
-        # A loss is looked at when the next step has begun, so that a device never waits for the host.
-        for mean, count, rows in one_late(self._steps(schedule)):
+        # The loss is read after the next step has begun, so that a device never waits for the host.
+        for mean, count, sequences in delay_by_one(self._steps(schedule)):
             loss, terms = loss + float(mean) * count, terms + count
-            shown.update(rows)
+            progress_display.update(sequences)
         check_finite(self.model.backend.global_norm(self.model.flat), "norm of the parameters")
         return loss / terms
 
     def _steps(self, schedule: Schedule) -> Iterator[tuple[StepLoss, int, int]]:
-        """Take the steps of an epoch: the loss of each, its terms, and its sequences."""
+        """Take the steps of an epoch. Yields the loss of each step, the number of its terms and of its sequences."""
         for batches in self.groups():
             yield *self.step(batches, schedule(self.optimizer.steps)), sum(map(len, batches))
 
 
 class StepLoss:
-    """The mean loss of a step; it becomes a float when it is asked for.
+    """The mean loss of a step, summed when ``float`` is called.
 
     Parameters
     ----------
     parts : sequence of float
-        What its batches add to it; or what becomes floats once a device has computed them.
+        The part of each batch: a float, or an object whose ``float`` waits for a device.
     """
 
     def __init__(self, parts: Sequence[Any]) -> None:
@@ -158,69 +159,69 @@ class StepLoss:
         return value
 
 
-def one_late(items: Iterable[Item]) -> Iterator[Item]:
-    """Each item when the next one has been made, and the last at the end."""
-    waiting: list[Item] = []
+def delay_by_one(items: Iterable[Item]) -> Iterator[Item]:
+    """The same items, but each is given only after the next one has been computed."""
+    previous: list[Item] = []
     for item in items:
-        yield from waiting
-        waiting = [item]
-    yield from waiting
+        yield from previous
+        previous = [item]
+    yield from previous
 
 
-REASONS = {  # for users, of what ends training before its last epoch
+REASONS = {  # how the display tells why training ended before its last epoch
     "no_improvement": "stopped, no improvement for {} epoch{}",
     "callback": "stopped by a callback",
     "interrupted": "interrupted",
 }
 
 
-class Stopper:
-    """Watches a loss: says when it has not fallen for long, and keeps the weights that it was least with.
+class EarlyStopping:
+    """Monitors a loss: stops training when the loss no longer improves, and keeps the best weights.
 
     Parameters
     ----------
     tol : float
-        By how much it must fall to count as fallen.
+        The loss improves if it falls by more than this.
     patience : int or None
-        Epochs to wait for that; None never stops.
+        Number of epochs without improvement after which training stops; None never stops it.
     keeps_best : bool
-        Whether weights are kept; else the last ones stay.
+        Whether to keep the weights with the least loss. Otherwise the last weights stay.
     """
 
     def __init__(self, tol: float, patience: int | None, *, keeps_best: bool) -> None:
         self.tol, self.patience, self.keeps_best = tol, patience, keeps_best
-        self.least = self.mark = math.inf
-        self.waited = 0
-        self.weights: np.ndarray | None = None
+        self.best_loss = self.last_improvement = math.inf
+        self.epochs_without_improvement = 0
+        self.best_weights: np.ndarray | None = None
 
-    def watch(self, loss: float, model: Model) -> bool:
-        """Take note of an epoch's loss; whether it fell."""
-        if loss < self.least:
-            self.least = loss
+    def update(self, loss: float, model: Model) -> bool:
+        """Record the loss of an epoch. Returns whether it improved."""
+        if loss < self.best_loss:
+            self.best_loss = loss
             if self.keeps_best:
-                self.weights = np.array(model.backend.to_numpy(model.flat))
-        improved = loss < self.mark - self.tol
+                self.best_weights = np.array(model.backend.to_numpy(model.flat))
+        improved = loss < self.last_improvement - self.tol
         if improved:
-            self.mark = loss
-        self.waited = 0 if improved else self.waited + 1
+            self.last_improvement = loss
+        self.epochs_without_improvement = 0 if improved else self.epochs_without_improvement + 1
         return improved
 
     @property
-    def stops(self) -> bool:
-        """Whether it waited long enough."""
-        return self.patience is not None and self.waited >= self.patience
+    def should_stop(self) -> bool:
+        """Whether the loss has not improved for `patience` epochs."""
+        return self.patience is not None and self.epochs_without_improvement >= self.patience
 
-    def restore(self, model: Model) -> None:
-        """Put the best weights back."""
-        if self.weights is not None:
-            model.flat[...] = model.backend.to_device(self.weights, str(model.flat.dtype))
+    def restore_best(self, model: Model) -> None:
+        """Set the weights to the best ones, if they were kept."""
+        if self.best_weights is not None:
+            model.flat[...] = model.backend.to_device(self.best_weights, str(model.flat.dtype))
             model.refresh()
 
 
 def train(
     trainer: Trainer,
     schedule: Schedule,
-    stopper: Stopper,
+    early_stopping: EarlyStopping,
     *,
     epochs: int,
     validation: Validation | None = None,
@@ -233,25 +234,27 @@ def train(
 
     Parameters
     ----------
-    trainer, schedule, stopper
-        What takes the steps, how long they are, and when to end.
+    trainer : Trainer
+    schedule : Schedule
+        The learning rate of each step.
+    early_stopping : EarlyStopping
     epochs : int
-        The most epochs.
+        The greatest number of epochs.
     validation : Validation, optional
-        Looked at after each epoch; its loss is watched instead of the training loss.
+        Evaluated after each epoch. Early stopping then monitors its loss instead of the training loss.
     history : History, optional
-        What to write to and return; a new one by default.
+        Is written to and returned; a new one by default.
     verbose : int
         As in `display`.
     before_epoch : sequence of callable
         Called without arguments before each epoch.
     callbacks : sequence of callable
-        Called with `Progress` after each epoch; what is true ends the training.
+        Called with a `Progress` after each epoch. If one returns a true value, training ends.
 
     Returns
     -------
     History
-        Shorter than `epochs` after Ctrl-C, which ends training with a warning.
+        Ctrl-C ends training with a warning; the history then has fewer epochs.
 
     Raises
     ------
@@ -259,31 +262,32 @@ def train(
         If the loss or the parameters are no longer finite.
     """
     history, began = history or History(), time.perf_counter()
-    with display(verbose, epochs, len(trainer.data)) as shown:
+    with display(verbose, epochs, len(trainer.data)) as progress_display:
         try:
             for _ in range(epochs):
                 for begin in before_epoch:
                     begin()
-                history.losses.append(_epoch(trainer, schedule, shown, len(history.losses) + 1))
+                history.losses.append(_epoch(trainer, schedule, progress_display, len(history.losses) + 1))
                 if validation:
                     loss, score = evaluate(trainer.model, validation)
                     history.validation_losses.append(loss)
                     history.validation_scores.append(score)
-                schedule.end_epoch(stopper.watch(history.watched[-1], trainer.model))
-                history.kept_loss = stopper.least if stopper.keeps_best else history.watched[-1]
+                schedule.end_epoch(early_stopping.update(history.monitored[-1], trainer.model))
+                history.kept_loss = early_stopping.best_loss if early_stopping.keeps_best else history.monitored[-1]
                 progress = _progress(history, epochs, trainer, schedule, time.perf_counter() - began)
-                shown.show(progress)
-                asked = [callback(progress) for callback in callbacks]
-                if progress.epoch < epochs and (any(asked) or stopper.stops):
-                    history.stop_reason = "callback" if any(asked) else "no_improvement"
+                progress_display.show(progress)
+                stop_requests = [callback(progress) for callback in callbacks]
+                if progress.epoch < epochs and (any(stop_requests) or early_stopping.should_stop):
+                    history.stop_reason = "callback" if any(stop_requests) else "no_improvement"
                     break
         except KeyboardInterrupt:
             history.stop_reason = "interrupted"
         if history.stop_reason != ALL_EPOCHS:
-            shown.stop(REASONS[history.stop_reason].format(stopper.patience, "s" * (stopper.patience != 1)))
+            patience = early_stopping.patience
+            progress_display.stop(REASONS[history.stop_reason].format(patience, "s" * (patience != 1)))
     if history.stop_reason == "interrupted":
         warnings.warn("Training interrupted by user.", stacklevel=4)
-    stopper.restore(trainer.model)
+    early_stopping.restore_best(trainer.model)
     return history
 
 
@@ -312,37 +316,38 @@ def _progress(history: History, epochs: int, trainer: Trainer, schedule: Schedul
 
 
 def evaluate(model: Model, validation: Validation) -> tuple[float, float]:
-    """Mean loss and score of data."""
+    """The mean loss and the score on a validation set."""
     sequences, targets = validation.data.sequences, validation.data.targets
     total, loss, parts = targets.count(np.arange(len(sequences))), 0.0, []
-    for rows, scores in predicted(model, sequences, validation.data.static):
-        wanted, weights = targets.take(rows, total)
-        loss += float(model.loss(scores, wanted, weights)[0])
+    for rows, scores in predict_scores(model, sequences, validation.data.static):
+        values, weights = targets.take(rows, total)
+        loss += float(model.loss(scores, values, weights)[0])
         counted = weights.reshape(len(weights), -1).any(axis=1)
-        parts.append((model.backend.to_numpy(scores)[counted], wanted[counted], weights[counted]))
+        parts.append((model.backend.to_numpy(scores)[counted], values[counted], weights[counted]))
     return loss, validation.score(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def predicted(model: Model, sequences: Sequences, static: np.ndarray | None) -> Any:
-    """Rows of sequences, and the model's scores of them, some at a time."""
+def predict_scores(model: Model, sequences: Sequences, static: np.ndarray | None) -> Any:
+    """Yields the rows of some sequences and the model's scores for them, until all sequences have been predicted."""
     for rows in sorted_batches(sequences.lengths, PREDICTED_STEPS):
         x, lengths = sequences.take(rows)
         x = model.backend.to_device(x, model.network.stack.dtype)
-        yield rows, model.scores(x, lengths, rows_of(static, rows))
+        yield rows, model.scores(x, lengths, take_rows(static, rows))
 
 
-def rows_of(static: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
-    """Some rows of what may not be there."""
+def take_rows(static: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    """Some rows of the static features, or None if there are none."""
     return None if static is None else static[rows]
 
 
 def check_finite(value: float, name: str) -> None:
-    """Raise if training has gone astray.
+    """Training must not diverge.
 
     Raises
     ------
     FloatingPointError
+        If the value is not finite.
     """
     if not math.isfinite(value):
-        advice = "lower learning_rate_init, or pass scale_inputs=True if it is not"
-        raise FloatingPointError(f"the {name} became {value} in training; {advice}")
+        advice = "lower learning_rate_init, or set scale_inputs=True"
+        raise FloatingPointError(f"the {name} must stay finite in training, but became {value}: {advice}")

@@ -1,4 +1,4 @@
-"""Optimizers on flat parameter vectors."""
+"""Optimizers for flat parameter vectors."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from ..backends.contract import Array, Backend
 
 
 class Optimizer(ABC):
-    """Moves a flat vector of parameters against a gradient, whose norm is clipped first (Pascanu et al. 2013).
+    """Updates a flat vector of parameters with a gradient, after clipping its norm (Pascanu et al. 2013).
 
     Parameters
     ----------
     backend : Backend
     flat : array
-        The parameters to optimize, in place.
+        The parameters; they are updated in place.
     clip_norm : float or None
-        Greatest Euclidean norm of a gradient; longer ones are scaled down to it.
+        Greatest Euclidean norm of a gradient; a longer gradient is scaled down to this norm.
     decay : array, shape of `flat`, or None
-        Strength of the L2 penalty on each parameter; its gradient is not clipped.
+        Strength of the L2 penalty on each parameter. The gradient of the penalty is not clipped.
 
     Attributes
     ----------
     state : list of array
-        What is remembered from step to step, each of the shape of `flat`.
+        The running means or the velocity, each of the shape of `flat`.
     steps : int
-        Steps taken.
+        Number of steps taken.
     """
 
-    slots: ClassVar[int]  # arrays of state
+    slots: ClassVar[int]  # number of arrays in `state`
 
     def __init__(
         self, backend: Backend, flat: Array, *, clip_norm: float | None = None, decay: Array | None = None
@@ -39,14 +39,14 @@ class Optimizer(ABC):
         self.steps = 0
 
     def step(self, gradient: Array, learning_rate: float) -> None:
-        """Move the parameters one step."""
+        """Update the parameters once."""
         scale = 1.0 if self.clip_norm is None else self.backend.clip_scale(gradient, self.clip_norm)
         self.steps += 1
-        self._move(gradient, learning_rate, scale)
+        self._update(gradient, learning_rate, scale)
 
     @abstractmethod
-    def _move(self, gradient: Array, learning_rate: float, scale: float | Any) -> None:
-        """The step itself."""
+    def _update(self, gradient: Array, learning_rate: float, scale: float | Any) -> None:
+        """Update the parameters with `scale` times the gradient."""
 
 
 class Adam(Optimizer):
@@ -65,7 +65,7 @@ class Adam(Optimizer):
         super().__init__(*arguments, **common)
         self.betas, self.epsilon, self.decoupled = betas, epsilon, decoupled
 
-    def _move(self, gradient: Array, learning_rate: float, scale: float | Any) -> None:
+    def _update(self, gradient: Array, learning_rate: float, scale: float | Any) -> None:
         self.backend.adam_step(
             self.flat, gradient, (self.state[0], self.state[1]), step=self.steps, learning_rate=learning_rate,
             betas=self.betas, epsilon=self.epsilon, scale=scale, decay=self.decay, decoupled=self.decoupled,
@@ -81,7 +81,7 @@ class SGD(Optimizer):
         super().__init__(*arguments, **common)
         self.momentum, self.nesterov = momentum, nesterov
 
-    def _move(self, gradient: Array, learning_rate: float, scale: float | Any) -> None:
+    def _update(self, gradient: Array, learning_rate: float, scale: float | Any) -> None:
         self.backend.sgd_step(
             self.flat, gradient, self.state[0], learning_rate=learning_rate, momentum=self.momentum,
             nesterov=self.nesterov, scale=scale, decay=self.decay,
@@ -97,7 +97,7 @@ class RMSprop(Optimizer):
         super().__init__(*arguments, **common)
         self.rho, self.epsilon = rho, epsilon
 
-    def _move(self, gradient: Array, learning_rate: float, scale: float | Any) -> None:
+    def _update(self, gradient: Array, learning_rate: float, scale: float | Any) -> None:
         self.backend.rmsprop_step(
             self.flat, gradient, self.state[0], learning_rate=learning_rate, rho=self.rho, epsilon=self.epsilon,
             scale=scale, decay=self.decay,

@@ -1,4 +1,4 @@
-"""What is known after each epoch, and how it is shown."""
+"""The progress of training after each epoch, and its display."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from typing import Any, Self
 
 import numpy as np
 
-ALL_EPOCHS = "max_iter"  # what ends training if nothing does before
+ALL_EPOCHS = "max_iter"  # the stop reason if nothing ends training before the last epoch
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Training so far, as callbacks see it after each epoch.
+    """The progress of training, which callbacks get after each epoch.
 
     Attributes
     ----------
     epoch, epochs : int
-        Epochs done, and the most there will be.
+        Number of finished epochs, and the greatest number of epochs.
     loss : float
         Mean training loss of the epoch.
     validation_loss, validation_score : float or None
-        On the validation set, where there is one: the loss, and the accuracy or R².
+        Loss on the validation set, and the accuracy or R² on it; None without a validation set.
     learning_rate : float
-        Of the epoch's last step.
+        Learning rate of the last step in the epoch.
     seconds : float
-        Since training began.
+        Time since training began.
     sequences_per_second : float
-        Trained on in that time.
+        Sequences trained on per second, since training began.
     trainer : Trainer
-        What trains.
+        The trainer, with the model and the optimizer.
     """
 
     epoch: int
@@ -72,10 +72,10 @@ class Progress:
 
 @dataclass
 class History:
-    """What estimators keep of each epoch; the two lists of validation stay empty without a validation set.
+    """The losses of all epochs; the two lists of validation stay empty without a validation set.
 
-    `stop_reason` says what ended training: "max_iter", "no_improvement", "callback" or "interrupted". `kept_loss` is
-    the loss that was watched, of the weights that are kept.
+    `stop_reason` tells why training ended: "max_iter", "no_improvement", "callback" or "interrupted". `kept_loss` is
+    the monitored loss of the weights that the model keeps.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -85,31 +85,34 @@ class History:
     kept_loss: float = math.inf
 
     @property
-    def watched(self) -> list[float]:
-        """The losses that tell whether training still helps."""
+    def monitored(self) -> list[float]:
+        """The losses that early stopping monitors."""
         return self.validation_losses or self.losses
 
 
-# How it is shown ------------------------------------------------------------------------------------------
+# Display --------------------------------------------------------------------------------------------------
 
-SECONDS = 5.0  # between lines in a log
-FORMAT = "{desc} {percentage:3.0f}% {remaining} left |{bar}| {rate_noinv_fmt}"  # a narrow terminal cuts off the end
+SECONDS_BETWEEN_LINES = 5.0  # between lines in a log
+BAR_FORMAT = "{desc} {percentage:3.0f}% {remaining} left |{bar}| {rate_noinv_fmt}"  # a narrow terminal cuts off the end
 
 
 def display(verbose: int, epochs: int, sequences: int) -> Display:
-    """What shows training over so many epochs of so many sequences.
+    """The display of a training run over so many epochs of so many sequences.
 
-    With `verbose` 1 a bar in terminals and in notebooks that have ipywidgets; elsewhere, in a pipe or a log, a line
-    for the first and the last epoch, and in between at most one every 5 seconds. With 2 or more a line for each epoch.
+    With `verbose=1` it is a bar in terminals, and in notebooks that have ipywidgets. Elsewhere, in a pipe or a log, it
+    is a line for the first and the last epoch, and for others at most one line every 5 seconds. With `verbose=2` or
+    more it is a line for each epoch.
     """
     if not verbose or sys.stderr is None:  # programs without a console have none
         return Display(epochs)
     bar = bar_class() if verbose == 1 else None
-    return Lines(epochs, SECONDS if verbose == 1 else 0.0) if bar is None else Bar(epochs, bar, sequences)
+    if bar is None:
+        return LineDisplay(epochs, SECONDS_BETWEEN_LINES if verbose == 1 else 0.0)
+    return BarDisplay(epochs, bar, sequences)
 
 
 def bar_class() -> Any:
-    """The class of tqdm's bars for where standard error goes; None where there can be no bar."""
+    """The class of tqdm's progress bars that suits standard error; None if no bar can be shown there."""
     if getattr(sys.stderr, "isatty", bool)():
         from tqdm.std import tqdm
 
@@ -122,12 +125,12 @@ def bar_class() -> Any:
 
 
 class Display:
-    """Shows nothing; those below show epochs, and at the end why there were no more of them.
+    """Shows nothing. The subclasses show each epoch, and at the end the reason why training stopped early.
 
     Parameters
     ----------
     epochs : int
-        The most there will be.
+        The greatest number of epochs.
     """
 
     def __init__(self, epochs: int) -> None:
@@ -135,64 +138,64 @@ class Display:
         self.progress: Progress | None = None
 
     def update(self, sequences: int) -> None:
-        """So many more have been trained on."""
+        """Count sequences that the model has just been trained on."""
 
     def show(self, progress: Progress) -> None:
-        """An epoch has ended."""
+        """Show an epoch that has ended."""
         self.progress = progress
 
     def stop(self, reason: str) -> None:
-        """Training ends here, because of this."""
+        """Record the reason why training stops early."""
         self.reason = reason
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        """Training has ended."""
+        """End the display."""
 
     def text(self) -> str:
-        """The last epoch's number, and its figures or why it was the last."""
+        """The number of the last epoch, its losses, and the reason why training stopped."""
         progress = self.progress
         epoch = f"epoch {progress.epoch if progress else 0}/{self.epochs}"
-        return ": ".join(filter(None, [epoch, self.reason, figures(progress)]))
+        return ": ".join(filter(None, [epoch, self.reason, format_losses(progress)]))
 
 
-class Lines(Display):
-    """Lines of plain text, for logs: the first and the last epoch, and others at least so many seconds apart."""
+class LineDisplay(Display):
+    """Lines of plain text, for logs: the first epoch, the last one, and others at least `seconds` apart."""
 
     def __init__(self, epochs: int, seconds: float) -> None:
         super().__init__(epochs)
-        self.seconds, self.next = seconds, -math.inf
+        self.seconds, self.next_time = seconds, -math.inf
 
     def show(self, progress: Progress) -> None:
         super().show(progress)
-        if time.monotonic() >= self.next or progress.epoch == self.epochs:
+        if time.monotonic() >= self.next_time or progress.epoch == self.epochs:
             write_line(f"{self.text()}, {progress.sequences_per_second:.4g} sequences/s")
-            self.next = time.monotonic() + self.seconds
+            self.next_time = time.monotonic() + self.seconds
 
     def __exit__(self, *error: Any) -> None:
         if self.reason:
             write_line(self.text())
 
 
-class Bar(Display):
+class BarDisplay(Display):
     """A bar over all sequences of all epochs.
 
     Parameters
     ----------
     epochs : int
     bar : type
-        One of tqdm's.
+        A class of tqdm's progress bars.
     sequences : int
-        In an epoch.
+        Number of sequences in an epoch.
     """
 
     def __init__(self, epochs: int, bar: Any, sequences: int) -> None:
         super().__init__(epochs)
         self.bar = bar(
             total=epochs * sequences, desc=self.text(), unit=" sequences", unit_scale=True, dynamic_ncols=True,
-            bar_format=FORMAT,
+            bar_format=BAR_FORMAT,
         )  # fmt: skip
 
     def update(self, sequences: int) -> None:
@@ -203,8 +206,8 @@ class Bar(Display):
         self.bar.set_description_str(self.text())
 
     def __exit__(self, *error: Any) -> None:
-        if self.reason:  # a line takes the place of the bar, which would be cut off at the width of the terminal
-            self.bar.total = self.bar.n  # or else a notebook keeps it, as one that failed
+        if self.reason:  # a line replaces the bar, because the bar is cut off at the width of the terminal
+            self.bar.total = self.bar.n  # otherwise a notebook keeps the bar and marks it as failed
             self.bar.leave = False
         self.bar.close()
         if self.reason:
@@ -212,21 +215,21 @@ class Bar(Display):
 
 
 def write_line(text: str) -> None:
-    """Write a line where progress is shown, at once."""
+    """Write a line to standard error, without a delay."""
     sys.stderr.write(f"{text}\n")
     getattr(sys.stderr, "flush", bool)()
 
 
-def figures(progress: Progress | None) -> str:
-    """The losses of an epoch, and the score."""
+def format_losses(progress: Progress | None) -> str:
+    """The losses and the score of an epoch, as text."""
     if progress is None:
         return ""
-    shown = {"loss": progress.loss, "validation loss": progress.validation_loss, "score": progress.validation_score}
-    return ", ".join(f"{name} {value:.4g}" for name, value in shown.items() if value is not None)
+    values = {"loss": progress.loss, "validation loss": progress.validation_loss, "score": progress.validation_score}
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items() if value is not None)
 
 
 def _after_fork() -> None:
-    """A thread that wrote a bar may have held tqdm's lock, and is not there to release it."""
+    """Give a forked child a new lock for tqdm: a thread of the parent may hold the old one for ever."""
     std = sys.modules.get("tqdm.std")
     if std is not None:
         std.tqdm.set_lock(threading.RLock())

@@ -1,4 +1,4 @@
-"""A learning-rate range test: which learning rates help, seen in one short run."""
+"""The learning-rate range test: one short run that shows which learning rates reduce the loss."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ import numpy as np
 from .loop import Trainer
 
 SMOOTHING = 0.9
-DIVERGED = 4.0  # times the least loss: no need to go on
+DIVERGED = 4.0  # the test ends when the loss exceeds this multiple of the least loss
 
 
 class LearningRateTest(NamedTuple):
-    """What a learning-rate range test saw.
+    """The result of a learning-rate range test.
 
     Attributes
     ----------
     learning_rates : array, shape (steps,)
+        Learning rate of each step.
     losses : array, shape (steps,)
-        Smoothed loss before the step with each learning rate.
+        Smoothed loss before each step.
     suggestion : float
-        A tenth of the one with the least loss: a `learning_rate_init` to begin with.
+        A tenth of the learning rate with the least loss: a first value for `learning_rate_init`.
     """
 
     learning_rates: np.ndarray
@@ -31,9 +32,9 @@ class LearningRateTest(NamedTuple):
 
 
 def range_test(trainer: Trainer, lowest: float, highest: float, steps: int) -> LearningRateTest:
-    """Take steps with a learning rate that grows exponentially (Smith 2017, section 3.3); ends where it diverges."""
+    """Take steps with an exponentially growing learning rate until training diverges (Smith 2017, section 3.3)."""
     rates, losses, mean = [], [], 0.0
-    for step, batches in zip(range(steps), _endless(trainer), strict=False):
+    for step, batches in zip(range(steps), _endless_groups(trainer), strict=False):
         rate = lowest * (highest / lowest) ** (step / max(1, steps - 1))
         try:
             loss = float(trainer.step(batches, rate)[0])
@@ -45,10 +46,12 @@ def range_test(trainer: Trainer, lowest: float, highest: float, steps: int) -> L
         if losses[-1] > DIVERGED * min(losses):
             break
     if not losses:
-        raise FloatingPointError(f"the loss became infinite with learning rate {lowest}; scale X, or lower `lowest`")
+        raise FloatingPointError(
+            f"the loss must be finite at the first learning rate, {lowest}, but is not: scale X, or lower `lowest`"
+        )
     return LearningRateTest(np.array(rates), np.array(losses), rates[int(np.argmin(losses))] / 10)
 
 
-def _endless(trainer: Trainer) -> Iterator[list[np.ndarray]]:
+def _endless_groups(trainer: Trainer) -> Iterator[list[np.ndarray]]:
     while True:
         yield from trainer.groups()

@@ -1,30 +1,33 @@
-"""How the learning rate changes while a network is trained."""
+"""Learning-rate schedules."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 
-PEAK = 0.3  # share of the steps after which one_cycle is at its highest
-FIRST, LAST = 1 / 25, 1e-4  # one_cycle's factors at both ends: the last as a part of the first
-REDUCTION = 0.2  # what reduce_on_plateau multiplies with
+PEAK = 0.3  # fraction of the steps after which one_cycle reaches its highest learning rate
+FIRST, LAST = 1 / 25, 1e-4  # one_cycle begins with the factor FIRST, and ends with FIRST * LAST
+REDUCTION = 0.2  # reduce_on_plateau multiplies the learning rate by this
 
 
-def constant(share: float) -> float:
-    """1."""
+# Each function gives the factor of the learning rate after a fraction of all steps.
+
+
+def constant(fraction: float) -> float:
+    """Always 1."""
     return 1.0
 
 
-def cosine(share: float) -> float:
-    """Half a period, from 1 to 0 (Loshchilov & Hutter 2017, eq. 5, without restarts)."""
-    return (1 + math.cos(math.pi * share)) / 2
+def cosine(fraction: float) -> float:
+    """Half a period of a cosine, from 1 to 0 (Loshchilov & Hutter 2017, eq. 5, without restarts)."""
+    return (1 + math.cos(math.pi * fraction)) / 2
 
 
-def one_cycle(share: float) -> float:
-    """Up to 1 and down further than it began, by half periods of a cosine (Smith & Topin 2018)."""
-    if share < PEAK:
-        return 1 + (FIRST - 1) * cosine(share / PEAK)
-    return FIRST * LAST + (1 - FIRST * LAST) * cosine((share - PEAK) / (1 - PEAK))
+def one_cycle(fraction: float) -> float:
+    """From FIRST up to 1, then down to FIRST * LAST, by half periods of a cosine (Smith & Topin 2018)."""
+    if fraction < PEAK:
+        return 1 + (FIRST - 1) * cosine(fraction / PEAK)
+    return FIRST * LAST + (1 - FIRST * LAST) * cosine((fraction - PEAK) / (1 - PEAK))
 
 
 SHAPES: dict[str, Callable[[float], float]] = {
@@ -36,12 +39,12 @@ SHAPES: dict[str, Callable[[float], float]] = {
 
 
 def ends(name: str) -> bool:
-    """Whether a learning rate comes to its end with the last step."""
+    """Whether a schedule falls to almost 0 at the last step."""
     return SHAPES[name](1.0) < LAST
 
 
 class Schedule:
-    """The learning rate of every step.
+    """The learning rate of each step.
 
     Parameters
     ----------
@@ -49,26 +52,26 @@ class Schedule:
     rate : float
         The highest learning rate.
     steps : int
-        Steps of the whole training.
+        Number of steps in the whole training.
     warm_up : float in [0, 1)
-        Share of the steps in which the rate rises to its place, in a straight line from 0.
+        Fraction of the steps in which the learning rate rises linearly from 0.
     patience : int
-        Epochs without improvement after which reduce_on_plateau divides the rate by 5.
+        Number of epochs without improvement after which reduce_on_plateau divides the learning rate by 5.
     """
 
     def __init__(self, name: str, rate: float, steps: int, *, warm_up: float = 0.0, patience: int = 5) -> None:
         self.shape, self.rate, self.steps = SHAPES[name], rate, steps
         self.warm_up, self.patience = warm_up * steps, patience
         self.reduces = name == "reduce_on_plateau"
-        self.factor, self.waited = 1.0, 0
+        self.factor, self.epochs_without_improvement = 1.0, 0
 
     def __call__(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
-        warmth = min(1.0, (step + 1) / self.warm_up) if self.warm_up else 1.0
-        return self.rate * self.factor * warmth * self.shape(step / self.steps)
+        """The learning rate of a step; the first step is 0."""
+        warm_up_factor = min(1.0, (step + 1) / self.warm_up) if self.warm_up else 1.0
+        return self.rate * self.factor * warm_up_factor * self.shape(step / self.steps)
 
     def end_epoch(self, improved: bool) -> None:
-        """Take note of whether the loss that is watched improved."""
-        self.waited = 0 if improved else self.waited + 1
-        if self.reduces and self.waited >= self.patience:
-            self.factor, self.waited = REDUCTION * self.factor, 0
+        """Record whether the monitored loss improved in an epoch."""
+        self.epochs_without_improvement = 0 if improved else self.epochs_without_improvement + 1
+        if self.reduces and self.epochs_without_improvement >= self.patience:
+            self.factor, self.epochs_without_improvement = REDUCTION * self.factor, 0

@@ -1,4 +1,4 @@
-"""What a network is to say: once for each sequence, or at each of its steps."""
+"""Targets of a network: one for each sequence, or one for each step."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Targets:
     Attributes
     ----------
     values : array, shape (n,) or (n, K)
-        As the loss takes them.
+        The targets, in the form that the loss takes.
     weights : float64 array, shape (n,) or (n, K)
-        Of the sequences, or of each of their targets; 0 where there is no target.
+        The weight of each sequence, or of each target; 0 if there is no target.
     """
 
     values: np.ndarray
@@ -27,21 +27,21 @@ class Targets:
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """Terms of the loss, with a weight above 0, of each sequence, (n,)."""
+        """Number of terms with a positive weight that each sequence adds to the loss, (n,)."""
         if self.weights.ndim == 2:
             return (self.weights > 0).sum(axis=1)
         return np.where(self.weights > 0, self.values.shape[1] if self.values.ndim == 2 else 1, 0)
 
     def count(self, rows: np.ndarray) -> int:
-        """Terms that the loss is averaged over."""
+        """Number of terms in the loss of some rows."""
         return int(self.counts[rows].sum())
 
     def take(self, rows: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
-        """Targets and weights of some rows, for a mean over `total` terms."""
+        """Targets and weights of some rows; the weights are divided by `total`, the number of terms in the mean."""
         return self.values.take(rows, axis=0), self.weights.take(rows, axis=0) / total
 
     def subset(self, rows: np.ndarray) -> Targets:
-        """Those of some rows."""
+        """The targets of some rows."""
         return Targets(self.values[rows], self.weights[rows])
 
 
@@ -52,9 +52,9 @@ class StepTargets:
     Attributes
     ----------
     values : Sequences
-        Steps of shape (M, K).
+        The targets, (M, K) for M steps.
     weights : float64 array, shape (M, 1) or (M, K)
-        Of the steps in `values`, or of each of their targets; 0 where there is no label.
+        The weight of each step, or of each target; 0 if there is no label.
     """
 
     values: Sequences
@@ -62,17 +62,17 @@ class StepTargets:
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """Terms of the loss, with a weight above 0, of each sequence, (n,)."""
+        """Number of terms with a positive weight that each sequence adds to the loss, (n,)."""
         terms = (self.weights > 0).sum(axis=1) * (self.values.channels // self.weights.shape[1])
         before = np.concatenate([[0], np.cumsum(terms)])
         return before[self.values.starts + self.values.lengths] - before[self.values.starts]
 
     def count(self, rows: np.ndarray) -> int:
-        """Terms that the loss is averaged over."""
+        """Number of terms in the loss of some rows."""
         return int(self.counts[rows].sum())
 
     def take(self, rows: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
-        """Targets (N · T, K) and weights (N · T,) or (N · T, K) of some rows, weight 0 past a length."""
+        """Targets (N · T, K) and weights (N · T,) or (N · T, K) of some rows; weights past a length are 0."""
         targets, lengths = self.values.take(rows)
         weights = self._weights.take(rows)[0] / total
         if lengths is not None:
@@ -85,5 +85,5 @@ class StepTargets:
         return Sequences(self.weights, self.values.starts, self.values.lengths)
 
     def subset(self, rows: np.ndarray) -> StepTargets:
-        """Those of some rows."""
+        """The targets of some rows."""
         return StepTargets(self.values.subset(rows), self.weights)

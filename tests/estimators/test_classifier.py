@@ -223,7 +223,7 @@ def test_wrong_data_are_named_at_fit(X, y, message):
         (np.full((2, 3, 2), np.inf), {}, "infinity"),
         (np.zeros((2, 3, 2)), {"lengths": [1, 4]}, r"lengths must be in 1..3, the steps of X, got 4"),
         (np.zeros((2, 3, 2)), {"lengths": [1.0, 2.0]}, "lengths must hold integers"),
-        ([np.zeros((3, 2))], {"lengths": [3]}, "lengths must be None when X is a list"),
+        ([np.zeros((3, 2))], {"lengths": [3]}, "lengths must be None if X is a list"),
     ],
 )
 def test_wrong_data_are_named_at_predict(ragged, X, keywords, message):

@@ -94,7 +94,7 @@ def test_padding_takes_no_part(method, indicator, ragged):
     for x, row, length in zip(from_list.transform(ragged), filled, lengths, strict=True):
         np.testing.assert_array_equal(row[:length], x)
         assert not row[length:].any()
-    with pytest.raises(ValueError, match="lengths must be given with X, as SequenceImputer was fitted with"):
+    with pytest.raises(ValueError, match="lengths must be given with X, because SequenceImputer was fitted with"):
         from_array.transform(padded)
 
 
@@ -176,14 +176,14 @@ def test_the_parameters_of_fit_count(ragged):
         (
             {"method": ["mean"]},
             ValueError,
-            "method must be one for all channels, or a list of one for each of 2, got 1",
+            "method must be one value for all channels, or a list with one for each of 2, got 1",
         ),
         ({"indicator": 1}, TypeError, "indicator must be True or False, got 1"),
         ({"fill_value": nan}, ValueError, "fill_value must be in .* got nan"),
         ({"fill_value": -np.inf}, ValueError, "fill_value must be in .* got -inf"),
         ({"fill_value": "0"}, TypeError, "fill_value must be a number, got str"),
         ({"fill_value": [0.0, np.inf]}, ValueError, r"fill_value\[1\] must be in"),
-        ({"fill_value": [0.0] * 3}, ValueError, "fill_value must be one for all channels, .* each of 2, got 3"),
+        ({"fill_value": [0.0] * 3}, ValueError, "fill_value must be one value for all channels, .* each of 2, got 3"),
     ],
 )
 def test_parameters_are_refused_by_name(parameters, error, message, ragged):
@@ -199,7 +199,7 @@ def test_a_channel_without_values_is_named(method, ragged):
     empty = [np.c_[x[:, 0], np.full(len(x), nan)] for x in ragged]
     imputer = SequenceImputer().fit(ragged)
     before = dict(vars(imputer))
-    with pytest.raises(ValueError, match="X must have values in channel 1, but all 45 steps are NaN"):
+    with pytest.raises(ValueError, match="X must have a value in channel 1, but all 45 steps are NaN"):
         imputer.set_params(method=method).fit(empty)
     assert vars(imputer) == before | {"method": method}
     filled = SequenceImputer([method, "constant"], fill_value=2.5).fit_transform(empty)

@@ -103,9 +103,9 @@ def test_an_unknown_method_is_refused(ragged):
 class Refitted(SequenceScaler):
     """Another thread fits it while it transforms."""
 
-    def _changed(self, sequences):
+    def _transform_sequences(self, sequences):
         model.fit([np.array([[-100.0], [100.0]])])
-        return super()._changed(sequences)
+        return super()._transform_sequences(sequences)
 
 
 model = Refitted()

@@ -122,7 +122,10 @@ def test_float64_from_end_to_end(ragged):
         ([1e300, -1e300, 0.0], r"y must .* got numbers of up to 1e\+300"),
         (np.full((3, 5, 2), np.nan), "y must hold a target for at least one step"),
         (np.full((3, 5, 2), np.inf), "y must be finite, or NaN at steps without a label"),
-        ([np.zeros(5), np.zeros(3), np.zeros(5)], r"y\[1\] must have shape \(4,\), a target for each step, got \(3,\)"),
+        (
+            [np.zeros(5), np.zeros(3), np.zeros(5)],
+            r"y\[1\] must have shape \(4,\), with a target for each step, got \(3,\)",
+        ),
         ([np.zeros((5, 2)), np.zeros((4, 1)), np.zeros((5, 2))], r"y\[1\] must have shape \(4, 2\)"),
         ([np.zeros(5), np.full(4, np.inf), np.zeros(5)], r"y\[1\] must be finite"),
     ],

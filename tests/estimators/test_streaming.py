@@ -215,13 +215,15 @@ class OwnSequences(SequenceScaler):
 )
 def test_other_transformers_are_named(scaler, name):
     pipeline = Pipeline([("odd one", scaler), ("lstm", LSTMRegressor(**SMALL))]).fit(FLAT, Y)
-    message = f"step 'odd one' of .* must be one of .*'StandardScaler'.*, got {name}: transform .*stream of the last"
+    message = (
+        f"step 'odd one' of .* must be one of .*'StandardScaler'.*, got {name}: transform .*stream of the estimator"
+    )
     with pytest.raises(ValueError, match=message):
         numlstm.stream(pipeline)
 
 
 def test_what_must_come_last():
-    with pytest.raises(ValueError, match="must end in an LSTMClassifier or LSTMRegressor, got step 'standardscaler'"):
+    with pytest.raises(ValueError, match="must end with an LSTMClassifier or LSTMRegressor, got step 'standardscaler'"):
         numlstm.stream(make_pipeline(StandardScaler()).fit(FLAT))
     with pytest.raises(ValueError, match="got step 'passthrough', 'passthrough'"):
         numlstm.stream(make_pipeline(StandardScaler(), "passthrough").fit(FLAT))

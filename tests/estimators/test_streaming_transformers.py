@@ -137,10 +137,10 @@ def test_a_step_that_is_refused_changes_nothing(x_t, message):
 @pytest.mark.parametrize(
     ("x_t", "message"),
     [
-        (["z", 0.0, 0.0], "x_t has a category in channel 0 that is not known: 'z'"),
+        (["z", 0.0, 0.0], "x_t must have a known category in channel 0, got 'z'"),
         (["a", "b", 0.0], "x_t must hold a number in channel 1"),
         (["a", np.inf, 0.0], "x_t must be finite, or NaN, in"),
-        ([[], 0.0, 0.0], "x_t holds no category in channel 0"), (["a", 0.0], r"x_t must have shape \(1, 3\)"),
+        ([[], 0.0, 0.0], "x_t must hold a category in channel 0"), (["a", 0.0], r"x_t must have shape \(1, 3\)"),
     ],
 )  # fmt: skip
 def test_categories_that_are_refused(x_t, message):
@@ -150,5 +150,5 @@ def test_categories_that_are_refused(x_t, message):
         with pytest.raises((ValueError, TypeError), match=message):
             stream.step(x_t)
         assert stream.step(given) == undisturbed.step(given)
-    with pytest.raises(ValueError, match=r"x_t\[1\] has a category"):
+    with pytest.raises(ValueError, match=r"x_t\[1\] must have a known category"):
         numlstm.stream(pipeline, 2).step([["a", 0.0, 0.0], ["z", 0.0, 0.0]])

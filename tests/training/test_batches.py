@@ -59,7 +59,7 @@ def test_a_list_and_a_padded_array_are_the_same_sequences():
             for got, row, length in zip(x, rows, lengths[rows] if own is None else own, strict=True):
                 np.testing.assert_array_equal(got[:length], arrays[row])
         part = sequences.subset(np.array([2, 9]))
-        np.testing.assert_array_equal(part.apart()[1], arrays[9])
+        np.testing.assert_array_equal(part.split()[1], arrays[9])
 
 
 def test_equal_lengths_need_none():

@@ -6,7 +6,7 @@ import pytest
 from numlstm import LSTMClassifier
 from numlstm.backends import dispatch
 from numlstm.backends.reference import ReferenceBackend
-from numlstm.training.loop import StepLoss, one_late
+from numlstm.training.loop import StepLoss, delay_by_one
 
 X = np.random.default_rng(0).normal(size=(10, 3, 2))
 Y = [0, 1] * 5
@@ -73,7 +73,7 @@ def test_accumulated_batches_are_looked_at_together(monkeypatch):
 @pytest.mark.parametrize(("wrong", "computed"), [(1, 2), (2, 3), (3, 3)])
 def test_a_loss_that_is_not_finite_ends_training_within_a_step(monkeypatch, wrong, computed):
     backend = LazyBackend(wrong)
-    with pytest.raises(FloatingPointError, match="the loss became nan in training; lower learning_rate_init"):
+    with pytest.raises(FloatingPointError, match="the loss must stay finite in training, but became nan: lower"):
         fit(monkeypatch, backend)
     assert backend.batches == computed
 
@@ -99,13 +99,13 @@ def test_loss_of_a_step():
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
-def test_one_late(count):
-    made = []
+def test_delay_by_one(count):
+    computed = []
 
     def items():
         for k in range(count):
-            made.append(k)
+            computed.append(k)
             yield k
 
-    seen = [(item, len(made)) for item in one_late(items())]
+    seen = [(item, len(computed)) for item in delay_by_one(items())]
     assert seen == [(k, min(k + 2, count)) for k in range(count)]

@@ -14,7 +14,7 @@ import pytest
 
 from numlstm import LSTMClassifier
 from numlstm.training import progress
-from numlstm.training.progress import Display, Lines, Progress, display
+from numlstm.training.progress import Display, LineDisplay, Progress, display
 
 X = np.random.default_rng(0).normal(size=(10, 3, 2))
 Y = [0, 1] * 5
@@ -229,7 +229,7 @@ def test_a_forked_child_does_not_wait_for_a_lock_of_another_thread(monkeypatch):
             Terminal(monkeypatch, 80)
             with display(1, 9, 10) as shown:
                 shown.show(after(1, 9))
-            code = 0 if type(shown).__name__ == "Bar" else 2
+            code = 0 if type(shown).__name__ == "BarDisplay" else 2
         finally:
             os._exit(code)
     end = time.monotonic() + 20
@@ -292,13 +292,13 @@ def in_notebook(widgets):
 
 def test_a_notebook_without_widgets_has_lines():
     out, error = in_notebook("sys.modules['ipywidgets'] = None")
-    assert out == ["Lines builtins"]
+    assert out == ["LineDisplay builtins"]
     assert error == ["epoch 1/3: loss 0.5, 1 sequences/s", "epoch 3/3: loss 0.5, 1 sequences/s"]
 
 
 def test_a_notebook_with_widgets_has_a_bar():
     out, error = in_notebook(WIDGETS)
-    assert out == ["displayed TqdmHBox", "Bar tqdm.notebook"]
+    assert out == ["displayed TqdmHBox", "BarDisplay tqdm.notebook"]
     assert not error
 
 
@@ -307,4 +307,4 @@ def test_what_shows_nothing_takes_everything():
         shown.update(5)
         shown.show(after(1))
         shown.stop("enough")
-    assert not isinstance(shown, Lines)
+    assert not isinstance(shown, LineDisplay)

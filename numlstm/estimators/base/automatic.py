@@ -1,32 +1,32 @@
-"""What "auto" stands for: settings that depend on the data, or on other settings; ``docs/accuracy.md`` says why."""
+"""The values that "auto" stands for; they depend on the data or on other parameters. See ``docs/accuracy.md``."""
 
 from __future__ import annotations
 
 from ...training.schedules import ends
 
-SIZES = {256: 32, 128: 16, 0: 8}  # of batches, for so many sequences or more
+BATCH_SIZES = {256: 32, 128: 16, 0: 8}  # least number of sequences: batch size
 STEPS = 1000  # of the optimizer
-EPOCHS = 20, 50  # the fewest and the most, whatever steps they make
+EPOCHS = 20, 50  # least and greatest number of epochs, however many steps they have
 PATIENCE = 10  # epochs without improvement
 
 
-def batch_size(chosen: int | str, count: int) -> int:
-    """Sequences of a batch, of `count` in all: fewer of few, that a small set makes more than a step an epoch."""
-    if chosen != "auto":
-        return min(int(chosen), count)
-    return min(next(size for least, size in SIZES.items() if count >= least), count)
+def batch_size(parameter: int | str, count: int) -> int:
+    """Number of sequences in a batch; small data sets get small batches, so that an epoch has several steps."""
+    if parameter != "auto":
+        return min(int(parameter), count)
+    return min(next(size for least, size in BATCH_SIZES.items() if count >= least), count)
 
 
-def epochs(chosen: int | str, steps: int) -> int:
-    """The most epochs, of so many steps each."""
-    if chosen != "auto":
-        return int(chosen)
+def epochs(parameter: int | str, steps: int) -> int:
+    """Greatest number of epochs, if an epoch has so many steps."""
+    if parameter != "auto":
+        return int(parameter)
     least, most = EPOCHS
     return min(max(-(-STEPS // steps), least), most)
 
 
-def patience(chosen: int | str | None, learning_rate: str) -> int | None:
-    """Epochs without improvement after which training ends; None for never."""
-    if chosen != "auto":
-        return None if chosen is None else int(chosen)
+def patience(parameter: int | str | None, learning_rate: str) -> int | None:
+    """Number of epochs without improvement after which training ends; None for never."""
+    if parameter != "auto":
+        return None if parameter is None else int(parameter)
     return None if ends(learning_rate) else PATIENCE

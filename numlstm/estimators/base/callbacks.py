@@ -1,4 +1,4 @@
-"""Scikit-learn's own callbacks (`sklearn.callback`, version 1.9 and later): each epoch is a task of the fit."""
+"""Scikit-learn's own callbacks (`sklearn.callback`, version 1.9 and later); each epoch is a task of `fit`."""
 
 from __future__ import annotations
 
@@ -10,55 +10,55 @@ try:
 except ImportError:  # an older scikit-learn: estimators have no set_callbacks
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Stands where scikit-learn has nothing."""
+        """A base class without methods."""
 
     def with_callbacks(method: Callable) -> Callable:
-        """The method as it is."""
+        """The method without a change."""
         return method
 
 
 class EpochTasks:
-    """Tells an estimator's callbacks of each epoch.
+    """Calls the callbacks of an estimator before and after each epoch.
 
     Parameters
     ----------
     estimator : estimator
-        With or without callbacks.
+        It may have no callbacks.
     epochs : int
-        The most there will be.
+        The greatest number of epochs.
     X, y, metadata
-        As `fit` was given them.
+        The arguments of `fit`.
     results : callable
-        Gives the attributes that an estimator would have, if training ended now.
+        Returns the attributes that the estimator would have if training ended now.
     """
 
     def __init__(
         self, estimator: Any, epochs: int, X: Any, y: Any, metadata: dict[str, Any], results: Callable[[], dict]
     ) -> None:
-        self.estimator, self.given = estimator, {"X": X, "y": y, "metadata": metadata or None}
+        self.estimator, self.arguments = estimator, {"X": X, "y": y, "metadata": metadata or None}
         self.results = results
         self.context: Any = None
         self.epoch: Any = None
         if hasattr(estimator, "_init_callback_context"):
             self.context = estimator._init_callback_context(max_subtasks=epochs)
-            self.context.call_on_fit_task_begin(estimator=estimator, **self.given)
+            self.context.call_on_fit_task_begin(estimator=estimator, **self.arguments)
 
     def begin(self) -> None:
-        """An epoch begins."""
+        """Tell the callbacks that an epoch begins."""
         if self.context is not None:
             self.epoch = self.context.subcontext(task_name="epoch")
-            self.epoch.call_on_fit_task_begin(estimator=self.estimator, **self.given)
+            self.epoch.call_on_fit_task_begin(estimator=self.estimator, **self.arguments)
 
     def end(self, progress: Any) -> bool:
-        """An epoch has ended; whether a callback asks to stop."""
-        return self.epoch is not None and self._ended(self.epoch)
+        """Tell the callbacks that an epoch has ended. Returns whether one of them asks to stop training."""
+        return self.epoch is not None and self._end_task(self.epoch)
 
     def end_of_fit(self) -> None:
-        """All epochs have."""
+        """Tell the callbacks that training has ended."""
         if self.context is not None:
-            self._ended(self.context)
+            self._end_task(self.context)
 
-    def _ended(self, context: Any) -> bool:
+    def _end_task(self, context: Any) -> bool:
         return context.call_on_fit_task_end(
-            estimator=self.estimator, reconstruction_attributes=self.results, **self.given
+            estimator=self.estimator, reconstruction_attributes=self.results, **self.arguments
         )

@@ -1,4 +1,4 @@
-"""What all estimators share: from X and y to a trained network."""
+"""The base class of estimators: from X and y to a trained network."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ...backends.dispatch import backend_for
 from ...checks import SMALLEST, check_integer, check_real
 from ...layers.options import stack_of
 from ...training.batches import Sequences
-from ...training.loop import Data, Stopper, Trainer, Validation, train
+from ...training.loop import Data, EarlyStopping, Trainer, Validation, train
 from ...training.network import Model, Network
 from ...training.optimizers import SGD, Adam, Optimizer, RMSprop
 from ...training.progress import History
 from ...training.range_test import LearningRateTest, range_test
 from ...training.schedules import Schedule
 from ...training.targets import StepTargets, Targets
-from ..data.channels import ChannelScale, dtype_to_read
+from ..data.channels import ChannelScale, input_dtype
 from ..data.forms import array_or_list
-from ..data.inputs import check_some, sequences_of, warn_if_far
-from ..data.static import StaticFeatures, static_for, static_numbers
-from ..data.weights import sample_weights, weighted
+from ..data.inputs import check_not_empty, check_sequences, warn_if_scaled_differently
+from ..data.static import StaticFeatures, check_static, scaled_static
+from ..data.weights import sample_weights, with_mean_weight_one
 from ..targets.classes import Classes
 from ..targets.numbers import Numbers
 from . import automatic
@@ -41,7 +41,7 @@ Self = TypeVar("Self", bound="SequenceEstimator")
 
 
 class SequenceEstimator(CallbackSupportMixin, SequenceModel):
-    """Base of all estimators of sequences."""
+    """Base class of all estimators of sequences."""
 
     activity_regularization: float
     temporal_activity_regularization: float
@@ -71,30 +71,32 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     random_state: Any
     dtype: str
 
-    # What a kind of estimator has of its own --------------------------------------------------------------
+    # Methods that subclasses define -----------------------------------------------------------------------
 
     @abstractmethod
-    def _wanted(self, y: Any, X: Any, sequences: Sequences, name: str = "y") -> Any:
-        """Checked y, as the next three take it."""
+    def _check_y(self, y: Any, X: Any, sequences: Sequences, name: str = "y") -> Any:
+        """Check y, and return it in the form that the next methods take as `checked`."""
 
     @abstractmethod
-    def _codec(self, wanted: Any, weights: np.ndarray) -> Codec:
-        """What there is to know of targets before training."""
+    def _make_codec(self, checked: Any, weights: np.ndarray) -> Codec:
+        """The codec, which converts targets for training, and scores to predictions."""
 
     @abstractmethod
-    def _targets(self, codec: Codec, wanted: Any, weights: np.ndarray, name: str = "y") -> Targets | StepTargets:
+    def _encode_targets(
+        self, codec: Codec, checked: Any, weights: np.ndarray, name: str = "y"
+    ) -> Targets | StepTargets:
         """Targets for training or validation."""
 
-    def _weights(self, sample_weight: Any, X: Any, sequences: Sequences, wanted: Any) -> np.ndarray:
-        """Checked weights."""
+    def _check_weights(self, sample_weight: Any, X: Any, sequences: Sequences, checked: Any) -> np.ndarray:
+        """Checked sample weights."""
         return sample_weights(sample_weight, len(sequences))
 
-    def _class_weights(self, codec: Codec, wanted: Any) -> Any:
-        """What sample weights are multiplied with."""
+    def _weights_of_classes(self, codec: Codec, checked: Any) -> Any:
+        """The factors of sample weights that come from `class_weight`."""
         return 1.0
 
     def _strata(self, data: Data) -> np.ndarray | None:
-        """What a validation split keeps the proportions of."""
+        """The classes whose proportions a validation split keeps, or None."""
         return None
 
     # Training ---------------------------------------------------------------------------------------------
@@ -111,28 +113,28 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         lengths_val: Any,
         static_val: Any,
     ) -> Self:
-        """Train; this estimator changes only at the end."""
+        """Train. This estimator changes only at the end."""
         self._check_parameters()
         fitted = self._without_results()
-        before = self._model if self.warm_start and hasattr(self, "_model") else None
-        codec, network, data = self._read(fitted, X, y, sample_weight, lengths, static, before=before)
-        rng = _generator(self.random_state)
+        previous = self._model if self.warm_start and hasattr(self, "_model") else None
+        codec, network, data = self._prepare(fitted, X, y, sample_weight, lengths, static, previous=previous)
+        rng = _random_generator(self.random_state)
         validation = self._validation(fitted, codec, data.sequences, X_val, y_val, lengths_val, static_val)
         if validation is None and self.early_stopping:
-            data, validation = self._split(data, codec, rng)
+            data, validation = self._split_validation(data, codec, rng)
         backend = self._backend_to_train(network, data)
-        parameters = self._initial(network, data.sequences, rng) if before is None else before.parameters
+        parameters = self._initial_parameters(network, data.sequences, rng) if previous is None else previous.parameters
         trainer = self._trainer(network, backend, parameters, data, rng)
         epochs, history = automatic.epochs(self.max_iter, trainer.steps), History()
-        results = partial(fitted._results, trainer, codec, history, self if before is not None else None)
-        given = {"sample_weight": sample_weight, "static": static}
-        metadata = {name: value for name, value in given.items() if value is not None}
-        shown = X if lengths is None else [x[:length] for x, length in zip(array_or_list(X), lengths, strict=True)]
-        tasks = EpochTasks(self, epochs, shown, y, metadata, results)
+        results = partial(fitted._results, trainer, codec, history, None if previous is None else self)
+        metadata = {"sample_weight": sample_weight, "static": static}
+        metadata = {name: value for name, value in metadata.items() if value is not None}
+        unpadded = X if lengths is None else [x[:length] for x, length in zip(array_or_list(X), lengths, strict=True)]
+        tasks = EpochTasks(self, epochs, unpadded, y, metadata, results)
         train(
-            trainer, self._schedule(trainer, epochs), self._stopper(validation), epochs=epochs, validation=validation,
-            history=history, verbose=int(self.verbose), before_epoch=[tasks.begin],
-            callbacks=[tasks.end, *self._own_callbacks()],
+            trainer, self._schedule(trainer, epochs), self._early_stopping(validation),
+            epochs=epochs, validation=validation, history=history, verbose=int(self.verbose),
+            before_epoch=[tasks.begin], callbacks=[tasks.end, *self._user_callbacks()],
         )  # fmt: skip
         fitted.__dict__.update(results())
         tasks.end_of_fit()
@@ -143,21 +145,23 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     def _partial_fit(
         self: Self, X: Any, y: Any, sample_weight: Any, lengths: Any, static: Any, codec: Codec | None = None
     ) -> Self:
-        """Train for one epoch, going on from where the last call ended."""
+        """Train for one epoch. Training continues where the last call ended."""
         self._check_parameters()
-        for name, needed in (("early_stopping", False), ("warm_up", 0.0)):
-            if getattr(self, name) != needed:
-                raise ValueError(f"{name} must be {needed!r} for partial_fit, got {getattr(self, name)!r}")
-        first = not hasattr(self, "_model")
+        for name, required in (("early_stopping", False), ("warm_up", 0.0)):
+            if getattr(self, name) != required:
+                raise ValueError(f"{name} must be {required!r} for partial_fit, got {getattr(self, name)!r}")
+        first_call = not hasattr(self, "_model")
         fitted = self._without_results()
-        if not first:
+        if not first_call:
             adopt(fitted, results_of(self))
-        before = None if first else self._model
-        codec = codec if before is None else before.codec
-        codec, network, data = self._read(fitted, X, y, sample_weight, lengths, static, before=before, codec=codec)
+        previous = None if first_call else self._model
+        codec = codec if previous is None else previous.codec
+        codec, network, data = self._prepare(
+            fitted, X, y, sample_weight, lengths, static, previous=previous, codec=codec
+        )
         session = getattr(self, "_session", None)
-        rng = copy.deepcopy(session.rng) if session else _generator(self.random_state)
-        parameters = self._initial(network, data.sequences, rng) if before is None else before.parameters
+        rng = copy.deepcopy(session.rng) if session else _random_generator(self.random_state)
+        parameters = self._initial_parameters(network, data.sequences, rng) if previous is None else previous.parameters
         backend = self._backend_to_train(network, data)
         trainer = self._trainer(network, backend, parameters, data, rng)
         optimizer = trainer.optimizer
@@ -169,11 +173,11 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
                 state[...] = network.pack(backend, named)
         schedule = Schedule("constant", self.learning_rate_init, trainer.steps)
         history = train(
-            trainer, schedule, self._stopper(), epochs=1, verbose=int(self.verbose),
-            callbacks=self._own_callbacks(),
+            trainer, schedule, self._early_stopping(), epochs=1, verbose=int(self.verbose),
+            callbacks=self._user_callbacks(),
         )  # fmt: skip
-        fitted.__dict__.update(fitted._results(trainer, codec, history, None if first else self))
-        state = [network.unpack(backend, each) for each in optimizer.state]
+        fitted.__dict__.update(fitted._results(trainer, codec, history, None if first_call else self))
+        state = [network.unpack(backend, flat) for flat in optimizer.state]
         fitted._session = Session(rng, self.solver, optimizer.steps, state)
         adopt(self, results_of(fitted))
         return self
@@ -191,7 +195,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         highest: float = 1.0,
         steps: int = 100,
     ) -> LearningRateTest:
-        """Try growing learning rates, step by step, on fresh weights; the estimator does not change.
+        """Train new weights with a learning rate that grows from step to step; the estimator does not change.
 
         Parameters
         ----------
@@ -201,9 +205,9 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
             As in `fit`.
         <<WEIGHTS>>
         lowest, highest : float, positive
-            The first learning rate, and the last, which is not reached if training diverges before.
+            The first learning rate and the last one. If training diverges, the test ends earlier.
         steps : int, at least 2, default 100
-            Steps of the optimizer.
+            Number of steps of the optimizer.
 
         Returns
         -------
@@ -213,7 +217,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         Raises
         ------
         TypeError, ValueError, FloatingPointError
-            As `fit` does.
+            As in `fit`.
 
         References
         ----------
@@ -232,13 +236,13 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         check_real(lowest, "lowest", SMALLEST, np.inf)
         check_real(highest, "highest", lowest, np.inf)
         check_integer(steps, "steps", 2)
-        _, network, data = self._read(self._without_results(), X, y, sample_weight, lengths, static)
-        rng = _generator(copy.deepcopy(self.random_state))
+        _, network, data = self._prepare(self._without_results(), X, y, sample_weight, lengths, static)
+        rng = _random_generator(copy.deepcopy(self.random_state))
         backend = self._backend_to_train(network, data)
-        trainer = self._trainer(network, backend, self._initial(network, data.sequences, rng), data, rng)
+        trainer = self._trainer(network, backend, self._initial_parameters(network, data.sequences, rng), data, rng)
         return range_test(trainer, lowest, highest, steps)
 
-    def _read(
+    def _prepare(
         self,
         fitted: Any,
         X: Any,
@@ -247,35 +251,36 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         lengths: Any,
         static: Any,
         *,
-        before: Fitted | None = None,
+        previous: Fitted | None = None,
         codec: Codec | None = None,
     ) -> tuple[Codec, Network, Data]:
-        """Checked data, what there is to know of targets, and the network for them.
+        """The codec, the network and the checked data for training.
 
-        They must fit the network that there was `before`, if there is one; `fitted` takes what is known of X.
+        If training continues from a `previous` network, they must suit that network. Attributes that describe X are set
+        in `fitted`.
         """
-        if before is not None:
+        if previous is not None:
             fitted._lengths_given = self._lengths_given
-        scale = self.scale_inputs if before is None else before.channels is not None
-        dtype = dtype_to_read(X, self.dtype, bool(scale))
-        sequences = sequences_of(fitted, X, lengths, dtype, reset=not hasattr(fitted, "_model"))
-        check_some(sequences)
+        scale = self.scale_inputs if previous is None else previous.channels is not None
+        dtype = input_dtype(X, self.dtype, bool(scale))
+        sequences = check_sequences(fitted, X, lengths, dtype, reset=not hasattr(fitted, "_model"))
+        check_not_empty(sequences)
         fitted._lengths_given = lengths is not None or getattr(fitted, "_lengths_given", False)
-        wanted = self._wanted(y, X, sequences)
-        weights = self._weights(sample_weight, X, sequences, wanted)
-        codec = codec or self._codec(wanted, weights)
-        beside, names = None, None
-        if before is not None:
-            beside = static_for(before.static, static, len(sequences), self.dtype)
+        checked = self._check_y(y, X, sequences)
+        weights = self._check_weights(sample_weight, X, sequences, checked)
+        codec = codec or self._make_codec(checked, weights)
+        static_values, names = None, None
+        if previous is not None:
+            static_values = scaled_static(previous.static, static, len(sequences), self.dtype)
         elif static is not None:
-            beside, names = static_numbers(static, len(sequences), "static")
-        network = self._network(sequences, codec, 0 if beside is None else beside.shape[1])
-        if before is not None:
-            codec = _same(before, codec, network)
-        weights = weights * self._class_weights(codec, wanted)
-        data = weighted(Data(sequences, self._targets(codec, wanted, weights), beside))
-        if before is not None:
-            fitted._channels, fitted._static = before.channels, before.static
+            static_values, names = check_static(static, len(sequences), "static")
+        network = self._network(sequences, codec, 0 if static_values is None else static_values.shape[1])
+        if previous is not None:
+            codec = _check_continuation(previous, codec, network)
+        weights = weights * self._weights_of_classes(codec, checked)
+        data = with_mean_weight_one(Data(sequences, self._encode_targets(codec, checked, weights), static_values))
+        if previous is not None:
+            fitted._channels, fitted._static = previous.channels, previous.static
         else:
             fitted._channels = ChannelScale.of(data.sequences) if scale else None
             fitted._static = None if data.static is None else StaticFeatures.of(data.static, names)
@@ -285,7 +290,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
             data = replace(data, sequences=fitted._channels.scaled_sequences(data.sequences, self.dtype))
         return codec, network, data
 
-    def _own_callbacks(self) -> list[Any]:
+    def _user_callbacks(self) -> list[Any]:
         return [] if self.callback is None else [self.callback]
 
     def _check_parameters(self) -> None:
@@ -301,54 +306,56 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         return Network(stack, codec.outputs, pooling, codec.loss, activity if any(activity) else None, static)
 
     def _init(self, sequences: Sequences) -> Any:
-        """What `init` says, with the number of steps that "chrono" needs."""
+        """The option `init`, with the number of steps that "chrono" needs."""
         init = self._layer_options()["init"]
         return ("chrono", max(3, int(sequences.lengths.max()))) if init == "chrono" else init
 
-    def _initial(self, network: Network, sequences: Sequences, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Fresh parameters."""
+    def _initial_parameters(
+        self, network: Network, sequences: Sequences, rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        """New initial parameters."""
         return network.initialise(self._init(sequences), rng, self._layer_options().get("forget_bias"))
 
     def _validation(
-        self, fitted: Any, codec: Codec, seen: Sequences, X: Any, y: Any, lengths: Any, static: Any
+        self, fitted: Any, codec: Codec, training: Sequences, X: Any, y: Any, lengths: Any, static: Any
     ) -> Validation | None:
-        """The validation set that `fit` was given, beside the sequences that it trains on."""
-        parts = {"X_val": X, "y_val": y, "lengths_val": lengths, "static_val": static}
-        given = [name for name, value in parts.items() if value is not None]
-        if not given:
+        """The validation set in the arguments of `fit`, or None; `training` are the training sequences."""
+        arguments = {"X_val": X, "y_val": y, "lengths_val": lengths, "static_val": static}
+        passed = [name for name, value in arguments.items() if value is not None]
+        if not passed:
             return None
         if X is None or y is None:
-            raise ValueError(f"X_val and y_val must be given together, got only {' and '.join(given)}")
+            raise ValueError(f"X_val and y_val must be given together, got only {' and '.join(passed)}")
         channels = fitted._channels
-        dtype = dtype_to_read(X, self.dtype, channels is not None)
-        sequences = sequences_of(fitted, X, lengths, dtype, reset=False, name="X_val")
-        check_some(sequences, "X_val")
-        warn_if_far(sequences, seen, None if channels is None else channels.restored)
+        dtype = input_dtype(X, self.dtype, channels is not None)
+        sequences = check_sequences(fitted, X, lengths, dtype, reset=False, name="X_val")
+        check_not_empty(sequences, "X_val")
+        warn_if_scaled_differently(sequences, training, None if channels is None else channels.unscaled)
         if channels is not None:
             sequences = channels.scaled_sequences(sequences, self.dtype, "X_val")
-        wanted = self._wanted(y, X, sequences, "y_val")
-        targets = self._targets(codec, wanted, self._weights(None, X, sequences, wanted), "y_val")
-        beside = static_for(fitted._static, static, len(sequences), self.dtype, "static_val")
-        return Validation(Data(sequences, targets, beside), codec.score)
+        checked = self._check_y(y, X, sequences, "y_val")
+        targets = self._encode_targets(codec, checked, self._check_weights(None, X, sequences, checked), "y_val")
+        static_values = scaled_static(fitted._static, static, len(sequences), self.dtype, "static_val")
+        return Validation(Data(sequences, targets, static_values), codec.score)
 
-    def _split(self, data: Data, codec: Codec, rng: np.random.Generator) -> tuple[Data, Validation]:
-        """Data to train on, and data set aside."""
+    def _split_validation(self, data: Data, codec: Codec, rng: np.random.Generator) -> tuple[Data, Validation]:
+        """The data to train on, and a validation set that is set aside."""
         from sklearn.model_selection import train_test_split
 
         strata, size = self._strata(data), self.validation_fraction
         try:
-            rows, aside = train_test_split(
+            rows, validation_rows = train_test_split(
                 np.arange(len(data)), test_size=size, stratify=strata, random_state=int(rng.integers(2**31))
             )
         except ValueError as error:
             raise ValueError(
-                f"early_stopping sets aside validation_fraction={size} of {len(data)} sequences, which cannot be "
-                f"done: {error} Pass more sequences, another validation_fraction, or X_val and y_val."
+                f"early_stopping cannot set aside validation_fraction={size} of {len(data)} sequences: {error} Pass "
+                "more sequences, another validation_fraction, or X_val and y_val."
             ) from None
-        return data.subset(rows), Validation(data.subset(aside), codec.score)
+        return data.subset(rows), Validation(data.subset(validation_rows), codec.score)
 
     def _backend_to_train(self, network: Network, data: Data) -> Backend:
-        """What computes; `auto` weighs one step on a full batch, as a GPU gains from nothing but large steps."""
+        """The backend for training; "auto" decides by the work of one step on a full batch."""
         rows = automatic.batch_size(self.batch_size, len(data))
         return backend_for(self.backend, work=3 * network.stack.operations(rows, data.sequences.lengths.mean()))
 
@@ -374,9 +381,9 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         """The optimizer that the parameters describe, for `count` sequences."""
         decay, decoupled = None, self.solver == "adamw"
         if self.alpha:
-            of_a_batch = automatic.batch_size(self.batch_size, count)
-            of_a_step = min(count, of_a_batch * int(self.gradient_accumulation_steps))
-            strength = self.alpha / (1 if decoupled else of_a_step)
+            batch_size = automatic.batch_size(self.batch_size, count)
+            sequences_per_step = min(count, batch_size * int(self.gradient_accumulation_steps))
+            strength = self.alpha / (1 if decoupled else sequences_per_step)
             strengths = {
                 name: (strength * used if name.startswith(("weight", "peephole")) else 0.0 * used).astype(self.dtype)
                 for name, used in network.used.items()
@@ -402,41 +409,41 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     def _patience(self) -> int | None:
         return automatic.patience(self.n_iter_no_change, self.learning_rate)
 
-    def _stopper(self, validation: Validation | None = None) -> Stopper:
+    def _early_stopping(self, validation: Validation | None = None) -> EarlyStopping:
         keeps_best = self.early_stopping and validation is not None
-        return Stopper(self.tol, self._patience, keeps_best=keeps_best)
+        return EarlyStopping(self.tol, self._patience, keeps_best=keeps_best)
 
 
-def _same(before: Fitted, codec: Codec, network: Network) -> Codec:
-    """The codec of a fit that goes on, if what it learns fits the weights that are there.
+def _check_continuation(previous: Fitted, codec: Codec, network: Network) -> Codec:
+    """The codec of a fit that continues from a previous one; classes, targets and network must be the same.
 
     Raises
     ------
     ValueError
         If classes, targets or the network have changed.
     """
-    if isinstance(before.codec, Classes) and isinstance(codec, Classes):
-        old, new = before.codec.classes, codec.classes
-        if before.codec.multilabel != codec.multilabel or not np.array_equal(old, new):
+    if isinstance(previous.codec, Classes) and isinstance(codec, Classes):
+        old, new = previous.codec.classes, codec.classes
+        if previous.codec.multilabel != codec.multilabel or not np.array_equal(old, new):
             raise ValueError(f"y must hold the classes of the last fit, {old.tolist()}, got {new.tolist()}")
-    for part, what, had, has in [
-        ("X", "features", before.network.stack.input_size, network.stack.input_size),
-        ("y", "targets", before.network.outputs, network.outputs),
+    for name, unit, expected, got in [
+        ("X", "features", previous.network.stack.input_size, network.stack.input_size),
+        ("y", "targets", previous.network.outputs, network.outputs),
     ]:
-        if had != has:
-            raise ValueError(f"{part} must be as in the last fit, with {had} {what}, got {has}")
-    if before.network != network:
+        if expected != got:
+            raise ValueError(f"{name} must have {expected} {unit}, as in the last fit, got {got}")
+    if previous.network != network:
         raise ValueError(
-            f"parameters of the network must be those of the last fit to go on from its weights: {before.network}, "
-            f"got {network}"
+            "parameters of the network must be those of the last fit, because training continues from its weights: "
+            f"expected {previous.network}, got {network}"
         )
-    if isinstance(before.codec, Numbers) and isinstance(codec, Numbers):
-        return replace(before.codec, form=codec.form)
-    return before.codec
+    if isinstance(previous.codec, Numbers) and isinstance(codec, Numbers):
+        return replace(previous.codec, form=codec.form)
+    return previous.codec
 
 
-def _generator(random_state: Any) -> np.random.Generator:
-    """A generator of this fit's own; None takes fresh entropy, not NumPy's global state."""
+def _random_generator(random_state: Any) -> np.random.Generator:
+    """A new generator for one fit. None takes new entropy, and does not change NumPy's global state."""
     if random_state is None:
         return np.random.default_rng()
     return np.random.default_rng(check_random_state(random_state).randint(2**32, size=4, dtype=np.uint32))

@@ -1,4 +1,4 @@
-"""Which options of layers act at all: estimators leave the others aside, so that any grid of them is legal."""
+"""The options of layers that have an effect. Estimators reset the others, so that any grid of them is legal."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from ...layers.options import DEFAULTS, options_of
 GATES = ("input_gate", "forget_gate", "output_gate")
 
 
-def acting(cell: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Checked options of layers; those that have nothing to act on are at their defaults.
+def effective_options(cell: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Checked options of layers; options without an effect have their default values.
 
-    Layers refuse such options. A grid of an estimator's parameters may combine them: ``{"num_layers": [1, 2],
-    "dropout": [0.0, 0.2]}``, or options of one cell with other cells.
+    Layers refuse options without an effect. In an estimator they are legal, because a grid search may combine any
+    values: ``{"num_layers": [1, 2], "dropout": [0.0, 0.2]}``, or the options of one cell with other cells.
     """
     known = options_of(cell)
-    given = {name: value for name, value in options.items() if name not in DEFAULTS or name in known}
-    idle = [name for name, acts in _conditions(cell, DEFAULTS | given).items() if not acts]
-    given |= {name: DEFAULTS[name] for name in idle if name in given}
-    if cell != "lstm" and isinstance(given.get("zoneout"), list | tuple):
-        given["zoneout"] = given["zoneout"][0]  # the second is of the cell state
-    return given
+    effective = {name: value for name, value in options.items() if name not in DEFAULTS or name in known}
+    without_effect = [name for name, holds in _conditions(cell, DEFAULTS | effective).items() if not holds]
+    effective |= {name: DEFAULTS[name] for name in without_effect if name in effective}
+    if cell != "lstm" and isinstance(effective.get("zoneout"), list | tuple):
+        effective["zoneout"] = effective["zoneout"][0]  # the second number is for the cell state
+    return effective
 
 
 def _conditions(cell: str, options: Mapping[str, Any]) -> dict[str, bool]:
-    """Options that act under conditions, and whether these hold."""
+    """Options that have an effect under a condition only, and whether the condition holds."""
     size = options["hidden_size"]
     layers = len(size) if isinstance(size, list | tuple) else options["num_layers"]
     gates = cell == "gru" or (cell == "lstm" and any(options[gate] for gate in GATES))

@@ -1,4 +1,4 @@
-"""A trained network behind an estimator: its attributes, and what it predicts."""
+"""The base class of fitted estimators: a trained network, its attributes and its predictions."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from ...layers.parameters import checked_parameters, read_only
 from ...layers.trace import Trace
 from ...savable import Savable
 from ...training.batches import Sequences, sorted_batches
-from ...training.loop import PREDICTED_STEPS, Trainer, predicted
+from ...training.loop import PREDICTED_STEPS, Trainer, predict_scores
 from ...training.network import HEAD, Model, Network
 from ...training.progress import History
-from ..data.channels import ChannelScale, dtype_to_read
-from ..data.inputs import check_some, sequences_of
-from ..data.static import StaticFeatures, static_for
+from ..data.channels import ChannelScale, input_dtype
+from ..data.inputs import check_not_empty, check_sequences
+from ..data.static import StaticFeatures, scaled_static
 from ..targets.classes import Classes
 from ..targets.numbers import Numbers
-from .layer_options import acting
+from .layer_options import effective_options
 from .parameters import documented
 from .results import results_of, snapshot
 from .stream import PredictionStream
@@ -41,14 +41,14 @@ Codec = Classes | Numbers
 Self = TypeVar("Self", bound="SequenceModel")
 
 
-READ_ONLY = "{} of a fitted model is for reading: model.set_parameters(mapping) changes its weights"
+READ_ONLY = "{} of a fitted model is read-only: model.set_parameters(mapping) changes its weights"
 
 if TYPE_CHECKING:
-    for_reading = property
+    read_only_property = property
 else:
 
-    class for_reading(property):
-        """A property that says to whoever assigns it how weights are changed."""
+    class read_only_property(property):
+        """A property whose error on assignment tells how to change weights."""
 
         def __set__(self, instance: Any, value: Any) -> NoReturn:
             raise AttributeError(READ_ONLY.format(self.fget.__name__))
@@ -56,22 +56,23 @@ else:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A trained network: all that prediction needs, and what has been derived from it.
+    """A trained network with all that predictions need.
 
-    What is derived hangs on the weights that it comes from, and never on the estimator, which other threads may fit
-    anew.
+    Cached values belong to the weights that they were computed from, and so are kept here. They are not kept in the
+    estimator, because another thread may fit it again.
 
     Attributes
     ----------
     network : Network
     parameters : mapping of str to array
     codec : Classes or Numbers
-        From scores to what users are given.
+        Converts scores to predictions.
     shown : mapping of str to object
-        Options of the layers that are not at their defaults.
+        Options of the layers that differ from their defaults; the layers show them in their `repr`.
     static : StaticFeatures or None
+        The scale of static features.
     channels : ChannelScale or None
-        What X is scaled by.
+        The scale of X.
     """
 
     network: Network
@@ -82,15 +83,15 @@ class Fitted:
     channels: ChannelScale | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {each.name: getattr(self, each.name) for each in fields(self)}  # nothing that follows from them
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # cached properties are left out
 
     @cached_property
     def models(self) -> dict[str, Model]:
-        """The network on each backend that it has predicted on."""
+        """The models that have been prepared, by the name of the backend."""
         return {}
 
     def on(self, backend: Backend) -> Model:
-        """Weights as a backend wants them, packed at the first prediction."""
+        """The model on a backend; it is prepared at the first prediction."""
         if backend.name not in self.models:
             flat = self.network.pack(backend, self.parameters)
             self.models[backend.name] = Model(self.network, backend, flat, training=False)
@@ -107,16 +108,16 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Session:
-    """What `partial_fit` goes on from, besides the weights.
+    """The state of training, besides the weights, with which `partial_fit` continues.
 
     Attributes
     ----------
     rng : numpy.random.Generator
     solver : str
     steps : int
-        Steps that the optimizer has taken.
+        Number of steps that the optimizer has taken.
     state : list of mapping of str to array
-        What the optimizer remembers, by the names of the parameters.
+        The state of the optimizer, by the names of the parameters.
     """
 
     rng: np.random.Generator
@@ -126,22 +127,22 @@ class Session:
 
 
 class Layers(tuple[Layer, ...]):
-    """The layers of a fitted estimator, for reading."""
+    """The layers of a fitted estimator, read-only."""
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
         raise TypeError(READ_ONLY.format("layers_"))
 
 
 class Scores(NamedTuple):
-    """What a network says of sequences.
+    """The scores of sequences.
 
     Attributes
     ----------
     values : array, shape (n, K), or (M, K)
-        Of each sequence, or of all their steps.
+        The scores of each sequence, or of all steps.
     sequences : Sequences
     codec : Classes or Numbers
-        What makes them what users are given.
+        Converts the scores to predictions.
     """
 
     values: np.ndarray
@@ -150,7 +151,7 @@ class Scores(NamedTuple):
 
 
 class SequenceModel(Savable, BaseEstimator, ABC):
-    """What estimators are once they are fitted."""
+    """Base class of fitted estimators: attributes, predictions, traces and streams."""
 
     cell: str
     pooling: str
@@ -159,54 +160,54 @@ class SequenceModel(Savable, BaseEstimator, ABC):
     _lengths_given: bool  # whether X was a padded array with lengths in fit
     _model: Fitted
     _session: Session
-    _static: StaticFeatures | None  # what `fit` has read, until it is kept in `_model`
+    _static: StaticFeatures | None  # during `fit`, before `_model` exists
     _channels: ChannelScale | None  # likewise
 
     # Results ----------------------------------------------------------------------------------------------
 
     def _results(
-        self, trainer: Trainer, codec: Codec, history: History, before: SequenceModel | None
+        self, trainer: Trainer, codec: Codec, history: History, previous: SequenceModel | None
     ) -> dict[str, Any]:
-        """All attributes that training makes; `before` is an estimator that it went on from."""
-        return results_of(self) | self._finish(trainer, codec) | self._record(history, before)
+        """All attributes that training sets; `previous` is the estimator that training continued from."""
+        return results_of(self) | self._finish(trainer, codec) | self._record(history, previous)
 
     def _finish(self, trainer: Trainer, codec: Codec) -> dict[str, Any]:
-        """The attributes that a trained network makes."""
+        """The attributes that hold the trained network."""
         model = trainer.model
         parameters = model.network.unpack(model.backend, model.flat)
         fitted = Fitted(model.network, parameters, codec, static=self._static, channels=self._channels)
         return self._trained(fitted, not_defaults(self._layer_options()), model.backend.name)
 
     def _trained(self, fitted: Fitted, shown: dict[str, Any], backend: str) -> dict[str, Any]:
-        """The same, of a network that a backend has trained; `shown` are the options of its layers."""
+        """The attributes that hold a network which a backend has trained; `shown` is as in `Fitted`."""
         return {"_model": replace(fitted, shown=shown), "backend_": backend}
 
     def _layer_options(self) -> dict[str, Any]:
-        """The parameters that describe layers, and act on them."""
+        """The options of the layers, without those that have no effect."""
         names = ("hidden_size", *DEFAULTS)
-        return acting(self.cell, {name: getattr(self, name) for name in names if hasattr(self, name)})
+        return effective_options(self.cell, {name: getattr(self, name) for name in names if hasattr(self, name)})
 
-    def _record(self, history: History, before: SequenceModel | None) -> dict[str, Any]:
-        """The attributes that tell how training went, with what went before."""
+    def _record(self, history: History, previous: SequenceModel | None) -> dict[str, Any]:
+        """The attributes that record the course of training, and of the training that it continued."""
 
-        def joined(name: str, new: list[float]) -> list[float]:
-            return [*((before and getattr(before, name)) or []), *new]
+        def continued(name: str, values: list[float]) -> list[float]:
+            return [*((previous and getattr(previous, name)) or []), *values]
 
-        losses = joined("loss_curve_", history.losses)
+        losses = continued("loss_curve_", history.losses)
         return {
             "loss_curve_": losses,
-            "validation_loss_curve_": joined("validation_loss_curve_", history.validation_losses) or None,
-            "validation_scores_": joined("validation_scores_", history.validation_scores) or None,
+            "validation_loss_curve_": continued("validation_loss_curve_", history.validation_losses) or None,
+            "validation_scores_": continued("validation_scores_", history.validation_scores) or None,
             "best_loss_": history.kept_loss,
             "stop_reason_": history.stop_reason,
             "n_iter_": len(losses),
         }
 
     def _without_results(self: Self) -> Self:
-        """An estimator with the same parameters, to take results."""
-        other = object.__new__(type(self))
-        other.__dict__.update(self.get_params(deep=False))
-        return other
+        """A new estimator with the same parameters, but without results."""
+        estimator = object.__new__(type(self))
+        estimator.__dict__.update(self.get_params(deep=False))
+        return estimator
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_model")
@@ -218,34 +219,35 @@ class SequenceModel(Savable, BaseEstimator, ABC):
 
     # Weights ----------------------------------------------------------------------------------------------
 
-    @for_reading
+    @read_only_property
     def parameters(self) -> Mapping[str, np.ndarray]:
         """All trained parameters by name, read-only; `set_parameters` changes them.
 
-        Those of the recurrent layers have the names that they have in `LSTM`, those of the output layer and of an
-        attention pooling end in ``_output`` and ``_attention``.
+        Parameters of the recurrent layers have the same names as in `LSTM`. The names of the output layer's parameters
+        end with ``_output``, those of the attention pooling with ``_attention``.
         """
         fitted = self._fitted("parameters")
         return MappingProxyType({name: read_only(array) for name, array in fitted.parameters.items()})
 
     def set_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """Replace all trained parameters: whatever predicts, is shown or is saved from now on has the new ones.
+        """Replace all trained parameters. All later predictions, attributes and files use the new parameters.
 
-        Streams that have been made keep the old ones; so do predictions that another thread has begun.
+        Existing streams keep the old parameters; so do predictions that another thread has begun.
 
         Parameters
         ----------
         parameters : mapping of str to array
-            The names and shapes of `parameters`; finite numbers, which are copied.
+            Finite numbers, with the names and shapes of `parameters`. They are copied.
 
         Raises
         ------
         NotFittedError
             Before `fit`.
         ValueError
-            If names are missing or unknown, a shape is wrong, or a number is not finite; nothing is changed then.
+            If names are missing or unknown, a shape is wrong, or a number is not finite. The model does not change
+            then.
         TypeError
-            If it is no mapping, or an array is not numeric.
+            If `parameters` is not a mapping, or an array is not numeric.
 
         Examples
         --------
@@ -262,29 +264,29 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         shapes, dtype = fitted.network.shapes, fitted.network.stack.dtype
         self._model = replace(fitted, parameters=checked_parameters(parameters, shapes, dtype, finite=True))
 
-    @for_reading
+    @read_only_property
     def layers_(self) -> Layers:
-        """The trained recurrent layers, for reading: one stack. With `scale_inputs` they read scaled channels."""
+        """The trained recurrent layers, read-only: one stack. With `scale_inputs` they read scaled channels."""
         return Layers([self._fitted("layers_").layer])
 
-    @for_reading
+    @read_only_property
     def coef_(self) -> np.ndarray:
-        """Weights of the output layer, read-only, (outputs, features); those of static features, scaled, come last."""
+        """Weights of the output layer, read-only, (outputs, features); the static features are the last ones."""
         return read_only(self._fitted("coef_").parameters["weight" + HEAD])
 
-    @for_reading
+    @read_only_property
     def intercept_(self) -> np.ndarray:
         """Bias of the output layer, read-only, (outputs,)."""
         return read_only(self._fitted("intercept_").parameters["bias" + HEAD])
 
     @property
     def static_mean_(self) -> np.ndarray:
-        """What is taken from each static feature."""
+        """The number that is subtracted from each static feature."""
         return read_only(self._static_features("static_mean_").mean)
 
     @property
     def static_scale_(self) -> np.ndarray:
-        """What each static feature is then divided by."""
+        """The number that each static feature is then divided by."""
         return read_only(self._static_features("static_scale_").scale)
 
     @property
@@ -292,68 +294,68 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         """Names of the static features."""
         names = self._static_features("static_feature_names_in_").names
         if names is None:
-            raise AttributeError("static had no names of columns in fit: there are no static_feature_names_in_")
+            raise AttributeError("static had no column names in fit, so there is no static_feature_names_in_")
         return read_only(names)
 
     @property
     def channel_mean_(self) -> np.ndarray:
-        """What is taken from each channel."""
+        """The number that is subtracted from each channel."""
         return read_only(self._channel_scale("channel_mean_").mean)
 
     @property
     def channel_scale_(self) -> np.ndarray:
-        """What each channel is then divided by."""
+        """The number that each channel is then divided by."""
         return read_only(self._channel_scale("channel_scale_").scale)
 
     def _channel_scale(self, attribute: str) -> ChannelScale:
         channels = self._fitted(attribute).channels
         if channels is None:
-            raise AttributeError(f"{type(self).__name__} was fitted without scale_inputs: it has no {attribute}")
+            raise AttributeError(f"{type(self).__name__} was fitted without scale_inputs, so it has no {attribute}")
         return channels
 
     def _static_features(self, attribute: str) -> StaticFeatures:
         static = self._fitted(attribute).static
         if static is None:
-            raise AttributeError(f"{type(self).__name__} was fitted without static features: it has no {attribute}")
+            raise AttributeError(f"{type(self).__name__} was fitted without static features, so it has no {attribute}")
         return static
 
     def _fitted(self, attribute: str) -> Fitted:
-        """What has been fitted; before that, there is no such attribute."""
+        """The trained network. Before `fit`, the attribute does not exist."""
         if not hasattr(self, "_model"):
-            raise AttributeError(f"{type(self).__name__} is not fitted yet: it has no {attribute}")
+            raise AttributeError(f"{type(self).__name__} is not fitted yet, so it has no {attribute}")
         return self._model
 
     # Prediction -------------------------------------------------------------------------------------------
 
     def _scores(self, X: Any, lengths: Any, static: Any) -> Scores:
-        """What the network says of sequences."""
+        """The scores of sequences."""
         fitted, model, sequences = self._ready(X, lengths)
-        beside = static_for(fitted.static, static, len(sequences), model.network.stack.dtype)
+        static_values = scaled_static(fitted.static, static, len(sequences), model.network.stack.dtype)
         by_step = model.network.pooling == "none"
         ends = np.cumsum(sequences.lengths) if by_step else np.empty(0)
         count = int(sequences.lengths.sum()) if by_step else len(sequences)
         values = np.empty((count, model.network.outputs), model.network.stack.dtype)
-        for rows, part in predicted(model, sequences, beside):
-            scores = model.backend.to_numpy(part)
+        for rows, device_scores in predict_scores(model, sequences, static_values):
+            scores = model.backend.to_numpy(device_scores)
             if not by_step:
                 values[rows] = scores
                 continue
             padded = scores.reshape(len(rows), -1, scores.shape[1])
-            for row, own in zip(rows.tolist(), padded, strict=True):
+            for row, sequence_scores in zip(rows.tolist(), padded, strict=True):
                 length = sequences.lengths[row]
-                values[ends[row] - length : ends[row]] = own[:length]
+                values[ends[row] - length : ends[row]] = sequence_scores[:length]
         return Scores(values, sequences, fitted.codec)
 
     def _ready(self, X: Any, lengths: Any) -> tuple[Fitted, Model, Sequences]:
-        """What has been fitted, a model of it that predicts, and checked sequences."""
-        known = snapshot(self)
-        if not hasattr(known, "_model"):
+        """The trained network, a model that predicts with it, and checked sequences."""
+        estimator = snapshot(self)
+        if not hasattr(estimator, "_model"):
             check_is_fitted(self)
-        fitted = known._model
+        fitted = estimator._model
         stack = fitted.network.stack
         channels = fitted.channels
-        dtype = dtype_to_read(X, stack.dtype, channels is not None)
-        sequences = sequences_of(known, X, lengths, dtype, reset=False)
+        dtype = input_dtype(X, stack.dtype, channels is not None)
+        sequences = check_sequences(estimator, X, lengths, dtype, reset=False)
         if channels is not None:
             sequences = channels.scaled_sequences(sequences, stack.dtype)
         backend = backend_for(self.backend, work=stack.operations(1, len(sequences.values)))
@@ -362,7 +364,7 @@ class SequenceModel(Savable, BaseEstimator, ABC):
     @available_if(lambda self: (self._model.network if hasattr(self, "_model") else self).pooling == "attention")
     @documented
     def attention_weights(self, X: Any, *, lengths: Any = None) -> list[np.ndarray]:
-        """What part each step has in a prediction; with ``pooling="attention"``.
+        """The weight of each step in the attention pooling; only with ``pooling="attention"``.
 
         Parameters
         ----------
@@ -371,25 +373,26 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         Returns
         -------
         list of array, shape (T_i,)
-            Positive weights, which sum to 1, of the steps of each sequence.
+            Positive weights of the steps of each sequence; their sum is 1.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            As `predict` does.
+            As in `predict`.
         """
         _, model, sequences = self._ready(X, lengths)
-        found: list[Any] = [None] * len(sequences)
+        weights: list[Any] = [None] * len(sequences)
         for rows in sorted_batches(sequences.lengths, PREDICTED_STEPS):
-            x, own = sequences.take(rows)
-            shares = model.backend.to_numpy(model.shares(model.backend.to_device(x, model.network.stack.dtype), own))
-            for row, each in zip(rows.tolist(), shares, strict=True):
-                found[row] = each[: sequences.lengths[row]].copy()
-        return found
+            x, batch_lengths = sequences.take(rows)
+            x = model.backend.to_device(x, model.network.stack.dtype)
+            batch_weights = model.backend.to_numpy(model.attention_weights(x, batch_lengths))
+            for row, padded in zip(rows.tolist(), batch_weights, strict=True):
+                weights[row] = padded[: sequences.lengths[row]].copy()
+        return weights
 
     @documented
     def trace(self, X: Any, *, lengths: Any = None) -> Trace:
-        """What the gates of every layer let in, kept and gave out, at every step.
+        """The gates and states of all layers at every step.
 
         Parameters
         ----------
@@ -398,58 +401,56 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         Returns
         -------
         Trace
-            Gates and states by name: arrays (layers · directions, n, T, hidden_size), zeros past each length.
+            Gates and states by name: arrays (layers · directions, n, T, hidden_size), with zeros past each length.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            As `predict` does.
+            As in `predict`.
         """
         fitted, _, sequences = self._ready(X, lengths)
-        check_some(sequences)
-        x, own = sequences.take(np.arange(len(sequences)))
-        return self._layer(fitted).trace(x, lengths=own)
+        check_not_empty(sequences)
+        x, batch_lengths = sequences.take(np.arange(len(sequences)))
+        return self._layer(fitted).trace(x, lengths=batch_lengths)
 
     def stream(self, batch_size: int = 1, *, static: Any = None) -> PredictionStream:
-        """Predict while a sequence arrives: one step at a time, with the state kept.
+        """Predict while a sequence arrives: the stream takes one step at a time, and keeps the state.
 
         Parameters
         ----------
         batch_size : int, at least 1, default 1
-            Streams that advance together.
+            Number of sequences that arrive together.
         static : array, shape (batch_size, F); optional
-            Static features of each stream, as in `fit`; after the stream's `reset` they are the same.
+            Static features of each sequence, as in `fit`. The stream's `reset` does not change them.
 
         Returns
         -------
         PredictionStream
-            A snapshot of the trained model. Its ``step(x_t)`` gives what the whole sequence so far would be given:
-            probabilities of a classifier, targets of a regressor.
+            A copy of the trained model. Its ``step(x_t)`` returns the prediction for the sequence so far: the
+            probabilities of a classifier, or the targets of a regressor.
 
         Raises
         ------
         NotFittedError
             Before `fit`.
         ValueError
-            If the model is bidirectional: the end of a stream is not known. If `static` is not as in `fit`.
+            If the model is bidirectional, because the end of a stream is not known; or if `static` is not as in `fit`.
 
         See Also
         --------
-        numlstm.stream : The stream of a Pipeline, ``numlstm.stream(pipeline)``: its transformers come before this.
+        numlstm.stream : The stream of a Pipeline, with its transformers: ``numlstm.stream(pipeline)``.
         """
         check_is_fitted(self)
         fitted = self._model
-        if fitted.network.stack.bidirectional:
-            raise ValueError("stream() needs bidirectional=False: the last step of a stream is not known")
         stream = self._layer(fitted).stream(batch_size)
-        beside = static_for(fitted.static, static, batch_size, fitted.network.stack.dtype)
-        return PredictionStream(fitted, stream, partial(self._say, fitted.codec), beside)
+        static_values = scaled_static(fitted.static, static, batch_size, fitted.network.stack.dtype)
+        return PredictionStream(fitted, stream, partial(self._decode_scores, fitted.codec), static_values)
 
     def _layer(self, fitted: Fitted) -> Layer:
-        """The trained layer, on the backend that this estimator has now: models move between them."""
+        """The trained layer, on the backend that the estimator is set to now."""
         return on_backend(fitted.layer, self.backend)
 
     @staticmethod
     @abstractmethod
-    def _say(codec: Any, scores: np.ndarray) -> np.ndarray:
-        """What a stream gives for scores (N, K)."""
+    def _decode_scores(codec: Any, scores: np.ndarray) -> np.ndarray:
+        """The prediction that a stream returns for scores (N, K)."""

@@ -1,4 +1,4 @@
-"""The parameters that all estimators share: what they mean, and what they may be."""
+"""The parameters that all estimators share: their documentation and their checks."""
 
 from __future__ import annotations
 
@@ -21,30 +21,31 @@ FIRST = """
     **What matters first**
 
     hidden_size : int, at least 1, or list of int, default 64
-        Hidden units of each layer in one direction; a list has one number for each layer.
+        Number of hidden units of each layer in one direction. A list has one number for each layer.
     num_layers : int, at least 1, default 1
-        Layers on top of one another.
+        Number of layers.
     cell : {"lstm", "gru", "rnn"}, default "lstm"
-        What the layers are: `LSTM`, `GRU` or `RNN`, or what `numlstm.layers.register` has made known. An option of one
-        of them is only used with that one.
+        The kind of layers: `LSTM`, `GRU` or `RNN`, or a cell from `numlstm.layers.register`. An option of one cell has
+        no effect with the others.
     bidirectional : bool, default True of the classifier, False of the regressor
-        Whether every layer reads the sequence in both directions. What is said at a step, or in a stream, must not know
-        what comes later: there it is False.
+        Whether every layer reads the sequence in both directions. Set it to False for predictions at each step that
+        must not use later steps, and for streams.
     pooling : {"last", "mean", "max", "attention", "concat"}, default "concat"
-        What the output layer reads: the last hidden state, or the mean, the maximum or a mean with learnt weights [3]_
-        of the hidden states at all steps; "concat" is the last state, maximum and mean side by side [4]_. Where every
-        step has a target, it reads each step's state, whatever this says.
+        What the output layer reads: the last hidden state; or the mean, the maximum or an attention-weighted mean [3]_
+        of the hidden states at all steps; or, with "concat", last state, maximum and mean side by side [4]_. If every
+        step has a target, the output layer reads the hidden state of each step, and `pooling` has no effect.
     learning_rate_init : float, positive, default 0.01
-        The step size, or its greatest value.
+        The learning rate, or its greatest value if it changes.
     max_iter : int, at least 1, or "auto", default "auto"
-        The most epochs. "auto": those that make 1,000 steps of the optimizer, but not below 20 or above 50.
+        Greatest number of epochs. "auto" takes as many epochs as make 1,000 steps of the optimizer, but at least 20 and
+        at most 50.
     batch_size : int, at least 1, or "auto", default "auto"
-        Sequences that gradients are computed of at once. Those of like length are taken together. "auto": 32, of fewer
-        than 256 sequences 16, of fewer than 128 sequences 8.
+        Number of sequences in a batch. Batches hold sequences of similar length. "auto" is 32, or 16 for fewer than 256
+        sequences, or 8 for fewer than 128 sequences.
     early_stopping : bool, default False
-        Whether to set some sequences aside, to watch their loss instead of the training loss, and to keep the weights
-        that it was least with. They are drawn at random: of windows of one series, pass later ones as `X_val` in
-        `fit`. Those are watched then, and none is set aside.
+        Whether to set some sequences aside as a validation set, to monitor their loss instead of the training loss, and
+        to keep the weights with the least loss. The sequences are drawn at random. For windows of one series, pass
+        later windows as `X_val` in `fit`; then these are monitored, and no sequences are set aside.
     random_state : int, numpy.random.RandomState or None, default None
         Seed of initial parameters, validation split, shuffling and dropout. With an int, results repeat to the bit,
         for any number of threads."""
@@ -53,35 +54,35 @@ NETWORK = """
     **Network**
 
     merge : {"concat", "sum", "mean"}, default "concat"
-        What becomes of the outputs of two directions. Only used with `bidirectional`.
+        How the outputs of the two directions are combined. It has an effect only with `bidirectional`.
     residual : bool, default False
-        Whether every layer but the first adds its input to its output. Only used with several layers.
+        Whether every layer except the first adds its input to its output. It has an effect only with several layers.
     layer_norm : bool, default False
         Whether pre-activations are normalised at each step, as in `LSTM`.
     init : {"keras", "torch", "chrono"} or ("chrono", steps), default "keras"
-        Initial parameters, as in `LSTM`; "chrono" takes the length of the longest sequence.
+        Initial parameters, as in `LSTM`. "chrono" takes the length of the longest sequence as the number of steps.
     forget_bias : float or None, default None
-        Bias of the LSTM's forget gate at first; None leaves it to `init`."""
+        Initial bias of the LSTM's forget gate. With None, `init` determines it."""
 
 REGULARISATION = """
     **Regularisation**
 
     dropout : float in [0, 1), default 0.0
-        Share of the outputs between layers that is zeroed in training. Only used with several layers.
+        Fraction of the outputs between layers that is zeroed in training. It has an effect only with several layers.
     input_dropout, recurrent_dropout, weight_dropout : float in [0, 1), default 0.0
-        Shares that are zeroed in training of the input, of the state that the recurrent weights read (one mask for a
-        whole sequence each), and of the recurrent weights (one mask for a batch), as in `LSTM`.
+        Fractions that are zeroed in training: of the input, of the state that the recurrent weights read (both with one
+        mask for a whole sequence), and of the recurrent weights (one mask for a batch), as in `LSTM`.
     recurrent_dropout_mode : {"variational", "candidate"}, default "variational"
-        As in `LSTM`. Only used with `recurrent_dropout`.
+        The state that `recurrent_dropout` zeroes, as in `LSTM`. It has an effect only with `recurrent_dropout`.
     zoneout : float in [0, 1), or tuple (p_h, p_c), default 0.0
-        Share of the units that keep their old state at a step of training, as in `LSTM`.
+        Fraction of the units that keep their old state at a step of training, as in `LSTM`.
     activity_regularization, temporal_activity_regularization : float, at least 0, default 0.0
-        Strength of penalties on the mean square of the last layer's outputs, and on that of their change from step to
-        step (AR and TAR: Merity et al. 2018); no part of the losses that are reported.
+        Strengths of two penalties: on the mean square of the last layer's outputs, and on the mean square of their
+        change from step to step (AR and TAR: Merity et al. 2018). Reported losses do not contain them.
     alpha : float, at least 0, default 0.0
-        Strength of an L2 penalty, ``alpha / 2`` times the sum of squares of all weights, biases apart, divided by the
-        sequences of a step as in scikit-learn; it is no part of the losses that are reported. With "adamw" the weights
-        decay by ``learning rate * alpha`` of themselves at each step instead."""
+        Strength of an L2 penalty, ``alpha / 2`` times the sum of squares of all weights without biases, divided by the
+        number of sequences in a step, as in scikit-learn. Reported losses do not contain it. With "adamw" each step
+        multiplies the weights by ``1 - learning rate * alpha`` instead."""
 
 TRAINING = """
     **Training**
@@ -89,119 +90,123 @@ TRAINING = """
     solver : {"adam", "adamw", "sgd", "rmsprop"}, default "adam"
         The optimizer.
     learning_rate : {"constant", "cosine", "one_cycle", "reduce_on_plateau"}, default "one_cycle"
-        How the step size changes in `fit`; in `partial_fit` it does not. Cosine: down to 0 at `max_iter`. One cycle: up
-        from 1/25, then down to almost 0. Reduce on plateau: divided by 5 whenever the loss has not fallen by `tol` for
-        half of `n_iter_no_change` epochs, or 5.
+        The schedule of the learning rate in `fit`; in `partial_fit` the learning rate is constant. "cosine" falls to 0
+        at `max_iter`. "one_cycle" rises from 1/25 of the greatest value, and then falls to almost 0.
+        "reduce_on_plateau" divides by 5 whenever the loss has not fallen by `tol` for half of `n_iter_no_change`
+        epochs, or for 5 epochs if that is None.
     warm_up : float in [0, 1), default 0.0
-        Share of all steps in which the step size rises from 0. Only used when `learning_rate` is not "one_cycle", which
-        has its own.
+        Fraction of all steps in which the learning rate rises from 0. It has no effect with "one_cycle", which has its
+        own warm-up.
     n_iter_no_change : int, at least 1, None or "auto", default "auto"
-        Epochs after which training ends if the loss that is watched, of training or of validation, has not improved;
-        None for never. "auto": 10 with a "constant" `learning_rate` or "reduce_on_plateau"; never with "cosine" and
-        "one_cycle", which come to an end by themselves.
+        Number of epochs without an improvement of the monitored loss, of training or of validation, after which
+        training ends; None for never. "auto" is 10 with a `learning_rate` "constant" or "reduce_on_plateau", and None
+        with "cosine" and "one_cycle", which end by themselves.
     tol : float, at least 0, default 1e-4
-        By how much the loss must fall to count as improved.
+        The loss improves if it falls by more than this.
     gradient_accumulation_steps : int, at least 1, default 1
-        Batches whose gradients make one step of the optimizer.
+        Number of batches whose gradients are added for one step of the optimizer.
     clip_norm : float, positive, or None, default 1.0
-        Greatest norm of a gradient; longer ones are scaled down. None leaves them.
+        Greatest norm of a gradient; a longer gradient is scaled down. None does not clip.
     momentum : float in [0, 1), default 0.9
-        Of "sgd".
+        Momentum of "sgd".
     nesterovs_momentum : bool, default True
-        Whether "sgd" looks ahead.
+        Whether "sgd" uses Nesterov's momentum.
     beta_1, beta_2 : float in [0, 1), default 0.9 and 0.999
-        Decay of the running means of "adam" and "adamw".
+        Decay rates of the running means of "adam" and "adamw".
     rho : float in [0, 1), default 0.9
-        Decay of the running mean of "rmsprop".
+        Decay rate of the running mean of "rmsprop".
     epsilon : float, positive, default 1e-8
-        Against division by zero in "adam", "adamw" and "rmsprop".
+        Number that prevents a division by zero in "adam", "adamw" and "rmsprop".
     warm_start : bool, default False
-        Whether `fit` goes on from the weights of the last `fit`, with a fresh optimizer."""
+        Whether `fit` continues from the weights of the last `fit`, with a new optimizer."""
 
 DATA = """
     **Data**
 
     scale_inputs : bool, default True
-        Whether to train on channels of mean 0 and standard deviation 1 over all steps of all sequences, each channel by
-        itself; the scale of a constant is 1. Whatever predicts scales X alike: `predict`, streams, files and ONNX
-        models take X as it is; `layers_` alone read ``(X - channel_mean_) / channel_scale_``. Scaling what a scaler has
-        scaled before changes nothing. With `partial_fit` and `warm_start`, the first call's X says how.
+        Whether to train on channels with mean 0 and standard deviation 1 over all steps of all sequences. Each channel
+        is scaled by itself; a constant channel has the scale 1. Predictions scale X in the same way: `predict`,
+        streams, files and ONNX models take X without scaling. Only `layers_` read ``(X - channel_mean_) /
+        channel_scale_``. It does no harm if a scaler has scaled X before. With `partial_fit` and `warm_start`, the
+        first call determines the scale.
     validation_fraction : float in (0, 1), default 0.1
-        Share of the sequences that `early_stopping` sets aside."""
+        Fraction of the sequences that `early_stopping` sets aside."""
 
 VARIANTS = """
     **Variants of the cell**
 
     proj_size : int, at least 0 and below `hidden_size`, default 0
-        Of the LSTM: length of a projection of the hidden state.
+        LSTM only: size of a projection of the hidden state; 0 for none.
     peepholes, full_gate_recurrence : bool, default False
-        Of the LSTM: variants, as in `LSTM`.
+        LSTM only: variants of the gates, as in `LSTM`.
     coupled_gates : bool or "input", default False
-        Likewise.
+        LSTM only: whether input gate and forget gate are coupled, as in `LSTM`.
     input_gate, forget_gate, output_gate : bool, default True
-        Of the LSTM: whether the gate exists.
+        LSTM only: whether the gate exists.
     recurrent_activation, input_activation, output_activation : str or tuple, default "sigmoid", "tanh" and "tanh"
-        Of the LSTM: of gates, cell input and output, as in `LSTM`; the first two of the GRU, too.
+        Activations of the gates, the cell input and the output, as in `LSTM`. The GRU has the first two.
     preactivation_clip, cell_clip : float, positive, or None, default None
-        Bounds of what goes into activations, of any cell, and of the cell state.
+        Bounds of the pre-activations, for any cell, and of the cell state.
     reset_after : bool, default True
-        Of the GRU, as in `GRU`.
+        GRU only: where the reset gate acts, as in `GRU`.
     nonlinearity : str or tuple, default "tanh"
-        Of the plain RNN, as in `RNN`."""
+        Plain RNN only: the activation, as in `RNN`."""
 
 SYSTEM = """
     **System**
 
     backend : {"auto", "cpu", "cuda", "cuda:N", "reference"}, optional
-        What computes; by default whatever `numlstm.get_backend` says. "auto" weighs `fit` by one training step on a
-        full batch, and predictions by all sequences.
+        The backend that computes. The default is the one that `numlstm.get_backend` returns. "auto" chooses by the work
+        of one training step on a full batch in `fit`, and by the work for all sequences in predictions.
     dtype : {"float32", "float64"}, default "float32"
-        Of parameters and all arithmetic.
+        The dtype of parameters and of all arithmetic.
     recompute : bool, default False
-        Whether training keeps the states of every √T-th step only, and computes the steps between again, as in `LSTM`.
+        Whether training keeps only the states of every √T-th step, and computes the steps between them again, as in
+        `LSTM`. This saves memory, and takes time.
     callback : callable or None, default None
-        Called with a `numlstm.training.progress.Progress` after each epoch; what is true ends the training.
+        Called with a `numlstm.training.progress.Progress` after each epoch. If it returns a true value, training ends.
     verbose : bool or int, default False
-        1 shows losses, the score and the rate on standard error: beside a progress bar in terminals, and in notebooks
-        that have ipywidgets; elsewhere, as in a log, in a line for the first and the last epoch, and in between at
-        most one every 5 seconds. 2 or more writes a line for every epoch, anywhere."""
+        With 1, losses, score and learning speed are written to standard error: with a progress bar in terminals, and in
+        notebooks that have ipywidgets; elsewhere, as in a log, with a line for the first and the last epoch, and at
+        most one line every 5 seconds between them. With 2 or more, there is a line for every epoch."""
 
 ATTRIBUTES = """
     parameters : mapping of str to array
         All trained parameters, read-only; `set_parameters` changes them.
     layers_ : tuple of LSTM, GRU or RNN
-        The trained recurrent layers: one stack, to be read and called, with scaled channels if `scale_inputs`.
-        ``copy.copy(layers_[0])`` is a layer of its own.
+        The trained recurrent layers, read-only: one stack. With `scale_inputs` it reads scaled channels.
+        ``copy.copy(layers_[0])`` is an independent layer.
     coef_, intercept_ : array, shape (outputs, features) and (outputs,)
-        The affine map from what `pooling` gives to scores, read-only; "concat" gives 3 · hidden_size · directions.
+        Weights and bias of the output layer, read-only. With "concat" there are 3 · hidden_size · directions features.
     loss_curve_ : list of float
         Mean training loss of each epoch.
     validation_loss_curve_, validation_scores_ : list of float, or None
         Loss of the validation set after each epoch, and its accuracy or R²; None without a validation set.
     best_loss_ : float
-        The loss that was watched, of the weights that are kept: with `early_stopping` the least, else the last.
+        The monitored loss of the weights that the model keeps: the least loss with `early_stopping`, else the last one.
     stop_reason_ : {"max_iter", "no_improvement", "callback", "interrupted"}
-        What ended training: its last epoch, `n_iter_no_change`, a callback, or Ctrl-C.
+        Why training ended: after the last epoch, by `n_iter_no_change`, by a callback, or by Ctrl-C.
     n_iter_ : int
-        Epochs done; with `warm_start` and `partial_fit`, of all calls.
+        Number of epochs; with `warm_start` and `partial_fit`, of all calls together.
     n_features_in_ : int
-        As scikit-learn counts: C, or T where X was (n, T).
+        Number of features as scikit-learn counts them: C, or T if X was (n, T).
     feature_names_in_ : array of str, shape (n_features_in_,)
-        The names of the columns of DataFrames, if X was some and all of these are strings.
+        Names of the columns, if X was in DataFrames and all names are strings.
     n_channels_ : int
-        C, the features of a step.
+        C, the number of features at each step.
     channel_mean_, channel_scale_ : array, shape (C,)
-        What is taken from each channel, and what it is then divided by, with `scale_inputs`.
+        With `scale_inputs`: the number that is subtracted from each channel, and the number it is then divided by.
     backend_ : str
-        What computed in `fit`.
+        The backend that `fit` has used.
     static_mean_, static_scale_ : array, shape (F,)
-        What is taken from each static feature, and what it is then divided by; if there were any in `fit`.
+        If `fit` had static features: the number that is subtracted from each, and the number it is then divided by.
     static_feature_names_in_ : array of str, shape (F,)
-        Their names, if they came in a DataFrame."""
+        Names of the static features, if they came in a DataFrame."""
 
 THREADS = """
-    Predictions serve several threads at once, also while another one fits: each is made by one model, the old or the
-    new. Of fits at once, each trains on its own, and the last one to end is kept; so it is with `partial_fit`."""
+    Several threads may predict at the same time, also while another thread fits: each prediction uses one model, the
+    old one or the new one. If several threads call `fit` or `partial_fit` at the same time, each trains separately,
+    and the last one to end determines the model."""
 
 REFERENCES = """
     .. [1] S. Hochreiter, J. Schmidhuber, "Long Short-Term Memory", 1997.
@@ -212,46 +217,48 @@ REFERENCES = """
 
 SEQUENCES = """
         X : array, shape (n, T, C), or (n, T) for one channel; or list of n arrays of shape (T_i, C) or (T_i,)
-            Finite numbers, on any scale: see `scale_inputs`. Of DataFrames (pandas, polars), a list has one for each
-            sequence, with a row for each step and the same columns, in the same order, whenever X comes again. In a
-            DataFrame or Series of pandas with an index of two levels, (sequence, time), rows are steps too, and
-            sequences come in the order in which they begin; in any other DataFrame each row is a sequence of one
-            channel. Axes with names, as xarray has them, are put in order where their names tell it (sequence, series,
-            case, sample, instance, example, trial, subject, batch; step, time, timestep, time_step, timepoint, date;
-            channel, variable, feature; or these with an s), and stay as they are where none is known; labels along them
-            are not looked at. A ``PackedSequence`` of PyTorch's is a list. After `fit`, X may be empty. What is in a
-            GPU's memory (CuPy's arrays, PyTorch's tensors, Numba's) is copied to the host's, whatever the backend:
-            batches are made there. Layers take such arrays as they are.
+            Finite numbers on any scale; see `scale_inputs`. A list of DataFrames (pandas, polars) has one DataFrame for
+            each sequence, with a row for each step; all must have the same columns in the same order, also in later
+            calls. In a DataFrame or Series of pandas whose index has two levels, (sequence, time), rows are steps, and
+            sequences are in the order of their first rows. In any other DataFrame each row is a sequence of one
+            channel. Named axes, as xarray has them, are transposed if their names are known (sequence, series, case,
+            sample, instance, example, trial, subject, batch; step, time, timestep, time_step, timepoint, date; channel,
+            variable, feature; all also with an s); labels along axes are ignored. A ``PackedSequence`` of PyTorch
+            counts as a list. After `fit`, X may be empty. Arrays in a GPU's memory (of CuPy, PyTorch or Numba) are
+            copied to the host's memory with every backend, because batches are made there; layers use such arrays
+            without a copy.
         lengths : int array, shape (n,), in 1..T; optional
-            Steps of each sequence of a padded array; T by default. An estimator that was fitted with lengths asks for
-            them with every array: without them it would read padding. `GridSearchCV` and its kin predict without them,
-            unless they are routed as metadata: pass lists there."""
+            Number of steps of each sequence in a padded array; T by default. An estimator that was fitted with lengths
+            needs them with every array, because without them it would read padding. `GridSearchCV` and similar tools
+            predict without lengths unless they are routed as metadata; pass lists there."""
 
 STATIC = """
         static : array or DataFrame, shape (n, F); optional
-            Finite numbers that are known of each whole sequence. The output layer reads them beside what it is given of
-            the sequence, at each step the same, on the scale of mean 0 and standard deviation 1 over the sequences of
-            `fit` (of the first `partial_fit`, or before a warm start). An estimator that was fitted with them asks for
-            them ever after, with columns of the same names; one that was not refuses them."""
+            Finite numbers that describe whole sequences. The output layer reads them together with the hidden states,
+            at each step the same numbers, scaled to mean 0 and standard deviation 1 over the sequences of `fit` (of the
+            first `partial_fit`, or of the first `fit` with a warm start). An estimator that was fitted with static
+            features always needs them, with the same column names; an estimator that was fitted without them refuses
+            them."""
 
 WEIGHTS = """
         sample_weight : array, shape (n,), not negative; optional
-            Weight of each sequence; all the same by default. Only their ratios matter."""
+            Weight of each sequence. By default all weights are equal. Only their ratios matter."""
 
 STEP_WEIGHTS = """
         sample_weight : array, shape (n,) or (n, T), not negative, or list of n arrays of shape (T_i,); optional
-            Weight of each sequence; or, where y has a target for each step, of each step. All the same by default.
+            Weight of each sequence or, if y has a target for each step, of each step. By default all weights are equal.
             Only their ratios matter."""
 
 VALIDATION = """
         X_val, y_val : optional
-            A validation set, in the forms of X and y; its loss and score are recorded after each epoch. A Pipeline
-            leaves it as it is, unless made with ``transform_input=["X_val"]`` while metadata routing is on. A median of
-            a channel that is more than ten standard deviations of X from that of X gives a warning.
+            A validation set, in the forms of X and y. Its loss and score are recorded after each epoch. A Pipeline does
+            not transform X_val, unless it was created with ``transform_input=["X_val"]`` and metadata routing is on.
+            There is a warning if the median of a channel in X_val differs from that in X by more than ten standard
+            deviations of X.
         lengths_val : int array, optional
-            As `lengths`, for `X_val`.
+            Like `lengths`, for `X_val`.
         static_val : array or DataFrame, optional
-            As `static`, for `X_val`."""
+            Like `static`, for `X_val`."""
 
 NAMES = ("FIRST", "NETWORK", "REGULARISATION", "TRAINING", "DATA", "VARIANTS", "SYSTEM", "ATTRIBUTES", "THREADS",
          "REFERENCES", "SEQUENCES", "STATIC", "WEIGHTS", "STEP_WEIGHTS", "VALIDATION")  # fmt: skip
@@ -338,7 +345,7 @@ CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "random_state": _seed,
     "backend": _or_none(lambda value, name: check_name(value)),
     "dtype": _option("float32", "float64"),
-    # Of some estimators only:
+    # Only some estimators have these:
     "loss": _option("squared_error", "absolute_error", "huber", "pinball"),
     "delta": _real(SMALLEST),
     "quantile": _real(SMALLEST, 1.0),
@@ -347,12 +354,12 @@ CHECKS: dict[str, Callable[[Any, str], Any]] = {
 
 
 def check_parameters(parameters: dict[str, Any]) -> None:
-    """Look at all parameters of an estimator, by name.
+    """Check all parameters of an estimator, by name.
 
     Raises
     ------
     TypeError, ValueError
-        Naming the first that is of the wrong type or out of range.
+        If a parameter has the wrong type or is out of range; the message names the first one.
     """
     for name, value in parameters.items():
         if name in CHECKS:

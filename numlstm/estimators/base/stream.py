@@ -12,22 +12,22 @@ from ...layers.stream import Steps, Stream
 from ...training.network import HEAD, PARTS, POOL
 
 
-class Mean:
-    """The mean of what came so far, each with the weight that `weigh` gives it."""
+class RunningMean:
+    """The mean of all states so far, weighted by the function `weight_of`."""
 
-    def __init__(self, weigh: Callable[[np.ndarray], Any]) -> None:
-        self.weigh = weigh
+    def __init__(self, weight_of: Callable[[np.ndarray], Any]) -> None:
+        self.weight_of = weight_of
         self.total: Any = 0.0
         self.weights: Any = 0.0
 
     def __call__(self, h: np.ndarray) -> np.ndarray:
-        weight = self.weigh(h)
+        weight = self.weight_of(h)
         self.total, self.weights = self.total + weight * h, self.weights + weight
         return self.total / self.weights
 
 
-class Maximum:
-    """The maximum of what came so far."""
+class RunningMaximum:
+    """The maximum of all states so far."""
 
     def __init__(self) -> None:
         self.highest: Any = -np.inf
@@ -37,8 +37,8 @@ class Maximum:
         return self.highest
 
 
-class SideBySide:
-    """Several poolings of what came so far."""
+class Concatenation:
+    """Several poolings side by side."""
 
     def __init__(self, poolings: list[Callable[[np.ndarray], np.ndarray]]) -> None:
         self.poolings = poolings
@@ -47,48 +47,48 @@ class SideBySide:
         return np.concatenate([pooling(h) for pooling in self.poolings], axis=1)
 
 
-def pooled_so_far(pooling: str, parameters: dict[str, np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """A pooling that takes one step at a time."""
+def running_pooling(pooling: str, parameters: dict[str, np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """A pooling that takes one state at a time, and returns the pooled value so far."""
     if pooling == "mean":
-        return Mean(lambda h: 1.0)
+        return RunningMean(lambda h: 1.0)
     if pooling == "max":
-        return Maximum()
+        return RunningMaximum()
     if pooling == "attention":
         weight, bias = parameters["weight" + POOL], parameters["bias" + POOL]
-        return Mean(lambda h: np.exp(np.tanh(h @ weight[:, None] + bias)))
+        return RunningMean(lambda h: np.exp(np.tanh(h @ weight[:, None] + bias)))
     if len(PARTS[pooling]) > 1:
-        return SideBySide([pooled_so_far(part, parameters) for part in PARTS[pooling]])
+        return Concatenation([running_pooling(part, parameters) for part in PARTS[pooling]])
     return lambda h: h
 
 
 class PredictionStream:
-    """A snapshot of a trained model that takes one step of every stream at a call, and remembers.
+    """A copy of a trained model that takes one step of its sequences at each call, and keeps the state.
 
-    Made by the `stream` method of an estimator. Threads that use it at once wait for one another; each step is one of
-    the same streams. Not to be pickled or copied.
+    The `stream` method of an estimator makes it. Several threads may use it: they wait for one another, and each call
+    is the next step of the same sequences. It cannot be pickled or copied.
     """
 
     def __init__(
-        self, model: Any, stream: Stream, say: Callable[[np.ndarray], np.ndarray], static: np.ndarray | None
+        self, model: Any, stream: Stream, decode: Callable[[np.ndarray], np.ndarray], static: np.ndarray | None
     ) -> None:
-        self._stream, self._say, self._static = stream, say, static
+        self._stream, self._decode, self._static = stream, decode, static
         self._channels, self._dtype = model.channels, model.network.stack.dtype
         self._pooling, self._parameters = model.network.pooling, model.parameters
         self._weight, self._bias = model.parameters["weight" + HEAD].T, model.parameters["bias" + HEAD]
-        self._pool = pooled_so_far(self._pooling, self._parameters)
-        self._turn, self._steps = new_lock(), Steps("call reset()")
+        self._pool = running_pooling(self._pooling, self._parameters)
+        self._lock, self._steps = new_lock(), Steps("call reset()")
 
     def __getstate__(self) -> None:
         raise TypeError("a PredictionStream cannot be pickled or copied: make another one")
 
     def reset(self) -> None:
         """Begin new sequences."""
-        with self._turn, self._steps.anew():
+        with self._lock, self._steps.anew():
             self._stream.reset()
-            self._pool = pooled_so_far(self._pooling, self._parameters)
+            self._pool = running_pooling(self._pooling, self._parameters)
 
     def step(self, x_t: Any) -> np.ndarray:
-        """Take one step, and predict.
+        """Take the next step of each sequence, and predict.
 
         Parameters
         ----------
@@ -97,28 +97,28 @@ class PredictionStream:
         Returns
         -------
         array, shape (batch_size, K), or (K,) if `x_t` was (C,)
-            Of a classifier, the probability of each class (``model.classes_``); of a regressor, the targets, without
-            their axis if y was one number for each sequence or step. As `predict_proba` and `predict` would give for
-            the sequence so far.
+            The prediction for the sequence so far. A classifier gives the probability of each class
+            (``model.classes_``), like `predict_proba`; a regressor gives the targets, like `predict`, without the axis
+            of targets if y was one number for each sequence or step.
 
         Raises
         ------
         ValueError, TypeError
-            If `x_t` has another shape, or is not numeric or not finite; the stream is as before then.
+            If `x_t` has another shape, or is not numeric or not finite. The stream does not change then.
         RuntimeError
-            If an exception such as KeyboardInterrupt ended an earlier step before its end; `reset` begins anew.
+            If an exception such as KeyboardInterrupt interrupted an earlier step. Call `reset` to begin new sequences.
         """
         x = self.checked(x_t)
-        with self._turn, self._steps:
+        with self._lock, self._steps:
             h = self._stream.step(x)
             pooled = self._pool(np.atleast_2d(h))
         if self._static is not None:
             pooled = np.concatenate([pooled, self._static], axis=1)
-        said = self._say(pooled @ self._weight + self._bias)
-        return said if h.ndim == 2 else said[0]
+        prediction = self._decode(pooled @ self._weight + self._bias)
+        return prediction if h.ndim == 2 else prediction[0]
 
     def checked(self, x_t: Any) -> np.ndarray:
-        """One step's input, or an error that says what was expected."""
+        """The input of one step, checked and scaled."""
         with np.errstate(over="ignore", invalid="ignore"):
             if self._channels is None:
                 x = self._stream.checked(x_t)

@@ -1,4 +1,4 @@
-"""The scale of channels: networks read them with mean 0 and standard deviation 1, as they were in training."""
+"""Scaled channels: in training, networks read channels with mean 0 and standard deviation 1."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 
 from ...training.batches import Sequences
-from .scaling import moments
+from .scaling import mean_and_scale
 
-ROWS = 1 << 14  # steps that are scaled at once, in float64
+ROWS = 1 << 14  # number of steps that are scaled at once, to save memory
 
 
 @dataclass(frozen=True, eq=False)
 class ChannelScale:
-    """What an estimator was trained with.
+    """The mean and the scale of each channel in training.
 
     Attributes
     ----------
     mean, scale : float64 array, shape (C,)
-        What is taken from each channel, and what it is then divided by.
+        A network reads ``(X - mean) / scale``.
     """
 
     mean: np.ndarray
@@ -28,27 +28,27 @@ class ChannelScale:
 
     @classmethod
     def of(cls, sequences: Sequences) -> ChannelScale:
-        """Mean and standard deviation over all steps of all sequences; the scale of a constant is 1.
+        """Mean and standard deviation over all steps of all sequences; a constant channel has the scale 1.
 
         Raises
         ------
         ValueError
-            If a deviation is not finite.
+            If a standard deviation is not finite.
         """
         padded = sequences.lengths.sum() < len(sequences.values)
-        return cls(*moments(np.concatenate(sequences.apart()) if padded else sequences.values, "X"))
+        return cls(*mean_and_scale(np.concatenate(sequences.split()) if padded else sequences.values, "X"))
 
     def scaled(self, values: np.ndarray, dtype: str) -> np.ndarray:
-        """Numbers (..., C) as the network reads them; infinite where they are too large, which NumPy warns of."""
+        """Scaled numbers (..., C). A number that is too large for `dtype` becomes infinite, and NumPy warns."""
         return ((values - self.mean) / self.scale).astype(dtype)
 
     def scaled_sequences(self, sequences: Sequences, dtype: str, name: str = "X") -> Sequences:
-        """Sequences as the network reads them.
+        """Scaled sequences.
 
         Raises
         ------
         ValueError
-            If they are too large for `dtype` then.
+            If a scaled number is too large for `dtype`.
         """
         values = np.empty(sequences.values.shape, dtype)
         with np.errstate(over="ignore"):
@@ -56,20 +56,20 @@ class ChannelScale:
                 values[first : first + ROWS] = self.scaled(sequences.values[first : first + ROWS], dtype)
         finite = np.isfinite(values)
         if not finite.all():
-            for i, each in enumerate(replace(sequences, values=values).apart()):
-                if not np.isfinite(each).all():
+            for i, sequence in enumerate(replace(sequences, values=values).split()):
+                if not np.isfinite(sequence).all():
                     raise ValueError(f"{name}[{i}] must be in the range of {dtype} when scaled, but is too large")
-            values[~finite] = 0.0  # in the padding
+            values[~finite] = 0.0  # these are in the padding
         return replace(sequences, values=values)
 
-    def restored(self, values: np.ndarray) -> np.ndarray:
-        """Scaled numbers (..., C) as they were."""
+    def unscaled(self, values: np.ndarray) -> np.ndarray:
+        """Numbers (..., C) before they were scaled."""
         return values * self.scale + self.mean
 
 
-def dtype_to_read(X: Any, dtype: str, scale: bool) -> str:
-    """The type in which X is read: if it is scaled then, one that holds small deviations from large means."""
+def input_dtype(X: Any, dtype: str, scale: bool) -> str:
+    """The dtype in which X is checked. Before scaling it is float64, unless X is float32: means may be large."""
     if not scale or dtype == "float64":
         return dtype
     arrays = X if isinstance(X, list | tuple) and len(X) else [X]
-    return dtype if all(getattr(each, "dtype", None) == np.float32 for each in arrays) else "float64"
+    return dtype if all(getattr(array, "dtype", None) == np.float32 for array in arrays) else "float64"

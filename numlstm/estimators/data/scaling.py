@@ -1,39 +1,39 @@
-"""Means and scales of columns."""
+"""The mean and the scale of columns."""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-def moments(values: np.ndarray, name: str, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted mean and standard deviation of each column, NaN apart; 1 for the deviation of a constant.
+def mean_and_scale(values: np.ndarray, name: str, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted mean and standard deviation of each column, without NaN; a constant column has the scale 1.
 
     Raises
     ------
     ValueError
-        If one is not finite.
+        If a standard deviation is not finite.
     """
     from sklearn.preprocessing import StandardScaler
 
     with np.errstate(over="ignore", invalid="ignore"):
-        found = StandardScaler().fit(values, sample_weight=weights)
-    if not np.isfinite([found.mean_, found.scale_]).all():
-        most = np.nanmax(np.abs(values))
-        raise ValueError(f"{name} must have a finite standard deviation, got numbers of up to {most}")
-    return found.mean_, found.scale_
+        scaler = StandardScaler().fit(values, sample_weight=weights)
+    if not np.isfinite([scaler.mean_, scaler.scale_]).all():
+        largest = np.nanmax(np.abs(values))
+        raise ValueError(f"{name} must have a finite standard deviation, got numbers of up to {largest}")
+    return scaler.mean_, scaler.scale_
 
 
-def scaled(values: np.ndarray, mean: np.ndarray, scale: np.ndarray, dtype: str, name: str) -> np.ndarray:
-    """Numbers with a mean taken from each column, and divided by a scale.
+def standardize(values: np.ndarray, mean: np.ndarray, scale: np.ndarray, dtype: str, name: str) -> np.ndarray:
+    """Values minus the mean of their column, divided by its scale, in `dtype`.
 
     Raises
     ------
     ValueError
-        If they are too large for `dtype` then.
+        If a result is too large for `dtype`.
     """
     with np.errstate(over="ignore"):
-        found = ((values - mean) / scale).astype(dtype)
-    if not np.isfinite(found).all():
-        most = np.abs(values).max()
-        raise ValueError(f"{name} must be in the range of {dtype} when scaled, got numbers of up to {most}")
-    return found
+        standardized = ((values - mean) / scale).astype(dtype)
+    if not np.isfinite(standardized).all():
+        largest = np.abs(values).max()
+        raise ValueError(f"{name} must be in the range of {dtype} when scaled, got numbers of up to {largest}")
+    return standardized

@@ -1,4 +1,4 @@
-"""What holds for targets of every kind."""
+"""Checks that targets of all kinds need."""
 
 from __future__ import annotations
 
@@ -11,28 +11,27 @@ from ..data.forms import array_or_list
 from ..data.frames import is_frame, is_indexed
 
 
-def not_none(y: Any, name: str) -> Any:
-    """y, if it is there."""
+def check_not_none(y: Any, name: str) -> None:
+    """There must be a y."""
     if y is None:
         raise ValueError(f"{name} must be given: fit requires y to be passed, but the target {name} is None")
-    return y
 
 
 def check_count(y: Any, X: Any, count: int, name: str) -> None:
-    """One target for each sequence."""
+    """There must be one target for each sequence."""
     if len(y) != count:
         hint = ""
         if is_frame(X) and not is_indexed(X):
             hint = (
-                "; each row of a DataFrame is a sequence of one channel: where the rows are steps, pass "
+                "; each row of a DataFrame is a sequence of one channel: if the rows are steps, pass "
                 "numlstm.sequences_from_frame(frame, by=...).sequences, a list of (steps, channels) arrays"
             )
-        of = name.replace("y", "X")
-        raise ValueError(f"{name} must have {count} entries, one for each sequence of {of}, got {len(y)}{hint}")
+        x_name = name.replace("y", "X")
+        raise ValueError(f"{name} must have {count} entries, one for each sequence of {x_name}, got {len(y)}{hint}")
 
 
 def padded_steps(X: Any, sequences: Sequences) -> int:
-    """T of an array that has a row for each sequence of X, and a column for each step."""
+    """T of an array with a row for each sequence of X, and a column for each step."""
     X = array_or_list(X)
     is_list = isinstance(X, list | tuple) or np.ndim(X) < 2
     return int(sequences.lengths.max()) if is_list else np.shape(X)[1]

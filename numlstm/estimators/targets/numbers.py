@@ -1,4 +1,4 @@
-"""Real targets, made into what losses take; and scores made into targets."""
+"""Real targets: from y to what losses take, and from scores to numbers."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from ...backends.contract import LossSpec
 from ...layers.sequences import as_numbers
 from ...training.batches import Sequences
 from ...training.targets import StepTargets, Targets
-from ..data.frames import from_index, is_frame, is_indexed
-from ..data.scaling import moments, scaled
+from ..data.frames import arrays_from_index, is_frame, is_indexed
+from ..data.scaling import mean_and_scale, standardize
 from ..data.weights import sample_weights, step_weights
-from .checks import check_count, not_none, padded_steps
+from .checks import check_count, check_not_none, padded_steps
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """Real targets: one or several for each sequence, or for each of its steps.
+    """The form, the scale and the loss of a regressor's targets.
 
     Attributes
     ----------
     form : {"one", "several", "list of one", "list", "steps"}
-        y was (n,), (n, K), a list of (T_i,) or of (T_i, K) arrays, or (n, T, K).
+        The form of y: (n,), (n, K), a list of (T_i,) arrays, a list of (T_i, K) arrays, or (n, T, K).
     mean, scale : array, shape (K,)
-        What is taken from targets, and what they are then divided by.
+        The network learns ``(y - mean) / scale``.
     loss : LossSpec
     scaled : bool
-        Whether `mean` and `scale` come from targets.
+        Whether `mean` and `scale` come from targets; otherwise they are 0 and 1.
     """
 
     form: str
@@ -46,44 +46,44 @@ class Numbers:
 
     @property
     def outputs(self) -> int:
-        """Scores of a sequence, or of a step."""
+        """Number of scores for each sequence, or for each step."""
         return len(self.mean)
 
     def encode(self, values: np.ndarray, dtype: str, name: str) -> np.ndarray:
-        """Targets (m, K) as the network is to say them.
+        """Scaled targets (m, K), as the network learns them.
 
         Raises
         ------
         ValueError
-            If they are too large for `dtype`.
+            If a scaled target is too large for `dtype`.
         """
-        return scaled(values, self.mean, self.scale, dtype, name)
+        return standardize(values, self.mean, self.scale, dtype, name)
 
-    def shown(self, scores: np.ndarray) -> str:
-        """What scores (K,) predict, for a message."""
+    def describe(self, scores: np.ndarray) -> str:
+        """The prediction that belongs to scores (K,), as text for a message."""
         return np.array2string(self.decode(scores), precision=4, threshold=6)
 
     def decode(self, scores: np.ndarray) -> np.ndarray:
-        """Scores (m, K) as users said targets; in float64, as a small deviation from a large mean needs."""
+        """Predicted targets for scores (m, K), in float64: float32 would lose small differences from a large mean."""
         return scores * self.scale + self.mean
 
     def score(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:
-        """The coefficient of determination, R², the mean over targets."""
+        """The coefficient of determination, R², averaged over targets."""
         return r_squared(targets, scores, weights)
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Checked targets.
+class CheckedNumbers:
+    """The targets in y, after all checks.
 
     Attributes
     ----------
     form : str
-        As of `Numbers`.
+        As in `Numbers`.
     values : float64 array, shape (n, K), or (M, K) for all steps
-        NaN where there is no label, and past a sequence's end.
+        NaN at steps without a label, and past the end of a sequence.
     starts, lengths : int64 array, shape (n,), or None
-        Where each sequence's steps are among `values`.
+        The row of `values` where each sequence begins, and its number of steps; None without targets for steps.
     """
 
     form: str
@@ -96,20 +96,20 @@ class Wanted:
         """Whether each step has a target."""
         return self.starts is not None
 
-    def encoded(self, numbers: Numbers, weights: np.ndarray, dtype: str, name: str) -> Targets | StepTargets:
-        """As training takes them, with weights as of `weigh`."""
+    def encode(self, numbers: Numbers, weights: np.ndarray, dtype: str, name: str) -> Targets | StepTargets:
+        """The targets as training takes them, with weights from `weigh`."""
         values = numbers.encode(np.where(np.isnan(self.values), numbers.mean, self.values), dtype, name)
         if self.starts is None or self.lengths is None:
             return Targets(values, weights)
         return StepTargets(Sequences(values, self.starts, self.lengths), weights)
 
     def weigh(self, sample_weight: Any, X: Any, sequences: Sequences) -> np.ndarray:
-        """Checked weights: (n,) of sequences; (M, 1) of steps; (M, K) where some targets of a step have no label.
+        """Checked weights: (n,) for sequences, (M, 1) for steps, or (M, K) if a step has labels for some targets only.
 
         Raises
         ------
         TypeError, ValueError
-            If `sample_weight` is not as `sample_weights` or, where each step has a target, `step_weights` wants it.
+            If `sample_weight` is not in a form that `sample_weights` accepts or, for targets of steps, `step_weights`.
         """
         if not self.by_step:
             return sample_weights(sample_weight, len(sequences))
@@ -117,40 +117,41 @@ class Wanted:
         if (labelled == labelled[:, :1]).all():
             labelled = labelled[:, :1]
         weights = labelled.astype(np.float64)
-        weights[self._steps] *= step_weights(sample_weight, sequences.lengths, padded_steps(X, sequences))[:, None]
+        weights[self._step_rows] *= step_weights(sample_weight, sequences.lengths, padded_steps(X, sequences))[:, None]
         return weights
 
-    def own_steps(self, array: np.ndarray) -> np.ndarray:
-        """Rows of `values`, or of weights of these, without what lies past a sequence's end."""
-        return array[self._steps] if self.by_step else array
+    def without_padding(self, array: np.ndarray) -> np.ndarray:
+        """The rows of `values`, or of their weights, that are steps of a sequence."""
+        return array[self._step_rows] if self.by_step else array
 
     @property
-    def _steps(self) -> np.ndarray:
-        """Where the steps of all sequences are among `values`."""
+    def _step_rows(self) -> np.ndarray:
+        """The rows of `values` that are steps of a sequence."""
         assert self.starts is not None
         assert self.lengths is not None
         shifts = self.starts - (np.cumsum(self.lengths) - self.lengths)
         return np.arange(self.lengths.sum()) + np.repeat(shifts, self.lengths)
 
 
-def checked_numbers(y: Any, X: Any, sequences: Sequences, name: str = "y") -> Wanted:
-    """Targets in any of their forms.
+def check_numbers(y: Any, X: Any, sequences: Sequences, name: str = "y") -> CheckedNumbers:
+    """Check targets in any of their forms.
 
     Raises
     ------
     TypeError, ValueError
-        If they are no finite real numbers in one of the forms, or not one for each sequence or step. NaN is for steps
-        without a label.
+        If they are not finite real numbers in one of the forms, or not one for each sequence or step. NaN is allowed
+        at steps without a label.
     """
-    y = not_none(y, name)
+    check_not_none(y, name)
     if is_indexed(y):
         if is_indexed(X) and not X.index.equals(y.index):
-            raise ValueError(f"{name} must have the index of {name.replace('y', 'X')}, as both have rows for steps")
-        y = from_index(y, name)
+            x_name = name.replace("y", "X")
+            raise ValueError(f"{name} must have the index of {x_name}, because both have rows for steps")
+        y = arrays_from_index(y, name)
     if getattr(y, "ndim", 0) == 1 and getattr(getattr(y, "dtype", None), "kind", "") == "O":
         y = list(y)
     if _is_by_step(y, sequences, name):
-        return _with_labels(_numbers_in_list(y, X, sequences, name), name)
+        return _check_labelled(_check_list(y, X, sequences, name), name)
     y = y if hasattr(y, "ndim") else np.asarray(y)
     if getattr(y.dtype, "kind", "f") in "mM":
         raise TypeError(f"{name} must hold real numbers, got dtype {y.dtype}")
@@ -160,107 +161,109 @@ def checked_numbers(y: Any, X: Any, sequences: Sequences, name: str = "y") -> Wa
         values = as_numbers(y, name, "float64")
     check_count(values, X, len(sequences), name)
     if values.ndim == 1:
-        return Wanted("one", values[:, None])
+        return CheckedNumbers("one", values[:, None])
     if values.ndim == 2:
-        return Wanted("several", values)
+        return CheckedNumbers("several", values)
     steps = padded_steps(X, sequences)
     if values.ndim != 3 or values.shape[1] != steps or not values.shape[2]:
         raise ValueError(
             f"{name} must have shape (n,), (n, targets) or (n, T, targets) with T = {steps} steps as X, "
             f"got {values.shape}"
         )
-    past = np.arange(steps) >= sequences.lengths[:, None]
-    values = np.where(past[:, :, None], np.nan, values)
+    in_padding = np.arange(steps) >= sequences.lengths[:, None]
+    values = np.where(in_padding[:, :, None], np.nan, values)
     if np.isinf(values).any():
         raise ValueError(f"{name} must be finite, or NaN at steps without a label, but contains infinity")
     starts = steps * np.arange(len(values))
-    return _with_labels(Wanted("steps", values.reshape(-1, values.shape[2]), starts, sequences.lengths), name)
+    targets = CheckedNumbers("steps", values.reshape(-1, values.shape[2]), starts, sequences.lengths)
+    return _check_labelled(targets, name)
 
 
-def _with_labels(wanted: Wanted, name: str) -> Wanted:
-    """Targets of steps, if any step has one."""
-    if np.isnan(wanted.values).all():
-        raise ValueError(f"{name} must hold a target for at least one step, got NaN, which is for none, at every step")
-    return wanted
+def _check_labelled(targets: CheckedNumbers, name: str) -> CheckedNumbers:
+    """At least one step must have a target."""
+    if np.isnan(targets.values).all():
+        raise ValueError(f"{name} must hold a target for at least one step, got NaN (no label) at every step")
+    return targets
 
 
 def _is_by_step(y: Any, sequences: Sequences, name: str) -> bool:
-    """Whether y is a list with an array for each sequence that holds a target for each step."""
+    """Whether y is a list with one array per sequence, which holds a target for each step."""
     if not isinstance(y, list | tuple) or not len(y):
         return False
-    if any(is_frame(each) for each in y):
+    if any(is_frame(item) for item in y):
         raise TypeError(f"{name} must hold arrays, got a list with a DataFrame: pass its to_numpy()")
     try:
-        dimensions = {np.ndim(each) for each in y}
+        dimensions = {np.ndim(item) for item in y}
     except ValueError as error:
-        raise ValueError(f"{name} must be a list of (T_i,) or (T_i, K) arrays; one of them is ragged itself") from error
+        raise ValueError(f"{name} must be a list of (T_i,) or (T_i, K) arrays, but one of them is ragged") from error
     if dimensions == {1, 2}:
         raise ValueError(f"{name} must be a list of arrays that are all (T_i,) or all (T_i, K), got some of both")
     if dimensions != {1}:
         return dimensions == {2}
-    counts = [len(each) for each in y]
+    counts = [len(item) for item in y]
     return len(set(counts)) > 1 or (hasattr(y[0], "ndim") and counts == sequences.lengths.tolist())
 
 
-def _numbers_in_list(y: Any, X: Any, sequences: Sequences, name: str) -> Wanted:
+def _check_list(y: Any, X: Any, sequences: Sequences, name: str) -> CheckedNumbers:
     check_count(y, X, len(sequences), name)
-    arrays = [as_numbers(each, f"{name}[{i}]", "float64") for i, each in enumerate(y)]
+    arrays = [as_numbers(item, f"{name}[{i}]", "float64") for i, item in enumerate(y)]
     form = "list" if arrays[0].ndim == 2 else "list of one"
     for i, (array, length) in enumerate(zip(arrays, sequences.lengths.tolist(), strict=True)):
         expected = (length, *arrays[0].shape[1:])
         if array.shape != expected:
-            raise ValueError(f"{name}[{i}] must have shape {expected}, a target for each step, got {array.shape}")
+            raise ValueError(f"{name}[{i}] must have shape {expected}, with a target for each step, got {array.shape}")
         if np.isinf(array).any():
             raise ValueError(f"{name}[{i}] must be finite, or NaN at steps without a label, but contains infinity")
     joined = Sequences.from_list([array.reshape(len(array), -1) for array in arrays], "float64")
-    return Wanted(form, joined.values, joined.starts, joined.lengths)
+    return CheckedNumbers(form, joined.values, joined.starts, joined.lengths)
 
 
-def scaling(wanted: Wanted, weights: np.ndarray, scale: bool) -> tuple[np.ndarray, np.ndarray]:
+def target_scaling(targets: CheckedNumbers, weights: np.ndarray, scale: bool) -> tuple[np.ndarray, np.ndarray]:
     """Weighted mean and standard deviation of each target; 0 and 1 without `scale`, 1 for a constant target.
 
     Raises
     ------
     ValueError
-        If a target has no label, or no finite deviation.
+        If a target has no label, or no finite standard deviation.
     """
-    missing = np.flatnonzero(np.isnan(wanted.values).all(axis=0))
-    if len(missing):
-        raise ValueError(f"y must hold each target at some step, got NaN at every step for target {missing[0]}")
-    outputs = wanted.values.shape[1]
+    unlabelled = np.flatnonzero(np.isnan(targets.values).all(axis=0))
+    if len(unlabelled):
+        raise ValueError(f"y must hold each target at some step, got NaN at every step for target {unlabelled[0]}")
+    outputs = targets.values.shape[1]
     if not scale:
         return np.zeros(outputs), np.ones(outputs)
-    of_rows = wanted.own_steps(weights).reshape(-1, weights.size // len(weights)).max(axis=1)
-    return moments(wanted.own_steps(wanted.values), "y", of_rows)
+    row_weights = targets.without_padding(weights).reshape(-1, weights.size // len(weights)).max(axis=1)
+    return mean_and_scale(targets.without_padding(targets.values), "y", row_weights)
 
 
 class StepPredictions(list[np.ndarray]):
-    """Predictions of lists of sequences, (T_i,) or (T_i, K): a list that NumPy takes for an array of n objects.
+    """Predictions for a list of sequences: a list of (T_i,) or (T_i, K) arrays.
 
-    So scikit-learn's `cross_val_predict` joins those of several folds, whatever their lengths.
+    NumPy converts it to an array of n objects. So scikit-learn's `cross_val_predict` can join the predictions of
+    several folds, also if all sequences have equal lengths.
     """
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if dtype is not None and np.dtype(dtype) != object:
             return np.array(list(self), dtype)
         array = np.empty(len(self), object)
-        for i, each in enumerate(self):
-            array[i] = each
+        for i, prediction in enumerate(self):
+            array[i] = prediction
         return array
 
 
 def r_squared(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None) -> float:
-    """Scikit-learn's R², the mean over targets; NaN, in silence, where one has fewer than two rows.
+    """Scikit-learn's R², averaged over targets. It is NaN, without a warning, if a target has fewer than two rows.
 
-    Weights are of rows (m,) or (m, 1), or of single numbers (m, K); what has none may be NaN.
+    Weights are (m,) or (m, 1), one for each row, or (m, K), one for each number. Numbers with weight 0 may be NaN.
     """
+    weights = np.ones((len(truth), 1)) if weights is None else weights.reshape(len(truth), -1)
+    columns = zip(truth.T, predicted.T, np.broadcast_to(weights, truth.shape).T, strict=True)
+    return float(np.mean([_r_squared_of_target(*column) for column in columns]))
+
+
+def _r_squared_of_target(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> float:
     from sklearn.metrics import r2_score
 
-    weights = np.ones((len(truth), 1)) if weights is None else weights.reshape(len(truth), -1)
-    of_targets = []
-    for own, said, weight in zip(truth.T, predicted.T, np.broadcast_to(weights, truth.shape).T, strict=True):
-        counted = weight > 0
-        enough = counted.sum() > 1
-        score = r2_score(own[counted], said[counted], sample_weight=weight[counted]) if enough else np.nan
-        of_targets.append(float(score))
-    return float(np.mean(of_targets))
+    rows = weights > 0
+    return float(r2_score(truth[rows], predicted[rows], sample_weight=weights[rows])) if rows.sum() > 1 else np.nan

@@ -25,7 +25,7 @@ def features_to_fields(estimator: Any) -> tuple[dict[str, Any], dict[str, np.nda
 
 
 def features_from_fields(content: Any, channels: int, tensors: Tensors) -> dict[str, Any]:
-    """The attributes that `sequences_of` sets, for X with so many channels."""
+    """The attributes that `check_sequences` sets, for X with so many channels."""
     content = fields_of(content, "features", ["columns", "named"], ["lengths"])
     columns, with_lengths = content["columns"], "lengths" in content
     with inside("features"):

@@ -48,7 +48,7 @@ def unfitted(
     content = fields_of(content, "model", ["parameters", "fitted"])
     transformer = kind(**decoded_parameters(content["parameters"], kind._get_param_names()))
     with inside("parameters"):
-        transformer._check()
+        transformer._check_parameters()
     if content["fitted"] is None:
         return transformer, None
     return transformer, fields_of(content["fitted"], "fitted", ["features", "steps", *fields])

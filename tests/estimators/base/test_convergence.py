@@ -80,13 +80,13 @@ def test_best_loss_is_that_of_the_weights_that_are_kept():
 def test_what_has_learnt_nothing_is_told(model, y, said):
     _, caught = fitted(model(**SMALL, **NOTHING_LEARNT), y)
     assert len(caught) == 1
-    assert f"no better than always predicting {said}, whose loss is" in caught[0]
+    assert f"no better than always predicting {said}, which has the loss" in caught[0]
 
 
 def test_what_could_learn_more_is_told():
     y = X[:, -1, 0] > 0
     model, caught = fitted(LSTMClassifier(**SMALL, max_iter=10, learning_rate="constant", learning_rate_init=0.01), y)
-    falls = re.search(r"ended after max_iter=10 epochs while its loss still fell, from (.*) to (.*) over", caught[0])
+    falls = re.search(r"max_iter=10 epochs while its loss was still falling, from (.*) to (.*) over", caught[0])
     assert float(falls[1]) == pytest.approx(model.loss_curve_[-2], rel=1e-3)
     assert float(falls[2]) == pytest.approx(model.loss_curve_[-1], rel=1e-3)
 
@@ -118,7 +118,7 @@ def test_no_constant_is_better(loss, form):
     model = LSTMRegressor(**SMALL, loss=loss, quantile=0.8, dtype="float64")
     weights = RNG.integers(1, 3, 60)
     fitted = model._without_results()
-    _, network, data = model._read(fitted, X, y, weights, None, None)
+    _, network, data = model._prepare(fitted, X, y, weights, None, None)
     backend = backend_for("cpu")
     flat = network.pack(backend, {name: np.zeros(shape) for name, shape in network.shapes.items()})
     least, scores = constant_loss(Model(network, backend, flat, training=False), data)

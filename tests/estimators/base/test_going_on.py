@@ -51,7 +51,7 @@ def test_classes_of_partial_fit(data):
     model = LSTMClassifier(**SMALL)
     with pytest.raises(ValueError, match="classes must be passed in the first call"):
         model.partial_fit(X, y)
-    with pytest.raises(ValueError, match=r"classes must hold at least two, got \['a'\]"):
+    with pytest.raises(ValueError, match=r"classes must hold at least two labels, got \['a'\]"):
         model.partial_fit(X, y, classes=["a"])
     with pytest.raises(ValueError, match=r"y must hold labels among classes \['a', 'b'\], got \['c'\]"):
         model.partial_fit(X, y, classes=["a", "b"])
@@ -115,7 +115,7 @@ def test_warm_start_refuses_another_network_or_other_classes(data):
     before = state(model)
     with pytest.raises(ValueError, match=r"y must hold the classes of the last fit, \['a', 'b', 'c'\]"):
         model.fit(X, np.where(y == "c", "d", y))
-    with pytest.raises(ValueError, match="X must be as in the last fit, with 2 features"):
+    with pytest.raises(ValueError, match="X must have 2 features, as in the last fit, got"):
         model.fit([x[:, :1] for x in X], y)
     assert state(model) == before
     for change in ({"hidden_size": 6}, {"pooling": "max"}, {"num_layers": 2}):
@@ -180,7 +180,7 @@ def test_wrong_validation_sets_are_named(data, arguments, message):
 @pytest.mark.parametrize("count", [2, 5, 12])
 def test_too_few_sequences_to_set_some_aside(data, count):
     X, y = data
-    with pytest.raises(ValueError, match=r"early_stopping sets aside validation_fraction=0.1 of \d+ sequences"):
+    with pytest.raises(ValueError, match=r"early_stopping cannot set aside validation_fraction=0.1 of \d+ sequences"):
         LSTMClassifier(**SMALL, early_stopping=True).fit(X[:count], y[:count])
     with pytest.raises(ValueError, match="early_stopping sets aside"):
         LSTMRegressor(**SMALL, early_stopping=True).fit(X[:1], [1.0])

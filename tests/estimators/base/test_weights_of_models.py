@@ -60,10 +60,10 @@ def test_exported_models_have_the_new_weights():
 @pytest.mark.parametrize("name", ["layers_", "coef_", "intercept_", "parameters"])
 def test_weights_are_shown_for_reading(name):
     model = LSTMClassifier(**SMALL).fit(X, LABELS)
-    with pytest.raises(AttributeError, match=rf"{name} of a fitted model is for reading: model.set_parameters"):
+    with pytest.raises(AttributeError, match=rf"{name} of a fitted model is read-only: model.set_parameters"):
         setattr(model, name, getattr(model, name))
     assert not hasattr(LSTMClassifier(), name)
-    with pytest.raises(AttributeError, match=f"LSTMClassifier is not fitted yet: it has no {name}"):
+    with pytest.raises(AttributeError, match=f"LSTMClassifier is not fitted yet, so it has no {name}"):
         getattr(LSTMClassifier(), name)
 
 
@@ -71,9 +71,9 @@ def test_changing_what_is_shown_is_refused():
     model = LSTMClassifier(**SMALL).fit(X, LABELS)
     expected, layer = model.predict_proba(X), model.layers_[0]
     assert model.layers_[0] is layer
-    with pytest.raises(TypeError, match=r"layers_ of a fitted model is for reading: model.set_parameters"):
+    with pytest.raises(TypeError, match=r"layers_ of a fitted model is read-only: model.set_parameters"):
         layer.set_parameters(layer.parameters)
-    with pytest.raises(TypeError, match=r"layers_ of a fitted model is for reading: model.set_parameters"):
+    with pytest.raises(TypeError, match=r"layers_ of a fitted model is read-only: model.set_parameters"):
         model.layers_[0] = layer
     again = pickle.loads(pickle.dumps(model))
     shown = [model.coef_, model.intercept_, model.classes_, again.coef_, again.intercept_, again.classes_]

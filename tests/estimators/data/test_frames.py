@@ -186,7 +186,7 @@ def test_what_is_no_long_table_is_named():
     with pytest.raises(ValueError, match=r"it is in the index: pass frame.reset_index\(\)"):
         sequences_from_frame(long(pd.DataFrame).set_index("id"))
     twice = long(pd.DataFrame).set_axis(["id", "time", "x", "x"], axis=1)
-    with pytest.raises(ValueError, match="frame must have columns with names of their own, got 'x' twice"):
+    with pytest.raises(ValueError, match="frame must have columns with different names, got 'x' twice"):
         sequences_from_frame(twice)
     lists = long(pd.DataFrame, of_lists=[[1]] * 6)
     with pytest.raises(TypeError, match="by must name columns of numbers, text or times, got 'of_lists'"):
@@ -236,7 +236,7 @@ def test_scalers_take_tables_and_give_arrays(frame):
 def test_names_are_compared(frame):
     model = LSTMClassifier(**SMALL).fit(tables(frame), LABELS)
     for call in (model.predict, model.trace, lambda X: model.partial_fit(X, LABELS)):
-        with pytest.raises(ValueError, match=r"in the same order: \['a', 'b'\], got \['b', 'a'\]: put them in that"):
+        with pytest.raises(ValueError, match=r"in the same order: \['a', 'b'\], got \['b', 'a'\]: pass frame\[list"):
             call(tables(frame, "ba"))
         with pytest.raises(ValueError, match=r"X must have the feature names .* \['a', 'b'\], got \['a', 'c'\]$"):
             call(tables(frame, "ac"))
@@ -256,11 +256,11 @@ def test_tables_of_one_list_agree(frame):
     odd = tables(frame)
     odd[3] = odd[3][["b", "a"]]
     with pytest.raises(
-        ValueError, match=r"X\[3\] must have the columns of X\[0\], in the same order: \['a', 'b'\], got"
+        ValueError, match=r"X\[3\] must have the columns of X\[0\] in the same order, \['a', 'b'\], got"
     ):
         model.fit(odd, LABELS)
     odd[3] = SEQUENCES[3]
-    with pytest.raises(TypeError, match=r"X\[3\] must be a DataFrame, as others in X are, got ndarray"):
+    with pytest.raises(TypeError, match=r"X\[3\] must be a DataFrame like others in X, got ndarray"):
         model.fit(odd, LABELS)
     odd[3] = frame({"a": ["u"], "b": [1.0]})
     with pytest.raises(TypeError, match=r"X\[3\] must hold numbers, got column 'a' of dtype"):
@@ -275,7 +275,7 @@ def test_numbers_of_columns_are_no_names():
     plain = [pd.DataFrame(x) for x in SEQUENCES]
     assert not hasattr(LSTMClassifier(**SMALL).fit(plain, LABELS), "feature_names_in_")
     mixed = [each.set_axis(["a", 1], axis=1) for each in plain]
-    with pytest.raises(TypeError, match="X must have columns whose names are all strings, or none of them"):
+    with pytest.raises(TypeError, match="X must have column names that are all strings, or no string among them"):
         LSTMClassifier(**SMALL).fit(mixed, LABELS)
 
 
@@ -329,7 +329,7 @@ def test_indexed_targets_are_of_steps():
     assert model.loss_curve_ == expected.loss_curve_
     assert model.score(table, table["a"]) == expected.score(SEQUENCES, [x[:, 0] for x in SEQUENCES])
     assert [each.shape for each in model.predict(table)] == [(length,) for length in LENGTHS]
-    with pytest.raises(ValueError, match="y must have the index of X, as both have rows for steps"):
+    with pytest.raises(ValueError, match="y must have the index of X, because both have rows for steps"):
         model.fit(table, table["a"][::-1])
 
 
@@ -394,7 +394,9 @@ def test_names_that_leave_the_order_open_are_refused(dims):
 def test_axes_of_tables_and_of_lists():
     table = LSTMClassifier(**SMALL).fit(Array(BLOCK[:, :, 0].T, "time", "case"), LABELS)
     assert table.loss_curve_ == LSTMClassifier(**SMALL).fit(BLOCK[:, :, 0], LABELS).loss_curve_
-    with pytest.raises(ValueError, match=r"X must have the dimensions \(sequence, step\), .* alone is passed as \[x\]"):
+    with pytest.raises(
+        ValueError, match=r"X must have the dimensions \(sequence, step\), .*: pass a single sequence as \[x\]"
+    ):
         table.predict(Array(BLOCK[0], "time", "channel"))
     lists = LSTMClassifier(**SMALL).fit([Array(x.T, "channel", "time") for x in SEQUENCES], LABELS)
     assert lists.loss_curve_ == LSTMClassifier(**SMALL).fit(SEQUENCES, LABELS).loss_curve_
@@ -424,5 +426,5 @@ def test_packed_sequences():
     model = LSTMClassifier(**SMALL).fit(packed, LABELS)
     assert model.loss_curve_ == LSTMClassifier(**SMALL).fit(SEQUENCES, LABELS).loss_curve_
     np.testing.assert_array_equal(model.predict_proba(packed), model.predict_proba(SEQUENCES))
-    with pytest.raises(ValueError, match="lengths must be None when X is a list"):
+    with pytest.raises(ValueError, match="lengths must be None if X is a list"):
         model.predict(packed, lengths=LENGTHS)

@@ -18,7 +18,7 @@ for row, own in zip(PADDED, LISTS, strict=True):
     row[: len(own)] = own
 LABELS = np.array([int(own[-1, 0] > 0) for own in LISTS])
 SMALL = {"hidden_size": 6, "max_iter": 10, "random_state": 0}
-ASKED = "lengths must be given with X, as LSTMClassifier was fitted with a padded array and its lengths"
+ASKED = "lengths must be given with X, because LSTMClassifier was fitted with a padded array and its lengths"
 
 
 @pytest.mark.parametrize("name", ["predict", "predict_proba", "decision_function", "trace"])
@@ -36,7 +36,9 @@ def test_scores_and_validation_sets_are_no_exception():
     model = LSTMClassifier(**SMALL).fit(PADDED, LABELS, lengths=LENGTHS)
     with pytest.raises(ValueError, match=ASKED):
         model.score(PADDED, LABELS)
-    with pytest.raises(ValueError, match=r"lengths_val must be given with X_val, .*: pass lengths_val=, or X_val as a"):
+    with pytest.raises(
+        ValueError, match=r"lengths_val must be given with X_val, .*: pass lengths_val=, or pass X_val as a"
+    ):
         model.fit(PADDED, LABELS, lengths=LENGTHS, X_val=PADDED, y_val=LABELS)
     assert model.score(PADDED, LABELS, lengths=LENGTHS) == model.score(LISTS, LABELS)
 
@@ -75,16 +77,16 @@ def test_files_keep_that(tmp_path):
 def test_scalers_ask_for_them():
     scaler = SequenceScaler().fit(PADDED, lengths=LENGTHS)
     for method in (scaler.transform, scaler.inverse_transform):
-        with pytest.raises(ValueError, match="lengths must be given with X, as SequenceScaler was fitted with"):
+        with pytest.raises(ValueError, match="lengths must be given with X, because SequenceScaler was fitted with"):
             method(PADDED)
     assert scaler.fit(PADDED).transform(PADDED).shape == PADDED.shape
 
 
 def test_regressors_ask_for_them():
     model = LSTMRegressor(**SMALL).fit(PADDED, PADDED, lengths=LENGTHS)
-    with pytest.raises(ValueError, match="as LSTMRegressor was fitted with a padded array"):
+    with pytest.raises(ValueError, match="because LSTMRegressor was fitted with a padded array"):
         model.predict(PADDED)
-    with pytest.raises(ValueError, match="as LSTMRegressor was fitted with a padded array"):
+    with pytest.raises(ValueError, match="because LSTMRegressor was fitted with a padded array"):
         model.score(PADDED, PADDED)
 
 

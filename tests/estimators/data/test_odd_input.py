@@ -72,7 +72,7 @@ def test_integers_of_numpy_are_integers():
 
 def test_a_sequence_alone_is_told_from_many():
     model = LSTMClassifier(**SMALL).fit(X, LABELS)
-    with pytest.raises(ValueError, match=r"X has 1 features at each step, .* a sequence alone is passed as \[x\]"):
+    with pytest.raises(ValueError, match=r"X has 1 features at each step, .* pass a single sequence as \[x\]"):
         model.predict(X[0])
     assert model.predict([X[0]]).shape == (1,)
 
@@ -102,7 +102,7 @@ def test_only_ratios_of_weights_matter_however_large():
         ({0: np.nan}, "class_weight must hold finite weights of at least 0"),
         ({0: "a"}, "class_weight must hold real numbers"),
         ({0: 1.0, 7: 3.0}, r"class_weight must name classes among \[0, 1\], got \[7\]"),
-        ({0: 0.0, 1: 0.0}, "sample_weight and class_weight must leave a sequence with a weight above 0"),
+        ({0: 0.0, 1: 0.0}, "sample_weight and class_weight must give a positive weight to some sequence"),
     ],
 )
 def test_wrong_class_weights_are_named(class_weight, message):
@@ -130,7 +130,7 @@ def test_scores_take_weights_as_fit_does():
 @pytest.mark.parametrize("values", [(0, 5), (-1, 1), (1, 2)])
 def test_labels_at_once_are_0_and_1(values):
     Y = np.where(RNG.uniform(size=(24, 3)) > 0.5, *values)
-    with pytest.raises(ValueError, match="y must hold 0 and 1 where it has a column for each label"):
+    with pytest.raises(ValueError, match="y must hold only 0 and 1 if it has a column per label"):
         LSTMClassifier(**SMALL).fit(X, Y)
 
 

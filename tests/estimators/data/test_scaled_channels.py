@@ -70,7 +70,7 @@ def test_mean_and_deviation_are_of_all_steps():
     with pytest.raises(ValueError, match="read-only"):
         model.channel_mean_[0] = 0
     plain = LSTMClassifier(**SMALL, scale_inputs=False).fit(X, LABELS)
-    with pytest.raises(AttributeError, match="fitted without scale_inputs: it has no channel_scale_"):
+    with pytest.raises(AttributeError, match="fitted without scale_inputs, so it has no channel_scale_"):
         plain.channel_scale_  # noqa: B018
 
 
@@ -142,7 +142,7 @@ def test_numbers_that_are_too_large():
     with pytest.raises(ValueError, match=r"X\[0\] must be in the range of float32 when scaled"):
         model.predict(huge)
     with (
-        pytest.warns(UserWarning, match="must be scaled as X"),
+        pytest.warns(UserWarning, match="must be scaled like X"),
         pytest.raises(ValueError, match=r"X_val\[0\] must be in the range of float32 when scaled"),
     ):
         model.fit(X, LABELS, X_val=huge, y_val=LABELS)

@@ -186,14 +186,14 @@ def test_names_are_those_of_fit():
     assert model.static_feature_names_in_.tolist() == ["age", "dose", "place"]
     expected = LSTMRegressor(**TINY).fit(X, NUMBERS, static=S).predict(X, static=S)
     np.testing.assert_array_equal(model.predict(X, static=FRAME), expected)
-    with pytest.raises(ValueError, match=r"static must have the columns \['age', 'dose', 'place'\], in the order of"):
+    with pytest.raises(ValueError, match=r"must have the columns of fit in the same order, \['age', 'dose', 'place'\]"):
         model.predict(X, static=FRAME[["dose", "age", "place"]])
     with pytest.warns(UserWarning, match="static had feature names in fit, and has none now"):
         np.testing.assert_array_equal(model.predict(X, static=S), expected)
     model = LSTMRegressor(**TINY).fit(X, NUMBERS, static=S)
     with pytest.warns(UserWarning, match="static had no feature names in fit, and has some now"):
         model.predict(X, static=FRAME)
-    with pytest.raises(AttributeError, match="static had no names of columns in fit"):
+    with pytest.raises(AttributeError, match="static had no column names in fit"):
         model.static_feature_names_in_  # noqa: B018
     with pytest.raises(TypeError, match="names are all texts"):
         model.fit(X, NUMBERS, static=pd.DataFrame(S, columns=["a", "b", 3]))
@@ -216,7 +216,7 @@ def test_they_are_asked_for_ever_after():
         lambda: numlstm.stream(model),
     ]
     for call in calls:
-        with pytest.raises(ValueError, match=r"static must be given, an array \(\d, 3\), as there were static"):
+        with pytest.raises(ValueError, match=r"static must be an array \(\d, 3\), because fit had static"):
             call()
     with pytest.raises(ValueError, match=r"static must have 3 features, as in fit, got 2"):
         model.fit(X, LABELS, static=S[:, :2])
@@ -226,19 +226,23 @@ def test_they_are_asked_for_ever_after():
 def test_they_are_refused_where_there_were_none():
     model = LSTMRegressor(**TINY, warm_start=True).fit(X, NUMBERS)
     for call in (model.predict, lambda each, static: model.fit(each, NUMBERS, static=static)):
-        with pytest.raises(ValueError, match="static must be None, as there were no static features in fit"):
+        with pytest.raises(ValueError, match="static must be None, because fit had no static features"):
             call(X, static=S)
-    with pytest.raises(AttributeError, match="LSTMRegressor was fitted without static features: it has no static_mean"):
+    with pytest.raises(AttributeError, match="fitted without static features, so it has no static_mean"):
         model.static_mean_  # noqa: B018
-    with pytest.raises(ValueError, match="static must be None for LSTM: layers have no static features"):
+    with pytest.raises(ValueError, match="static must be None for LSTM, because layers have no static features"):
         numlstm.stream(LSTM(2, 3), static=S[:1])
 
 
 @pytest.mark.parametrize(
     ("static", "error", "message"),
     [
-        (S[:7], ValueError, r"static must be an array \(8, features\) .*, a row for each sequence, got shape \(7, 3\)"),
-        (S[:, 0], ValueError, r"a row for each sequence, got shape \(8,\)"),
+        (
+            S[:7],
+            ValueError,
+            r"static must be an array \(8, features\) .* for each sequence, got shape \(7, 3\)",
+        ),
+        (S[:, 0], ValueError, r"one row for each sequence, got shape \(8,\)"),
         (np.where(S > 0, S, np.nan), ValueError, r"static must be .* finite real numbers: .*NaN"),
         (S.astype(str).astype(object) + "x", ValueError, "static must be .* finite real numbers: could not convert"),
         (S.astype(complex), ValueError, "static must be .* finite real numbers"),
@@ -265,7 +269,7 @@ def test_validation_sets_have_their_own():
     model = LSTMRegressor(**TINY).fit(X[:5], NUMBERS[:5], static=S[:5], X_val=X[5:], y_val=NUMBERS[5:],
                                       static_val=S[5:])  # fmt: skip
     assert model.validation_scores_[-1] == pytest.approx(model.score(X[5:], NUMBERS[5:], static=S[5:]))
-    with pytest.raises(ValueError, match="static_val must be given"):
+    with pytest.raises(ValueError, match="static_val must be an array"):
         model.fit(X[:5], NUMBERS[:5], static=S[:5], X_val=X[5:], y_val=NUMBERS[5:])
     with pytest.raises(ValueError, match="static_val must be None"):
         model.fit(X[:5], NUMBERS[:5], X_val=X[5:], y_val=NUMBERS[5:], static_val=S[5:])
@@ -279,8 +283,8 @@ def test_a_split_for_early_stopping_takes_them_with_it(monkeypatch):
         seen.extend([train, validation.data])
         return train, validation
 
-    seen, original = [], LSTMRegressor._split
-    monkeypatch.setattr(LSTMRegressor, "_split", split)
+    seen, original = [], LSTMRegressor._split_validation
+    monkeypatch.setattr(LSTMRegressor, "_split_validation", split)
     options = TINY | {"early_stopping": True, "validation_fraction": 0.3}
     model = LSTMRegressor(**options, scale_targets=False).fit(X, S[:, 0], static=S)
     for data in seen:

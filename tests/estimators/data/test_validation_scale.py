@@ -13,7 +13,7 @@ from numlstm import LSTMClassifier, SequenceScaler
 RNG = np.random.default_rng(0)
 X, LABELS = 3 * RNG.normal(size=(24, 6, 2)) + [50, 0], np.arange(24) % 2
 SMALL = {"hidden_size": 4, "max_iter": 1, "random_state": 0}
-FAR = r"X_val must be scaled as X is: the median of channel 0 is 49.* in X_val.*transform_input=\['X_val'\]"
+FAR = r"X_val must be scaled like X, but the median of channel 0 is 49.* in X_val.*transform_input=\['X_val'\]"
 
 
 def test_a_pipeline_that_leaves_validation_data_as_they_are():
@@ -39,7 +39,7 @@ def test_what_differs_by_less_than_ten_deviations(X_val):
 def test_every_channel_is_looked_at_and_padding_is_not():
     with pytest.warns(UserWarning, match="median of channel 1 is 3"):
         LSTMClassifier(**SMALL).fit(X, LABELS, X_val=np.add(X, [0, 33]), y_val=LABELS)
-    with pytest.warns(UserWarning, match=r"and of 1 more channels"):
+    with pytest.warns(UserWarning, match=r"and 1 more channels differ"):
         LSTMClassifier(**SMALL).fit(X, LABELS, X_val=X + 40, y_val=LABELS)
     padded, lengths = X.copy(), np.full(24, 2)
     padded[:, 2:] = 1e6

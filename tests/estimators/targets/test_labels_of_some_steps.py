@@ -162,8 +162,8 @@ def test_a_split_for_early_stopping_takes_weights_of_steps_with_it(monkeypatch):
         seen["train"], seen["aside"] = train.targets, validation.data.targets
         return train, validation
 
-    original = LSTMRegressor._split
-    monkeypatch.setattr(LSTMRegressor, "_split", split)
+    original = LSTMRegressor._split_validation
+    monkeypatch.setattr(LSTMRegressor, "_split_validation", split)
     X, weights = sequences(), [np.full(steps, 1.0 + i) for i, steps in enumerate(LENGTHS)]
     y = [np.full(steps, float(i)) for i, steps in enumerate(LENGTHS)]
     LSTMRegressor(**TINY, max_iter=1, early_stopping=True, validation_fraction=0.34, scale_targets=False).fit(
@@ -203,7 +203,7 @@ def test_few_labels_can_be_learnt():
         (None, [np.ones(2)] * 6, r"sample_weight\[0\] must have shape \(5,\), a weight for each step, got \(2,\)"),
         (None, [np.ones(5)] * 5, "sample_weight must have 6 entries, one for each sequence, got 5"),
         (None, [np.full(steps, -1.0) for steps in LENGTHS], "sample_weight must be finite and not negative, got -1.0"),
-        (None, [np.zeros(steps) for steps in LENGTHS], "sample_weight must have a weight above 0, got only zeros"),
+        (None, [np.zeros(steps) for steps in LENGTHS], "must have at least one positive weight, got only zeros"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named(y, weights, message):
@@ -216,5 +216,5 @@ def test_what_is_wrong_is_named(y, weights, message):
 def test_labels_and_weights_must_meet():
     y = [np.where(np.arange(steps) == 0, 1.0, np.nan) for steps in LENGTHS]
     weights = [(np.arange(steps) > 0).astype(float) for steps in LENGTHS]
-    with pytest.raises(ValueError, match="a weight above 0"):
+    with pytest.raises(ValueError, match="a positive weight"):
         LSTMRegressor(**ONE_STEP, scale_targets=False).fit(sequences(), y, weights)

@@ -1,1 +1,0 @@
-"""Estimators as other libraries want them; each module needs the library that it is for."""
