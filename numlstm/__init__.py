@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .estimators.scaler import SequenceScaler
     from .estimators.streaming import stream
     from .estimators.windows import sliding_windows
+    from .forecasting import LSTMForecaster
     from .io import load, save
     from .layers import GRU, LSTM, RNN
     from .savable import VersionWarning
@@ -34,6 +35,7 @@ _homes = {  # the module that each attribute is imported from
     "GRU": ".layers",
     "LSTM": ".layers",
     "LSTMClassifier": ".estimators",
+    "LSTMForecaster": ".forecasting.forecaster",
     "LSTMRegressor": ".estimators",
     "RNN": ".layers",
     "SequenceEncoder": ".estimators.encoder",
@@ -63,6 +65,7 @@ __all__ = [
     "RNN",
     "BackendUnavailableError",
     "LSTMClassifier",
+    "LSTMForecaster",
     "LSTMRegressor",
     "SequenceEncoder",
     "SequenceImputer",

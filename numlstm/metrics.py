@@ -23,11 +23,17 @@ from sklearn.metrics import make_scorer
 
 from .estimators.data.weights import step_weights
 from .estimators.targets.numbers import r_squared
+from .forecasting.scores import coverage, crps, mase, pinball_loss, smape
 from .layers.sequences import as_numbers
 
 __all__ = [
+    "coverage",
+    "crps",
+    "mase",
     "neg_step_mean_absolute_error_scorer",
     "neg_step_mean_squared_error_scorer",
+    "pinball_loss",
+    "smape",
     "step_mean_absolute_error",
     "step_mean_squared_error",
     "step_r2",

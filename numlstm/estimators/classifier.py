@@ -45,6 +45,8 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
     class_weight : dict, list of dict, "balanced" or None, default None
         Weight of each class, by its label. "balanced" gives all classes the same sum of weights.
 
+    <<TOKENS>>
+
     <<VARIANTS>>
 
     <<SYSTEM>>
@@ -130,6 +132,16 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         scale_inputs: bool = True,
         class_weight: Any = None,
         validation_fraction: float = 0.1,
+        analyzer: Any = "char",
+        lowercase: bool = False,
+        min_frequency: int = 1,
+        max_vocabulary: int | None = None,
+        categorical_features: Any = None,
+        embedding_size: int | str = "auto",
+        embedding: Any = None,
+        freeze_embedding: bool = False,
+        embedding_dropout: float = 0.0,
+        token_dropout: float = 0.0,
         proj_size: int = 0,
         peepholes: bool = False,
         coupled_gates: bool | str = False,

@@ -49,6 +49,8 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         Whether to train on targets with mean 0 and standard deviation 1, each scaled by itself. `predict` undoes the
         scaling; `loss_curve_` has the loss of scaled targets. With `partial_fit`, the first call determines the scale.
 
+    <<TOKENS>>
+
     <<VARIANTS>>
 
     <<SYSTEM>>
@@ -151,6 +153,16 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         scale_inputs: bool = True,
         scale_targets: bool = True,
         validation_fraction: float = 0.1,
+        analyzer: Any = "char",
+        lowercase: bool = False,
+        min_frequency: int = 1,
+        max_vocabulary: int | None = None,
+        categorical_features: Any = None,
+        embedding_size: int | str = "auto",
+        embedding: Any = None,
+        freeze_embedding: bool = False,
+        embedding_dropout: float = 0.0,
+        token_dropout: float = 0.0,
         proj_size: int = 0,
         peepholes: bool = False,
         coupled_gates: bool | str = False,
@@ -265,12 +277,12 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         TypeError, ValueError
             If X is not as described, or has other features than in `fit`.
         """
-        X = array_or_list(X)
         scores, sequences, numbers = self._scores(X, lengths, static)
         values = numbers.decode(scores)
         if not numbers.by_step:
             return values[:, 0] if numbers.form == "one" else values
-        if isinstance(X, list | tuple):
+        X = X if self._model.reading else array_or_list(X)
+        if self._model.reading or isinstance(X, list | tuple):
             values = values[:, 0] if numbers.form == "list of one" else values
             return StepPredictions(np.split(values, np.cumsum(sequences.lengths)[:-1]) if len(sequences) else [])
         rows, steps = np.shape(X)[:2]

@@ -62,7 +62,7 @@ def activity(model: Model, sequences: Sequences) -> Activity:
     stack, backend = model.network.stack, model.backend
     x, lengths = sequences.take(np.arange(min(LOOKED_AT, len(sequences))))
     traces = [_room(spec, backend, *x.shape[:2]) for spec in stack.specs.values()]
-    stack.forward(backend, model.layers, backend.to_device(x, stack.dtype), None, lengths, traces=traces)
+    stack.forward(backend, model.layers, model.read(x)[0], None, lengths, traces=traces)
     inside = np.ones(x.shape[:2], bool) if lengths is None else np.arange(x.shape[1]) < lengths[:, None]
     found = Activity({}, {})
     for suffix, trace in zip(stack.specs, traces, strict=True):

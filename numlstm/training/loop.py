@@ -116,7 +116,6 @@ class Trainer:
         model = self.model
         x, lengths = self.data.sequences.take(rows, self.buffer)
         targets, weights = self.data.targets.take(rows, total)
-        x = model.backend.upload(x, model.network.stack.dtype)
         return model.loss_and_gradient(x, lengths, targets, weights, self.rng, take_rows(self.data.static, rows))
 
     def epoch(self, schedule: Schedule, progress_display: Display) -> float:
@@ -331,7 +330,6 @@ def predict_scores(model: Model, sequences: Sequences, static: np.ndarray | None
     """Yields the rows of some sequences and the model's scores for them, until all sequences have been predicted."""
     for rows in sorted_batches(sequences.lengths, PREDICTED_STEPS):
         x, lengths = sequences.take(rows)
-        x = model.backend.to_device(x, model.network.stack.dtype)
         yield rows, model.scores(x, lengths, take_rows(static, rows))
 
 

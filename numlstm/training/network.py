@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.contract import LIKELIHOODS, POOLINGS, AffineSpec, Array, Backend, LossSpec, PoolSpec
+from ..backends.contract import LIKELIHOODS, POOLINGS, AffineSpec, Array, Backend, EmbeddingSpec, LossSpec, PoolSpec
 from ..concurrency import cached_property
 from ..layers.stack import Stack
+from .embedding import Tape, TokenChannels
 
-HEAD, POOL = "_output", "_attention"  # the names of their parameters end with these
+HEAD, POOL, TABLES = "_output", "_attention", ""  # the names of their parameters end with these
 PARTS = {  # the poolings that the output layer reads side by side
     "last": ("last",),
     "mean": ("mean",),
@@ -43,6 +44,8 @@ class Network:
         Strengths of the penalties on the size and on the change of the last recurrent layer's outputs, in training.
     static : int
         Number of static features that the output layer also reads.
+    tokens : TokenChannels or None
+        The channels that hold tokens, if there are some.
     """
 
     stack: Stack
@@ -51,6 +54,7 @@ class Network:
     loss: LossSpec
     activity: tuple[float, float] | None = None
     static: int = 0
+    tokens: TokenChannels | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}  # cached properties are left out
@@ -73,15 +77,16 @@ class Network:
         return {f"_{part}": PoolSpec(part, size, dtype) for part in self.poolings if part in POOLINGS}
 
     @cached_property
-    def readout(self) -> dict[str, AffineSpec | PoolSpec]:
-        """The output layer and the poolings, by the suffix of their parameters' names."""
-        return {HEAD: self.head, **self.pools}
+    def others(self) -> dict[str, AffineSpec | PoolSpec | EmbeddingSpec]:
+        """What has parameters besides the recurrent layers, by the suffix of their names."""
+        tables = {TABLES: self.tokens.spec} if self.tokens else {}
+        return {HEAD: self.head, **self.pools, **tables}
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every parameter."""
         return self.stack.shapes | {
-            name + suffix: shape for suffix, spec in self.readout.items() for name, shape in spec.shapes.items()
+            name + suffix: shape for suffix, spec in self.others.items() for name, shape in spec.shapes.items()
         }
 
     @property
@@ -98,40 +103,43 @@ class Network:
         """Initial parameters by name.
 
         With "torch", output layer and pooling begin like PyTorch's Linear. Otherwise their weights are Glorot-uniform,
-        and their biases are 0.
+        and their biases are 0. Vectors of tokens are normally distributed, as in PyTorch.
         """
         parameters = self.stack.initialise(init, rng, forget_bias)
         bound_of = _torch_bound if init == "torch" else _glorot_bound
-        for suffix, spec in self.readout.items():
+        for suffix, spec in self.others.items():
             for name, shape in spec.shapes.items():
+                if suffix == TABLES:
+                    parameters[name] = rng.normal(size=shape)
+                    continue
                 bound = bound_of(name, spec.shapes["weight"])
                 parameters[name + suffix] = rng.uniform(-bound, bound, shape)
         return {name: value.astype(self.stack.dtype) for name, value in parameters.items()}
 
     def parts(self, backend: Backend, flat: Array) -> tuple[Array, dict[str, Array]]:
-        """The parts of a flat vector: of the recurrent layers, and of the readout."""
-        sizes = [self.stack.size(backend), *map(backend.size, self.readout.values())]
+        """The parts of a flat vector: of the recurrent layers, and of all others."""
+        sizes = [self.stack.size(backend), *map(backend.size, self.others.values())]
         edges = np.cumsum([0, *sizes]).tolist()
-        stack, *readout = (flat[start:end] for start, end in pairwise(edges))
-        return stack, dict(zip(self.readout, readout, strict=True))
+        stack, *others = (flat[start:end] for start, end in pairwise(edges))
+        return stack, dict(zip(self.others, others, strict=True))
 
     def pack(self, backend: Backend, parameters: Mapping[str, np.ndarray]) -> Array:
         """A new flat vector with these parameters."""
-        size = self.stack.size(backend) + sum(map(backend.size, self.readout.values()))
+        size = self.stack.size(backend) + sum(map(backend.size, self.others.values()))
         flat = backend.zeros((size,), self.stack.dtype)
-        stack, readout = self.parts(backend, flat)
+        stack, others = self.parts(backend, flat)
         self.stack.pack(backend, parameters, stack)
-        for suffix, part in readout.items():
-            spec = self.readout[suffix]
+        for suffix, part in others.items():
+            spec = self.others[suffix]
             backend.pack(spec, {name: parameters[name + suffix] for name in spec.shapes}, part)
         return flat
 
     def unpack(self, backend: Backend, flat: Array) -> dict[str, np.ndarray]:
         """The parameters in a flat vector, by name."""
-        stack, readout = self.parts(backend, flat)
+        stack, others = self.parts(backend, flat)
         parameters = self.stack.unpack(backend, stack)
-        for suffix, part in readout.items():
-            named = backend.unpack(self.readout[suffix], part)
+        for suffix, part in others.items():
+            named = backend.unpack(self.others[suffix], part)
             parameters |= {name + suffix: value for name, value in named.items()}
         return parameters
 
@@ -161,17 +169,17 @@ class Model:
 
     def __init__(self, network: Network, backend: Backend, flat: Array, *, training: bool) -> None:
         self.network, self.backend, self.flat = network, backend, flat
-        stack, readout = network.parts(backend, flat)
+        stack, others = network.parts(backend, flat)
         self.layers = network.stack.prepare(backend, stack, training)
-        self.readout = {suffix: backend.prepare(network.readout[suffix], part, training)
-                       for suffix, part in readout.items()}  # fmt: skip
+        self.others = {suffix: backend.prepare(network.others[suffix], part, training)
+                       for suffix, part in others.items()}  # fmt: skip
 
     def refresh(self) -> None:
         """Update the prepared weights after a change of the flat vector."""
         refresh = self.backend.refresh
         self.layers = [refresh(weights) for weights in self.layers]
-        for suffix, weights in self.readout.items():
-            self.readout[suffix] = refresh(weights)
+        for suffix, weights in self.others.items():
+            self.others[suffix] = refresh(weights)
 
     @cached_property
     def gradient(self) -> Array:
@@ -180,17 +188,18 @@ class Model:
 
     @cached_property
     def _gradients(self) -> tuple[list[Array], dict[str, Array]]:
-        stack, readout = self.network.parts(self.backend, self.gradient)
-        return self.network.stack.split(self.backend, stack), readout
+        stack, others = self.network.parts(self.backend, self.gradient)
+        return self.network.stack.split(self.backend, stack), others
 
     def scores(self, x: Array, lengths: np.ndarray | None, static: np.ndarray | None = None) -> Array:
         """Scores of sequences (N, T, D): (N, outputs), or (N · T, outputs) if there are scores for each step.
 
         `static` (N, F) are the static features.
         """
+        x, _ = self.read(x)
         y, final, _ = self._run(x, lengths)
         features = self._with_static(static, self._features(y, final, lengths)[0])
-        return self.backend.affine_forward(self.readout[HEAD], features)
+        return self.backend.affine_forward(self.others[HEAD], features)
 
     def scores_vjp(
         self, x: Array, lengths: np.ndarray | None, static: np.ndarray | None = None
@@ -200,14 +209,15 @@ class Model:
         The pullback returns the gradients of x, of the last layer's outputs at every step (None for zeros), and of the
         final states of each layer and direction. It overwrites `gradient`. There is no dropout.
         """
-        backend, network, head = self.backend, self.network, self.readout[HEAD]
+        backend, network, head = self.backend, self.network, self.others[HEAD]
+        x, _ = self.read(x)
         y, final, tapes = self._run(x, lengths, training=True)
         features, tapes_of_pools = self._features(y, final, lengths)
         features = self._with_static(static, features)
 
         def pullback(dscores: Array) -> tuple[Array, Array | None, list[list[Array | None]]]:
-            gradients, readout = self._gradients
-            dfeatures = backend.affine_backward(head, features, dscores, readout[HEAD])
+            gradients, others = self._gradients
+            dfeatures = backend.affine_backward(head, features, dscores, others[HEAD])
             dy, dfinal = self._features_backward(dfeatures, y, lengths, len(final), tapes_of_pools)
             shape = x.shape[0], x.shape[1]
             dx, _ = network.stack.backward(backend, self.layers, tapes, shape, dy, dfinal, gradients)
@@ -217,6 +227,7 @@ class Model:
 
     def attention_weights(self, x: Array, lengths: np.ndarray | None) -> Array:
         """The weights of all steps in the attention pooling, (N, T)."""
+        x, _ = self.read(x)
         y, final, _ = self._run(x, lengths)
         return self._features(y, final, lengths)[1][POOL]
 
@@ -235,25 +246,40 @@ class Model:
         The sum is a float, or an object whose ``float`` waits for a device.
         """
         backend, network = self.backend, self.network
-        stack, head = network.stack, self.readout[HEAD]
-        gradients, readout = self._gradients
-        seed = int(rng.integers(2**64, dtype=np.uint64)) if stack.random else None
+        stack, head = network.stack, self.others[HEAD]
+        gradients, others = self._gradients
+        random = stack.random or (network.tokens is not None and network.tokens.random)
+        seed = int(rng.integers(2**64, dtype=np.uint64)) if random else None
         layers, mask = self._drop_weights(rng) if stack.weight_dropout else (self.layers, None)
+        x, tape_of_tokens = self.read(x, seed)
         y, final, tapes = self._run(x, lengths, layers, seed, training=True)
         features, tapes_of_pools = self._features(y, final, lengths)
         features = self._with_static(static, features)
         loss, dscores = self.loss(backend.affine_forward(head, features), targets, weights)
-        dfeatures = backend.affine_backward(head, features, dscores, readout[HEAD])
+        dfeatures = backend.affine_backward(head, features, dscores, others[HEAD])
         dy, dfinal = self._features_backward(dfeatures, y, lengths, len(final), tapes_of_pools)
         if network.activity:
             _, dy_activity = backend.activity_loss(y, lengths, *network.activity)
             dy = self._sum(dy, backend.multiply(dy_activity, weights.sum() * len(weights) / weights.size))
-        stack.backward(backend, layers, tapes, (x.shape[0], x.shape[1]), dy, dfinal, gradients, seed=seed,
-                       input_gradient=False)  # fmt: skip
+        dx, _ = stack.backward(backend, layers, tapes, (x.shape[0], x.shape[1]), dy, dfinal, gradients, seed=seed,
+                               input_gradient=tape_of_tokens is not None)  # fmt: skip
+        if network.tokens is not None and tape_of_tokens is not None:
+            network.tokens.backward(backend, self.others[TABLES], tape_of_tokens, dx, others[TABLES])
         if mask is not None:
             for gradient, part in zip(gradients, stack.split(backend, mask), strict=True):
                 gradient[...] = backend.multiply(gradient, part)
         return loss
+
+    def read(self, x: Array, seed: int | None = None) -> tuple[Array, Tape | None]:
+        """The input of the recurrent layers for x (N, T, C); with tokens, also what the gradient of their tables takes.
+
+        Tokens are read from an array of NumPy. With a `seed`, units and tokens are dropped.
+        """
+        if self.network.tokens is not None:
+            return self.network.tokens.read(self.backend, self.others[TABLES], x, seed)
+        if isinstance(x, np.ndarray):
+            x = self.backend.upload(x, self.network.stack.dtype)
+        return x, None
 
     def loss(self, scores: Array, targets: np.ndarray, weights: np.ndarray) -> tuple[float | Any, Array]:
         """The weighted sum of the losses of scores (M, K), and its gradient.
@@ -311,7 +337,7 @@ class Model:
             if part == "last":
                 features.append(network.stack.last(backend, final))
             else:
-                pooled, tapes[f"_{part}"] = backend.pool_forward(self.readout[f"_{part}"], y, lengths)
+                pooled, tapes[f"_{part}"] = backend.pool_forward(self.others[f"_{part}"], y, lengths)
                 features.append(pooled)
         return features[0] if len(features) == 1 else backend.concatenate(features), tapes
 
@@ -334,7 +360,7 @@ class Model:
                 dfinal = stack.last_gradients(backend, dpart)
                 continue
             suffix, gradients = f"_{part}", self._gradients[1]
-            dy_part = backend.pool_backward(self.readout[suffix], y, lengths, tapes[suffix], dpart, gradients[suffix])
+            dy_part = backend.pool_backward(self.others[suffix], y, lengths, tapes[suffix], dpart, gradients[suffix])
             dy = self._sum(dy, dy_part)
         return dy, dfinal
 

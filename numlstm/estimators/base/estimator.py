@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 import numpy as np
 from sklearn.utils import check_random_state
 
-from ...backends.contract import Array, Backend
+from ...backends.contract import Array, Backend, EmbeddingSpec
 from ...backends.dispatch import backend_for
 from ...checks import SMALLEST, check_integer, check_real
 from ...layers.options import stack_of
 from ...training.batches import Sequences
+from ...training.embedding import TokenChannels
 from ...training.loop import Data, EarlyStopping, Trainer, Validation, train
 from ...training.network import Model, Network
 from ...training.optimizers import SGD, Adam, Optimizer, RMSprop
@@ -23,10 +24,12 @@ from ...training.progress import History
 from ...training.range_test import LearningRateTest, range_test
 from ...training.schedules import Schedule
 from ...training.targets import StepTargets, Targets
+from ..data.categories import TokenReading, reading_of
 from ..data.channels import ChannelScale, input_dtype
 from ..data.forms import array_or_list
 from ..data.inputs import check_not_empty, check_sequences, warn_if_scaled_differently
 from ..data.static import StaticFeatures, check_static, scaled_static
+from ..data.vectors import replace_vectors, vector_size
 from ..data.weights import sample_weights, with_mean_weight_one
 from ..targets.classes import Classes
 from ..targets.numbers import Numbers
@@ -66,6 +69,16 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     epsilon: float
     warm_start: bool
     scale_inputs: bool
+    analyzer: Any
+    lowercase: bool
+    min_frequency: int
+    max_vocabulary: int | None
+    categorical_features: Any
+    embedding_size: int | str
+    embedding: Any
+    freeze_embedding: bool
+    embedding_dropout: float
+    token_dropout: float
     callback: Any
     verbose: bool | int
     random_state: Any
@@ -123,7 +136,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         if validation is None and self.early_stopping:
             data, validation = self._split_validation(data, codec, rng)
         backend = self._backend_to_train(network, data)
-        parameters = self._initial_parameters(network, data.sequences, rng) if previous is None else previous.parameters
+        parameters = self._initial_parameters(fitted, network, data, rng) if previous is None else previous.parameters
         trainer = self._trainer(network, backend, parameters, data, rng)
         epochs, history = automatic.epochs(self.max_iter, trainer.steps), History()
         results = partial(fitted._results, trainer, codec, history, None if previous is None else self)
@@ -161,7 +174,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         )
         session = getattr(self, "_session", None)
         rng = copy.deepcopy(session.rng) if session else _random_generator(self.random_state)
-        parameters = self._initial_parameters(network, data.sequences, rng) if previous is None else previous.parameters
+        parameters = self._initial_parameters(fitted, network, data, rng) if previous is None else previous.parameters
         backend = self._backend_to_train(network, data)
         trainer = self._trainer(network, backend, parameters, data, rng)
         optimizer = trainer.optimizer
@@ -236,10 +249,11 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         check_real(lowest, "lowest", SMALLEST, np.inf)
         check_real(highest, "highest", lowest, np.inf)
         check_integer(steps, "steps", 2)
-        _, network, data = self._prepare(self._without_results(), X, y, sample_weight, lengths, static)
+        fitted = self._without_results()
+        _, network, data = self._prepare(fitted, X, y, sample_weight, lengths, static)
         rng = _random_generator(copy.deepcopy(self.random_state))
         backend = self._backend_to_train(network, data)
-        trainer = self._trainer(network, backend, self._initial_parameters(network, data.sequences, rng), data, rng)
+        trainer = self._trainer(network, backend, self._initial_parameters(fitted, network, data, rng), data, rng)
         return range_test(trainer, lowest, highest, steps)
 
     def _prepare(
@@ -262,6 +276,9 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         if previous is not None:
             fitted._lengths_given = self._lengths_given
         scale = self.scale_inputs if previous is None else previous.channels is not None
+        fitted._reading = self._token_reading(X) if previous is None else previous.reading
+        if fitted._reading is not None:
+            X = fitted._reading.encode(X, "X")
         dtype = input_dtype(X, self.dtype, bool(scale))
         sequences = check_sequences(fitted, X, lengths, dtype, reset=not hasattr(fitted, "_model"))
         check_not_empty(sequences)
@@ -274,7 +291,8 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
             static_values = scaled_static(previous.static, static, len(sequences), self.dtype)
         elif static is not None:
             static_values, names = check_static(static, len(sequences), "static")
-        network = self._network(sequences, codec, 0 if static_values is None else static_values.shape[1])
+        static_size = 0 if static_values is None else static_values.shape[1]
+        network = self._network(sequences, codec, static_size, fitted._reading)
         if previous is not None:
             codec = _check_continuation(previous, codec, network)
         weights = weights * self._weights_of_classes(codec, checked)
@@ -282,7 +300,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         if previous is not None:
             fitted._channels, fitted._static = previous.channels, previous.static
         else:
-            fitted._channels = ChannelScale.of(data.sequences) if scale else None
+            fitted._channels = ChannelScale.of_numbers(data.sequences, fitted._reading) if scale else None
             fitted._static = None if data.static is None else StaticFeatures.of(data.static, names)
             if data.static is not None:
                 data = replace(data, static=fitted._static.scaled(data.static, self.dtype, "static"))
@@ -296,14 +314,33 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     def _check_parameters(self) -> None:
         check_parameters(self.get_params(deep=False))
 
-    def _network(self, sequences: Sequences, codec: Codec, static: int) -> Network:
+    def _network(self, sequences: Sequences, codec: Codec, static: int, reading: TokenReading | None) -> Network:
         """The network that the parameters describe."""
+        tokens = None if reading is None else self._token_channels(reading, sequences.channels)
         stack = stack_of(
-            self.cell, sequences.channels, self.dtype, self._layer_options() | {"init": self._init(sequences)}
-        )
+            self.cell, sequences.channels if tokens is None else tokens.output_size, self.dtype,
+            self._layer_options() | {"init": self._init(sequences)},
+        )  # fmt: skip
         pooling = "none" if codec.by_step else self.pooling
         activity = float(self.activity_regularization), float(self.temporal_activity_regularization)
-        return Network(stack, codec.outputs, pooling, codec.loss, activity if any(activity) else None, static)
+        return Network(stack, codec.outputs, pooling, codec.loss, activity if any(activity) else None, static, tokens)
+
+    def _token_reading(self, X: Any) -> TokenReading | None:
+        """How tokens in X are read; None if it holds numbers alone."""
+        return reading_of(
+            X, "X", self.analyzer, self.lowercase, int(self.min_frequency), self.max_vocabulary,
+            self.categorical_features,
+        )  # fmt: skip
+
+    def _token_channels(self, reading: TokenReading, channels: int) -> TokenChannels:
+        """The tables of vectors that the parameters describe."""
+        sizes = [vector_size(self.embedding_size, self.embedding, words) for words in reading.vocabularies]
+        tables = tuple((words.count, size) for words, size in zip(reading.vocabularies, sizes, strict=True))
+        spec = EmbeddingSpec(tables, (bool(self.freeze_embedding),) * len(tables), self.dtype)
+        numeric = tuple(k for k in range(channels) if k not in reading.channels)
+        return TokenChannels(
+            spec, reading.channels, numeric, float(self.embedding_dropout), float(self.token_dropout)
+        )  # fmt: skip
 
     def _init(self, sequences: Sequences) -> Any:
         """The option `init`, with the number of steps that "chrono" needs."""
@@ -311,10 +348,13 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         return ("chrono", max(3, int(sequences.lengths.max()))) if init == "chrono" else init
 
     def _initial_parameters(
-        self, network: Network, sequences: Sequences, rng: np.random.Generator
+        self, fitted: Any, network: Network, data: Data, rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
-        """New initial parameters."""
-        return network.initialise(self._init(sequences), rng, self._layer_options().get("forget_bias"))
+        """New initial parameters; vectors of tokens are those of `embedding`, if it is set."""
+        parameters = network.initialise(self._init(data.sequences), rng, self._layer_options().get("forget_bias"))
+        if fitted._reading is not None and self.embedding is not None:
+            replace_vectors(parameters, self.embedding, fitted._reading)
+        return parameters
 
     def _validation(
         self, fitted: Any, codec: Codec, training: Sequences, X: Any, y: Any, lengths: Any, static: Any
@@ -327,10 +367,13 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         if X is None or y is None:
             raise ValueError(f"X_val and y_val must be given together, got only {' and '.join(passed)}")
         channels = fitted._channels
+        if fitted._reading is not None:
+            X = fitted._reading.encode(X, "X_val")
         dtype = input_dtype(X, self.dtype, channels is not None)
         sequences = check_sequences(fitted, X, lengths, dtype, reset=False, name="X_val")
         check_not_empty(sequences, "X_val")
-        warn_if_scaled_differently(sequences, training, None if channels is None else channels.unscaled)
+        if fitted._reading is None:
+            warn_if_scaled_differently(sequences, training, None if channels is None else channels.unscaled)
         if channels is not None:
             sequences = channels.scaled_sequences(sequences, self.dtype, "X_val")
         checked = self._check_y(y, X, sequences, "y_val")

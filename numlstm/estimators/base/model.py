@@ -27,6 +27,7 @@ from ...training.batches import Sequences, sorted_batches
 from ...training.loop import PREDICTED_STEPS, Trainer, predict_scores
 from ...training.network import HEAD, Model, Network
 from ...training.progress import History
+from ..data.categories import TokenReading
 from ..data.channels import ChannelScale, input_dtype
 from ..data.inputs import check_not_empty, check_sequences
 from ..data.static import StaticFeatures, scaled_static
@@ -73,6 +74,8 @@ class Fitted:
         The scale of static features.
     channels : ChannelScale or None
         The scale of X.
+    reading : TokenReading or None
+        How tokens in X are read.
     """
 
     network: Network
@@ -81,6 +84,7 @@ class Fitted:
     shown: dict[str, Any] = field(default_factory=dict)
     static: StaticFeatures | None = None
     channels: ChannelScale | None = None
+    reading: TokenReading | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}  # cached properties are left out
@@ -162,6 +166,7 @@ class SequenceModel(Savable, BaseEstimator, ABC):
     _session: Session
     _static: StaticFeatures | None  # during `fit`, before `_model` exists
     _channels: ChannelScale | None  # likewise
+    _reading: TokenReading | None  # likewise
 
     # Results ----------------------------------------------------------------------------------------------
 
@@ -175,7 +180,9 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         """The attributes that hold the trained network."""
         model = trainer.model
         parameters = model.network.unpack(model.backend, model.flat)
-        fitted = Fitted(model.network, parameters, codec, static=self._static, channels=self._channels)
+        fitted = Fitted(
+            model.network, parameters, codec, static=self._static, channels=self._channels, reading=self._reading
+        )  # fmt: skip
         return self._trained(fitted, not_defaults(self._layer_options()), model.backend.name)
 
     def _trained(self, fitted: Fitted, shown: dict[str, Any], backend: str) -> dict[str, Any]:
@@ -307,6 +314,33 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         """The number that each channel is then divided by."""
         return read_only(self._channel_scale("channel_scale_").scale)
 
+    @property
+    def vocabulary_(self) -> dict[Any, int]:
+        """The number of each known token, if X held texts; numbers count from 1, 0 is for unknown tokens."""
+        reading = self._token_reading_of("vocabulary_")
+        if not reading.text:
+            raise AttributeError("X had several channels in fit, so there are vocabularies_, by channel")
+        return dict(reading.vocabularies[0].numbers)
+
+    @property
+    def vocabularies_(self) -> dict[Any, dict[Any, int]]:
+        """The numbers of known categories, for each categorical channel."""
+        reading = self._token_reading_of("vocabularies_")
+        names = [0] if reading.names is None else [reading.names[k] for k in reading.channels]
+        return {name: dict(words.numbers) for name, words in zip(names, reading.vocabularies, strict=True)}
+
+    @property
+    def embeddings_(self) -> tuple[np.ndarray, ...]:
+        """The vectors of the tokens of each categorical channel, read-only; row 0 is that of unknown tokens."""
+        reading, parameters = self._token_reading_of("embeddings_"), self._model.parameters
+        return tuple(read_only(parameters[f"embedding_{k}"]) for k in range(len(reading.channels)))
+
+    def _token_reading_of(self, attribute: str) -> TokenReading:
+        reading = self._fitted(attribute).reading
+        if reading is None:
+            raise AttributeError(f"{type(self).__name__} was fitted with numbers alone, so it has no {attribute}")
+        return reading
+
     def _channel_scale(self, attribute: str) -> ChannelScale:
         channels = self._fitted(attribute).channels
         if channels is None:
@@ -354,6 +388,8 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         fitted = estimator._model
         stack = fitted.network.stack
         channels = fitted.channels
+        if fitted.reading is not None:
+            X = fitted.reading.encode(X, "X")
         dtype = input_dtype(X, stack.dtype, channels is not None)
         sequences = check_sequences(estimator, X, lengths, dtype, reset=False)
         if channels is not None:
@@ -384,7 +420,6 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         weights: list[Any] = [None] * len(sequences)
         for rows in sorted_batches(sequences.lengths, PREDICTED_STEPS):
             x, batch_lengths = sequences.take(rows)
-            x = model.backend.to_device(x, model.network.stack.dtype)
             batch_weights = model.backend.to_numpy(model.attention_weights(x, batch_lengths))
             for row, padded in zip(rows.tolist(), batch_weights, strict=True):
                 weights[row] = padded[: sequences.lengths[row]].copy()
@@ -408,9 +443,11 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         NotFittedError, TypeError, ValueError
             As in `predict`.
         """
-        fitted, _, sequences = self._ready(X, lengths)
+        fitted, model, sequences = self._ready(X, lengths)
         check_not_empty(sequences)
         x, batch_lengths = sequences.take(np.arange(len(sequences)))
+        if fitted.reading is not None:
+            x = model.backend.to_numpy(model.read(x)[0])
         return self._layer(fitted).trace(x, lengths=batch_lengths)
 
     def stream(self, batch_size: int = 1, *, static: Any = None) -> PredictionStream:

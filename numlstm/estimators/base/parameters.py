@@ -16,6 +16,7 @@ from ...documenting import sharing
 from ...layers import LAYERS
 from ...layers.options import CHECKS as OPTION_CHECKS
 from ...training.schedules import SHAPES
+from ..data.tokens import ANALYZERS
 
 FIRST = """
     **What matters first**
@@ -132,6 +133,33 @@ DATA = """
     validation_fraction : float in (0, 1), default 0.1
         Fraction of the sequences that `early_stopping` sets aside."""
 
+TOKENS = """
+    **Text and categories**
+
+    analyzer : {"char", "word"} or callable, default "char"
+        What the strings in X are split into, as in `sklearn.feature_extraction.text.CountVectorizer`: characters, words
+        of two letters or more, or what a callable returns for a string. It has an effect only if X holds strings.
+    lowercase : bool, default False
+        Whether tokens are converted to lower case.
+    min_frequency : int, at least 1, default 1
+        How often a token must occur in X to be known. All others are one unknown token.
+    max_vocabulary : int, at least 1, or None, default None
+        Greatest number of known tokens: the most frequent ones.
+    categorical_features : list of int or str, or None, default None
+        The channels that hold categories, by number or name. Channels of strings in DataFrames, structured arrays and
+        dicts are always categorical.
+    embedding_size : int, at least 1, or "auto", default "auto"
+        Length of the vector that stands for a token. "auto" is 8 times the fourth root of the number of tokens, from 4
+        to 256, but not more than that number.
+    embedding : array, shape (tokens + 1, size); mapping of tokens to vectors; or None, default None
+        Initial vectors. A row of an array is that of a number in `vocabulary_`, row 0 that of the unknown token. Tokens
+        that a mapping lacks begin with random vectors.
+    freeze_embedding : bool, default False
+        Whether vectors stay as they are at the beginning.
+    embedding_dropout, token_dropout : float in [0, 1), default 0.0
+        Fractions that are zeroed in training: of the units of all vectors, the same at each step of a sequence; and of
+        the tokens, at each place where they occur in a sequence [4]_."""
+
 VARIANTS = """
     **Variants of the cell**
 
@@ -198,6 +226,10 @@ ATTRIBUTES = """
         With `scale_inputs`: the number that is subtracted from each channel, and the number it is then divided by.
     backend_ : str
         The backend that `fit` has used.
+    vocabulary_ : dict
+        If X held texts: the number of each known token. ``vocabularies_`` has such a dict for each categorical channel.
+    embeddings_ : tuple of array, shape (tokens + 1, embedding_size)
+        If X held tokens: their vectors, read-only, for each categorical channel.
     static_mean_, static_scale_ : array, shape (F,)
         If `fit` had static features: the number that is subtracted from each, and the number it is then divided by.
     static_feature_names_in_ : array of str, shape (F,)
@@ -226,7 +258,8 @@ SEQUENCES = """
             variable, feature; all also with an s); labels along axes are ignored. A ``PackedSequence`` of PyTorch
             counts as a list. After `fit`, X may be empty. Arrays in a GPU's memory (of CuPy, PyTorch or Numba) are
             copied to the host's memory with every backend, because batches are made there; layers use such arrays
-            without a copy.
+            without a copy. Or texts: a list of n strings, or of n lists of tokens; or sequences with categories:
+            DataFrames with columns of strings, structured arrays, or lists of dicts, one for each step.
         lengths : int array, shape (n,), in 1..T; optional
             Number of steps of each sequence in a padded array; T by default. An estimator that was fitted with lengths
             needs them with every array, because without them it would read padding. `GridSearchCV` and similar tools
@@ -260,8 +293,8 @@ VALIDATION = """
         static_val : array or DataFrame, optional
             Like `static`, for `X_val`."""
 
-NAMES = ("FIRST", "NETWORK", "REGULARISATION", "TRAINING", "DATA", "VARIANTS", "SYSTEM", "ATTRIBUTES", "THREADS",
-         "REFERENCES", "SEQUENCES", "STATIC", "WEIGHTS", "STEP_WEIGHTS", "VALIDATION")  # fmt: skip
+NAMES = ("FIRST", "NETWORK", "REGULARISATION", "TRAINING", "DATA", "TOKENS", "VARIANTS", "SYSTEM", "ATTRIBUTES",
+         "THREADS", "REFERENCES", "SEQUENCES", "STATIC", "WEIGHTS", "STEP_WEIGHTS", "VALIDATION")  # fmt: skip
 documented = sharing({name: globals()[name] for name in NAMES})
 
 
@@ -296,6 +329,16 @@ def _or_auto(check: Callable[[Any, str], Any], expected: str) -> Callable[[Any, 
 def _callable(value: Any, name: str) -> None:
     if not callable(value):
         raise TypeError(f"{name} must be callable, got {type(value).__name__}")
+
+
+def _analyzer(value: Any, name: str) -> None:
+    if not callable(value):
+        check_option(value, name, ANALYZERS)
+
+
+def _features(value: Any, name: str) -> None:
+    if value is not None and not isinstance(value, list | tuple | np.ndarray):
+        raise TypeError(f"{name} must be a list of channels or None, got {type(value).__name__}")
 
 
 def _verbosity(value: Any, name: str) -> None:
@@ -340,6 +383,15 @@ CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "epsilon": _real(SMALLEST),
     "warm_start": check_flag,
     "scale_inputs": check_flag,
+    "analyzer": _analyzer,
+    "lowercase": check_flag,
+    "min_frequency": _integer(1),
+    "max_vocabulary": _or_none(_integer(1)),
+    "categorical_features": _features,
+    "embedding_size": _or_auto(_integer(1), "an integer"),
+    "freeze_embedding": check_flag,
+    "embedding_dropout": _real(0.0, 1.0),
+    "token_dropout": _real(0.0, 1.0),
     "callback": _or_none(_callable),
     "verbose": _verbosity,
     "random_state": _seed,

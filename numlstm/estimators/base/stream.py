@@ -73,6 +73,7 @@ class PredictionStream:
     ) -> None:
         self._stream, self._decode, self._static = stream, decode, static
         self._channels, self._dtype = model.channels, model.network.stack.dtype
+        self._reading, self._tokens = model.reading, model.network.tokens
         self._pooling, self._parameters = model.network.pooling, model.parameters
         self._weight, self._bias = model.parameters["weight" + HEAD].T, model.parameters["bias" + HEAD]
         self._pool = running_pooling(self._pooling, self._parameters)
@@ -93,6 +94,7 @@ class PredictionStream:
         Parameters
         ----------
         x_t : array, shape (batch_size, C), or (C,) with a batch size of 1
+            For a model of texts a token, or a list of batch_size tokens.
 
         Returns
         -------
@@ -118,7 +120,9 @@ class PredictionStream:
         return prediction if h.ndim == 2 else prediction[0]
 
     def checked(self, x_t: Any) -> np.ndarray:
-        """The input of one step, checked and scaled."""
+        """The input of one step, checked and scaled, with the vectors of tokens."""
+        if self._reading is not None:
+            return self._with_vectors(x_t)
         with np.errstate(over="ignore", invalid="ignore"):
             if self._channels is None:
                 x = self._stream.checked(x_t)
@@ -127,3 +131,10 @@ class PredictionStream:
         if not np.isfinite(x).all():
             raise ValueError(f"x_t must be finite, but contains NaN, infinity or a number too large for {x.dtype}")
         return x
+
+    def _with_vectors(self, x_t: Any) -> np.ndarray:
+        values = self._reading.step(x_t, self._stream.batch_size)
+        if self._channels is not None:
+            values = self._channels.scaled(values, "float64")
+        x = self._tokens.vectors(self._parameters, values)
+        return x[0] if self._reading.is_one_step(x_t) else x

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...training.batches import Sequences
+from .categories import TokenReading
 from .scaling import mean_and_scale
 
 ROWS = 1 << 14  # number of steps that are scaled at once, to save memory
@@ -37,6 +38,17 @@ class ChannelScale:
         """
         padded = sequences.lengths.sum() < len(sequences.values)
         return cls(*mean_and_scale(np.concatenate(sequences.split()) if padded else sequences.values, "X"))
+
+    @classmethod
+    def of_numbers(cls, sequences: Sequences, reading: TokenReading | None) -> ChannelScale | None:
+        """The same for the channels that hold numbers; those with tokens stay. None if all hold tokens."""
+        if reading is None:
+            return cls.of(sequences)
+        if len(reading.channels) == sequences.channels:
+            return None
+        scale = cls.of(sequences)
+        scale.mean[list(reading.channels)], scale.scale[list(reading.channels)] = 0.0, 1.0
+        return scale
 
     def scaled(self, values: np.ndarray, dtype: str) -> np.ndarray:
         """Scaled numbers (..., C). A number that is too large for `dtype` becomes infinite, and NumPy warns."""

@@ -19,14 +19,17 @@ from ...estimators.data.static import StaticFeatures
 from ...estimators.targets.classes import Classes
 from ...estimators.targets.numbers import Numbers
 from ...layers.stack import Stack
+from ...training.embedding import TokenChannels
 from ...training.network import PARTS, Network
-from . import labels, layers, training
+from . import labels, layers, tokens, training
 from .features import features_from_fields, features_to_fields
 from .safetensors import Tensors
 from .values import decoded, decoded_parameters, encoded, fields_of, inside, positive
 
 FITTED = ("layer", "pooling", "activity", "targets", "features", "backend", "history", "session")
-STATIC, CHANNELS = OPTIONAL = "static", "channels"  # fields only of fits with static features, and with scaled X
+NOT_WRITTEN = "callback", "embedding"  # a function, and vectors that training has changed
+# Fields only of fits with static features, with scaled X, and with tokens.
+STATIC, CHANNELS, TOKENS = OPTIONAL = "static", "channels", "tokens"
 LABELS, NUMBERS = ("multilabel", "classes"), ("form", "loss", "parameter", "scaled")
 STATIC_NAMES = "static_feature_names_in_"
 FORMS = ("one", "several", "list of one", "list", "steps")
@@ -56,6 +59,7 @@ def to_fields(model: SequenceEstimator) -> tuple[dict[str, Any], dict[str, np.nd
         "session": training.session_to_fields(model),
         STATIC: _static_to_fields(model._model.static),
         CHANNELS: _channels_to_fields(model._model.channels),
+        TOKENS: tokens.to_fields(model._model),
     }
     content["fitted"] = {name: field for name, (field, _) in parts.items() if field is not None or name in FITTED}
     tensors = dict(model._model.parameters)
@@ -86,7 +90,8 @@ def from_fields(kind: type[SequenceEstimator], content: Any, tensors: Tensors) -
 
 def _parameters_to_fields(model: SequenceEstimator) -> dict[str, Any]:
     """The parameters of the constructor as JSON."""
-    parameters = model.get_params(deep=False) | {"callback": None}
+    parameters = model.get_params(deep=False)
+    parameters |= {name: None for name in NOT_WRITTEN if name in parameters}
     seed = parameters["random_state"]
     if seed is not None and not isinstance(seed, numbers.Integral):
         raise ValueError(
@@ -129,21 +134,25 @@ def _results(model: SequenceEstimator, fitted: dict[str, Any], tensors: Tensors)
     codec_from_fields = _classes_from_fields if isinstance(model, LSTMClassifier) else _numbers_from_fields
     codec = codec_from_fields(fitted["targets"], tensors)
     static = _static_from_fields(fitted[STATIC], tensors) if STATIC in fitted else None
-    channels = _channels_from_fields(fitted[CHANNELS], stack.input_size, tensors) if CHANNELS in fitted else None
-    network = _network_from_fields(stack, codec, fitted, 0 if static is None else len(static.mean))
+    reading, of_tokens = tokens.from_fields(fitted[TOKENS], stack) if TOKENS in fitted else (None, None)
+    count = stack.input_size if reading is None else reading.width
+    channels = _channels_from_fields(fitted[CHANNELS], count, tensors) if CHANNELS in fitted else None
+    network = _network_from_fields(stack, codec, fitted, 0 if static is None else len(static.mean), of_tokens)
     parameters = layers.read_parameters(network.shapes, stack.dtype, tensors)
     if not isinstance(fitted["backend"], str) or fitted["backend"] == "auto":
         raise ValueError("backend must be the name of a backend, and not 'auto'")
     backend = check_name(fitted["backend"])
     return {
-        **features_from_fields(fitted["features"], stack.input_size, tensors),
-        **model._trained(Fitted(network, parameters, codec, static=static, channels=channels), shown, backend),
+        **features_from_fields(fitted["features"], count, tensors),
+        **model._trained(Fitted(network, parameters, codec, {}, static, channels, reading), shown, backend),
         **training.history_from_fields(fitted["history"], tensors),
         **training.session_from_fields(fitted["session"], network, tensors),
     }
 
 
-def _network_from_fields(stack: Stack, codec: Codec, fitted: dict[str, Any], static: int) -> Network:
+def _network_from_fields(
+    stack: Stack, codec: Codec, fitted: dict[str, Any], static: int, of_tokens: TokenChannels | None
+) -> Network:
     """The network of a stack, a pooling and an output for targets."""
     poolings = ("none",) if codec.by_step else [name for name in PARTS if name != "none"]
     pooling = check_option(fitted["pooling"], "pooling", poolings)
@@ -153,7 +162,7 @@ def _network_from_fields(stack: Stack, codec: Codec, fitted: dict[str, Any], sta
             raise ValueError("activity must be null or a list of two numbers")
         first, second = (check_real(number, "activity", 0.0, math.inf) for number in activity)
         activity = first, second
-    return Network(stack, codec.outputs, pooling, codec.loss, activity, static)
+    return Network(stack, codec.outputs, pooling, codec.loss, activity, static, of_tokens)
 
 
 # The scale of channels ------------------------------------------------------------------------------------

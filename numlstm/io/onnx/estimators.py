@@ -89,6 +89,8 @@ class _Exporter:
             dtype, channels = "float64", self._scalers[0].n_channels_
         else:
             fitted: Fitted = self._estimator._model
+            if fitted.reading is not None:
+                raise ValueError("an estimator of texts or categories cannot be written to ONNX, which gets numbers")
             dtype, channels = fitted.network.stack.dtype, fitted.network.stack.input_size
             if fitted.channels is not None:
                 scales.append((fitted.channels.mean, fitted.channels.scale))

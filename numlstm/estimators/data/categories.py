@@ -1,0 +1,215 @@
+"""X that holds tokens, or tokens beside numbers: which channels are categorical, and their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .forms import array_or_list
+from .frames import column_labels, is_frame, is_indexed
+from .tokens import Analyzer, Vocabulary, checked_texts, is_text
+
+Table = tuple[list[np.ndarray], list[Hashable]]  # (T_i, C) arrays of objects, and what the channels are called
+
+
+@dataclass(frozen=True)
+class TokenReading:
+    """How an estimator reads tokens.
+
+    Attributes
+    ----------
+    vocabularies : tuple of Vocabulary
+        Of each categorical channel.
+    channels : tuple of int
+        These channels.
+    names : tuple or None
+        What all channels are called; None where X holds texts.
+    analyzer : {"char", "word"} or callable
+    lowercase : bool
+    """
+
+    vocabularies: tuple[Vocabulary, ...]
+    channels: tuple[int, ...]
+    names: tuple[Hashable, ...] | None
+    analyzer: Analyzer
+    lowercase: bool
+
+    @property
+    def width(self) -> int:
+        """C."""
+        return 1 if self.names is None else len(self.names)
+
+    @property
+    def text(self) -> bool:
+        """Whether X holds texts: a token a step."""
+        return self.names is None
+
+    def encode(self, X: Any, name: str) -> list[np.ndarray]:
+        """X as numbers: (T_i, C) arrays with the numbers of tokens in categorical channels.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X is not of the kind that the estimator was fitted with.
+        """
+        if self.text:
+            if not is_text(X) and len(X):
+                raise TypeError(f"{name} must hold texts or lists of tokens, as in fit, got numbers")
+            texts = checked_texts(X, name, self.analyzer, self.lowercase)
+            return [self.vocabularies[0].encode(tokens)[:, None].astype(np.float64) for tokens in texts]
+        arrays, names = table_of(X, name)
+        if len(arrays) and (*names,) != self.names:
+            raise ValueError(f"{name} must have the channels {[*(self.names or ())]}, as in fit, got {names}")
+        return [self._numbers(array, f"{name}[{i}]") for i, array in enumerate(arrays)]
+
+    def step(self, x_t: Any, count: int) -> np.ndarray:
+        """One step of `count` sequences, (count, C)."""
+        steps = [x_t] if self.is_one_step(x_t) else x_t
+        if len(steps) != count:
+            raise ValueError(f"x_t must hold a step for each of {count} sequences, got {len(steps)}")
+        if self.text:
+            return self.vocabularies[0].encode(steps)[:, None].astype(np.float64)
+        sequences = [[step] if isinstance(step, Mapping) else np.array([step], object) for step in steps]
+        return np.concatenate(self.encode(sequences, "x_t"))
+
+    def is_one_step(self, x_t: Any) -> bool:
+        """Whether it is the step of one sequence, not a list of such."""
+        return isinstance(x_t, str | Mapping) or np.ndim(x_t) < 2 - self.text
+
+    def _numbers(self, array: np.ndarray, name: str) -> np.ndarray:
+        numbers = np.empty(array.shape)
+        known = dict(zip(self.channels, self.vocabularies, strict=True))
+        for k in range(array.shape[1]):
+            if k in known:
+                numbers[:, k] = known[k].encode(plain(array[:, k]))
+                continue
+            try:
+                numbers[:, k] = array[:, k]
+            except (TypeError, ValueError):
+                channel = self.names[k] if self.names else k
+                raise TypeError(
+                    f"{name} must hold numbers in channel {channel!r}: name it in categorical_features if it holds "
+                    "categories"
+                ) from None
+        return numbers
+
+
+def reading_of(
+    X: Any,
+    name: str,
+    analyzer: Analyzer,
+    lowercase: bool,
+    min_frequency: int,
+    max_vocabulary: int | None,
+    categorical_features: Sequence[Hashable] | None,
+) -> TokenReading | None:
+    """How X is read, with the vocabularies that are in it; None if it holds numbers alone.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If X is not as `TokenReading.encode` takes it, or `categorical_features` are not among its channels.
+    """
+
+    def vocabulary(sequences: Any) -> Vocabulary:
+        found = Vocabulary.of(sequences, min_frequency, max_vocabulary)
+        if not found.tokens:
+            raise ValueError(f"min_frequency must leave at least one token, got {min_frequency}")
+        return found
+
+    if is_text(X):
+        if categorical_features is not None:
+            raise ValueError(f"categorical_features must be None for texts, got {categorical_features!r}")
+        texts = checked_texts(X, name, analyzer, lowercase)
+        if not texts:
+            raise ValueError(f"{name} must hold at least one sequence, got none")
+        return TokenReading((vocabulary(texts),), (0,), None, analyzer, lowercase)
+    if categorical_features is None and not (has_named_columns(X) and _begins_with_strings(X)):
+        return None
+    arrays, names = table_of(X, name)
+    chosen = categorical(arrays, names, categorical_features)
+    if not chosen:
+        return None
+    vocabularies = tuple(vocabulary(plain(array[:, k]) for array in arrays) for k in chosen)
+    return TokenReading(vocabularies, tuple(chosen), (*names,), analyzer, lowercase)
+
+
+def categorical(arrays: list[np.ndarray], names: list[Hashable], features: Sequence[Hashable] | None) -> list[int]:
+    """The channels that hold categories: those named, and those with a string."""
+    chosen = {k for k in range(len(names)) if any(isinstance(each, str) for array in arrays for each in array[:, k])}
+    for feature in [] if features is None else features:
+        place = names.index(feature) if feature in names else feature
+        if isinstance(place, bool) or not isinstance(place, int | np.integer) or not 0 <= place < len(names):
+            raise ValueError(f"categorical_features must be among the channels {names}, got {feature!r}")
+        chosen.add(int(place))
+    return sorted(chosen)
+
+
+def has_named_columns(X: Any) -> bool:
+    """Whether X is a list of tables, of structured arrays or of lists of dicts, or a table with an index."""
+    if is_indexed(X):
+        return X.ndim == 2
+    if not isinstance(X, list | tuple) or not len(X):
+        return False
+    first = X[0]
+    if is_frame(first) or getattr(getattr(first, "dtype", None), "names", None):
+        return True
+    return isinstance(first, list | tuple) and len(first) > 0 and isinstance(first[0], Mapping)
+
+
+def _begins_with_strings(X: Any) -> bool:
+    """Whether a channel of the first step of X is a string."""
+    first = X.iloc[:1] if is_indexed(X) else X[0][:1]
+    return any(isinstance(column[0], str) for column in _columns(first, "X").values() if len(column))
+
+
+def table_of(X: Any, name: str) -> Table:
+    """Sequences as arrays of objects, and the names of their channels.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If sequences have other channels than the first, or are none.
+    """
+    if is_indexed(X):
+        X = [frame for _, frame in X.groupby(level=0, sort=False)]
+    if not has_named_columns(X):
+        X = array_or_list(X, name)
+        arrays = [np.asarray(sequence, object) for sequence in X]
+        arrays = [array[:, None] if array.ndim == 1 else array for array in arrays]
+        for i, array in enumerate(arrays):
+            if array.ndim != 2 or array.shape[1] != arrays[0].shape[1]:
+                raise ValueError(f"{name}[{i}] must have shape (T_i, C) with the C of {name}[0], got {array.shape}")
+        return arrays, [*range(arrays[0].shape[1])] if arrays else []
+    tables = [_columns(sequence, f"{name}[{i}]") for i, sequence in enumerate(X)]
+    names = [*tables[0]]
+    for i, table in enumerate(tables):
+        if [*table] != names:
+            raise ValueError(
+                f"{name}[{i}] must have the channels of {name}[0], in the same order: {names}, got {[*table]}"
+            )
+    return [np.stack([*table.values()], axis=1) for table in tables], names
+
+
+def _columns(sequence: Any, name: str) -> dict[Hashable, np.ndarray]:
+    """The channels of a sequence, as arrays of objects."""
+    if is_frame(sequence):
+        return {label: np.array(sequence[label].to_list(), object) for label in column_labels(sequence, name)}
+    names = getattr(getattr(sequence, "dtype", None), "names", None)
+    if names:
+        return {label: np.array(sequence[label].tolist(), object) for label in names}
+    if not isinstance(sequence, list | tuple) or not len(sequence) or not all(isinstance(s, Mapping) for s in sequence):
+        raise TypeError(f"{name} must be of the same kind as the first sequence: a table, or a list of dicts")
+    keys = [*sequence[0]]
+    for t, step in enumerate(sequence):
+        if {*step} != {*keys}:
+            raise ValueError(f"{name}[{t}] must have the keys {keys}, as the first step has, got {[*step]}")
+    return {key: np.array([step[key] for step in sequence], object) for key in keys}
+
+
+def plain(column: np.ndarray) -> list[Hashable]:
+    """Categories of a channel, as Python's own types: 1.0, 1 and True are one."""
+    return [each.item() if isinstance(each, np.generic) else each for each in column]

@@ -1,0 +1,113 @@
+"""Text as tokens, and tokens as the numbers that tables of vectors know them by."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...concurrency import cached_property
+
+UNKNOWN = "<unknown>"
+WORD = re.compile(r"(?u)\b\w\w+\b")  # scikit-learn's
+ANALYZERS = "char", "word"
+
+Analyzer = str | Callable[[str], Sequence[Hashable]]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The tokens of one channel.
+
+    Attributes
+    ----------
+    tokens : tuple
+        The known tokens, the most frequent first. Token k has the number k + 1; 0 is for all others.
+    """
+
+    tokens: tuple[Hashable, ...]
+
+    @classmethod
+    def of(cls, sequences: Iterable[Iterable[Hashable]], min_frequency: int, most: int | None) -> Vocabulary:
+        """The tokens that come at least `min_frequency` times; of these the `most` frequent, in the order of text."""
+        counts: Counter[Hashable] = Counter()
+        for sequence in sequences:
+            counts.update(sequence)
+        ordered = sorted(counts.items(), key=lambda item: (-item[1], type(item[0]).__name__, item[0]))
+        return cls(tuple(token for token, count in ordered[:most] if count >= min_frequency))
+
+    @property
+    def count(self) -> int:
+        """Rows of a table of vectors: the known tokens, and one for all others."""
+        return len(self.tokens) + 1
+
+    @cached_property
+    def numbers(self) -> dict[Hashable, int]:
+        """The number of each known token."""
+        return {token: k for k, token in enumerate(self.tokens, 1)}
+
+    @property
+    def names(self) -> np.ndarray:
+        """What the numbers stand for, as strings."""
+        return np.array([UNKNOWN, *map(str, self.tokens)], object)
+
+    def encode(self, tokens: Sequence[Hashable]) -> np.ndarray:
+        """The numbers of tokens, (T,) int64."""
+        known = self.numbers
+        return np.fromiter((known.get(token, 0) for token in tokens), np.int64, len(tokens))
+
+
+def default_size(count: int) -> int:
+    """Numbers of a vector, for a table of so many tokens: the fourth root, eight times, from 4 to 256."""
+    return int(min(max(4, round(8 * count**0.25)), 256, max(1, count)))
+
+
+def tokens_of(text: str, analyzer: Analyzer, lowercase: bool) -> Sequence[Hashable]:
+    """The tokens of a text: its characters, its words of two letters or more, or what a callable makes of it."""
+    text = text.lower() if lowercase else text
+    if analyzer == "char":
+        return text
+    return WORD.findall(text) if analyzer == "word" else analyzer(text)  # type: ignore[operator]
+
+
+def is_text(X: Any) -> bool:
+    """Whether X holds strings, or lists of strings: texts, or sequences of tokens."""
+    if isinstance(X, str | bytes):
+        return True
+    if hasattr(X, "dtype"):
+        kind = getattr(X.dtype, "kind", "")
+        return getattr(X, "ndim", 0) == 1 and (kind == "U" or (kind == "O" and len(X) > 0 and is_text(list(X))))
+    if not isinstance(X, list | tuple):
+        return False
+    first = next((each for each in X if isinstance(each, str) or (isinstance(each, list | tuple) and len(each))), None)
+    return isinstance(first, str) or (isinstance(first, list | tuple) and isinstance(first[0], str))
+
+
+def checked_texts(X: Any, name: str, analyzer: Analyzer, lowercase: bool) -> list[Sequence[Hashable]]:
+    """The tokens of every sequence.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If X is one string, or bytes; if a sequence is neither a string nor a list of tokens; or if one has no token.
+    """
+    if isinstance(X, str | bytes):
+        raise TypeError(f"{name} must be a list of strings, got one {type(X).__name__}: pass [{name}]")
+    sequences = []
+    for i, sequence in enumerate(X):
+        if isinstance(sequence, bytes):
+            raise TypeError(f"{name}[{i}] must be a string, got bytes: decode them first")
+        if isinstance(sequence, str):
+            tokens = tokens_of(sequence, analyzer, lowercase)
+        elif isinstance(sequence, list | tuple | np.ndarray) and np.ndim(sequence) == 1:
+            tokens = [token.lower() if lowercase and isinstance(token, str) else token for token in sequence]
+        else:
+            raise TypeError(f"{name}[{i}] must be a string or a list of tokens, got {type(sequence).__name__}")
+        if not len(tokens):
+            raise ValueError(f"{name}[{i}] must have at least one token, got none in {str(sequence)[:40]!r}")
+        sequences.append(tokens)
+    return sequences

@@ -1,0 +1,285 @@
+"""Windows of series, what is taken from them and what they are divided by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from .frequency import Frequency, calendar_features
+from .series import Series
+
+KINDS = ("none", "first", "seasonal")  # and "counts", of a negative binomial distribution
+LEAST_EXPOSURE = 0.1  # of a window, as a share of the mean of its series
+FARTHEST = 20.0  # scaled targets beyond it count as that far
+TINY = 1e-9  # of a scale, as a share of what is scaled
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Steps of the parts of a window.
+
+    Attributes
+    ----------
+    context : int
+        That the network reads.
+    horizon : int
+        To forecast.
+    season : int
+        From a value to the one that it is compared with, by "seasonal" differencing.
+    """
+
+    context: int
+    horizon: int
+    season: int
+
+    def history(self, kind: str) -> int:
+        """Steps of the past that a window needs."""
+        return self.context + (self.season if kind == "seasonal" else 0)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Parts of series before some moments, and what came after.
+
+    Attributes
+    ----------
+    history : array, shape (n, T)
+        Transformed values; NaN where one is missing.
+    ahead : array, shape (n, H)
+        What came after; NaN where it is not known.
+    past : array, shape (n, L, P)
+        Covariates of the context.
+    future : array, shape (n, L + H, Q)
+        Covariates, and features of the calendar, of the context and of the horizon.
+    static : array, shape (n, S)
+    location, spread : array, shape (n, 1)
+        Mean and standard deviation of the whole series.
+    owner, origin : int array, shape (n,)
+        Which series each is of, and how many of its steps were before.
+    """
+
+    history: np.ndarray
+    ahead: np.ndarray
+    past: np.ndarray
+    future: np.ndarray
+    static: np.ndarray
+    location: np.ndarray
+    spread: np.ndarray
+    owner: np.ndarray
+    origin: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.history)
+
+    def __getitem__(self, rows: Any) -> Windows:
+        return Windows(*(getattr(self, each.name)[rows] for each in fields(self)))
+
+
+def windows_before(
+    series: Sequence[Series], origins: Sequence[np.ndarray], lengths: Lengths, reach: int, calendar: Sequence[str],
+    frequency: Frequency,
+) -> Windows:  # fmt: skip
+    """The windows that end before some origins, numbers of steps from each series' first, series by series.
+
+    Steps before the first are missing, and so are those after the last.
+    """
+    groups: dict[Any, list[int]] = {}
+    for k, (own, before) in enumerate(zip(series, origins, strict=True)):
+        if len(before):
+            groups.setdefault((len(own), len(own.future), own.start, before.tobytes()), []).append(k)
+    parts = [
+        _of_group([series[k] for k in group], group, origins[group[0]], lengths, reach, calendar, frequency)
+        for group in groups.values()
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    windows = Windows(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Windows)))
+    return windows[np.argsort(windows.owner, kind="stable")]
+
+
+def _of_group(
+    group: list[Series], numbers: list[int], origins: np.ndarray, lengths: Lengths, reach: int, calendar: Sequence[str],
+    frequency: Frequency,
+) -> Windows:  # fmt: skip
+    """Those of series that begin at the same time, and are of one length."""
+    context, horizon = lengths.context, lengths.horizon
+    around = origins[:, None] + np.arange(-context, horizon)
+    values = np.stack([each.values for each in group])[:, :, None]
+    future = _rows(np.stack([each.future for each in group]), around)
+    if calendar:
+        times = frequency.times(group[0].start + frequency.count * around.ravel())
+        features = calendar_features(times, calendar).reshape(*around.shape, -1)
+        future = np.concatenate([future, np.tile(features, (len(group), 1, 1))], axis=2)
+    moments = np.array([each.seen[:2] if each.seen else spread_of(each.values) for each in group])
+    location, spread = np.repeat(moments, len(origins), axis=0).T[:, :, None]
+    return Windows(
+        _rows(values, origins[:, None] + np.arange(-reach, 0))[:, :, 0],
+        _rows(values, around[:, context:])[:, :, 0],
+        _rows(np.stack([each.past for each in group]), around[:, :context]),
+        future,
+        np.repeat([each.static for each in group], len(origins), axis=0),
+        location,
+        spread,
+        np.repeat(numbers, len(origins)),
+        np.tile(origins, len(group)),
+    )
+
+
+def _rows(arrays: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Rows of arrays (S, T, C) at places (n, L), as (S n, L, C); NaN outside of them."""
+    count, steps, columns = arrays.shape
+    shape = (count * len(places), places.shape[1], columns)
+    if not steps or not columns:
+        return np.full(shape, np.nan)
+    inside = (places >= 0) & (places < steps)
+    rows = arrays[:, np.clip(places, 0, steps - 1)]
+    return (rows if inside.all() else np.where(inside[:, :, None], rows, np.nan)).reshape(shape)
+
+
+def spread_of(values: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of the values that are there; 1 of a constant."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return 0.0, 1.0
+    mean, deviation = float(known.mean()), float(known.std())
+    return mean, deviation if deviation > TINY * np.abs(known).max() else 1.0
+
+
+# Differencing and scaling --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Windows as a member of the forecast reads them.
+
+    Attributes
+    ----------
+    channels : array, shape (n, L, C)
+        Scaled values in one form or two; 0 where a value is missing.
+    missing : bool array, shape (n, L)
+    base : array, shape (n, H)
+        What the forecast is relative to.
+    scale : array, shape (n, 1)
+        What it is divided by; 0 where all values are the same.
+    """
+
+    channels: np.ndarray
+    missing: np.ndarray
+    base: np.ndarray
+    scale: np.ndarray
+
+    def scaled(self, ahead: np.ndarray) -> np.ndarray:
+        """Targets as a member learns them; NaN where one is missing, or the window is constant."""
+        scale = np.where(self.scale > 0, self.scale, np.nan)
+        return np.clip((ahead - self.base) / scale, -FARTHEST, FARTHEST)
+
+    def restored(self, forecasts: np.ndarray) -> np.ndarray:
+        """Forecasts (n, H) or (n, H, P) of scaled targets, as values."""
+        more = (slice(None), slice(None)) + (None,) * (forecasts.ndim - 2)
+        return self.base[more] + self.scale[more] * forecasts
+
+
+def prepared(windows: Windows, kind: str, lengths: Lengths) -> Prepared:
+    """Windows prepared in one of four ways.
+
+    - "none": relative to the mean of the series, divided by its standard deviation;
+    - "first": relative to the last value of the window, divided by its standard deviation;
+    - "counts": divided by their mean, or a tenth of that of the series if that is more;
+    - "seasonal": two channels, the differences from the season before, and the values relative to the last one, both
+      divided by the root mean square of these differences; targets are relative to the season before.
+    """
+    history = windows.history[:, windows.history.shape[1] - lengths.history(kind) :]
+    missing = np.isnan(history)
+    if kind == "none":
+        steps = (len(windows), lengths.horizon)
+        base = np.broadcast_to(windows.location, steps)
+        channels = (history - windows.location) / windows.spread
+        return Prepared(np.nan_to_num(channels)[:, :, None], missing, base, windows.spread)
+    if kind == "counts":
+        scale = np.maximum(_mean(history), np.maximum(LEAST_EXPOSURE * windows.location, TINY))
+        return Prepared(_divided(history, scale)[:, :, None], missing, np.zeros((len(windows), 1)), scale)
+    filled, last = _carried_on(history)
+    if kind == "first":
+        scale = spread_within(history)
+        base = np.repeat(last, lengths.horizon, axis=1)
+        return Prepared(_divided(history - last, scale)[:, :, None], missing, base, scale)
+    season = lengths.season
+    differences = history[:, season:] - history[:, :-season]
+    scale = _scale(differences, last)
+    phases = filled.shape[1] - season + np.arange(lengths.horizon) % season
+    channels = np.stack([_divided(differences, scale), _divided(history[:, season:] - last, scale)], axis=2)
+    return Prepared(channels, np.isnan(differences), filled[:, phases], scale)
+
+
+def _carried_on(history: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Histories with the value before in place of each that is missing, or the first after; and the last values."""
+    if not np.isnan(history).any():
+        return history, history[:, -1:]
+    places = np.where(np.isnan(history), -1, np.arange(history.shape[1]))
+    before = np.maximum.accumulate(places, axis=1)
+    first = np.where(places >= 0, places, history.shape[1]).min(axis=1, keepdims=True)
+    places = np.where(before >= 0, before, np.minimum(first, history.shape[1] - 1))
+    filled = np.nan_to_num(np.take_along_axis(history, places, axis=1))
+    return filled, filled[:, -1:]
+
+
+def _mean(history: np.ndarray) -> np.ndarray:
+    known = np.isfinite(history)
+    return np.where(known, history, 0).sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
+
+
+def spread_within(history: np.ndarray) -> np.ndarray:
+    """The standard deviation of the values of each window, (n, 1); 0 where it is mere rounding."""
+    mean = _mean(history)
+    return _scale(history - mean, mean)
+
+
+def _scale(deviations: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """The root mean square of deviations; 0 where they are mere rounding."""
+    known = np.isfinite(deviations)
+    squares = np.where(known, deviations, 0.0) ** 2
+    scale = np.sqrt(squares.sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1))
+    return np.where(scale > TINY * np.abs(level), scale, 0.0)
+
+
+def _divided(values: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(values / np.where(scale > 0, scale, 1.0))
+
+
+# Covariates ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CovariateScale:
+    """Means and standard deviations of covariates.
+
+    Attributes
+    ----------
+    past, future, static : array, shape (2, columns)
+        A mean and a deviation of each.
+    """
+
+    past: np.ndarray
+    future: np.ndarray
+    static: np.ndarray
+
+    @classmethod
+    def of(cls, windows: Windows) -> CovariateScale:
+        """Those of the covariates of windows."""
+        return cls(*(_moments(each) for each in (windows.past, windows.future, windows.static)))
+
+    def scaled(self, windows: Windows) -> Windows:
+        """Windows with covariates of mean 0 and deviation 1, and 0 where one is missing."""
+        past, future, static = (
+            np.nan_to_num((each - own[0]) / own[1])
+            for each, own in ((windows.past, self.past), (windows.future, self.future), (windows.static, self.static))
+        )
+        return replace(windows, past=past, future=future, static=static)
+
+
+def _moments(array: np.ndarray) -> np.ndarray:
+    columns = [array[..., k].ravel() for k in range(array.shape[-1])]
+    return np.array([spread_of(column) for column in columns]).reshape(-1, 2).T

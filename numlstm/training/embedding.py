@@ -1,0 +1,106 @@
+"""What stands before the recurrent layers where channels hold tokens: a vector for each token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..backends.contract import Array, Backend, EmbeddingSpec, Noise
+from ..backends.streams import row_hashes, threshold
+
+FIRST_STREAM = 1 << 20  # the number of a layer that no stack has: the masks of units, then those of each table's tokens
+
+
+@dataclass(frozen=True)
+class TokenChannels:
+    """Which channels hold numbers of tokens, and the tables of their vectors.
+
+    The recurrent layers read the other channels, in their order, and the vectors after them.
+
+    Attributes
+    ----------
+    spec : EmbeddingSpec
+    channels : tuple of int
+        The channel of each table.
+    numeric : tuple of int
+        The other channels.
+    embedding_dropout : float in [0, 1)
+        Share of the units of all vectors that are zeroed in training, the same ones at all steps of a sequence.
+    token_dropout : float in [0, 1)
+        Share of the tokens that are zeroed in training, wherever they stand in a sequence (Gal & Ghahramani 2016).
+    """
+
+    spec: EmbeddingSpec
+    channels: tuple[int, ...]
+    numeric: tuple[int, ...] = ()
+    embedding_dropout: float = 0.0
+    token_dropout: float = 0.0
+
+    @property
+    def random(self) -> bool:
+        """Whether training needs random numbers."""
+        return bool(self.embedding_dropout or self.token_dropout)
+
+    @property
+    def output_size(self) -> int:
+        """D, what the recurrent layers read at a step."""
+        return len(self.numeric) + self.spec.output_size
+
+    def read(self, backend: Backend, weights: Any, x: np.ndarray, seed: int | None = None) -> tuple[Array, Tape]:
+        """The input (N, T, D) of the recurrent layers for x (N, T, C), and what `backward` takes.
+
+        With a `seed`, units and tokens are dropped.
+        """
+        rows, steps, _ = x.shape
+        tokens = x[:, :, list(self.channels)].astype(np.int64)
+        if seed is not None and self.token_dropout:
+            tokens = self._without_dropped(tokens, seed)
+        tape = Tape(tokens.reshape(rows * steps, -1), (rows, steps), seed)
+        vectors = self._drop(backend, backend.embed(weights, tape.tokens).reshape(rows, steps, -1), tape)
+        if not self.numeric:
+            return vectors, tape
+        numbers = np.ascontiguousarray(x[:, :, list(self.numeric)])
+        return backend.concatenate([backend.upload(numbers, self.spec.dtype), vectors]), tape
+
+    def backward(self, backend: Backend, weights: Any, tape: Tape, dx: Array, gradient: Array) -> None:
+        """Overwrite `gradient` with that of the tables, for the gradient dx (N, T, D) of what `read` gave."""
+        dvectors = dx[:, :, len(self.numeric) :] if self.numeric else dx
+        if self.numeric:
+            dvectors = backend.multiply(dvectors, 1.0)
+        dvectors = self._drop(backend, dvectors, tape)
+        backend.embed_backward(weights, tape.tokens, dvectors.reshape(len(tape.tokens), -1), gradient)
+
+    def vectors(self, parameters: Mapping[str, np.ndarray], values: np.ndarray) -> np.ndarray:
+        """What the recurrent layers read of one step of N sequences, values (N, C): (N, D)."""
+        tables = [parameters[name] for name in self.spec.shapes]
+        parts = [table[values[:, k].astype(np.int64)] for table, k in zip(tables, self.channels, strict=True)]
+        return np.concatenate([values[:, list(self.numeric)].astype(self.spec.dtype), *parts], axis=1)
+
+    def _drop(self, backend: Backend, vectors: Array, tape: Tape) -> Array:
+        """Vectors, or their gradients, without the units that are dropped; what is left is scaled up."""
+        if tape.seed is None:
+            return vectors
+        if self.token_dropout:
+            vectors = backend.multiply(vectors, 1.0 / (1.0 - self.token_dropout))
+        if self.embedding_dropout:
+            vectors = backend.dropout(vectors, self.embedding_dropout, Noise(tape.seed, FIRST_STREAM), per_step=False)
+        return vectors
+
+    def _without_dropped(self, tokens: np.ndarray, seed: int) -> np.ndarray:
+        """Tokens (N, T, F) with -1 for those that are dropped in their sequence."""
+        kept = [
+            row_hashes(Noise(seed, FIRST_STREAM + 1 + k), "dropout", tokens[:, :, k]) >= threshold(self.token_dropout)
+            for k in range(tokens.shape[2])
+        ]
+        return np.where(np.stack(kept, axis=2), tokens, -1)
+
+
+class Tape(NamedTuple):
+    """What the way back needs: tokens (N · T, F), (N, T), and the seed of what was dropped."""
+
+    tokens: np.ndarray
+    shape: tuple[int, int]
+    seed: int | None
