@@ -539,7 +539,7 @@ def test_code_is_not_run(tmp_path):
 def test_what_is_not_exact_is_refused(tmp_path):
     for layers, message in (
         ([L.LSTM(3, dtype="mixed_float16")], "dtype must be one of"),
-        ([L.Masking(), L.Softmax()], "without a mask"),
+        ([L.Masking(), L.Softmax()], "its input must have no mask"),
         ([L.Masking(), L.TimeDistributed(keras.Sequential([L.Dense(2)]))], "without a mask around"),
     ):
         keras.Sequential([keras.Input((STEPS, STEPS)), *layers]).save(tmp_path / "model.keras")
