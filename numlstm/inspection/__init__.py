@@ -3,13 +3,16 @@
 Plots need matplotlib: extra ``plot``.
 """
 
-from .attribution import Attribution, AttributionDisplay, attribute, plot_attribution, score_function
+from .attribution import Attribution, attribute, score_function
+from .attribution_plot import AttributionDisplay, plot_attribution
 from .gates import GatesDisplay, plot_gates
-from .gradients import GradientFlow, GradientFlowDisplay, gradient_flow, plot_gradient_flow
+from .gradient_plot import GradientFlowDisplay, plot_gradient_flow
+from .gradients import GradientFlow, gradient_flow
 from .importance import permutation_importance
+from .learning_curve import TrainingCurveDisplay, plot_learning_curve
 from .memory import MemoryDisplay, plot_memory
 from .profiling import Profile, ProfileDisplay, profile
-from .training import TrainingCurveDisplay, TrainingRecordDisplay, TrainingRecorder, plot_learning_curve
+from .recorder import TrainingRecordDisplay, TrainingRecorder
 
 __all__ = [
     "Attribution",
