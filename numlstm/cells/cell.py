@@ -223,38 +223,57 @@ class Cell:
     def __post_init__(self) -> None:
         if not self.carried:
             object.__setattr__(self, "carried", self.states)
-        known = {INPUT} | {state + PREVIOUS for state in self.states}
-        parameters = {parameter.name: parameter for parameter in self.parameters}
+        known = {INPUT, *self._previous}
         for phase in self.phases:
-            for product in phase.products:
-                if product.source not in known:
-                    raise self._wrong(f"source {product.source!r} is not known yet; known: {sorted(known)}")
-                if set(product.gates) - set(phase.gates):
-                    raise self._wrong(f"a product is added to {product.gates}, the phase has {phase.gates}")
-                used = {name for name in (product.weight, product.bias) if name is not None}
-                if unknown := used - parameters.keys():
-                    raise self._wrong(f"products use {sorted(unknown)}, which are no parameters")
-                if any(parameters[name].blocks <= max(product.rows) for name in used):
-                    raise self._wrong(f"rows {product.rows} lie outside of {sorted(used)}")
-            if missing := set(phase.reads) - known:
-                raise self._wrong(f"reads {sorted(missing)} before they are given")
-            made = [*phase.gives, *phase.keeps]
-            if missing := {*made, *phase.finish_reads} - {*phase.results, *phase.finish_gives}:
-                raise self._wrong(f"forward does not return {sorted(missing)}")
-            if missing := {*phase.gates, *phase.reads, *(name for name, _, _ in phase.parameters)} - {*phase.gradients}:
-                raise self._wrong(f"backward does not return the gradients of {sorted(missing)}")
-            if missing := set(phase.gates) - {gate for product in phase.products for gate in product.gates}:
-                raise self._wrong(f"no product is added to {sorted(missing)}")
-            if again := {name for name in made if name in known or made.count(name) > 1}:
-                raise self._wrong(f"{sorted(again)} given twice")
-            known |= {*made}
+            self._check_products(phase, known)
+            self._check_equations(phase, known)
+            known |= {*phase.gives, *phase.keeps}
             if missing := set(phase.uses) - known:
                 raise self._wrong(f"backward uses unknown values {sorted(missing)}")
         if missing := {*self.carried, *dict(self.traces).values()} - known:
             raise self._wrong(f"no phase gives {sorted(missing)}")
-        wanted = {v for phase in self.phases for v in (*phase.reads, *(p.source for p in phase.products))}
+        self._check_all_is_read()
+
+    @property
+    def _previous(self) -> set[str]:
+        """The names of the states of the step before."""
+        return {state + PREVIOUS for state in self.states}
+
+    def _check_products(self, phase: Phase, known: set[str]) -> None:
+        """Refuse products of unknown values or parameters, and gates without a product."""
+        parameters = {parameter.name: parameter for parameter in self.parameters}
+        for product in phase.products:
+            if product.source not in known:
+                raise self._wrong(f"source {product.source!r} is not known yet; known: {sorted(known)}")
+            if set(product.gates) - set(phase.gates):
+                raise self._wrong(f"a product is added to {product.gates}, the phase has {phase.gates}")
+            used = {name for name in (product.weight, product.bias) if name is not None}
+            if unknown := used - parameters.keys():
+                raise self._wrong(f"products use {sorted(unknown)}, which are no parameters")
+            if any(parameters[name].blocks <= max(product.rows) for name in used):
+                raise self._wrong(f"rows {product.rows} lie outside of {sorted(used)}")
+        if missing := set(phase.gates) - {gate for product in phase.products for gate in product.gates}:
+            raise self._wrong(f"no product is added to {sorted(missing)}")
+
+    def _check_equations(self, phase: Phase, known: set[str]) -> None:
+        """Refuse equations that read what is not there, or do not return what is wanted."""
+        if missing := set(phase.reads) - known:
+            raise self._wrong(f"reads {sorted(missing)} before they are given")
+        new = [*phase.gives, *phase.keeps]
+        if missing := {*new, *phase.finish_reads} - {*phase.results, *phase.finish_gives}:
+            raise self._wrong(f"forward does not return {sorted(missing)}")
+        parameters = (name for name, _, _ in phase.parameters)
+        if missing := {*phase.gates, *phase.reads, *parameters} - {*phase.gradients}:
+            raise self._wrong(f"backward does not return the gradients of {sorted(missing)}")
+        if again := {name for name in new if name in known or new.count(name) > 1}:
+            raise self._wrong(f"{sorted(again)} given twice")
+
+    def _check_all_is_read(self) -> None:
+        """Refuse states and given values that nothing reads."""
+        read = {name for phase in self.phases for name in phase.reads}
+        read |= {product.source for phase in self.phases for product in phase.products}
         given = {value for phase in self.phases for value in phase.gives}
-        if unused := ({state + PREVIOUS for state in self.states} | given - {*self.carried}) - wanted:
+        if unused := (self._previous | given - {*self.carried}) - read:
             raise self._wrong(f"nothing reads {sorted(unused)}")
 
     def _wrong(self, what: str) -> ValueError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from math import prod
 from typing import Any
 
@@ -49,7 +49,7 @@ class Stack:
     recompute: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
-        return {each.name: getattr(self, each.name) for each in fields(self)}  # nothing that follows from them
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # no cached values
 
     @property
     def input_size(self) -> int:
@@ -75,6 +75,11 @@ class Stack:
     def merges(self) -> bool:
         """Whether two directions become one output."""
         return self.bidirectional and self.merge != "concat"
+
+    @cached_property
+    def averages(self) -> bool:
+        """Whether the outputs of two directions are averaged."""
+        return self.merges and self.merge == "mean"
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -204,40 +209,15 @@ class Stack:
         `initial` holds the states of each layer and direction. Nothing is dropped without a `seed`. Tapes are None
         unless `training`. `traces` holds arrays to fill for each layer and direction: gates by name, and states.
         """
-        rows, steps = x.shape[:2]
-        final, tapes = [], []
-        for layer, output_size in enumerate(self.output_sizes):
-            wanted = last_outputs or layer < self.num_layers - 1
-            x_in = self._dropped(backend, x, layer, seed)
-            y = own = None
-            for direction in range(self.directions):
-                index = layer * self.directions + direction
-                start = [None] * self.states if initial is None else initial[index]
-                trace = dict(traces[index]) if traces else {}
-                states = [trace.pop(name, None) for name in self.state_names]
-                alone = None if self.bidirectional or self.residual else states[0]  # what is traced is the output
-                if wanted and (own is None or self.merges):
-                    own = alone if alone is not None else backend.empty((rows, steps, output_size), self.dtype)
-                    y = own if y is None else y
-                traced, states[0] = states[0], self.part(own, direction) if wanted else states[0]
-                result, tape = backend.sequence_forward(
-                    weights[index], x_in, start, states, lengths=lengths, reverse=direction == 1, training=training,
-                    recompute=self.recompute, noise=None if seed is None else Noise(seed, index), traces=trace,
-                )  # fmt: skip
-                if traced is not None and traced is not states[0]:
-                    traced[...] = states[0]
-                if y is not None and own is not y:
-                    backend.add(y, own)
-                final.append(result)
-                tapes.append(tape)
-            if y is not None and self.merges and self.merge == "mean":
-                y = backend.multiply(y, 0.5)
+        run = ForwardPass(self, backend, weights, initial, lengths, seed, training, traces)
+        y: Array | None = x
+        for layer in range(self.num_layers):
+            x, y = y, run.layer(layer, y, wanted=last_outputs or layer < self.num_layers - 1)
             if y is not None and self.residual and layer:
                 backend.add(y, x)
-            x = y
-        return x, final, tapes
+        return y, run.final, run.tapes
 
-    def _dropped(self, backend: Backend, x: Array, layer: int, seed: int | None) -> Array:
+    def dropped(self, backend: Backend, x: Array, layer: int, seed: int | None) -> Array:
         """What a layer reads of `x`; or, on the way back, the gradient of x."""
         share = self.dropout if layer else self.input_dropout
         if seed is None or not share:
@@ -265,24 +245,22 @@ class Stack:
         dinitial: list[tuple[Array, ...]] = [()] * len(gradients)
         inputs = [self.input_size, *self.output_sizes]
         for layer in reversed(range(self.num_layers)):
-            own_dy = dy
-            if dy is not None and self.merges and self.merge == "mean":
-                own_dy = backend.multiply(dy, 0.5)
+            dmerged = backend.multiply(dy, 0.5) if dy is not None and self.averages else dy
             dx = None
             for direction in range(self.directions):
                 index = layer * self.directions + direction
-                part = self.part(own_dy, direction)
-                own = backend.empty((*shape, inputs[layer]), self.dtype) if layer or input_gradient else None
+                dout = self.part(dmerged, direction)
+                dx_part = backend.empty((*shape, inputs[layer]), self.dtype) if layer or input_gradient else None
                 dinitial[index] = backend.sequence_backward(
-                    weights[index], tapes[index], [part, *[None] * (self.states - 1)], dfinal[index],
-                    gradients[index], own,
+                    weights[index], tapes[index], [dout, *[None] * (self.states - 1)], dfinal[index],
+                    gradients[index], dx_part,
                 )  # fmt: skip
                 if dx is None:
-                    dx = own
-                elif own is not None:
-                    backend.add(dx, own)
+                    dx = dx_part
+                elif dx_part is not None:
+                    backend.add(dx, dx_part)
             if dx is not None:
-                dx = self._dropped(backend, dx, layer, seed)
+                dx = self.dropped(backend, dx, layer, seed)
                 if self.residual and layer and dy is not None:
                     backend.add(dx, dy)
             dy = dx
@@ -302,7 +280,7 @@ class Stack:
                 y = backend.multiply(states[0], 1.0) if len(states) + len(layers) > 2 else states[0]
                 if len(states) == 2:
                     backend.add(y, states[1])
-                    y = backend.multiply(y, 0.5) if self.merge == "mean" else y
+                    y = backend.multiply(y, 0.5) if self.averages else y
             if total is None:
                 total = y
             else:
@@ -312,9 +290,73 @@ class Stack:
     def last_gradients(self, backend: Backend, dlast: Array) -> list[list[Array | None]]:
         """Gradients of the final states of each layer and direction, given that of `last`."""
         dfinal: list[list[Array | None]] = [[None] * self.states for _ in self.specs]
-        if self.merges and self.merge == "mean":
+        if self.averages:
             dlast = backend.multiply(dlast, 0.5)
         first = 0 if self.residual else self.num_layers - 1
         for index in range(first * self.directions, len(dfinal)):
             dfinal[index][0] = self.part(dlast, index % self.directions)
         return dfinal
+
+
+@dataclass(slots=True)
+class ForwardPass:
+    """A call of `Stack.forward`, layer by layer.
+
+    Attributes
+    ----------
+    final, tapes : list
+        Final states and tape of each layer and direction that has run.
+    """
+
+    stack: Stack
+    backend: Backend
+    weights: Sequence[Any]
+    initial: Sequence[Sequence[Array | None]] | None
+    lengths: np.ndarray | None
+    seed: int | None
+    training: bool
+    traces: Sequence[Mapping[str, Array]] | None
+    final: list[tuple[Array, ...]] = field(default_factory=list)
+    tapes: list[Any] = field(default_factory=list)
+
+    def layer(self, layer: int, x: Array, wanted: bool) -> Array | None:
+        """Run a layer in all directions; its outputs, if they are wanted."""
+        stack, backend = self.stack, self.backend
+        x_in = stack.dropped(backend, x, layer, self.seed)
+        y = out = None
+        for direction in range(stack.directions):
+            index = layer * stack.directions + direction
+            trace = dict(self.traces[index]) if self.traces else {}
+            states = [trace.pop(name, None) for name in stack.state_names]
+            if wanted and (out is None or stack.merges):
+                out = self._outputs(layer, x, states[0])
+            self._direction(index, x_in, stack.part(out, direction), states, trace, reverse=direction == 1)
+            if y is None:
+                y = out
+            elif out is not y:
+                backend.add(y, out)
+        return backend.multiply(y, 0.5) if y is not None and stack.averages else y
+
+    def _outputs(self, layer: int, x: Array, traced: Array | None) -> Array:
+        """An array for outputs: that of the trace, where what is traced is the output of the layer."""
+        if traced is not None and not (self.stack.bidirectional or self.stack.residual):
+            return traced
+        return self.backend.empty((*x.shape[:2], self.stack.output_sizes[layer]), self.stack.dtype)
+
+    def _direction(
+        self, index: int, x: Array, out: Array | None, states: list[Array | None], trace: Mapping[str, Array], *,
+        reverse: bool,
+    ) -> None:  # fmt: skip
+        """Run a layer in one direction; its outputs go to `out`, and what is traced to `states` and `trace`."""
+        traced = states[0]
+        if out is not None:
+            states[0] = out
+        final, tape = self.backend.sequence_forward(
+            self.weights[index], x, [None] * self.stack.states if self.initial is None else self.initial[index], states,
+            lengths=self.lengths, reverse=reverse, training=self.training, recompute=self.stack.recompute,
+            noise=None if self.seed is None else Noise(self.seed, index), traces=trace,
+        )  # fmt: skip
+        if traced is not None and traced is not states[0]:
+            traced[...] = states[0]
+        self.final.append(final)
+        self.tapes.append(tape)
