@@ -23,7 +23,7 @@ from ..machine.simd import Layout, Vector, load_first
 from ..machine.tags import width
 from ..machine.target import target
 from .packing import Block
-from .tile import Terms, emit_product
+from .tile import ProductTile, Terms, emit_product, fields_of, named_integers
 
 I32 = ir.IntType(32)
 SPREAD = 64  # bytes between rounded rows, against cache lines that would all want the same place
@@ -101,21 +101,21 @@ class Pairs(Terms):
 
 
 @intrinsic
-def half_tile(typing_context, real, width, rows, out, out_row, start, start_row, w, a, ak, v, b, bk):
-    """`product_tile` of pairs: `ak` and `bk` count pairs."""
+def half_tile(typing_context, real, width, tile):
+    """`product_tile` of pairs: `a_count` and `b_count` are numbers of pairs."""
     layout, wide = Layout.of(Vector(real.dtype)), width.vectors
 
     def generate(context, builder, signature, arguments):
-        emit_product(Pairs(layout), wide, builder, *arguments[2:])
+        emit_product(Pairs(layout), wide, builder, fields_of(builder, arguments[2], ProductTile))
         return context.get_dummy_value()
 
-    return types.void(real, width, *[types.intp] * 11), generate
+    return types.void(real, width, named_integers(ProductTile)), generate
 
 
-@pointed
-def half_product(real, width, rows, out, out_row, start, start_row, w, a, ak, v, b, bk):
-    """`half_tile`, to be called by address."""
-    half_tile(real, width, rows, out, out_row, start, start_row, w, a, ak, v, b, bk)
+@pointed(ProductTile)
+def half_product(real, width, tile):
+    """`half_tile`, to be called by its address."""
+    half_tile(real, width, tile)
 
 
 @cache

@@ -12,7 +12,7 @@ from ..machine.compiling import call, kernel
 from ..machine.simd import stack_bytes
 from ..machine.target import TILE_VECTORS, target
 from ..machine.thread_count import limit_threads
-from .tile import TILE_BYTES, product_address
+from .tile import TILE_BYTES, ProductTile, product_address
 
 DEPTH, REPEATS = 64, 20000
 
@@ -21,7 +21,13 @@ DEPTH, REPEATS = 64, 20000
 def _products(tile, rows, row_bytes, addresses, weights, depth, repeats):
     scratch = stack_bytes(TILE_BYTES)
     for _ in range(repeats):
-        call(tile, (0, 0, rows, scratch, row_bytes, weights, 0, weights, addresses, depth, weights, addresses, 0))
+        call(
+            tile,
+            ProductTile(
+                rows=rows, out=scratch, out_row=row_bytes, start=weights, start_row=0,
+                w=weights, a=addresses, a_count=depth, v=weights, b=addresses, b_count=0,
+            ),
+        )  # fmt: skip
 
 
 def flops(count: int) -> float:

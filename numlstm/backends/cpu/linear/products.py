@@ -1,12 +1,14 @@
-"""Plain products on register tiles: weight gradients, affine maps, and weights turned round for the way back."""
+"""Plain products on register tiles: weight gradients, affine maps, and transposed weights for the way back."""
 
 from __future__ import annotations
 
-from ..machine.compiling import call, inner, kernel
+from typing import Any, NamedTuple
+
+from ..machine.compiling import call, inner, kernel, once, takes
 from ..machine.memory import copy_row, lanes_of, load_address, slots_at, vector_bytes
 from ..machine.simd import keep_first, load, load_first, splat, stack_bytes, store
 from ..machine.tags import width_of
-from .tile import TILE_BYTES, height_of, product_tile, tallest_tile
+from .tile import TILE_BYTES, OuterTile, ProductTile, height_of, product_tile, tallest_tile
 
 BLOCK = 128  # steps of a sum taken at once: they stay in the first cache, and long sums stay exact
 SPREAD = 64  # bytes between copied rows, against cache lines that would all want the same place
@@ -17,58 +19,86 @@ def copied_row_bytes(inputs: int, lanes: int, itemsize: int) -> int:
     return (inputs // lanes + 1) * lanes * itemsize + SPREAD
 
 
+class OuterSum(NamedTuple):
+    """A sum of outer products of rows `a` and gate gradients `d`, added to the packed gradient of one parameter."""
+
+    out: int  # (panels, inputs, width) vectors: bytes from the start of the gradient
+    bias: int  # (panels, width) vectors, likewise; -1 where there is no bias
+    a: int  # address of (steps,) addresses of rows of `inputs` numbers
+    inputs: int
+    first: int  # of all blocks of rows, its own are first <= b < last
+    last: int
+    d: int  # address of (panels, room, width) vectors: the gate gradients
+    tile: int  # address of the machine code for tiles of that width
+    vectors: int  # the width
+    tallest: int  # rows of the tallest tile
+
+
+class WeightGradients(NamedTuple):
+    """What `weight_gradients` takes, but for the blocks."""
+
+    real: Any  # numpy.float32 or numpy.float64
+    sums: tuple[OuterSum, ...]
+    room: int  # gate gradients that a panel has room for
+    gradient: int  # address that `out` and `bias` of the sums count from
+    pairs: int  # how many gate gradients are summed
+    copy: int  # address of room for BLOCK rows of any `a`, each with a 1 behind it
+    copy_row: int  # bytes of such a row
+    fresh: bool  # whether `out` and `bias` are overwritten, not added to
+
+
 @kernel
-def weight_gradients(real, sums, room, gradient, steps, copy, copy_row_bytes, fresh, first, last):
-    """For each of `sums`: ``out += sum over k of outer(a[k], d[k])``, ``bias += sum over k of d[k]``: a part of all.
+@takes(WeightGradients, "first", "last")
+def weight_gradients(real, sums, room, gradient, pairs, copy, copy_row, fresh, first, last):
+    """For each of `sums`, ``out += sum over k of outer(a[k], d[k])`` and ``bias += sum over k of d[k]``: some blocks.
 
-    The part consists of the blocks first <= b < last. A block is as many inputs as a tile has rows; the bias
-    counts as one more input. Blocks are numbered within a panel first, then over panels, then over sums.
-
-    Parameters (addresses unless said otherwise)
-    --------------------------------------------
-    sums : tuple of OuterSum
-    room, steps : int, gate gradients that a panel has room for, and how many of them are summed
-    gradient : where `out` and `bias` count from
-    copy, copy_row_bytes : room for BLOCK rows of any `a`, of that many bytes each
-    fresh : whether `out` and `bias` are to be overwritten instead
+    These are the blocks first <= b < last. A block is as many inputs as a tile has rows; the bias counts as one more
+    input. Blocks are numbered within a panel first, then over panels, then over sums.
     """
-    for each in sums:
-        a, b = max(first, each.first) - each.first, min(last, each.last) - each.first
+    for outer_sum in sums:
+        a, b = max(first, outer_sum.first) - outer_sum.first, min(last, outer_sum.last) - outer_sum.first
         if a < b:
-            _add_outer(real, each, room, gradient, steps, copy, copy_row_bytes, fresh, a, b)
+            for k in range(0, pairs, BLOCK):
+                count = min(BLOCK, pairs - k)
+                for i in range(count):
+                    row = load_address(outer_sum.a + 8 * (k + i))
+                    _copy_with_one(real, copy + i * copy_row, row, outer_sum.inputs)
+                for block in range(a, b):
+                    _add_block(real, outer_sum, block, room, gradient, k, count, copy, copy_row, fresh and k == 0)
 
 
-@inner
-def _add_outer(real, own, room, gradient, steps, copy, copy_row_bytes, fresh, first, last):
-    """The same for some blocks of one of them."""
-    row_bytes = own.vectors * vector_bytes(real)
+@once
+def _add_block(real, outer_sum, block, room, gradient, k, count, copy, copy_row, fresh):
+    """Add `count` outer products from the number `k` on to a block of a sum."""
+    row_bytes = outer_sum.vectors * vector_bytes(real)
     number = vector_bytes(real) // lanes_of(real)
-    columns = own.inputs + 1 if own.bias >= 0 else own.inputs
-    blocks = -(-columns // own.tallest)
-    for k in range(0, steps, BLOCK):
-        count = min(BLOCK, steps - k)
-        for i in range(count):
-            _copy_with_one(real, copy + i * copy_row_bytes, load_address(own.a + 8 * (k + i)), own.inputs)
-        for block in range(first, last):
-            panel, column = block // blocks, (block % blocks) * own.tallest
-            end = min(column + own.tallest, columns)
-            gradients = own.d + (panel * room + k) * row_bytes
-            place = gradient + own.out + (panel * own.inputs + column) * row_bytes
-            if fresh and k == 0:
-                _clear(real, place, (min(end, own.inputs) - column) * row_bytes)
-            if end == own.inputs + 1:
-                end -= 1
-                bias = gradient + own.bias + panel * row_bytes
-                if fresh and k == 0:
-                    _clear(real, bias, row_bytes)
-                numbers = copy + own.inputs * number
-                call(own.tile, (0, 0, 1, bias, row_bytes, numbers, copy_row_bytes, gradients, count))
-            while column < end:
-                height = height_of(own.tallest, end - column)
-                numbers = copy + column * number
-                call(own.tile, (0, 0, height, place, row_bytes, numbers, copy_row_bytes, gradients, count))
-                place += height * row_bytes
-                column += height
+    columns = outer_sum.inputs + 1 if outer_sum.bias >= 0 else outer_sum.inputs
+    blocks = -(-columns // outer_sum.tallest)
+    panel, column = block // blocks, (block % blocks) * outer_sum.tallest
+    end = min(column + outer_sum.tallest, columns)
+    d = outer_sum.d + (panel * room + k) * row_bytes
+    out = gradient + outer_sum.out + (panel * outer_sum.inputs + column) * row_bytes
+    if fresh:
+        _clear(real, out, (min(end, outer_sum.inputs) - column) * row_bytes)
+    if end == outer_sum.inputs + 1:
+        end -= 1
+        bias = gradient + outer_sum.bias + panel * row_bytes
+        if fresh:
+            _clear(real, bias, row_bytes)
+        a = copy + outer_sum.inputs * number
+        call(
+            outer_sum.tile,
+            OuterTile(rows=1, out=bias, out_row=row_bytes, a=a, a_row=copy_row, d=d, steps=count),
+        )
+    while column < end:
+        height = height_of(outer_sum.tallest, end - column)
+        a = copy + column * number
+        call(
+            outer_sum.tile,
+            OuterTile(rows=height, out=out, out_row=row_bytes, a=a, a_row=copy_row, d=d, steps=count),
+        )
+        out += height * row_bytes
+        column += height
 
 
 @kernel
@@ -80,10 +110,10 @@ def column_sums(real, out, d, row, steps, fresh, first, last):
         if fresh:
             total = splat(real, real(0))
         for start in range(0, steps, BLOCK):
-            part = splat(real, real(0))
+            partial = splat(real, real(0))
             for k in range(start, min(start + BLOCK, steps)):
-                part = part + load(real, d + k * row + v * size)
-            total = total + part
+                partial = partial + load(real, d + k * row + v * size)
+            total = total + partial
         store(total, out + v * size)
 
 
@@ -107,41 +137,62 @@ def _copy_with_one(real, place, row, count):
     store(last + (one - keep_first(one, count % lanes)), place + whole * size)
 
 
-@kernel
-def product(real, wide, out, out_row, columns, start, w, a, a_row, inputs, addresses, first, last):
-    """``out = start + a W`` for the rows first <= m < last.
+class ProductShape(NamedTuple):
+    """What stays the same from one product to the next of the same shape."""
 
-    Parameters (addresses and bytes unless said otherwise)
-    ------------------------------------------------------
-    out, out_row : (N, columns) numbers, written
-    start : (panels, width) vectors
-    w : (panels, inputs, width) vectors
-    a, a_row : (N, inputs) numbers
-    addresses : room for N of them
-    """
+    out: int  # address of (N, columns) numbers, written
+    out_row: int  # bytes from row to row
+    columns: int
+    inputs: int
+    addresses: int  # address of room for N addresses
+
+
+class ProductArguments(NamedTuple):
+    """What `product` takes, but for the rows."""
+
+    real: Any  # numpy.float32 or numpy.float64
+    wide: Any  # tag: the width of a panel
+    shape: ProductShape
+    start: int  # address of (panels, width) vectors
+    w: int  # address of (panels, inputs, width) vectors
+    a: int  # address of (N, inputs) numbers
+    a_row: int  # bytes from row to row
+
+
+@kernel
+@takes(ProductArguments, "first", "last")
+def product(real, wide, shape, start, w, a, a_row, first, last):
+    """``out = start + a W`` for the rows first <= m < last."""
     scratch = stack_bytes(TILE_BYTES)
     row_bytes = width_of(wide) * vector_bytes(real)
     numbers = width_of(wide) * lanes_of(real)
-    slots_at(addresses, a, a_row, first, last)
-    for panel in range(-(-columns // numbers)):
-        count = min(numbers, columns - panel * numbers)
-        weights = w + panel * inputs * row_bytes
+    slots_at(shape.addresses, a, a_row, first, last)
+    for panel in range(-(-shape.columns // numbers)):
+        count = min(numbers, shape.columns - panel * numbers)
+        weights = w + panel * shape.inputs * row_bytes
         m = first
         while m < last:
             height = height_of(tallest_tile(wide), last - m)
-            rows = addresses + 8 * m
+            rows = shape.addresses + 8 * m
             product_tile(
-                real, wide, height, scratch, row_bytes, start + panel * row_bytes, 0, weights, rows, inputs, w, rows, 0
-            )
+                real, wide,
+                ProductTile(
+                    rows=height, out=scratch, out_row=row_bytes, start=start + panel * row_bytes, start_row=0,
+                    w=weights, a=rows, a_count=shape.inputs, v=w, b=rows, b_count=0,
+                ),
+            )  # fmt: skip
             for row in range(height):
-                place = out + (m + row) * out_row + panel * row_bytes
+                place = shape.out + (m + row) * shape.out_row + panel * row_bytes
                 copy_row(real, place, scratch + row * row_bytes, count)
             m += height
 
 
 @kernel
-def take_in(dy, panels, a, a_row, addresses):
-    """dy (N, columns) to (panels, N, width) numbers; places without a column are not written. Addresses of rows a."""
+def copy_to_panels(dy, panels, a, a_row, addresses):
+    """Copy dy (N, columns) to panels (panels, N, width), and write the addresses of the rows a.
+
+    Places of `panels` without a column are not written.
+    """
     rows, columns = dy.shape
     numbers = panels.shape[2]
     for n in range(rows):
@@ -152,10 +203,10 @@ def take_in(dy, panels, a, a_row, addresses):
 
 @kernel
 def transpose(panels, out, first):
-    """Turn packed weights round: (P, K, columns) to rows first, first + 1, ... of (Q, all columns, width numbers).
+    """Transpose packed weights: (P, K, columns) to the rows from `first` on of (Q, all columns, width numbers).
 
-    Row ``first + p * columns + j`` of panel q holds the weights of column j from the inputs q * width, ...;
-    places without an input are not written.
+    Row ``first + p * columns + j`` of panel q holds the weights of column j from the inputs q * width and after. Places
+    without an input are not written.
     """
     count, inputs, columns = panels.shape
     numbers = out.shape[2]

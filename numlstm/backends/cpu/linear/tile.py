@@ -1,18 +1,19 @@
-"""Register tiles: the products that all time is spent in.
+"""Register tiles: the products that take most of the time.
 
-A tile is a block of sums that stays in registers from the first product to the last. The number of its rows
-is chosen at run time among the heights that were compiled; every row is summed in the same order in each of
-them, so a result does not depend on where in a batch its row stands.
+The sums of a tile stay in registers from the first product to the last. The number of its rows is chosen at run time
+among the heights that were compiled. All heights sum a row in the same order, so a result does not depend on the place
+of its row in the batch.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..machine.compiling import inner, pointed
@@ -21,6 +22,34 @@ from ..machine.tags import width
 from ..machine.target import TILE_VECTORS, target
 
 TILE_BYTES = 2048  # holds the largest tile: 24 registers of 64 bytes
+
+
+class ProductTile(NamedTuple):
+    """``out = start + A W + B V`` for some rows and a panel of weights."""
+
+    rows: int  # number of rows, one of the heights that were compiled
+    out: int  # address of (rows, vectors) vectors, written
+    out_row: int  # bytes from row to row
+    start: int  # address of (rows, vectors) vectors, the first summands; may be `out`
+    start_row: int  # bytes from row to row; 0 where one row serves all
+    w: int  # address of (a_count, vectors) vectors, a panel of weights
+    a: int  # address of (rows,) addresses of rows of `a_count` numbers
+    a_count: int  # length of the sum; 0 leaves it out
+    v: int  # the second product: as `w`, `a` and `a_count`
+    b: int
+    b_count: int
+
+
+class OuterTile(NamedTuple):
+    """``out[r] += sum over k of a[k][r] * d[k]`` for some rows r."""
+
+    rows: int  # number of rows, one of the heights that were compiled
+    out: int  # address of (rows, vectors) vectors, added to
+    out_row: int  # bytes from row to row
+    a: int  # address of (steps, rows) numbers
+    a_row: int  # bytes from step to step
+    d: int  # address of (steps, vectors) vectors
+    steps: int  # length of the sum, at least 1; it starts from zero, so that a long sum is a sum of short ones
 
 
 @inner
@@ -71,11 +100,11 @@ def _accumulate(builder, count, start, steps, multiply):
     for phi, value in zip(sums, start, strict=True):
         phi.add_incoming(value, before)
     new = multiply(k, sums)
-    following = builder.add(k, I64(1))
-    k.add_incoming(following, loop)
+    next_k = builder.add(k, I64(1))
+    k.add_incoming(next_k, loop)
     for phi, value in zip(sums, new, strict=True):
         phi.add_incoming(value, loop)
-    builder.cbranch(builder.icmp_signed("<", following, steps), loop, done)
+    builder.cbranch(builder.icmp_signed("<", next_k, steps), loop, done)
     builder.position_at_end(done)
     results = [builder.phi(start[0].type) for _ in range(count)]
     for phi, old, value in zip(results, start, new, strict=True):
@@ -139,31 +168,29 @@ def _row_pointers(terms, builder, addresses, rows):
     return [builder.inttoptr(address, terms.element.as_pointer()) for address in loaded]
 
 
-@intrinsic
-def product_tile(typing_context, real, width, rows, out, out_row, start, start_row, w, a, ak, v, b, bk):
-    """``out = start + A W + B V`` for `rows` rows and a panel of weights.
+def fields_of(builder, packed, arguments: Any) -> Any:
+    """The LLVM values of a named tuple, by name."""
+    return arguments(*cgutils.unpack_tuple(builder, packed, len(arguments._fields)))
 
-    Parameters (addresses unless said otherwise)
-    --------------------------------------------
-    width : tag
-        The number of vectors in a row of the tile.
-    out, out_row : (rows, vectors) vectors, written, and the distance between rows in bytes
-    start, start_row : (rows, vectors) vectors, the first summands, may be `out`; with a distance of 0, of all rows
-    w, v : (ak, vectors) and (bk, vectors) vectors, panels of weights
-    a, b : (rows,) addresses of rows of `ak` and of `bk` numbers
-    ak, bk : int
-        Lengths of the two sums; 0 leaves one out.
-    """
+
+def named_integers(arguments: Any) -> types.NamedUniTuple:
+    """Numba's type of a named tuple of integers."""
+    return types.NamedUniTuple(types.intp, len(arguments._fields), arguments)
+
+
+@intrinsic
+def product_tile(typing_context, real, width, tile):
+    """A `ProductTile` of rows that are `width` vectors wide."""
     layout, wide = Layout.of(Vector(real.dtype)), width.vectors
 
     def generate(context, builder, signature, arguments):
-        emit_product(Terms(layout), wide, builder, *arguments[2:])
+        emit_product(Terms(layout), wide, builder, fields_of(builder, arguments[2], ProductTile))
         return context.get_dummy_value()
 
-    return types.void(real, width, *[types.intp] * 11), generate
+    return types.void(real, width, named_integers(ProductTile)), generate
 
 
-def emit_product(terms, wide, builder, rows, out, out_row, start, start_row, *products):
+def emit_product(terms, wide, builder, tile):
     """A `product_tile` of such terms."""
     layout = terms.layout
     size = layout.lanes * layout.bits // 8
@@ -174,10 +201,11 @@ def emit_product(terms, wide, builder, rows, out, out_row, start, start_row, *pr
             return builder.add(base, builder.add(builder.mul(row, I64(r)), I64(i * size)))
 
         count = wide * height
-        first = [layout.load(builder, place(start, start_row, index)) for index in range(count)]
-        sums = add_products(add_products(first, height, *products[:3]), height, *products[3:])
+        sums = [layout.load(builder, place(tile.start, tile.start_row, index)) for index in range(count)]
+        sums = add_products(sums, height, tile.w, tile.a, tile.a_count)
+        sums = add_products(sums, height, tile.v, tile.b, tile.b_count)
         for index, value in enumerate(sums):
-            layout.store(builder, value, place(out, out_row, index))
+            layout.store(builder, value, place(tile.out, tile.out_row, index))
 
     def add_products(sums, height, weights, addresses, steps):
         numbers = _row_pointers(terms, builder, addresses, height)
@@ -188,7 +216,7 @@ def emit_product(terms, wide, builder, rows, out, out_row, start, start_row, *pr
 
         return _accumulate(builder, len(sums), sums, steps, multiply)
 
-    _by_height(builder, product_heights(wide), rows, emit)
+    _by_height(builder, product_heights(wide), tile.rows, emit)
 
 
 def product_heights(wide: int) -> tuple[int, ...]:
@@ -197,57 +225,47 @@ def product_heights(wide: int) -> tuple[int, ...]:
     return tuple(sorted(heights, reverse=True))
 
 
-@pointed
-def product(real, width, rows, out, out_row, start, start_row, w, a, ak, v, b, bk):
-    """`product_tile`, to be called by address."""
-    product_tile(real, width, rows, out, out_row, start, start_row, w, a, ak, v, b, bk)
+@pointed(ProductTile)
+def product(real, width, tile):
+    """`product_tile`, to be called by its address."""
+    product_tile(real, width, tile)
 
 
 @intrinsic
-def outer_tile(typing_context, real, width, rows, out, out_row, a, a_row, d, steps):
-    """``out[r] += sum over k of a[k][r] * d[k]`` for `rows` rows r.
-
-    Parameters (addresses and bytes unless said otherwise)
-    ------------------------------------------------------
-    out, out_row : (rows, width) vectors, added to, and the distance between rows
-    a, a_row : (steps, rows) numbers, and the distance between rows
-    d : (steps, width) vectors
-    steps : int
-        Length of the sum, at least 1; it starts from zero, so that a long sum is a sum of short ones.
-    """
+def outer_tile(typing_context, real, width, tile):
+    """An `OuterTile` of rows that are `width` vectors wide."""
     layout, wide = Layout.of(Vector(real.dtype)), width.vectors
 
     def generate(context, builder, signature, arguments):
-        _emit_outer(layout, wide, builder, *arguments[2:])
+        _emit_outer(layout, wide, builder, fields_of(builder, arguments[2], OuterTile))
         return context.get_dummy_value()
 
-    return types.void(real, width, *[types.intp] * 7), generate
+    return types.void(real, width, named_integers(OuterTile)), generate
 
 
-@pointed
-def outer(real, width, rows, out, out_row, a, a_row, d, steps):
-    """`outer_tile`, to be called by address."""
-    outer_tile(real, width, rows, out, out_row, a, a_row, d, steps)
+@pointed(OuterTile)
+def outer(real, width, tile):
+    """`outer_tile`, to be called by its address."""
+    outer_tile(real, width, tile)
 
 
-def _emit_outer(layout, wide, builder, rows, out, out_row, a, a_row, d, steps):
+def _emit_outer(layout, wide, builder, tile):
     size = layout.lanes * layout.bits // 8
 
     def emit(height):
         def multiply(k, sums):
-            row = builder.inttoptr(builder.add(a, builder.mul(k, a_row)), layout.real.as_pointer())
-            gradients = builder.add(d, builder.mul(k, I64(wide * size)))
-            return outer_sums(
-                Terms(layout), builder, gradients, [builder.gep(row, [I64(r)]) for r in range(height)], sums, wide
-            )
+            row = builder.inttoptr(builder.add(tile.a, builder.mul(k, tile.a_row)), layout.real.as_pointer())
+            gradients = builder.add(tile.d, builder.mul(k, I64(wide * size)))
+            numbers = [builder.gep(row, [I64(r)]) for r in range(height)]
+            return outer_sums(Terms(layout), builder, gradients, numbers, sums, wide)
 
-        start = [ir.Constant(layout.vector, None)] * (height * wide)
-        for index, value in enumerate(_accumulate(builder, len(start), start, steps, multiply)):
+        zeros = [ir.Constant(layout.vector, None)] * (height * wide)
+        for index, value in enumerate(_accumulate(builder, len(zeros), zeros, tile.steps, multiply)):
             r, i = divmod(index, wide)
-            place = builder.add(out, builder.add(builder.mul(out_row, I64(r)), I64(i * size)))
+            place = builder.add(tile.out, builder.add(builder.mul(tile.out_row, I64(r)), I64(i * size)))
             layout.store(builder, builder.fadd(layout.load(builder, place), value), place)
 
-    _by_height(builder, target().tile_rows(wide), rows, emit)
+    _by_height(builder, target().tile_rows(wide), tile.rows, emit)
 
 
 @cache

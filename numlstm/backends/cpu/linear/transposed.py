@@ -10,8 +10,8 @@ from .packing import Block
 from .products import transpose
 
 
-class TurnedWeights:
-    """Packed weights turned round for the way back; made when first asked for after a change."""
+class TransposedWeights:
+    """Packed weights, transposed for the way back when they are first wanted after a change."""
 
     def __init__(self, flat: np.ndarray, blocks: list[Block]) -> None:
         numbers = TILE_VECTORS * blocks[0].lanes
@@ -23,8 +23,8 @@ class TurnedWeights:
         self.address = address_of(self.array)
         self.stale = True
 
-    def fresh_address(self) -> int:
-        """Where they are, up to date."""
+    def bring_up_to_date(self) -> int:
+        """Follow changes of the weights, and return the address."""
         if self.stale:
             first = 0
             for panels in self.panels:

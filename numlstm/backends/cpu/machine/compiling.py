@@ -16,6 +16,7 @@ import numba
 from llvmlite import ir
 from numba import types
 from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 from ... import caching
@@ -66,20 +67,32 @@ class Kernel:
 
 
 class Pointed:
-    """A function that kernels call by its address: drivers need not be compiled anew for each of them."""
+    """A function that kernels call by its address: kernels need not be compiled anew for each of them.
 
-    def __init__(self, function: Callable) -> None:
+    Its last parameter is a named tuple of integers. Those before it select machine code by their types, and have no
+    values.
+    """
+
+    def __init__(self, function: Callable, arguments: type) -> None:
         self.dispatcher = _cached(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-        self.arguments = len(inspect.signature(function).parameters)
+        self.arguments = types.NamedUniTuple(types.intp, len(arguments._fields), arguments)  # type: ignore[attr-defined]
         self.addresses: dict[tuple[Any, ...], int] = {}
+        selecting = len(inspect.signature(function).parameters) - 1
+        if _selecting.setdefault(arguments, selecting) != selecting:
+            raise TypeError(
+                f"{function.__name__} must have {_selecting[arguments]} parameters before {arguments.__name__}, "
+                f"as other functions that take it, got {selecting}"
+            )
 
-    def address(self, *given: Any) -> int:
-        """The machine code for these types of the first arguments; all others are integers."""
-        if given not in self.addresses:
-            signature = (*given, *[types.intp] * (self.arguments - len(given)))
-            code = compiled(self.dispatcher, signature)
-            self.addresses[given] = code.library.get_pointer_to_function(code.fndesc.mangled_name)
-        return self.addresses[given]
+    def address(self, *selecting: Any) -> int:
+        """The machine code for these types of the first parameters."""
+        if selecting not in self.addresses:
+            code = compiled(self.dispatcher, (*selecting, self.arguments))
+            self.addresses[selecting] = code.library.get_pointer_to_function(code.fndesc.mangled_name)
+        return self.addresses[selecting]
+
+
+_selecting: dict[type, int] = {}  # for each named tuple, the parameters before it in functions that take it
 
 
 def _cached(function: Callable, **flags: bool) -> Any:
@@ -101,30 +114,53 @@ def compiled(dispatcher: Any, signature: tuple[Any, ...]) -> Any:
     return dispatcher.overloads[signature]
 
 
-def pointed(function: Callable) -> Pointed:
-    """Compile a function of integers, behind arguments that only select, for calls from kernels."""
-    return Pointed(function)
+def pointed(arguments: type) -> Callable[[Callable], Pointed]:
+    """Compile a function for calls by its address; `arguments` is the named tuple that it takes."""
+    return lambda function: Pointed(function, arguments)
 
 
 @intrinsic
 def call(typing_context, address, arguments):
-    """Call the pointed function at `address` with integers; a 0 stands for an argument that only selects.
+    """Call the pointed function at `address` with its named tuple.
 
-    It is called as Numba's own code calls it: with room for a result and for an exception, of which there are none. A
-    wrapper for C would copy the arguments once more, which takes as long as a small tile.
+    It is called as Numba's own code calls it: with room for a result and for an exception, of which there are none, and
+    with a 0 for each parameter that only selects. A wrapper for C would copy the arguments once more, which takes as
+    long as a small tile.
     """
+    if not isinstance(arguments, types.NamedTuple | types.NamedUniTuple) or arguments.instance_class not in _selecting:
+        raise TypingError(f"call() must get the named tuple that a pointed function takes, got {arguments}")
+    selecting = _selecting[arguments.instance_class]
 
     def generate(context, builder, signature, values):
         address, packed = values
-        integers = [builder.extract_value(packed, k) for k in range(len(signature.args[1]))]
+        integers = [
+            context.cast(builder, builder.extract_value(packed, k), kind, types.intp)
+            for k, kind in enumerate(arguments.types)
+        ]
         pointer = ir.IntType(8).as_pointer()
         with builder.goto_entry_block():
             room = [builder.alloca(pointer), builder.alloca(pointer)]
-        kind = ir.FunctionType(ir.IntType(32), [pointer.as_pointer()] * 2 + [ir.IntType(64)] * len(integers))
-        builder.call(builder.inttoptr(address, kind.as_pointer()), [*room, *integers])
+        kinds = [pointer.as_pointer()] * 2 + [ir.IntType(64)] * (selecting + len(integers))
+        kind = ir.FunctionType(ir.IntType(32), kinds)
+        builder.call(builder.inttoptr(address, kind.as_pointer()), [*room, *[ir.IntType(64)(0)] * selecting, *integers])
         return context.get_dummy_value()
 
     return types.void(types.intp, arguments), generate
+
+
+def takes(arguments: type, *more: str) -> Callable[[Callable], Callable]:
+    """Check that the parameters of a kernel are the fields of a named tuple, in their order, and then `more`.
+
+    The host fills the named tuple by name, and calls the kernel with ``*arguments``.
+    """
+
+    def checked(function: Callable) -> Callable:
+        names, fields = (*inspect.signature(function).parameters,), (*arguments._fields, *more)  # type: ignore[attr-defined]
+        if names != fields:
+            raise TypeError(f"{function.__name__} must have the parameters {fields}, got {names}")
+        return function
+
+    return checked
 
 
 def kernel(function: Callable) -> Kernel:

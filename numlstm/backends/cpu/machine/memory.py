@@ -1,4 +1,4 @@
-"""Moving rows of states between a caller's arrays and the padded slots of records."""
+"""Rows of numbers from memory to memory: between the arrays of a caller and the padded slots of records."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def lanes_of(typing_context, real):
 
 @inner
 def copy_row(real, place, slot, count):
-    """`count` numbers from `slot`, which is padded to whole vectors, to `place`, which is not."""
+    """Copy `count` numbers from `slot`, which is padded to whole vectors, to `place`, which is not."""
     lanes, size = lanes_of(real), vector_bytes(real)
     whole, rest = count // lanes, count % lanes
     for group in range(whole):
@@ -45,7 +45,7 @@ def copy_row(real, place, slot, count):
 
 @inner
 def load_row(real, slot, place, count, groups):
-    """`count` numbers from `place` to `slot`, and zeros behind them, `groups` vectors in all."""
+    """Copy `count` numbers from `place` to `slot`, with zeros behind them: `groups` vectors in all."""
     lanes, size = lanes_of(real), vector_bytes(real)
     for group in range(groups):
         store(load_first(real, place + group * size, count - group * lanes), slot + group * size)
@@ -65,12 +65,12 @@ def add_row(real, slot, place, count):
 
 
 @inner
-def zero_steps(real, rows, row, start, end, count):
-    """Zeros in `count` numbers of a row, in the steps start <= t < end."""
+def zero_steps(real, array, row, start, end, count):
+    """Zeros in `count` numbers of a row of an (N, T, .) array, in the steps start <= t < end."""
     lanes, size = lanes_of(real), vector_bytes(real)
     zero = splat(real, real(0))
     for t in range(start, end):
-        place = rows.address + row * rows.row + t * rows.step
+        place = array.address + row * array.row + t * array.step
         for group in range(count // lanes):
             store(zero, place + group * size)
         store_first(zero, place + (count // lanes) * size, count % lanes)
@@ -97,12 +97,33 @@ def load_address(typing_context, place):
     return types.intp(types.intp), generate
 
 
+@intrinsic
+def load_integers(typing_context, kind, address):
+    """Read the integers of a named tuple, of class `kind`, from memory."""
+    entry = kind.instance_class
+    count = len(entry._fields)
+    result = types.NamedUniTuple(types.intp, count, entry)
+
+    def generate(context, builder, signature, arguments):
+        first = builder.inttoptr(arguments[1], I64.as_pointer())
+        values = [builder.load(builder.gep(first, [I64(k)])) for k in range(count)]
+        return context.make_tuple(builder, result, values)
+
+    return result(kind, types.intp), generate
+
+
 @inner
-def rows_at(addresses, rows, order, lengths, reverse, s, first, active):
+def time_of(rows, m, s):
+    """The step of x that row m has at computing step `s`."""
+    return rows.lengths[m] - 1 - s if rows.reverse else s
+
+
+@inner
+def rows_at(addresses, array, rows, s, first, active):
     """Write the addresses, at computing step `s`, of the rows first <= m < active to ``addresses + 8 * m``."""
     for m in range(first, active):
-        t = lengths[m] - 1 - s if reverse else s
-        store_address(addresses + 8 * m, rows.address + order[m] * rows.row + t * rows.step)
+        row = array.address + rows.order[m] * array.row + time_of(rows, m, s) * array.step
+        store_address(addresses + 8 * m, row)
 
 
 @inner

@@ -1,8 +1,8 @@
 """Threads that share the units of each step, and wait for one another between steps.
 
-A call is a sequence of stages, and each stage consists of parts. Every thread of the team runs through all stages; it
-takes the part that is its own, and then any that nobody has begun, until the stage is done. So nobody waits for a
-thread that the pool has not sent, or has sent late: a team works on a shared pool, whatever else that does.
+A call is a sequence of stages, and each stage consists of parts. Every thread of the team runs through all stages. In
+each stage it claims its own part first, then any part that nobody has claimed, until the stage is done. So no thread
+waits for another one that the pool has not sent, or has sent late: a team works on a pool that others use, too.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from .simd import I64
 from .target import target
 
 LINE = 128  # bytes that two cores may not share
-PATIENCE = 64  # looks at the clock of a stage before another's part is taken
-NOBODY = -1
+PATIENCE = 64  # times that a thread reads how far a stage is before it claims the part of another thread
+NO_PART = -1
 
 
 class Team(NamedTuple):
@@ -29,7 +29,7 @@ class Team(NamedTuple):
 
     parts: int  # 1 where a thread works on rows of its own
     rows: int
-    address: int  # of LINE bytes for the parts that are done, and as many for the stage of each part; zeros
+    address: int  # of LINE bytes that count the parts done, and LINE bytes for the next stage of each part; zeros
 
 
 def synchronisation(parts: int) -> np.ndarray:
@@ -39,7 +39,7 @@ def synchronisation(parts: int) -> np.ndarray:
 
 @intrinsic
 def _exchange(typing_context, place, old, new):
-    """Write `new` if `old` is there, and say whether it was."""
+    """Write `new` if `old` is there, and return whether it was."""
 
     def generate(context, builder, signature, arguments):
         place, old, new = arguments
@@ -62,8 +62,8 @@ def _increment(typing_context, place):
 
 
 @intrinsic
-def look(typing_context, place):
-    """Read what another thread may have written, and see all that it wrote before."""
+def read_shared(typing_context, place):
+    """Read an integer that another thread may have written, and see all that it wrote before."""
 
     def generate(context, builder, signature, arguments):
         return builder.load_atomic(builder.inttoptr(arguments[0], I64.as_pointer()), "acquire", 8)
@@ -85,29 +85,29 @@ def pause(typing_context):
 
 
 @inner
-def begin(team, part, stage):
-    """Whether a part of a stage is to be done by whoever asks."""
+def claim(team, part, stage):
+    """Whether the caller is the one who does a part of a stage."""
     return team.parts == 1 or _exchange(team.address + LINE * (part + 1), stage, stage + 1)
 
 
 @inner
-def end(team):
-    """Tell that a part is done."""
+def complete(team):
+    """Tell the team that a part is done."""
     if team.parts > 1:
         _increment(team.address)
 
 
 @inner
-def following(team, stage):
-    """A part of the stage that nobody has begun, or NOBODY when all are done."""
+def next_unclaimed(team, stage):
+    """A part of the stage that nobody has claimed; or, when all parts are done, NO_PART."""
     if team.parts == 1:
-        return NOBODY
-    looks = 0
-    while look(team.address) < (stage + 1) * team.parts:
-        looks += 1
-        if looks > PATIENCE:
+        return NO_PART
+    reads = 0
+    while read_shared(team.address) < (stage + 1) * team.parts:
+        reads += 1
+        if reads > PATIENCE:
             for part in range(team.parts):
-                if look(team.address + LINE * (part + 1)) == stage:
+                if read_shared(team.address + LINE * (part + 1)) == stage:
                     return part
         pause()
-    return NOBODY
+    return NO_PART

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from .compiling import kernel
-from .team import look, pause
+from .team import pause, read_shared
 from .thread_count import thread_count
 
 Shard = tuple[int, int]
-LOOKS = 10_000  # some tenths of a millisecond
+READS = 10_000  # of a flag: some tenths of a millisecond
 
 
 @cache
@@ -38,11 +38,11 @@ def _getcpu() -> Callable[[], int]:
 
 
 @kernel
-def watch(flag, looks):
-    """Wait until an integer is not zero, or for so many looks at it."""
-    while looks > 0 and look(flag) == 0:  # type: ignore[call-arg]
+def watch(flag, reads):
+    """Wait until an integer is not zero, but read it no more than `reads` times."""
+    while reads > 0 and read_shared(flag) == 0:  # type: ignore[call-arg]
         pause()  # type: ignore[call-arg]
-        looks -= 1
+        reads -= 1
 
 
 class _Job:
@@ -86,7 +86,7 @@ class _Job:
             self.closed = True
             helpers = self.helpers
         if helpers:
-            watch[()](self.flag.ctypes.data, LOOKS)  # to be woken takes longer than most waits
+            watch[()](self.flag.ctypes.data, READS)  # to be woken takes longer than most waits
             self.done.acquire()
         self.ended = True
 

@@ -1,8 +1,11 @@
-"""What kernels take: integers in named groups. Addresses, distances and sizes of memory are in bytes."""
+"""What kernels take: integers in named groups. Addresses, distances and sizes of memory are in bytes.
+
+Named tuples are filled by name, on the host as in kernels. A table is an array with one entry a row, of such a tuple.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +20,15 @@ class Shape(NamedTuple):
     groups: int  # vectors that hold the units of any phase, with padding
 
 
-class Rows(NamedTuple):
+class SortedRows(NamedTuple):
+    """The rows of a batch, longest first."""
+
+    order: Any  # int64 array (N,): row m is `order[m]` in the arrays of the caller
+    lengths: Any  # int64 array (N,): steps of each row
+    reverse: bool  # whether to go from the last step of each row to its first
+
+
+class Strided(NamedTuple):
     """An (N, T, .) or (N, .) array in place; its last axis is contiguous."""
 
     address: int  # 0 where there is no array
@@ -38,57 +49,26 @@ class Records(NamedTuple):
     last: int
 
 
-class Memory(NamedTuple):
+class ForwardMemory(NamedTuple):
     """What a forward pass works in, besides records."""
 
     addresses: int  # of rows: of x, then of each source, (N,) each; as many more for each further part of a team
     span: int  # from one to the next
-    sums: int  # (N, .) pre-activations of a phase that normalises them
+    sums: int  # (N, .) pre-activations of a phase that takes whole rows
     sums_row: int
     halves: int  # (N,) rounded rows of x, then of each source, and as many more for each part; 0 if none are rounded
     halves_row: int
 
 
-def table(*names: str) -> np.dtype:
-    """The type of a table of integers whose columns have names."""
-    return np.dtype([(name, np.int64) for name in names])
+class Step(NamedTuple):
+    """One step of a forward pass: rows first <= m < active of the batch."""
 
-
-# Arrays of a caller: an (N, T, .) or (N, .) array in place, as `Rows`, and the slot and the count of its numbers.
-PLACE = table("address", "row", "step", "slot", "units")
-
-# A phase of a cell.
-PHASE = table(
-    "forward", "backward",  # addresses of its equations
-    "gates", "groups", "panels", "units",  # vectors for a group of units, such groups in a panel, panels; units
-    "tile_row", "tallest", "block",  # bytes of a panel's row; rows of its tallest tile, and of a block of tiles
-    "bias",  # (panels, row) vectors
-    "first_tile", "last_tile", "first_source", "last_source",  # its own in the tables below
-    "copied_slot", "copied_now",  # a vector that is its only pre-activation; -1 if there is none
-    "parameters", "norm_weight", "norm_bias",  # (groups, parameters or gates) vectors, 0 where there are none
-    "norm_slot", "norm_factors",  # where normalised numbers and their factors are kept in a record
-    "first_side", "sides", "first_back", "last_back",  # its own in the tables of the way back
-    "dparameters", "dparameters_row", "dnorm_weight", "dnorm_bias", "dnorm_row",  # (pairs, numbers), gradients
-)  # fmt: skip
-
-# One or two products that are added to the same gates: addresses of the tile's machine code and of weights
-# (panels, count, width), bytes to the next panel, the number of the rows' addresses, and their count of numbers.
-TILE = table("tile", "offset", "w", "w_panel", "a", "a_count", "v", "v_panel", "b", "b_count")
-
-# A vector of a record that weights multiply: its slot, whether it is of this step, and its numbers.
-SOURCE = table("slot", "now", "count")
-
-# The gradient of such a vector: gate gradients of a side times turned weights (panels of units, columns, TILE_VECTORS),
-# or one pre-activation's as it is where there are no weights.
-BACK = table(
-    "gates", "columns", "weights", "count",  # bytes into a row of gate gradients, their number; numbers that result
-    "region", "slot", "overwrites",  # of: 0 states of the step before, 1 of this step, 2 values given
-    "sources", "source_slot", "source_now",  # (pairs,) addresses, written: the vectors
-)  # fmt: skip
-
-# Where the gradients of some gates of a phase go: (N, columns) of one step, with `row` bytes between rows, and
-# (panels, pairs, width) of a chunk. Equations read it by its columns' numbers.
-SIDE = table("address", "row", "copies", "panel_bytes", "row_bytes", "first", "count", "spare")
+    first: int
+    active: int
+    before: int  # records of the step before
+    now: int
+    addresses: int  # of rows, as in `ForwardMemory`
+    halves: int  # rounded rows of sources
 
 
 class Gradients(NamedTuple):
@@ -100,32 +80,25 @@ class Gradients(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """The steps first <= s < last of a backward pass, and the memory it works in."""
+    """The steps first <= s < last of a backward pass."""
 
     first: int
     last: int
-    rows: int  # room for that many (step, row) pairs
-    xs: int  # (rows,) addresses of rows of x, written
+
+
+class BackwardMemory(NamedTuple):
+    """What the backward pass through a chunk works in, besides records and gradients of states."""
+
+    xs: int  # (pairs,) addresses of rows of x, written
     gates: int  # (N, row) gate gradients of one step
     row: int
-    columns: int  # numbers in such a row that weights of x turned round multiply
-    sums: int  # (N, sums_row) the same of phases that normalise
+    columns: int  # numbers in such a row that transposed weights of x multiply
+    sums: int  # (N, sums_row) gate gradients of phases that normalise
     sums_row: int
-    gate_rows: int  # (N,) addresses in those rows, written
+    gate_rows: int  # (N,) addresses in the rows of `gates`, written
     places: int  # (N,) addresses that products go to, written
-    span: int  # bytes from these addresses to those of the next part of a team
+    span: int  # from these addresses to those of the next part of a team
     tile: int  # address of the tile for them
-
-
-class Step(NamedTuple):
-    """One step of a forward pass: rows first <= m < active of the batch."""
-
-    first: int
-    active: int
-    before: int  # records of the step before
-    now: int
-    addresses: int  # of rows, as in `Memory`
-    halves: int  # rounded rows of sources
 
 
 class BackwardStep(NamedTuple):
@@ -141,15 +114,173 @@ class BackwardStep(NamedTuple):
     dvalues: int
     scratch: int  # a tile
     zeros: int  # a row of a tile
-    room: int  # bytes from the addresses that part 0 of a team writes to those of this one
+    room: int  # from the addresses that part 0 of a team writes to those of this one
 
 
-def rows_of(array: np.ndarray | None) -> Rows:
+# Entries of tables ------------------------------------------------------------------------------------------
+
+
+class Place(NamedTuple):
+    """An array of a caller, (N, T, .) or (N, .) in place."""
+
+    address: int  # as in `Strided`
+    row: int
+    step: int
+    slot: int  # of its values in a record
+    units: int  # their number
+
+
+class TileEntry(NamedTuple):
+    """One or two products that are added to the same gates: those of a `ProductTile`."""
+
+    tile: int  # address of the machine code
+    offset: int  # into a panel's row of pre-activations
+    w: int  # weights (panels, count, width)
+    w_panel: int  # from panel to panel
+    a: int  # number of the addresses of the rows
+    a_count: int  # numbers of a row
+    v: int  # the second product; with a count of 0 where there is none
+    v_panel: int
+    b: int
+    b_count: int
+
+
+class SourceEntry(NamedTuple):
+    """A vector of a record that weights multiply."""
+
+    slot: int
+    now: int  # whether it is of this step
+    numbers: int  # how many it has
+
+
+class BackEntry(NamedTuple):
+    """The way back to a vector that weights multiply: gate gradients of a side times transposed weights.
+
+    Where there are no weights, the gradient of the one pre-activation is that of the vector.
+    """
+
+    gates: int  # into a row of gate gradients
+    columns: int  # number of those that are multiplied
+    weights: int  # (panels of units, columns, TILE_VECTORS); 0 where there are none
+    numbers: int  # how many the vector has
+    region: int  # of its gradient: 0 states of the step before, 1 of this step, 2 values given
+    slot: int  # of its gradient
+    overwrites: int  # whether it is the first to reach that
+    sources: int  # (pairs,) addresses of the vectors, written
+    source_slot: int
+    source_now: int
+
+
+class SideEntry(NamedTuple):
+    """Where the gradients of the gates of a side go. Equations read its integers from memory."""
+
+    address: int  # (N, columns) of one step
+    row: int
+    copies: int  # (panels, pairs, width) of a chunk
+    panel_bytes: int
+    row_bytes: int
+    first: int  # its first gate, of the gates of the phase
+    gates: int  # number of its gates
+
+
+class MaskEntry(NamedTuple):
+    """A random mask. Equations read its integers from memory."""
+
+    limit: int  # hashes below it are dropped; negative where nothing is dropped
+    keys: int  # (N,) keys of the rows, written
+    values: int  # three vectors: what equations get for dropped units, for kept units, and without dropping
+    stream: int  # key of seed and stream
+    per_step: int  # whether each step has a mask of its own
+
+
+def table(entry: Any) -> np.dtype:
+    """The type of a table of such entries."""
+    return np.dtype([(name, np.int64) for name in entry._fields])
+
+
+def entry_bytes(entry: Any) -> int:
+    """Bytes of an entry in memory."""
+    return 8 * len(entry._fields)
+
+
+PLACE, TILE, SOURCE, BACK, SIDE, MASK = map(
+    table, (Place, TileEntry, SourceEntry, BackEntry, SideEntry, MaskEntry)
+)  # fmt: skip
+SIDE_BYTES, MASK_BYTES = entry_bytes(SideEntry), entry_bytes(MaskEntry)
+
+# A phase of a cell; filled field by field.
+PHASE = np.dtype([(name, np.int64) for name in (
+    "forward", "backward",  # addresses of its equations
+    "gates", "groups", "panels", "units",  # vectors for a group of units, such groups in a panel, panels; units
+    "tile_row", "tallest", "block",  # bytes of a panel's row; rows of its tallest tile, and of a block of tiles
+    "bias",  # (panels, row) vectors
+    "first_tile", "last_tile", "first_source", "last_source",  # its own entries in the tables of tiles and sources
+    "copied_slot", "copied_now",  # a vector that is its only pre-activation; -1 if there is none
+    "parameters", "norm_weight", "norm_bias",  # (groups, parameters or gates) vectors, 0 where there are none
+    "norm_slot", "norm_factors",  # where normalised numbers and their factors are kept in a record
+    "first_side", "sides", "first_back", "last_back",  # its own entries in the tables of the way back
+    "dparameters", "dparameters_row", "dnorm_weight", "dnorm_bias", "dnorm_row",  # (pairs, numbers), gradients
+)])  # fmt: skip
+
+
+# Kernels ----------------------------------------------------------------------------------------------------
+
+
+class ForwardArguments(NamedTuple):
+    """What `forward` takes, but for the rows."""
+
+    real: Any  # numpy.float32 or numpy.float64
+    phases: Any  # table of PHASE
+    tiles: Any  # table of TILE
+    sources: Any  # table of SOURCE
+    constants: int  # address of the constants of the cell, vectors
+    norm: int  # address of the machine code that normalises
+    masks: Any  # table of MASK
+    places: Any  # table of PLACE: initial states, (N, .) read, zeros if absent; final states, (N, .) written; then
+    # outputs, (N, T, .) written
+    states: int  # number of states
+    x: Strided  # (N, T, D), read
+    shape: Shape
+    memory: ForwardMemory
+    records: Records  # written; never read before it is written
+    team: Any  # Team: it divides the panels of a phase; then there is no mask, and no phase that takes whole rows
+    rows: SortedRows
+
+
+class BackwardArguments(NamedTuple):
+    """What `backward` takes, but for the rows."""
+
+    real: Any  # numpy.float32 or numpy.float64
+    wide: Any  # tag: the width of plain products
+    phases: Any  # table of PHASE
+    sides: Any  # table of SIDE
+    backs: Any  # table of BACK
+    masks: Any  # table of MASK
+    constants: int  # address of the constants of the cell, vectors
+    norm: int  # addresses of the machine code for the way back through normalisation
+    spread: int
+    wx: int  # input weights, transposed: (panels of inputs, columns of all phases, width)
+    shape: Shape
+    chunk: Chunk
+    memory: BackwardMemory
+    starts: Any  # int64 array (steps of the chunk,): number of the first pair of each step
+    places: Any  # table of PLACE, one of each for each state: gradients of outputs, (N, T, .), and of final states,
+    # (N, .), read, zeros if absent; of initial states, (N, .), written by the chunk that holds step 0
+    states: int  # number of states
+    x: Strided  # (N, T, D), read
+    dx: Strided  # (N, T, D), written, if present
+    records: Records  # read
+    gradients: Gradients  # carried from chunk to chunk; a state has two slots, for even and for odd steps
+    team: Any  # Team: as in `ForwardArguments`; its cells have one phase
+    rows: SortedRows
+
+
+def strided(array: np.ndarray | None) -> Strided:
     """An array as kernels take it."""
     if array is None:
         return ABSENT
     strides = array.strides
-    return Rows(address_of(array), strides[0], strides[1] if len(strides) > 2 else 0)
+    return Strided(address_of(array), strides[0], strides[1] if len(strides) > 2 else 0)
 
 
-ABSENT = Rows(0)
+ABSENT = Strided(0)

@@ -9,32 +9,32 @@ import numpy as np
 
 from ....concurrency import cached_property
 from ...contract import Noise
-from ..linear.gradients import ColumnSums, Outer, OuterSums
+from ..linear.gradients import ColumnSums, OuterProduct, OuterSums
 from ..linear.halves import row_bytes
 from ..linear.tile import product_address
 from ..machine import threads
 from ..machine.arrays import address_of, aligned
 from ..machine.target import TILE_VECTORS
 from ..machine.team import Team, synchronisation
-from .arguments import Chunk, Gradients, Memory, Records, Shape
-from .masks import MASK_FIELDS, mask_table
+from .arguments import MASK, BackwardMemory, Chunk, ForwardMemory, Gradients, Records, Shape
+from .masks import mask_table
 from .packing import PhaseBlocks
 from .tables import BackwardTables, ForwardTables, batched
 from .weights import LayerWeights
 
 BUFFERS_KEPT = 32  # shapes of batches in training; they share their memory
 SPARE_BYTES = 1 << 18  # the largest memory of a call that is kept for the next
-SPARE_SHAPES, SPARE_EACH = 8, 2  # of so many shapes, for so many calls at once
-NOTHING = np.zeros((1, 0), np.int64)
-NO_MASKS = np.zeros((0, MASK_FIELDS), np.int64)
-CHUNK_BYTES = 1 << 23  # of gate gradients between two sums of weight gradients: they stay in the last cache,
-CHUNK_ROWS = 512  # (step, row) pairs, or more: threads are not to meet too often
+SPARE_SHAPES, SPARE_CALLS = 8, 2  # of so many shapes, for so many calls at once
+NO_SUMS = np.zeros((1, 0), np.int64)
+NO_MASKS = np.zeros(0, MASK)
+CHUNK_BYTES = 1 << 23  # gate gradients of a chunk, so that they stay in the last cache
+CHUNK_PAIRS = 512  # least pairs of a chunk, as threads wait for one another after each
 
 Piece = tuple[Chunk, np.ndarray, int]  # a chunk, the number of the first pair of each of its steps, and its pairs
 
 
 class PreparedLayer:
-    """Weights, the tables that tell of them, and memory for batches, which is kept from call to call.
+    """Weights, the tables that kernels find them by, and memory for batches, which is kept from call to call.
 
     Parameters
     ----------
@@ -53,11 +53,11 @@ class PreparedLayer:
 
     @cached_property
     def tables(self) -> ForwardTables:
-        """What tells the forward kernel of the weights."""
+        """The tables that the forward kernel finds the weights by."""
         return ForwardTables(self.weights)
 
-    def memory(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """Memory to work in: in training, batches of all shapes have the same, which grows as it must."""
+    def allocate(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Memory to work in; in training, batches of all shapes share it, and it grows when one needs more."""
         dtype = self.weights.flat.dtype
         if not self.weights.training:
             return aligned(shape, dtype)
@@ -67,12 +67,12 @@ class PreparedLayer:
         return self._arena[name][:size].reshape(shape)
 
     def acquire(self, rows: int, steps: int, training: bool, keep: bool) -> Buffers:
-        """Memory for a batch of a shape: kept from call to call in training, of the call's own otherwise."""
+        """Memory for a batch of a shape: in training kept from call to call, else for this call alone."""
         if not (training and self.weights.training):
             idle = self._idle.get((rows, steps, training, keep))
             try:
                 return idle.pop() if idle else Buffers(self, rows, steps, training, keep)
-            except IndexError:  # another thread was quicker
+            except IndexError:  # another thread took the last one
                 return Buffers(self, rows, steps, training, keep)
         if (rows, steps) not in self._kept:
             while len(self._kept) >= BUFFERS_KEPT:
@@ -81,13 +81,13 @@ class PreparedLayer:
         return self._kept[rows, steps]
 
     def release(self, buffers: Buffers) -> None:
-        """Keep a call's memory for later ones, if it is small."""
+        """Keep the memory of a call for later ones, if it is small."""
         if buffers.values.nbytes > SPARE_BYTES or buffers.kept:
             return
         if buffers.shape not in self._idle and len(self._idle) >= SPARE_SHAPES:
             self._idle.clear()
         idle = self._idle.setdefault(buffers.shape, [])
-        if len(idle) < SPARE_EACH:
+        if len(idle) < SPARE_CALLS:
             idle.append(buffers)
 
 
@@ -101,24 +101,26 @@ class Buffers:
         packing = weights.packing
         kept = steps + 1 if training else 2
         size = packing.record_sizes[keep]
-        self.values = prepared.memory("values", (kept, rows, size))
+        self.values = prepared.allocate("values", (kept, rows, size))
         row = size * weights.flat.itemsize
         slot = packing.groups * weights.vector
         self.records = Records(
-            address_of(self.values), row, rows * row, slot, -1 if training else 1, int(keep), 0, steps
+            address=address_of(self.values), row=row, step=rows * row, slot=slot, wrap=-1 if training else 1,
+            keep=int(keep), first=0, last=steps,
         )  # fmt: skip
         columns = packing.sums_columns
-        self.sums = prepared.memory("sums", (rows, columns)) if columns else NOTHING
+        self.sums = prepared.allocate("sums", (rows, columns)) if columns else NO_SUMS
         self.parts = weights.team_of(rows, steps)
         self.room = np.empty((self.parts, 1 + len(prepared.tables.sources), rows), np.int64)
         self.synchronisation = synchronisation(self.parts)
         self.halves = self._room_for_halves()
-        memory = Memory(
-            address_of(self.room), 8 * rows, address_of(self.sums) if columns else 0, self.sums.strides[0],
-            address_of(self.halves) if self.halves.size else 0, self.halves.shape[-1],
+        self.layer_shape = Shape(steps=steps, inputs=packing.spec.input_size, groups=packing.groups)
+        self.memory = ForwardMemory(
+            addresses=address_of(self.room), span=8 * rows,
+            sums=address_of(self.sums) if columns else 0, sums_row=self.sums.strides[0],
+            halves=address_of(self.halves) if self.halves.size else 0, halves_row=self.halves.shape[-1],
         )  # fmt: skip
-        self.memory = Shape(steps, packing.spec.input_size, packing.groups), memory
-        self.crew = Team(self.parts, rows, address_of(self.synchronisation))
+        self.team = Team(parts=self.parts, rows=rows, address=address_of(self.synchronisation))
 
     def _room_for_halves(self) -> np.ndarray:
         """Rounded rows of everything that weights multiply: (parts, sources and x, N, bytes)."""
@@ -128,7 +130,7 @@ class Buffers:
         row = row_bytes(max(block.inputs for block in blocks), self.weights.packing.lanes)
         return aligned((*self.room.shape, row), np.uint8)
 
-    def team(self) -> Sequence[threads.Shard]:
+    def team_shards(self) -> Sequence[threads.Shard]:
         """The parts of a team, for a new call; none where there is no team."""
         if self.parts == 1:
             return ()
@@ -161,44 +163,50 @@ class Buffers:
 
 
 class BackwardBuffers:
-    """Memory for the way back: gate gradients of a chunk of steps, what is carried on, and the tables."""
+    """Memory for the way back: gate gradients of a chunk, gradients carried from chunk to chunk, and the tables."""
 
     def __init__(self, buffers: Buffers) -> None:
         prepared, weights, rows = buffers.prepared, buffers.weights, buffers.rows
         packing = weights.packing
         self.weights, self.rows, self.steps = weights, rows, buffers.steps
-        bytes_each = sum(phase.columns for phase in packing.phases) * weights.flat.itemsize
-        self.span = min(buffers.steps, max(1, max(CHUNK_ROWS, CHUNK_BYTES // max(1, bytes_each)) // rows))
+        pair_bytes = sum(phase.columns for phase in packing.phases) * weights.flat.itemsize
+        self.span = min(buffers.steps, max(1, max(CHUNK_PAIRS, CHUNK_BYTES // max(1, pair_bytes)) // rows))
         self.room = rows * self.span
-        states = len(packing.cell.states)
-        count = 2 * states + len(packing.slots.handed_on)
-        carried = prepared.memory("carried", (rows, count, packing.groups * packing.lanes))
-        self.carried = carried, Gradients(address_of(carried), *carried.strides[:2])
+        count = 2 * len(packing.cell.states) + len(packing.slots.handed_on)
+        self.carried = prepared.allocate("carried", (rows, count, packing.groups * packing.lanes))
+        self.gradients = Gradients(
+            address=address_of(self.carried), row=self.carried.strides[0], slot=self.carried.strides[1]
+        )
         self.xs = np.empty(self.room, np.int64)
-        self.room_for_places = np.empty((buffers.parts, 2, rows), np.int64)
-        self.tables = BackwardTables(weights, prepared.tables, prepared.memory, rows, self.room, self.xs)
+        self.addresses = np.empty((buffers.parts, 2, rows), np.int64)
+        self.tables = BackwardTables(weights, prepared.tables, prepared.allocate, rows, self.room, self.xs)
         gates = self.tables.gates
-        self.memory = (
-            address_of(self.xs), address_of(gates), gates.strides[0], self.tables.input_columns,
-            address_of(buffers.sums), buffers.sums.strides[0], address_of(self.room_for_places),
-            address_of(self.room_for_places) + 8 * rows, 16 * rows, product_address(weights.real, TILE_VECTORS),
+        self.memory = BackwardMemory(
+            xs=address_of(self.xs), gates=address_of(gates), row=gates.strides[0], columns=self.tables.input_columns,
+            sums=address_of(buffers.sums), sums_row=buffers.sums.strides[0],
+            gate_rows=address_of(self.addresses), places=address_of(self.addresses) + 8 * rows, span=16 * rows,
+            tile=product_address(weights.real, TILE_VECTORS),
         )  # fmt: skip
         self.copies: list[tuple[slice, slice]] = []  # parts of the gradient, and others that are the same
-        outers = [each for index, blocks in enumerate(packing.phases) for each in self._outers(index, blocks)]
-        sums = [OuterSums(weights.real, pair, self.room) for pair in batched(outers)]
-        unit_sums = [ColumnSums(weights.real, *part) for parts in self.tables.parts for part in parts]
-        self.sums: list[OuterSums | ColumnSums] = [*sums, *unit_sums]  # what makes the gradient of all parameters
+        outer = [product for index, blocks in enumerate(packing.phases) for product in self._outer(index, blocks)]
+        self.sums: list[OuterSums | ColumnSums] = [  # what makes the gradient of all parameters
+            *(OuterSums(weights.real, pair, self.room) for pair in batched(outer)),
+            *(ColumnSums(weights.real, *unit) for phase in self.tables.unit_gradients for unit in phase),
+        ]
 
-    def _outers(self, index: int, blocks: PhaseBlocks) -> Iterator[Outer]:
+    def _outer(self, index: int, blocks: PhaseBlocks) -> Iterator[OuterProduct]:
         """Sums for the weights and biases of a phase; biases of the same gates have the same gradient."""
         size, tables = self.weights.flat.itemsize, self.tables
         for number, copies in enumerate(tables.copies[index]):
-            products = [each for each in blocks.products if each.side == number]
-            biases = [each.bias for each in products if each.bias]
-            for each in products:
-                bias = biases[0].start * size if biases and each.bias is biases[0] else -1
-                rows = address_of(tables.sources[index, each.source])
-                yield Outer(each.weight, each.weight.start * size, bias, rows, address_of(copies))
+            products = [product for product in blocks.products if product.side == number]
+            biases = [product.bias for product in products if product.bias]
+            for product in products:
+                with_bias = biases and product.bias is biases[0]
+                yield OuterProduct(
+                    block=product.weight, out=product.weight.start * size,
+                    bias=biases[0].start * size if with_bias else -1,
+                    a=address_of(tables.sources[index, product.source]), d=address_of(copies),
+                )  # fmt: skip
             for other in biases[1:]:
                 self.copies.append((slice(biases[0].start, biases[0].end), slice(other.start, other.end)))
 
@@ -222,17 +230,17 @@ class BackwardBuffers:
     def ragged_chunks(self, lengths: np.ndarray, first: int, last: int) -> list[Piece]:
         """Chunks of the steps first <= s < last of rows of unequal lengths; no empty ones."""
         active = np.searchsorted(-lengths, -np.arange(first, last), side="left")  # rows longer than s
-        made = []
+        pieces = []
         for chunk in self.chunks(first, last):
             counts = active[chunk.first - first : chunk.last - first]
             if counts[0]:
-                made.append((chunk, np.cumsum(counts) - counts, int(counts.sum())))
-        return made
+                pieces.append((chunk, np.cumsum(counts) - counts, int(counts.sum())))
+        return pieces
 
     def chunks(self, first: int, last: int) -> list[Chunk]:
         """Chunks of some steps, the last first."""
         ends = range(last, first, -self.span)
-        return [Chunk(max(first, end - self.span), end, self.room, *self.memory) for end in ends]
+        return [Chunk(first=max(first, end - self.span), last=end) for end in ends]
 
 
 def new_states(weights: LayerWeights, rows: int) -> tuple[np.ndarray, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from numba import types
 from numba.extending import intrinsic, overload
@@ -15,6 +15,7 @@ from ..machine import elementary
 from ..machine.compiling import inner, pointed
 from ..machine.memory import lanes_of, vector_bytes
 from ..machine.simd import I64, Layout, splat, vector_of
+from .arguments import SIDE_BYTES, SideEntry
 from .masks import mask_value
 
 
@@ -98,66 +99,73 @@ def _groups_of(tag):
 # Phase forward ------------------------------------------------------------------------------------------------
 
 
-@pointed
-def phase_forward(
-    real, tag, gates, gates_row, before, now, row, slot, first, count, rows, keep, parameters, constants, masks, number
-):  # fmt: skip
-    """`count` vectors of units from the vector `first` on, of `rows` rows.
+class PhaseForward(NamedTuple):
+    """What `phase_forward` takes: addresses and bytes, unless said otherwise."""
 
-    Parameters (addresses and bytes unless said otherwise)
-    ------------------------------------------------------
-    gates, gates_row : pre-activations, (rows, count, gates) vectors
-    before, now, row, slot : records of the step before and of this one, of the first row
-    keep : int, whether values are kept that no other phase needs
-    parameters : (units, parameters) vectors
-    constants : vectors
-    masks : table of masks, and...
-    number : int, ...the first row's number in them
-    """
+    sums: int  # pre-activations (rows, vectors, gates) vectors
+    sums_row: int
+    before: int  # records of the step before, of the first row
+    now: int  # records of this step, of the first row
+    record_row: int
+    slot: int
+    first: int  # the first vector of units
+    vectors: int  # how many follow
+    rows: int  # number of rows
+    keep: int  # whether values are kept that no other phase needs
+    parameters: int  # (units, parameters) vectors
+    constants: int  # vectors
+    masks: int  # table of masks
+    number: int  # the number of the first row, in the masks
+
+
+@pointed(PhaseForward)
+def phase_forward(real, tag, p):
+    """The equations of a phase, for some vectors of units of some rows."""
     size, lanes = vector_bytes(real), lanes_of(real)
     one = splat(real, real(1))
-    for m in range(rows):
-        for j in range(count):
-            unit, place = m * row + (first + j) * size, gates + m * gates_row + j * gates_of(tag) * size
+    for m in range(p.rows):
+        for j in range(p.vectors):
+            unit, place = m * p.record_row + (p.first + j) * size, p.sums + m * p.sums_row + j * gates_of(tag) * size
             values = _load_values(
-                real, tag, place, before + unit, now + unit, slot,
-                parameters + (first + j) * parameters_of(tag) * size, constants, masks, number + m, (first + j) * lanes,
+                real, tag, place, p.before + unit, p.now + unit, p.slot,
+                p.parameters + (p.first + j) * parameters_of(tag) * size, p.constants, p.masks, p.number + m,
+                (p.first + j) * lanes,
             )  # fmt: skip
-            _store_values(tag, equations_forward(tag, one, values), place, now + unit, slot, keep)
-    finish_all(real, tag, gates, gates_row, now, row, slot, first, count, rows, constants)
+            _store_values(tag, equations_forward(tag, one, values), place, p.now + unit, p.slot, p.keep)
+    finish_all(real, tag, p)
 
 
-def finish_all(real, tag, gates, gates_row, now, row, slot, first, count, rows, constants) -> None:
+def finish_all(real, tag, p) -> None:
     """What the forward equations leave to be finished, for all units and rows."""
     raise NotImplementedError
 
 
 @overload(finish_all)
-def _finish_all(real, tag, gates, gates_row, now, row, slot, first, count, rows, constants):
-    return finish_each if tag.phase.finish else finish_none
+def _finish_all(real, tag, p):
+    return finish_vectors if tag.phase.finish else finish_none
 
 
-def finish_none(real, tag, gates, gates_row, now, row, slot, first, count, rows, constants):
+def finish_none(real, tag, p):
     """Nothing is left."""
 
 
-def finish_each(real, tag, gates, gates_row, now, row, slot, first, count, rows, constants):
+def finish_vectors(real, tag, p):
     """Vector by vector."""
     size = vector_bytes(real)
     one = splat(real, real(1))
-    for m in range(rows):
-        for j in range(count):
-            unit, place = m * row + (first + j) * size, gates + m * gates_row + j * gates_of(tag) * size
-            values = _load_late(real, tag, place, now + unit, slot, constants)
-            _store_finished(tag, equations_finish(tag, one, values), now + unit, slot)
+    for m in range(p.rows):
+        for j in range(p.vectors):
+            unit, place = m * p.record_row + (p.first + j) * size, p.sums + m * p.sums_row + j * gates_of(tag) * size
+            values = _load_late(real, tag, place, p.now + unit, p.slot, p.constants)
+            _store_finished(tag, equations_finish(tag, one, values), p.now + unit, p.slot)
 
 
 def _offset(builder, address, index, stride):
     return builder.add(address, builder.mul(stride, stride.type(index)))
 
 
-def _more(context, builder, layout, vector, phase: Phase, cell, parameters, constants, masks, number, unit):
-    """Parameters, constants and masks: vectors."""
+def _load_common(builder, layout, phase: Phase, cell, parameters, constants, masks, number, unit):
+    """The parameters, constants and masks of forward and backward equations: vectors."""
     size = I64(layout.lanes * layout.bits // 8)
     values = [layout.load(builder, _offset(builder, parameters, k, size)) for k in range(len(phase.parameters))]
     order = [name for name, _ in cell.constants]
@@ -178,14 +186,14 @@ def _load_values(typing_context, real, tag, gates, before, now, slot, parameters
 
     def generate(context, builder, signature, arguments):
         layout = Layout.of(vector)
-        _, _, gates, before, now, slot, *more = arguments
+        _, _, gates, before, now, slot, *common = arguments
         size = I64(layout.lanes * layout.bits // 8)
         order = slots.gates[tag.index]
         values = [layout.load(builder, _offset(builder, gates, order.index(gate), size)) for gate in phase.gates]
         for name in phase.reads:
             index, previous = slots.place(name)
             values.append(layout.load(builder, _offset(builder, before if previous else now, index, slot)))
-        values += _more(context, builder, layout, vector, phase, slots.cell, *more)
+        values += _load_common(builder, layout, phase, slots.cell, *common)
         return context.make_tuple(builder, signature.return_type, values)
 
     return record(real, tag, *[types.intp] * 9), generate
@@ -193,7 +201,7 @@ def _load_values(typing_context, real, tag, gates, before, now, slot, parameters
 
 @intrinsic
 def _store_values(typing_context, tag, values, gates, now, slot, keep):
-    """Write what the equations give to a record, and what they keep, if it is wanted; to gates what `finish` reads."""
+    """Write what the equations give, and keep if wanted, to a record; what `finish` reads alone to `gates`."""
     slots, phase = tag.slots, tag.phase
 
     def generate(context, builder, signature, arguments):
@@ -266,41 +274,56 @@ def _store_finished(typing_context, tag, values, now, slot):
 # Phase backward -----------------------------------------------------------------------------------------------
 
 
-@pointed
-def phase_backward(
-    real, tag, gates, gates_row, sides, pair, before, now, row, slot, dbefore, dnow, dvalues, drow, dslot, first, last,
-    units, rows, parameters, dparameters, dparameters_row, constants, masks, number,
-):  # fmt: skip
-    """The vectors first <= j < last of units, of `rows` rows: gradients of gates, of values read, of parameters.
+class PhaseBackward(NamedTuple):
+    """What `phase_backward` takes: addresses and bytes, unless said otherwise."""
 
-    Parameters (addresses and bytes unless said otherwise)
-    ------------------------------------------------------
-    gates, gates_row : gate gradients (rows, vectors, gates) vectors, written where pre-activations are normalised...
-    sides : ...or else those of each side, at the places in this table (see `arguments.Side`)
-    pair : int, number of row 0 in the second copies
-    before, now, row, slot : records of the step before and of this one, of the first row
-    dbefore, dnow, dvalues, drow, dslot : gradients of states and of values given, of the first row
-    units : int, all of them
-    parameters, constants, masks, number : as in `phase_forward`
-    dparameters, dparameters_row : gradients of parameters (rows, vectors, parameters) vectors, written
-    """
+    sums: int  # gate gradients (rows, vectors, gates) vectors, written where pre-activations are normalised...
+    sums_row: int
+    sides: int  # ...or else those of each side are written, to the places in these entries
+    pair: int  # number of the pair of row 0
+    before: int  # records of the step before, of the first row
+    now: int  # records of this step, of the first row
+    record_row: int
+    slot: int
+    dbefore: int  # gradients of states of the step before, of the first row
+    dnow: int  # likewise, of this step
+    dvalues: int  # likewise, of values given
+    gradient_row: int
+    gradient_slot: int
+    first: int  # the vectors first <= j < last of units
+    last: int
+    units: int  # number of all units
+    rows: int  # number of rows
+    parameters: int  # as in `PhaseForward`
+    dparameters: int  # gradients of parameters (rows, vectors, parameters) vectors, written
+    dparameters_row: int
+    constants: int  # as in `PhaseForward`
+    masks: int
+    number: int
+
+
+@pointed(PhaseBackward)
+def phase_backward(real, tag, p):
+    """The backward equations of a phase: gradients of gates, of values read, of parameters."""
     size, lanes = vector_bytes(real), lanes_of(real)
     one = splat(real, real(1))
-    for m in range(rows):
-        for j in range(first, last):
-            unit, dunit = m * row + j * size, m * drow + j * size
-            d = _load_gradients(real, tag, dnow + dunit, dvalues + dunit, dslot)
+    for m in range(p.rows):
+        for j in range(p.first, p.last):
+            unit, dunit = m * p.record_row + j * size, m * p.gradient_row + j * size
+            d = _load_gradients(real, tag, p.dnow + dunit, p.dvalues + dunit, p.gradient_slot)
             values = _load_uses(
-                real, tag, before + unit, now + unit, slot,
-                parameters + j * parameters_of(tag) * size, constants, masks, number + m, j * lanes,
+                real, tag, p.before + unit, p.now + unit, p.slot,
+                p.parameters + j * parameters_of(tag) * size, p.constants, p.masks, p.number + m, j * lanes,
             )  # fmt: skip
             results = equations_backward(tag, one, d, values)
-            place = gates + m * gates_row + j * gates_of(tag) * size
+            place = p.sums + m * p.sums_row + j * gates_of(tag) * size
             panel, group = j // groups_of(tag), j % groups_of(tag)
-            _store_gates(tag, results, place, sides, pair, number + m, panel, group, units - j * lanes)
-            _store_gradients(tag, results, dbefore + dunit, dnow + dunit, dvalues + dunit, dslot)
-            place = dparameters + m * dparameters_row + j * parameters_of(tag) * size
-            _store_parameters(tag, results, place, units - j * lanes)
+            _store_gates(tag, results, place, p.sides, p.pair, p.number + m, panel, group, p.units - j * lanes)
+            _store_gradients(
+                tag, results, p.dbefore + dunit, p.dnow + dunit, p.dvalues + dunit, p.gradient_slot
+            )  # fmt: skip
+            place = p.dparameters + m * p.dparameters_row + j * parameters_of(tag) * size
+            _store_parameters(tag, results, place, p.units - j * lanes)
 
 
 @intrinsic
@@ -331,12 +354,12 @@ def _load_uses(typing_context, real, tag, before, now, slot, parameters, constan
 
     def generate(context, builder, signature, arguments):
         layout = Layout.of(vector)
-        _, _, before, now, slot, *more = arguments
+        _, _, before, now, slot, *common = arguments
         values = []
         for name in phase.uses:
             index, previous = slots.place(name)
             values.append(layout.load(builder, _offset(builder, before if previous else now, index, slot)))
-        values += _more(context, builder, layout, vector, phase, slots.cell, *more)
+        values += _load_common(builder, layout, phase, slots.cell, *common)
         return context.make_tuple(builder, signature.return_type, values)
 
     return record(real, tag, *[types.intp] * 8), generate
@@ -361,16 +384,13 @@ def _store_gates(typing_context, tag, values, place, sides, pair, m, panel, grou
             for k, gate in enumerate(order):
                 layout.store(builder, gradients[gate], builder.add(place, I64(k * size)))
             return context.get_dummy_value()
-        table = builder.inttoptr(sides, I64.as_pointer())
         for number, side in enumerate(slots.sides[tag.index]):
-            row, stride, copy, panel_bytes, row_bytes = (
-                builder.load(builder.gep(table, [I64(8 * number + k)])) for k in range(5)
-            )
+            entry = _side_entry(builder, sides, number)
             group_bytes = I64(len(side.gates) * size)
             index = builder.add(builder.mul(panel, I64(groups)), group)
-            first = builder.add(builder.add(row, builder.mul(m, stride)), builder.mul(index, group_bytes))
-            second = builder.add(builder.add(copy, builder.mul(panel, panel_bytes)),
-                                 builder.mul(builder.add(pair, m), row_bytes))  # fmt: skip
+            first = builder.add(builder.add(entry.address, builder.mul(m, entry.row)), builder.mul(index, group_bytes))
+            second = builder.add(builder.add(entry.copies, builder.mul(panel, entry.panel_bytes)),
+                                 builder.mul(builder.add(pair, m), entry.row_bytes))  # fmt: skip
             second = builder.add(second, builder.mul(group, group_bytes))
             for k, gate in enumerate(side.gates):
                 layout.store(builder, gradients[gate], builder.add(first, I64(k * size)))
@@ -378,6 +398,12 @@ def _store_gates(typing_context, tag, values, place, sides, pair, m, panel, grou
         return context.get_dummy_value()
 
     return types.void(tag, values, *[types.intp] * 7), generate
+
+
+def _side_entry(builder, sides, number: int) -> SideEntry:
+    """The integers of a side."""
+    first = builder.inttoptr(builder.add(sides, I64(SIDE_BYTES * number)), I64.as_pointer())
+    return SideEntry(*(builder.load(builder.gep(first, [I64(k)])) for k in range(len(SideEntry._fields))))
 
 
 @intrinsic

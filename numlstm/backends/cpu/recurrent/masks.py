@@ -11,26 +11,27 @@ from ....cells import Mask
 from ...contract import Noise
 from ...streams import GOLDEN, stream_key, threshold
 from ..machine.compiling import inner
-from ..machine.memory import store_address
+from ..machine.memory import store_address, time_of
 from ..machine.simd import I64, Layout
+from .arguments import MASK, MASK_BYTES, MaskEntry
 
 I32 = ir.IntType(32)
 U64 = np.uint64
-MASK_FIELDS = 5  # of a mask in the table that kernels take: integers, in this order:
-# the threshold (negative: nothing is dropped), the address of the rows' keys, that of three vectors (dropped, kept,
-# expected), the key of seed and stream, whether each step has a mask of its own.
 
 
 def mask_table(
     masks: Sequence[Mask], noise: Noise | None, keys: int, rows: int, values: int, vector: int
 ) -> np.ndarray:
-    """What kernels take of masks; `keys` and `values` are addresses, (masks, rows) keys and (masks, 3) vectors."""
-    table = np.zeros((len(masks), MASK_FIELDS), np.int64)
-    for k, mask in enumerate(masks):
-        limit = -1 if noise is None else threshold(mask.probability)
-        key = 0 if noise is None else stream_key(noise, mask.kind, mask.index)
-        table[k] = limit, keys + 8 * k * rows, values + 3 * k * vector, key, mask.per_step
-    return table
+    """The table of masks; `keys` and `values` are addresses, of (masks, rows) keys and (masks, 3) vectors."""
+    entries = [
+        MaskEntry(
+            limit=-1 if noise is None else threshold(mask.probability), keys=keys + 8 * k * rows,
+            values=values + 3 * k * vector, stream=0 if noise is None else stream_key(noise, mask.kind, mask.index),
+            per_step=int(mask.per_step),
+        )
+        for k, mask in enumerate(masks)
+    ]  # fmt: skip
+    return np.array(entries, MASK)
 
 
 @inner
@@ -43,35 +44,34 @@ def next_key(key, word):
 
 
 @inner
-def keys_of_rows(table, order, lengths, reverse, s, first, active):
+def keys_of_rows(masks, rows, s, first, active):
     """Write the keys of the rows first <= m < active at computing step `s`, for every mask."""
-    for k in range(len(table)):
-        if table[k, 0] < 0:
+    for k in range(len(masks)):
+        mask = masks[k]
+        if mask.limit < 0:
             continue
-        stream = U64(table[k, 3])
+        stream = U64(mask.stream)
         for m in range(first, active):
-            t = 0
-            if table[k, 4]:
-                t = lengths[m] - 1 - s if reverse else s
-            key = next_key(next_key(stream, t), order[m])
-            store_address(table[k, 1] + 8 * m, np.int64(key))
+            t = time_of(rows, m, s) if mask.per_step else 0
+            key = next_key(next_key(stream, t), rows.order[m])
+            store_address(mask.keys + 8 * m, np.int64(key))
 
 
 def mask_value(layout: Layout, builder, table, index: int, number, unit):
-    """LLVM code for the value of mask `index` for units `unit`, `unit` + 1, ... of the row of a number."""
-    fields = builder.inttoptr(builder.add(table, I64(8 * MASK_FIELDS * index)), I64.as_pointer())
-    limit, keys, values = (builder.load(builder.gep(fields, [I64(k)])) for k in range(3))
+    """LLVM code for the value of mask `index` for the units from `unit` on, in the row of a number."""
+    integers = builder.inttoptr(builder.add(table, I64(MASK_BYTES * index)), I64.as_pointer())
+    mask = MaskEntry(*(builder.load(builder.gep(integers, [I64(k)])) for k in range(len(MaskEntry._fields))))
     size = layout.lanes * layout.bits // 8
-    expected = layout.load(builder, builder.add(values, I64(2 * size)))
-    masked = builder.icmp_signed(">=", limit, I64(0))
+    expected = layout.load(builder, builder.add(mask.values, I64(2 * size)))
+    masked = builder.icmp_signed(">=", mask.limit, I64(0))
     start = builder.block
     with builder.if_then(masked):
-        key = builder.load(builder.inttoptr(builder.add(keys, builder.mul(number, I64(8))), I64.as_pointer()))
+        key = builder.load(builder.inttoptr(builder.add(mask.keys, builder.mul(number, I64(8))), I64.as_pointer()))
         hashed = _hash(layout, builder, key, unit)
-        vector_limit = _splat(layout, builder, builder.trunc(limit, I32))
+        vector_limit = _splat(layout, builder, builder.trunc(mask.limit, I32))
         chosen = builder.select(
             builder.icmp_unsigned("<", hashed, vector_limit),
-            layout.load(builder, values), layout.load(builder, builder.add(values, I64(size))),
+            layout.load(builder, mask.values), layout.load(builder, builder.add(mask.values, I64(size))),
         )  # fmt: skip
         end = builder.block
     value = builder.phi(layout.vector)

@@ -3,98 +3,137 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from ..machine.compiling import pointed
-from ..machine.memory import lanes_of, load_address, vector_bytes
+from ..machine.memory import lanes_of, load_integers, vector_bytes
 from ..machine.simd import keep_first, load, splat, store, sum_lanes
+from .arguments import SIDE_BYTES, SideEntry
 
 EPSILON = 1e-5  # added to the variance
 
 
-@pointed
-def norm_forward(real, sums, sums_row, rows, gates, groups, units, weight, bias, now, row, slot, first, factors, keep):
-    """Normalise over the units, scale and shift, in place.
+class NormForward(NamedTuple):
+    """What `norm_forward` takes: addresses and bytes, unless said otherwise."""
 
-    Parameters (addresses and bytes unless said otherwise)
-    ------------------------------------------------------
-    sums, sums_row : pre-activations (rows, groups, gates) vectors
-    gates, groups, units : int, vectors of units, and units
-    weight, bias : (groups, gates) vectors
-    now, row, slot : records, whose slots `first`, ... get the normalised numbers, and places `factors`, ... what they
-        were scaled with, if these are to be kept
-    """
+    sums: int  # pre-activations (rows, groups, gates) vectors, overwritten
+    sums_row: int
+    rows: int  # number of rows
+    gates: int  # vectors of a group
+    groups: int  # vectors of units
+    units: int  # number of units
+    weight: int  # (groups, gates) vectors
+    bias: int  # likewise
+    now: int  # records of this step, of the first row
+    record_row: int
+    slot: int
+    first: int  # the first of the slots that get the normalised numbers, if these are kept
+    factors: int  # place in a record that gets the factors that they were scaled with, a vector for each gate
+    keep: int  # whether they are kept
+
+
+class NormBackward(NamedTuple):
+    """What `norm_backward` takes: addresses and bytes, unless said otherwise."""
+
+    sums: int  # gradients of what equations took, (rows, groups, gates) vectors, overwritten
+    sums_row: int
+    rows: int  # as in `NormForward`, down to `factors`
+    gates: int
+    groups: int
+    units: int
+    weight: int
+    now: int
+    record_row: int
+    slot: int
+    first: int
+    factors: int
+    dweight: int  # (rows, groups, gates) vectors, written
+    dbias: int  # likewise
+    dnorm_row: int  # from row to row of both
+
+
+class Spread(NamedTuple):
+    """What `spread` takes: addresses and bytes, unless said otherwise."""
+
+    sums: int  # gate gradients (N, groups, gates) vectors
+    sums_row: int
+    first: int  # rows first <= m < last
+    last: int
+    gates: int  # vectors of a group
+    groups: int  # vectors of units
+    sides: int  # entries of sides
+    side_count: int
+    pair: int  # number of the pair of row 0
+    panel_groups: int  # groups in a panel
+
+
+@pointed(NormForward)
+def norm_forward(real, n):
+    """Normalise over the units, scale and shift, in place."""
     size, lanes = vector_bytes(real), lanes_of(real)
-    for m in range(rows):
-        for gate in range(gates):
-            place = sums + m * sums_row + gate * size
+    for m in range(n.rows):
+        for gate in range(n.gates):
+            place = n.sums + m * n.sums_row + gate * size
             total = splat(real, real(0))
-            for j in range(groups):
-                total = total + load(real, place + j * gates * size)
-            mean = splat(real, sum_lanes(total) / real(units))
+            for j in range(n.groups):
+                total = total + load(real, place + j * n.gates * size)
+            mean = splat(real, sum_lanes(total) / real(n.units))
             total = splat(real, real(0))
-            for j in range(groups):
-                far = keep_first(load(real, place + j * gates * size) - mean, units - j * lanes)
+            for j in range(n.groups):
+                far = keep_first(load(real, place + j * n.gates * size) - mean, n.units - j * lanes)
                 total = total + far * far
-            factor = splat(real, real(1) / real(math.sqrt(sum_lanes(total) / real(units) + real(EPSILON))))
-            for j in range(groups):
-                at = j * gates * size
-                value = keep_first((load(real, place + at) - mean) * factor, units - j * lanes)
-                if keep:
-                    store(value, now + m * row + (first + gate) * slot + j * size)
-                store(value * load(real, weight + at + gate * size) + load(real, bias + at + gate * size), place + at)
-            if keep:
-                store(factor, now + m * row + factors + gate * size)
+            factor = splat(real, real(1) / real(math.sqrt(sum_lanes(total) / real(n.units) + real(EPSILON))))
+            for j in range(n.groups):
+                at = j * n.gates * size
+                value = keep_first((load(real, place + at) - mean) * factor, n.units - j * lanes)
+                if n.keep:
+                    store(value, n.now + m * n.record_row + (n.first + gate) * n.slot + j * size)
+                scale, shift = load(real, n.weight + at + gate * size), load(real, n.bias + at + gate * size)
+                store(value * scale + shift, place + at)
+            if n.keep:
+                store(factor, n.now + m * n.record_row + n.factors + gate * size)
 
 
-@pointed
-def norm_backward(
-    real, gradients, gradients_row, rows, gates, groups, units, weight, now, row, slot, first, factors,
-    dweight, dbias, dnorm_row,
-):  # fmt: skip
-    """From gradients of what equations took to gradients of pre-activations, in place.
-
-    Parameters are those of `norm_forward`; `dweight` and `dbias`, (rows, groups, gates) vectors with `dnorm_row` bytes
-    between rows, are written.
-    """
+@pointed(NormBackward)
+def norm_backward(real, n):
+    """From gradients of what equations took to gradients of pre-activations, in place."""
     size, lanes = vector_bytes(real), lanes_of(real)
-    for m in range(rows):
-        for gate in range(gates):
-            place = gradients + m * gradients_row + gate * size
-            hats = now + m * row + (first + gate) * slot
-            scales = weight + gate * size
+    for m in range(n.rows):
+        for gate in range(n.gates):
+            place = n.sums + m * n.sums_row + gate * size
+            hats = n.now + m * n.record_row + (n.first + gate) * n.slot
+            scales = n.weight + gate * size
             total, along = splat(real, real(0)), splat(real, real(0))
-            for j in range(groups):
-                at = j * gates * size
+            for j in range(n.groups):
+                at = j * n.gates * size
                 d, hat = load(real, place + at), load(real, hats + j * size)
-                store(d * hat, dweight + m * dnorm_row + gate * size + at)
-                store(d, dbias + m * dnorm_row + gate * size + at)
+                store(d * hat, n.dweight + m * n.dnorm_row + gate * size + at)
+                store(d, n.dbias + m * n.dnorm_row + gate * size + at)
                 scaled = d * load(real, scales + at)
                 total, along = total + scaled, along + scaled * hat
-            mean = splat(real, sum_lanes(total) / real(units))
-            slope = splat(real, sum_lanes(along) / real(units))
-            factor = load(real, now + m * row + factors + gate * size)
-            for j in range(groups):
-                at = j * gates * size
+            mean = splat(real, sum_lanes(total) / real(n.units))
+            slope = splat(real, sum_lanes(along) / real(n.units))
+            factor = load(real, n.now + m * n.record_row + n.factors + gate * size)
+            for j in range(n.groups):
+                at = j * n.gates * size
                 d = load(real, place + at) * load(real, scales + at)
                 hat = load(real, hats + j * size)
-                store(keep_first((d - mean - hat * slope) * factor, units - j * lanes), place + at)
+                store(keep_first((d - mean - hat * slope) * factor, n.units - j * lanes), place + at)
 
 
-@pointed
-def spread(real, gradients, gradients_row, first, last, gates, groups, sides, number, pair, panel_groups):
-    """Copy gate gradients (N, groups, gates) vectors of some rows to the two places of each of `number` sides."""
+@pointed(Spread)
+def spread(real, n):
+    """Copy the gate gradients of some rows to the two places of each side."""
     size = vector_bytes(real)
-    for k in range(number):
-        side = sides + 64 * k
-        place, stride, copy = load_address(side), load_address(side + 8), load_address(side + 16)
-        panel_bytes, row_bytes = load_address(side + 24), load_address(side + 32)
-        gate_first, count = load_address(side + 40), load_address(side + 48)
-        for m in range(first, last):
-            for j in range(groups):
-                panel, group = j // panel_groups, j % panel_groups
-                to = place + m * stride + j * count * size
-                second = copy + panel * panel_bytes + (pair + m) * row_bytes + group * count * size
-                for gate in range(count):
-                    value = load(real, gradients + m * gradients_row + (j * gates + gate_first + gate) * size)
-                    store(value, to + gate * size)
-                    store(value, second + gate * size)
+    for k in range(n.side_count):
+        side = load_integers(SideEntry, n.sides + SIDE_BYTES * k)
+        for m in range(n.first, n.last):
+            for j in range(n.groups):
+                panel, group = j // n.panel_groups, j % n.panel_groups
+                place = side.address + m * side.row + j * side.gates * size
+                copy = side.copies + panel * side.panel_bytes + (n.pair + m) * side.row_bytes
+                copy += group * side.gates * size
+                for gate in range(side.gates):
+                    value = load(real, n.sums + m * n.sums_row + (j * n.gates + side.first + gate) * size)
+                    store(value, place + gate * size)
+                    store(value, copy + gate * size)

@@ -79,7 +79,7 @@ class Slots:
     @cached_property
     def sides(self) -> tuple[tuple[Side, ...], ...]:
         """The different sets of gates that products of each phase are added to; those with the input first."""
-        made = []
+        of_phases = []
         for phase, order in zip(self.cell.phases, self.gates, strict=True):
             sets = {}
             for product in sorted(phase.products, key=lambda product: product.source != INPUT):
@@ -87,8 +87,8 @@ class Slots:
                 first = order.index(gates[0])
                 assert order[first : first + len(gates)] == gates, "gates of a product are no neighbours"
                 sets[gates] = Side(gates, first)
-            made.append(tuple(sets.values()))
-        return tuple(made)
+            of_phases.append(tuple(sets.values()))
+        return tuple(of_phases)
 
     @cached_property
     def groups(self) -> tuple[int, ...]:

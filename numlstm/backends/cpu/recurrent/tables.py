@@ -1,4 +1,4 @@
-"""The tables that tell kernels of a layer: its phases, products, and where all that they need is."""
+"""The tables that tell kernels of a layer: its phases and products, and where everything they need is."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ..linear.halves import half_product_address, pairs
 from ..linear.packing import Block
 from ..linear.tile import product_address, product_heights
 from ..machine.arrays import address_of
-from .arguments import BACK, PHASE, SIDE, SOURCE, TILE
+from .arguments import BACK, PHASE, SIDE, SOURCE, TILE, BackEntry, SideEntry, SourceEntry, TileEntry
 from .equations import phase_backward, phase_forward
 from .forward import SCRATCH_BYTES
 from .norm import norm_forward
-from .packing import PhaseBlocks
+from .packing import PhaseBlocks, ProductBlocks
 from .slots import NORMALISED
 from .weights import LayerWeights
 
-BLOCK_ROWS = 24  # whose pre-activations of a panel wait for the equations together: chains of operations overlap
+BLOCK_ROWS = 24  # rows that equations take together, so that their chains of operations overlap
 REGIONS = {"before": 0, "now": 1, "values": 2}
 
-Memory = Callable[[str, tuple[int, ...]], np.ndarray]
+Allocate = Callable[[str, tuple[int, ...]], np.ndarray]
 
 
 class ForwardTables:
@@ -33,79 +33,95 @@ class ForwardTables:
         self.weights, packing = weights, weights.packing
         self.start = address_of(weights.flat)
         self.size = weights.flat.itemsize
-        self.tiles: list[tuple[int, ...]] = []
-        self.sources: list[tuple[int, ...]] = []
+        tiles: list[TileEntry] = []
+        sources: list[SourceEntry] = []
         self.phases = np.zeros(len(packing.phases), PHASE)
         for index, phase in enumerate(packing.phases):
-            self._phase(self.phases[index], index, phase)
-        norm = norm_forward.address(weights.entries[0]) if packing.sums_columns else 0
-        self.arguments = (
-            weights.real, self.phases, np.array(self.tiles, TILE), np.array(self.sources, SOURCE),
-            address_of(weights.constants), norm,
-        )  # fmt: skip
+            self._phase(self.phases[index], index, phase, tiles, sources)
+        self.tiles, self.sources = np.array(tiles, TILE), np.array(sources, SOURCE)
+        self.norm = norm_forward.address(weights.types[0]) if packing.sums_columns else 0
+        self.constants = address_of(weights.constants)
 
-    def _phase(self, row: Any, index: int, blocks: PhaseBlocks) -> None:
-        """Fill the row of a phase."""
-        packing, weights = self.weights.packing, self.weights
-        slots = packing.slots
-        real, tags = weights.entries
+    def _phase(
+        self, row: Any, index: int, blocks: PhaseBlocks, tiles: list[TileEntry], sources: list[SourceEntry]
+    ) -> None:
+        """Fill the row of a phase, and append its tiles and sources."""
+        weights, slots = self.weights, self.weights.packing.slots
+        real, tags = weights.types
         row["forward"] = phase_forward.address(real, tags[index])
         row["gates"], row["groups"], row["panels"] = blocks.gates, blocks.groups, blocks.panels
         row["units"] = blocks.units
         row["tile_row"] = blocks.groups * blocks.gates * weights.vector
         row["bias"] = address_of(weights.biases[index])
         row["copied_slot"] = -1
-        row["first_tile"], row["first_source"] = len(self.tiles), len(self.sources)
-        numbers = {INPUT: 0}
-        for each in blocks.products:
-            if each.source not in numbers:
-                slot, previous = slots.place(each.source)
-                self.sources.append((slot, not previous, each.weight.inputs))
-                numbers[each.source] = len(self.sources)
         if blocks.copied:
             slot, previous = slots.place(blocks.copied[1])
             row["copied_slot"], row["copied_now"] = slot, not previous
-        heights: set[int] = set()  # that all tiles have
-        for number, side in enumerate(slots.sides[index]):
-            vectors = blocks.groups * len(side.gates)
-            terms = []
-            for each in blocks.products:
-                if each.side == number:
-                    at, count = self._weight(each.weight)
-                    terms.append((at, count * each.weight.columns * self.size, numbers[each.source], count))
-            for pair in batched(terms):
-                tile = (half_product_address if weights.halves else product_address)(weights.real, vectors)
-                nothing = (pair[0][0], 0, pair[0][2], 0)
-                second = pair[1] if len(pair) > 1 else nothing
-                self.tiles.append((tile, side.first * weights.vector, *pair[0], *second))
-                heights = {*product_heights(vectors)} & (heights or {*product_heights(vectors)})
-        row["tallest"] = tallest = max(heights or [1])
+        row["first_source"] = len(sources)
+        numbers = self._sources(blocks, sources)
+        row["last_source"] = len(sources)
+        row["first_tile"] = len(tiles)
+        row["tallest"] = tallest = self._tiles(index, blocks, numbers, tiles)
+        row["last_tile"] = len(tiles)
         row["block"] = max(1, min(BLOCK_ROWS, SCRATCH_BYTES // int(row["tile_row"] or 1)) // tallest) * tallest
-        row["last_tile"], row["last_source"] = len(self.tiles), len(self.sources)
+        self._parameters(row, index, blocks)
+
+    def _sources(self, blocks: PhaseBlocks, sources: list[SourceEntry]) -> dict[str, int]:
+        """Append the vectors that weights multiply; the number of each one's addresses, x having 0."""
+        numbers = {INPUT: 0}
+        for product in blocks.products:
+            if product.source not in numbers:
+                slot, previous = self.weights.packing.slots.place(product.source)
+                sources.append(SourceEntry(slot=slot, now=int(not previous), numbers=product.weight.inputs))
+                numbers[product.source] = len(sources)
+        return numbers
+
+    def _tiles(self, index: int, blocks: PhaseBlocks, numbers: dict[str, int], tiles: list[TileEntry]) -> int:
+        """Append the products, two by two; the tallest height that all their tiles have."""
+        weights, heights = self.weights, None
+        machine_code = half_product_address if weights.halves else product_address
+        for number, side in enumerate(weights.packing.slots.sides[index]):
+            vectors = blocks.groups * len(side.gates)
+            for pair in batched([product for product in blocks.products if product.side == number]):
+                (w, w_panel, a_count), (v, v_panel, b_count) = self._weight(pair[0]), self._weight(pair[-1])
+                tiles.append(
+                    TileEntry(
+                        tile=machine_code(weights.real, vectors), offset=side.first * weights.vector,
+                        w=w, w_panel=w_panel, a=numbers[pair[0].source], a_count=a_count,
+                        v=v, v_panel=v_panel, b=numbers[pair[-1].source], b_count=b_count if len(pair) > 1 else 0,
+                    )
+                )  # fmt: skip
+                heights = {*product_heights(vectors)} & (heights or {*product_heights(vectors)})
+        return max(heights or [1])
+
+    def _weight(self, product: ProductBlocks) -> tuple[int, int, int]:
+        """Where the weights of a product are, the bytes to the next panel, and the length of its sums."""
+        block, halves = product.weight, self.weights.halves
+        count = pairs(block.inputs) if halves else block.inputs
+        address = address_of(halves[block]) if halves else self.start + block.start * self.size
+        return address, count * block.columns * self.size, count
+
+    def _parameters(self, row: Any, index: int, blocks: PhaseBlocks) -> None:
+        """Fill in where the parameters with one number per unit are."""
+        packing = self.weights.packing
         if blocks.parameters:
             row["parameters"] = self.start + blocks.parameters.start * self.size
         if blocks.norm:
             row["norm_weight"], row["norm_bias"] = (self.start + block.start * self.size for block in blocks.norm)
-            row["norm_slot"] = slots.names.index(f"{NORMALISED}{index} {slots.gates[index][0]}")
+            row["norm_slot"] = packing.slots.names.index(f"{NORMALISED}{index} {packing.slots.gates[index][0]}")
             row["norm_factors"] = packing.factors_at(index) * self.size
-
-    def _weight(self, block: Block) -> tuple[int, int]:
-        """Where the weights of a product are, and the length of its sums."""
-        if self.weights.halves:
-            return address_of(self.weights.halves[block]), pairs(block.inputs)
-        return self.start + block.start * self.size, block.inputs
 
 
 class BackwardTables:
-    """The tables of phases, sides and products for the way back, and the memory that they tell of.
+    """The tables of phases, sides and products for the way back, and the memory that they refer to.
 
     Parameters
     ----------
     weights : LayerWeights
     tables : ForwardTables
         Of these weights.
-    memory : callable
-        ``memory(name, shape)`` gives an array to work in.
+    allocate : callable
+        ``allocate(name, shape)`` gives an array to work in.
     rows, room : int
         N, and the (step, row) pairs of a chunk.
     xs : int64 array, shape (room,)
@@ -113,18 +129,18 @@ class BackwardTables:
     """
 
     def __init__(
-        self, weights: LayerWeights, tables: ForwardTables, memory: Memory, rows: int, room: int, xs: np.ndarray
+        self, weights: LayerWeights, tables: ForwardTables, allocate: Allocate, rows: int, room: int, xs: np.ndarray
     ) -> None:
-        self.weights, self.memory, self.rows, self.room, self.xs = weights, memory, rows, room, xs
+        self.weights, self.allocate, self.rows, self.room, self.xs = weights, allocate, rows, room, xs
         packing = weights.packing
         self.phases = tables.phases.copy()
         self.sources: dict[tuple[int, str], np.ndarray] = {}
-        self.parts: list[list[tuple[Block, np.ndarray]]] = []
+        self.unit_gradients: list[list[tuple[Block, np.ndarray]]] = []
         self.copies: list[list[np.ndarray]] = []
         offsets, columns = self._offsets()
-        self.gates = memory("gates", (rows, columns))
-        sides: list[tuple[int, ...]] = []
-        backs: list[tuple[int, ...]] = []
+        self.gates = allocate("gates", (rows, columns))
+        sides: list[SideEntry] = []
+        backs: list[BackEntry] = []
         for index, blocks in enumerate(packing.phases):
             self._phase(index, blocks, offsets, sides, backs)
         self.sides, self.backs = np.array(sides, SIDE), np.array(backs, BACK)
@@ -139,70 +155,95 @@ class BackwardTables:
         ]  # fmt: skip
 
         def with_input(index: int, number: int) -> bool:
-            return any(each.side == number and each.source == INPUT for each in packing.phases[index].products)
+            products = packing.phases[index].products
+            return any(product.side == number and product.source == INPUT for product in products)
 
         self.input_columns = 0
-        for index, number, side in sorted(sides, key=lambda each: not with_input(*each[:2])):
+        for index, number, side in sorted(sides, key=lambda side: not with_input(*side[:2])):
             offsets[index, number] = end
             end += packing.phases[index].vectors * len(side.gates) * packing.lanes
             if with_input(index, number):
                 self.input_columns = end
         return offsets, end
 
-    def _phase(self, index: int, blocks: PhaseBlocks, offsets: dict[tuple[int, int], int],
-               sides: list[tuple[int, ...]], backs: list[tuple[int, ...]]) -> None:  # fmt: skip
+    def _phase(
+        self, index: int, blocks: PhaseBlocks, offsets: dict[tuple[int, int], int], sides: list[SideEntry],
+        backs: list[BackEntry],
+    ) -> None:  # fmt: skip
+        """Fill the row of a phase, and append its sides and the way back to its sources."""
         weights, row = self.weights, self.phases[index]
-        packing, size = weights.packing, weights.flat.itemsize
-        slots = packing.slots
-        real, tags = weights.entries
+        real, tags = weights.types
         row["backward"] = phase_backward.address(real, tags[index])
-        row["first_side"], row["sides"] = len(sides), len(slots.sides[index])
-        self.copies.append([])
-        for number, side in enumerate(slots.sides[index]):
-            width_numbers = blocks.groups * len(side.gates) * packing.lanes
-            copies = self.memory(f"copies {index} {number}", (blocks.panels, self.room, width_numbers))
-            self.copies[-1].append(copies)
-            place = address_of(self.gates) + offsets[index, number] * size
-            sides.append((place, self.gates.strides[0], address_of(copies), *copies.strides[:2], side.first,
-                          len(side.gates), 0))  # fmt: skip
+        row["first_side"], row["sides"] = len(sides), len(weights.packing.slots.sides[index])
+        self._sides(index, blocks, offsets, sides)
         row["first_back"] = len(backs)
         if blocks.copied:
             number, name = blocks.copied
-            backs.append((0, 0, 0, blocks.units, *self._target(index, number, name), 0, 0, 0))
-        for each in blocks.products:
-            if each.source == INPUT:
-                self.sources[index, INPUT] = self.xs
-                continue
-            self.sources[index, each.source] = sources = np.empty(self.room, np.int64)
-            slot, previous = slots.place(each.source)
-            turned = weights.recurrent_turned[each.weight]
-            columns = blocks.vectors * len(slots.sides[index][each.side].gates) * packing.lanes
-            count = min(packing.groups * packing.lanes, turned.array.shape[0] * turned.array.shape[2])
+            region, slot, overwrites = self._target(index, number, name)
             backs.append(
-                (
-                    offsets[index, each.side] * size, columns, turned.address, count,
-                    *self._target(index, each.number, each.source), address_of(sources), slot, not previous,
+                BackEntry(
+                    gates=0, columns=0, weights=0, numbers=blocks.units,
+                    region=region, slot=slot, overwrites=overwrites, sources=0, source_slot=0, source_now=0,
                 )
             )  # fmt: skip
+        for product in blocks.products:
+            if product.source == INPUT:
+                self.sources[index, INPUT] = self.xs
+            else:
+                backs.append(self._back(index, blocks, product, offsets[index, product.side]))
         row["last_back"] = len(backs)
         self._unit_gradients(index, blocks, row)
 
-    def _target(self, index: int, number: int, source: str) -> tuple[int, int, bool]:
-        """Region and slot of a source's gradient, and whether that of this product is the first to get there."""
+    def _sides(
+        self, index: int, blocks: PhaseBlocks, offsets: dict[tuple[int, int], int], sides: list[SideEntry]
+    ) -> None:
+        """Append the sides of a phase, and allocate what keeps their gradients of a chunk."""
+        packing = self.weights.packing
+        self.copies.append([])
+        for number, side in enumerate(packing.slots.sides[index]):
+            width = blocks.groups * len(side.gates) * packing.lanes
+            copies = self.allocate(f"copies {index} {number}", (blocks.panels, self.room, width))
+            self.copies[-1].append(copies)
+            sides.append(
+                SideEntry(
+                    address=address_of(self.gates) + offsets[index, number] * self.gates.itemsize,
+                    row=self.gates.strides[0], copies=address_of(copies), panel_bytes=copies.strides[0],
+                    row_bytes=copies.strides[1], first=side.first, gates=len(side.gates),
+                )
+            )  # fmt: skip
+
+    def _back(self, index: int, blocks: PhaseBlocks, product: ProductBlocks, offset: int) -> BackEntry:
+        """The way back through the weights of a product."""
+        weights, packing = self.weights, self.weights.packing
+        self.sources[index, product.source] = sources = np.empty(self.room, np.int64)
+        source_slot, previous = packing.slots.place(product.source)
+        transposed = weights.recurrent_transposed[product.weight]
+        region, slot, overwrites = self._target(index, product.number, product.source)
+        return BackEntry(
+            gates=offset * self.gates.itemsize,
+            columns=blocks.vectors * len(packing.slots.sides[index][product.side].gates) * packing.lanes,
+            weights=transposed.address,
+            numbers=min(packing.groups * packing.lanes, transposed.array.shape[0] * transposed.array.shape[2]),
+            region=region, slot=slot, overwrites=overwrites,
+            sources=address_of(sources), source_slot=source_slot, source_now=int(not previous),
+        )  # fmt: skip
+
+    def _target(self, index: int, number: int, source: str) -> tuple[int, int, int]:
+        """Region and slot of the gradient of a source, and whether this product is the first to reach it."""
         slots = self.weights.packing.slots
         slot, region = slots.gradient(source)
-        return REGIONS[region], slot, slots.contributions[index, number]
+        return REGIONS[region], slot, int(slots.contributions[index, number])
 
     def _unit_gradients(self, index: int, blocks: PhaseBlocks, row: Any) -> None:
-        """Room for the gradients of parameters with one number per unit, of every row and step of a chunk."""
-        self.parts.append([])
+        """Allocate the gradients of parameters with one number per unit, of every pair of a chunk."""
+        self.unit_gradients.append([])
         names = "dparameters", "dnorm_weight", "dnorm_bias"
         for name, block in zip(names, (blocks.parameters, *(blocks.norm or (None, None))), strict=True):
             if block:
-                parts = self.memory(f"{name} {index}", (self.room, block.size))
-                self.parts[-1].append((block, parts))
-                row[name] = address_of(parts)
-                row["dparameters_row" if name == "dparameters" else "dnorm_row"] = parts.strides[0]
+                gradients = self.allocate(f"{name} {index}", (self.room, block.size))
+                self.unit_gradients[-1].append((block, gradients))
+                row[name] = address_of(gradients)
+                row["dparameters_row" if name == "dparameters" else "dnorm_row"] = gradients.strides[0]
 
 
 def batched(items: Sequence[Any]) -> list[tuple[Any, ...]]:

@@ -12,15 +12,15 @@ from ....cells.cell import INPUT
 from ....concurrency import cached_property
 from ..linear.halves import paired
 from ..linear.packing import Block
-from ..linear.transposed import TurnedWeights
+from ..linear.transposed import TransposedWeights
 from ..machine import threads
 from ..machine.arrays import aligned
 from .norm import norm_backward, spread
 from .packing import LayerPacking, PhaseBlocks
 from .tags import phase_types
 
-TEAM_ROWS = 10  # or fewer for each thread, and they share the units of each step instead
-TEAM_FLOP = 2e5  # of a step for each thread, some microseconds: they wait for one another a tenth of that
+TEAM_ROWS = 10  # with so many rows for each thread or fewer, threads share the units of each step
+TEAM_FLOP = 2e5  # least work of a thread in a step, some microseconds: threads wait for one another a tenth of that
 
 
 class LayerWeights:
@@ -37,11 +37,12 @@ class LayerWeights:
             packing.lanes, flat.dtype,
         )  # fmt: skip
         blocks: dict[bool, list[Block]] = {True: [], False: []}
-        for each in (each for phase in packing.phases for each in phase.products):
-            blocks[each.source == INPUT].append(each.weight)
-        self.recurrent_turned = {block: TurnedWeights(flat, [block]) for block in blocks[False]}
-        self.input_turned = TurnedWeights(flat, blocks[True])
-        self.halves: dict[Block, np.ndarray] = {}  # weights rounded to bfloat16, if that is what products are of
+        for phase in packing.phases:
+            for product in phase.products:
+                blocks[product.source == INPUT].append(product.weight)
+        self.recurrent_transposed = {block: TransposedWeights(flat, [block]) for block in blocks[False]}
+        self.input_transposed = TransposedWeights(flat, blocks[True])
+        self.halves: dict[Block, np.ndarray] = {}  # weights rounded to bfloat16, where products take these
         self.refresh()
 
     def _bias(self, phase: PhaseBlocks) -> np.ndarray:
@@ -52,17 +53,17 @@ class LayerWeights:
         """Follow a change of the flat vector."""
         for total, phase, sides in zip(self.biases, self.packing.phases, self.packing.slots.sides, strict=True):
             total[...] = 0
-            for each in phase.products:
-                if each.bias:
-                    side = sides[each.side]
-                    total[:, :, side.first : side.first + len(side.gates)] += each.bias.view(self.flat)[:, 0]
+            for product in phase.products:
+                if product.bias:
+                    side = sides[product.side]
+                    total[:, :, side.first : side.first + len(side.gates)] += product.bias.view(self.flat)[:, 0]
         if self.packing.spec.compute_dtype:
-            for block in (each.weight for phase in self.packing.phases for each in phase.products):
+            for block in (product.weight for phase in self.packing.phases for product in phase.products):
                 self.halves.setdefault(block, aligned((block.panels, -(-block.inputs // 2), block.columns), np.uint32))
                 self.halves[block][...] = paired(block, self.flat)
-        self.input_turned.stale = True
-        for turned in self.recurrent_turned.values():
-            turned.stale = True
+        self.input_transposed.stale = True
+        for transposed in self.recurrent_transposed.values():
+            transposed.stale = True
 
     @cached_property
     def step_flop(self) -> float:
@@ -82,19 +83,19 @@ class LayerWeights:
         return parts if parts > 1 and rows <= TEAM_ROWS * parts and self.shares_steps else 1
 
     @cached_property
-    def entries(self) -> tuple[Any, tuple[Any, ...]]:
+    def types(self) -> tuple[Any, tuple[Any, ...]]:
         """The types that machine code is chosen by: of numbers, and of each phase."""
         return numba.typeof(self.real), phase_types(self.packing.cell)
 
     @cached_property
     def norms(self) -> tuple[int, int]:
         """The machine code for the way back through normalisation, where there is any."""
-        real = self.entries[0]
+        real = self.types[0]
         return (norm_backward.address(real), spread.address(real)) if self.packing.sums_columns else (0, 0)
 
 
 def _vectors(values: Sequence[float], lanes: int, dtype: Any) -> np.ndarray:
     """Each value in all lanes of a vector."""
-    made = aligned((len(values), lanes), dtype)
-    made[...] = np.reshape(values, (-1, 1)) if len(values) else 0
-    return made
+    vectors = aligned((len(values), lanes), dtype)
+    vectors[...] = np.reshape(values, (-1, 1)) if len(values) else 0
+    return vectors

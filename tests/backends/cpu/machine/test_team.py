@@ -26,13 +26,13 @@ def team(monkeypatch):
     calls = []
 
     def of(parts):
-        kept = buffers.Buffers.team
+        kept = buffers.Buffers.team_shards
 
         def counted(self):
             calls.append(self.parts)
             return kept(self)
 
-        monkeypatch.setattr(buffers.Buffers, "team", counted)
+        monkeypatch.setattr(buffers.Buffers, "team_shards", counted)
         monkeypatch.setattr(
             weights.LayerWeights, "team_of", lambda self, *shape: min(parts, self.packing.phases[0].panels)
         )
