@@ -22,7 +22,9 @@ NAMES = "must be 'auto', 'cpu', 'cuda', 'cuda:N' or 'reference', got "
 def nobody_chose(monkeypatch):
     """No choice in the process before a test, and none left by it; numba-cuda but no GPU, whatever the machine has."""
     monkeypatch.setattr(dispatch, "_process", None)
-    monkeypatch.setattr(dispatch, "_made", {name: made for name, made in dispatch._made.items() if "cuda" not in name})
+    monkeypatch.setattr(
+        dispatch, "_backends", {name: backend for name, backend in dispatch._backends.items() if "cuda" not in name}
+    )
     monkeypatch.setattr(dispatch, "_forked", False)
     monkeypatch.setattr(availability, "find_spec", lambda name: True)
     monkeypatch.setattr(availability, "_driver_found", lambda: False)

@@ -1,4 +1,4 @@
-"""The contract between layers and the backends that compute.
+"""The contract between layers and backends.
 
 Shapes: ``N`` sequences, ``T`` steps, ``D`` inputs, ``H`` hidden units; a state of length ``S`` (H, or the size of
 a projection). Arrays are resident on the backend, of dtype float32 or float64; their last axis is contiguous, other
@@ -6,14 +6,14 @@ axes may have any stride.
 
 - Gradients are of the scalar loss that is returned; they overwrite, callers accumulate.
 - Outputs never alias inputs, but a tape refers to the ``x`` it was made from until `sequence_backward`.
-- Results of a sequence depend on nothing but that sequence: not on its place in the batch, nor on the
-  number of threads. Sums over the batch are taken in the batch's order. Where products come from a library, as on GPUs,
+- Results of a sequence depend on that sequence alone: not on its place in the batch, nor on the number of
+  threads. Sums over the batch are taken in the batch's order. Where products come from a library, as on GPUs,
   the last bits may depend on the shape of the batch; the same call gives the same bits.
 - Callers have checked shapes and values; a backend raises only the two errors below.
 
 Randomness
 ----------
-What is dropped depends on a seed and on nothing else: unit ``u`` of row ``n`` at step ``t`` (of x, whatever the
+What is dropped depends on a seed alone: unit ``u`` of row ``n`` at step ``t`` (of x, whatever the
 direction; 0 where there is one mask a sequence) is dropped with probability p where ``hash(u) < floor(2**32 p)``. In
 unsigned integers of 64 bits, with ``G = 0x9E3779B97F4A7C15``, the row's key is ``k = mix(seed)`` and then ``k = mix(k +
 G * (word + 1))`` for the words ``stream``, ``t`` and ``n``, with the mixing function of SplitMix64 (Steele et al.
@@ -58,16 +58,16 @@ STREAMS = {"dropout": 0, "recurrent_dropout": 1, "candidate_dropout": 2, "zoneou
 
 
 class BackendUnavailableError(RuntimeError):
-    """The backend asked for cannot run here; the message says why, and what to do."""
+    """The backend that was asked for cannot run here; the message says why, and what to do."""
 
 
 class UnsupportedError(NotImplementedError):
-    """The backend has no way to do what an option asks; the message names both."""
+    """The backend does not support an option; the message names both."""
 
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """One layer in one direction: what a backend must know to lay out its parameters, and to compute.
+    """One layer in one direction: what a backend needs to know to pack its parameters, and to compute.
 
     Attributes
     ----------
@@ -108,18 +108,18 @@ class LayerSpec:
     compute_dtype: str | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {each.name: getattr(self, each.name) for each in fields(self)}  # nothing that follows from them
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # no cached values
 
     def __hash__(self) -> int:
         return self._hash
 
     @cached_property
     def _hash(self) -> int:
-        return hash(tuple(getattr(self, each.name) for each in fields(self)))
+        return hash(tuple(getattr(self, field.name) for field in fields(self)))
 
     @cached_property
     def description(self) -> cells.Cell:
-        """What the cell computes, with all that is added to it."""
+        """The cell with its options, and with normalisation and masks."""
         return cells.describe(
             self.cell, self.options, layer_norm=self.layer_norm, recurrent_dropout=self.recurrent_dropout,
             candidate_dropout=self.candidate_dropout, zoneout=self.zoneout,
@@ -191,7 +191,7 @@ POOLINGS = ("mean", "max", "attention")
 
 @dataclass(frozen=True)
 class PoolSpec:
-    """One vector for each sequence, made of the vectors of its steps.
+    """A map from the vectors of the steps of a sequence to one vector.
 
     Attributes
     ----------
@@ -257,7 +257,7 @@ LIKELIHOODS = "quantiles", *SCORES
 
 @dataclass(frozen=True)
 class LossSpec:
-    """What is lost by scores s (M, K) where targets t are wanted; a row's loss is summed over its K scores.
+    """A loss of scores s (M, K) with targets t; the loss of a row is summed over its K scores.
 
     Attributes
     ----------
@@ -301,7 +301,7 @@ class LossSpec:
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """Where the masks of a layer come from.
+    """The seed of the masks of a layer.
 
     Attributes
     ----------
@@ -316,20 +316,20 @@ class Noise:
 
 
 class Backend(ABC):
-    """What every backend does. The defaults hold wherever resident arrays are NumPy arrays."""
+    """What every backend does. The default methods serve backends whose resident arrays are NumPy arrays."""
 
     name: str
 
     # Arrays -----------------------------------------------------------------------------------------------
 
     def to_device(self, array: np.ndarray, dtype: str) -> Array:
-        """A resident array with the values of `array`; `array` itself where it will do as it is."""
+        """A resident array with the values of `array`: `array` itself, if it is one already."""
         if array.dtype != dtype:
             array = array.astype(dtype)
         return array if array.strides[-1:] in ((array.itemsize,), ()) else np.ascontiguousarray(array)
 
     def upload(self, array: np.ndarray, dtype: str) -> Array:
-        """As `to_device`, for what is read once: it may be used until the next upload but one.
+        """As `to_device`, for arrays that are read once: the result may be used until the second upload after it.
 
         `array` may change as soon as the functions that were given the result have returned, even if they compute
         later.
@@ -337,7 +337,7 @@ class Backend(ABC):
         return self.to_device(array, dtype)
 
     def adopt(self, array: Any, name: str, dtype: str) -> tuple[Array, Callable[[Array], Any]]:
-        """Take an array that is in a GPU's memory already, without a way through the host's.
+        """Take an array that is in a GPU's memory already, without a copy to the host.
 
         Parameters
         ----------
@@ -438,9 +438,9 @@ class Backend(ABC):
     def prepare(self, spec: Spec, flat: Array, training: bool = False) -> Any:
         """What the functions below take as `weights`: a view of `flat`, with what is derived from it.
 
-        Without `training` it serves any number of threads, as long as `flat` is not changed. With it, it
-        belongs to one caller, who calls `refresh` after each change of `flat`; its buffers are reused, so
-        what a function gives, tapes too, holds until the next call of that function with these weights.
+        Without `training` any number of threads may use it, as long as `flat` does not change. With `training` it
+        belongs to one caller, who calls `refresh` after each change of `flat`. Its buffers are reused: results of a
+        function, tapes too, are valid until the next call of that function with these weights.
         """
 
     @abstractmethod
@@ -538,9 +538,9 @@ class Backend(ABC):
     ) -> Callable[[], None]:
         """A function that runs over a sequence, each time it is called, on the same arrays.
 
-        It reads x (N, T, D), overwrites the `states`, each (N, S), from which it begins if it is to `resume` (else from
-        zeros), and writes the first state at every step to `y` (N, T, S), if there is one. Not for several threads at
-        once.
+        It reads x (N, T, D) and overwrites the `states`, each (N, S). It begins with these states if `resume`, else
+        with zeros. It writes the first state at every step to `y` (N, T, S), if there is one. One thread at a time may
+        call it.
         """
         none = [None] * len(states)
 
@@ -616,14 +616,14 @@ class Backend(ABC):
         targets : NumPy array
             As `spec` says: (M,) int64 class indices, or (M, K) or (M, `spec.numbers`) in the dtype of `scores`.
         weights : float64 NumPy array, shape (M,), not negative
-            Whoever averages divides them. Rows of weight 0 are ignored, whatever their scores and targets are. In any
+            To average, divide them. Rows of weight 0 are ignored, whatever their scores and targets are. In any
             other row, NaN shows in the loss, and in the gradient of that score.
 
         Returns
         -------
         loss : float
-            Computed in float64; or what becomes one by ``float``, and in sums and products with numbers: a backend
-            need not wait for it until somebody looks.
+            Computed in float64; or an object that becomes one by ``float``, and in sums and products with numbers. So
+            a backend need not wait for the result until it is read.
         gradient : array, shape (M, K)
         """
 

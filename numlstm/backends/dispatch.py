@@ -1,4 +1,4 @@
-"""Which backend computes: by argument, context, process, environment, or `auto`."""
+"""The choice of the backend: by argument, context, process, environment, or `auto`."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .contract import FORKED, Backend, BackendUnavailableError
 VARIABLE = "NUMLSTM_BACKEND"
 NAMES = ("auto", "cpu", "cuda", "reference")
 
-# From how many floating-point operations on `auto` takes a GPU. An estimate, not measured: a processor of a few cores
-# does them in 20 ms, of which a GPU spends a small part on launching kernels and copying.
+# The least work, in floating-point operations, for which `auto` takes a GPU. It is an estimate and was not measured: a
+# processor of a few cores takes 20 ms for it; a GPU launches kernels and copies arrays in a small part of that.
 AUTO_WORK = 2e9
 
 _context: ContextVar[str | None] = ContextVar("numlstm_backend", default=None)
 _process: str | None = None
 _classes = {"cpu": (".cpu.backend", "CpuBackend"), "reference": (".reference", "ReferenceBackend")}
-_made: dict[str, Backend] = {}  # each is made once: its memory and the weights packed for it are shared by all
+_backends: dict[str, Backend] = {}  # one of each: all callers share its memory and the weights packed for it
 _making = threading.RLock()
-_forked = False  # from a process that used CUDA
+_forked = False  # whether this process was forked from one that used CUDA
 
 
 def check_name(name: str, parameter: str = "backend") -> str:
@@ -122,10 +122,10 @@ def get_backend() -> str:
 
     Notes
     -----
-    ``"auto"`` takes CUDA where a GPU can be used and the work is large enough to gain from one, else the CPU, without a
-    word. The work is that of one call of a layer, of one training step of a `fit` on a full batch, or of a prediction
-    for all sequences; it is large from ``2e9`` floating-point operations on, which is an estimate and was not measured.
-    Streams are never large. Arrays that are in a GPU's memory are computed with there, however small.
+    ``"auto"`` takes CUDA if a GPU can be used and the work is large enough to gain from it, else the CPU, without a
+    message. The work is that of one call of a layer, of one training step of a `fit` on a full batch, or of a
+    prediction for all sequences; it is large from ``2e9`` floating-point operations on, which is an estimate and was
+    not measured. Streams are never large. Arrays that are in a GPU's memory are computed with there, however small.
     """
     return _context.get() or _process or check_name(os.environ.get(VARIABLE) or "auto", VARIABLE)
 
@@ -159,7 +159,7 @@ def _weighed(array: Any) -> str:
     """The backend for an array on a GPU, or for work that is large enough for one."""
     if array is None:
         return "cuda" if _has_gpu() else "cpu"
-    if _forked:  # which that says
+    if _forked:  # the error of that backend says so
         return "cuda"
     from .cuda.availability import device_of
 
@@ -168,7 +168,7 @@ def _weighed(array: Any) -> str:
 
 @cache
 def _has_gpu() -> bool:
-    """Whether CUDA can be used; asked once."""
+    """Whether CUDA can be used; checked once."""
     try:
         _load("cuda")
     except BackendUnavailableError:
@@ -196,16 +196,16 @@ def gpu_array_in(value: Any) -> Any:
 
 
 def _load(name: str) -> Backend:
-    backend = _made.get(name)
+    backend = _backends.get(name)
     return _make(name) if backend is None else backend
 
 
 def _make(name: str) -> Backend:
     """A backend under all its names."""
     with _making:
-        if name not in _made:
-            _made[name] = _make_cuda(name) if name.startswith("cuda") else _make_other(name)
-        return _made[name]
+        if name not in _backends:
+            _backends[name] = _make_cuda(name) if name.startswith("cuda") else _make_other(name)
+        return _backends[name]
 
 
 def _make_other(name: str) -> Backend:
@@ -226,12 +226,12 @@ def _make_cuda(name: str) -> Backend:
 
 
 def _after_fork() -> None:
-    """In a child of a process that used CUDA."""
+    """Forget the GPUs, in a child of a process that used them."""
     global _forked, _making
     _making = threading.RLock()
-    used = [name for name in _made if name.startswith("cuda")]
+    used = [name for name in _backends if name.startswith("cuda")]
     for name in used:
-        del _made[name]
+        del _backends[name]
     _forked = _forked or bool(used)
     _has_gpu.cache_clear()
 

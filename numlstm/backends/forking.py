@@ -1,7 +1,7 @@
 """Forks wait for the compiler: a child that was forked in the middle of it could never compile anything.
 
-Imports are not waited for: other modules' hooks may hold what an import needs, such as the lock of `logging`. Whoever
-forks while another thread imports numlstm for the first time gets a child that cannot, as with any package.
+Forks do not wait for imports: hooks of other modules may hold what an import needs, such as the lock of `logging`. A
+child that is forked while another thread imports numlstm for the first time cannot import it, as with any package.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numba.core.compiler_lock import global_compiler_lock
 
 
 def _hold() -> None:
-    """Wait for other threads to end what they compile, and keep them from beginning anew."""
+    """Wait until other threads have compiled what they compile now, and keep them from compiling more."""
     global_compiler_lock.acquire()
     ffi.lib._lock.__enter__()
 

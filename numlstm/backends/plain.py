@@ -1,4 +1,4 @@
-"""The plain functions that cells are written in, handed to a compiler."""
+"""Plain functions of cells, for compilers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 
 def compiled(function: Any, jit: Callable[[Any], Any], lowered: Container[Any]) -> Any:
-    """A plain function as `jit` compiles it, with whatever plain functions of cells it calls compiled as well.
+    """A plain function, compiled by `jit`, as all plain functions that it calls.
 
-    Those in `lowered` stay as they are: the compiler knows what to make of them.
+    Functions in `lowered` stay as they are: the compiler has code of its own for them.
     """
     if not isinstance(function, FunctionType) or function in lowered:
         return function

@@ -1,4 +1,4 @@
-"""Streams of random numbers: the part of `contract`'s hash that is computed once for a whole array."""
+"""Streams of random numbers: the part of the hash in `contract` that is the same for a whole array."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def stream_key(noise: Noise, kind: str, index: int = 0) -> int:
 
 
 def threshold(probability: float) -> int:
-    """Hashes below it are dropped."""
+    """Units with a hash below this are dropped."""
     return math.floor(2**32 * probability)
 
 

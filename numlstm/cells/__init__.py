@@ -22,10 +22,10 @@ class Family:
     Attributes
     ----------
     options : mapping of str to value
-        What tells them apart, with defaults.
+        The options of the cells, with defaults.
     build : callable
-        ``build(options, layer_norm=, candidate_dropout=) -> Cell``, all options given. What the two flags ask for
-        beyond the cell's own equations is added by others; a cell without a place for dropout raises `ValueError`.
+        ``build(options, layer_norm=, candidate_dropout=) -> Cell``, with a value for every option. A cell that does not
+        normalise itself is normalised by `describe`. A cell without a place for dropout raises `ValueError`.
     """
 
     options: Mapping[str, Any]
@@ -36,17 +36,17 @@ _registry: dict[str, Family] = {}
 
 
 def register(name: str, family: Family | Cell) -> None:
-    """Make cells known under a name, which is given once; a `Cell` has no options.
+    """Register cells by a name that no other cells have; a single `Cell` has no options.
 
     Raises
     ------
     ValueError
-        If others have that name.
+        If other cells have that name.
     """
     if isinstance(family, Cell):
         family = Family({}, _Single(family))
     if _registry.setdefault(name, family) != family:
-        raise ValueError(f"cell {name!r} is registered already")
+        raise ValueError(f"cell {name!r} is registered already: choose another name")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def get(name: str) -> Family:
     Raises
     ------
     ValueError
-        If there are none; the message names those that there are.
+        If there are none; the message lists all names.
     """
     try:
         return _registry[name]
@@ -85,7 +85,7 @@ def describe(
     candidate_dropout: float = 0.0,
     zoneout: tuple[float, ...] = (),
 ) -> Cell:
-    """A cell with its options, and with what can be added to any; see `numlstm.backends.contract.LayerSpec`.
+    """A cell with its options, and with what can be added to any cell; see `numlstm.backends.contract.LayerSpec`.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def describe(
     """
     family = get(name)
     if unknown := sorted(dict(options).keys() - family.options.keys()):
-        raise ValueError(f"cell {name!r} has no options {unknown}")
+        raise ValueError(f"cell {name!r} has no options {unknown}; its options are {[*family.options]}")
     cell = family.build(
         {**family.options, **dict(options)}, layer_norm=layer_norm, candidate_dropout=bool(candidate_dropout)
     )
@@ -115,8 +115,8 @@ register("rnn", Family(rnn.OPTIONS, rnn.rnn))
 
 LSTM, GRU, RNN = describe("lstm"), describe("gru"), describe("rnn")
 
-# Blocks of rows of the gate that keeps the old, and of the one that lets in the new, where there is one: what chrono
-# initialisation sets.
+# For each cell the block of rows of the gate that keeps the old state, and of the gate that lets in the new one:
+# chrono initialisation sets their biases.
 FORGETTING = {"lstm": 1, "gru": 1}
 REMEMBERING = {"lstm": 0}
 

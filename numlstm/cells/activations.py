@@ -1,7 +1,7 @@
 """Activation functions by their names in ONNX, each with its derivative.
 
-Every function takes ``(one, x, alpha, beta)`` and returns its value at x and its slope there; those that have no
-parameters do not look at the last two.
+Every function takes ``(one, x, alpha, beta)`` and returns its value and its slope at x. A function without parameters
+ignores the last two.
 """
 
 from .elementary import exp, log1p, sigmoid, tanh, where_negative
@@ -81,7 +81,7 @@ def softplus(one, x, alpha, beta):
     return where_negative(x, zero, x) + log1p(t), sigmoid(x)
 
 
-# By name: the function, and its parameters' values where none are given.
+# By name: the function, and the default values of its parameters.
 ACTIVATIONS = {
     "identity": (identity, ()),
     "affine": (affine, (1.0, 0.0)),

@@ -31,13 +31,13 @@ class Parameter:
     Attributes
     ----------
     name : str
-        PyTorch's, where it has one.
+        The name in PyTorch, where it has one.
     blocks : int
         Blocks of rows.
     size : {"hidden", "projected"}
         Rows of a block.
     columns : {"input", "hidden", "projected"} or None
-        Columns of a block of columns; None for one number per row.
+        Size of a block of columns; None for one number per row.
     column_blocks : int
         Blocks of columns.
     optional : bool
@@ -86,20 +86,21 @@ class Phase:
 
     `forward` and `backward` are plain functions of "numbers" (floats, SIMD vectors, CUDA scalars). They contain no
     numeric literal: ``one`` is the number 1 in the caller's type. `v` holds what they take, as attributes; where
-    they branch, they branch on what is known before a backend compiles them, and only one side is left.
+    they branch, they branch on values that are known before a backend compiles them, so that one side alone is
+    compiled.
 
     Attributes
     ----------
     gates : tuple of str
         The pre-activations that the equations take.
     products : tuple of Product
-        What they are sums of.
+        The products that are summed to the pre-activations.
     reads : tuple of str
         Values that `forward` takes unit by unit, besides the pre-activations.
     gives : tuple of str
         New states, and values for later phases.
     keeps : tuple of str
-        Further results of `forward`, kept for `backward` and for whoever wants to look at them.
+        Further results of `forward`, kept for `backward` and for traces.
     uses : tuple of str
         Values that `backward` takes.
     forward : callable
@@ -114,8 +115,8 @@ class Phase:
     masks : tuple of str
         Masks, by their names in `Cell.masks`.
     norm : tuple of int, or empty
-        If there, each pre-activation is normalised over the units before the equations take it, then multiplied with
-        the block of ``layer_norm_weight``, and added to that of ``layer_norm_bias``, that is named here for each gate.
+        For each gate a block of rows of ``layer_norm_weight`` and ``layer_norm_bias``. Its pre-activation is normalised
+        over the units, scaled and shifted by these, before the equations take it.
     size : {"hidden", "projected"}
         The number of units.
     results : tuple of str
@@ -123,12 +124,12 @@ class Phase:
     gradients : tuple of str
         What `backward` returns the gradients of: by default gates, reads and parameters.
     finish : callable or None
-        ``finish(one, v) -> results``, forward too, with ``v`` the `finish_reads` and `constants`: what would have to
-        wait for the results of `forward`. A backend may take many units through that first, so that none waits.
+        ``finish(one, v) -> results``, with ``v`` the `finish_reads` and `constants`: the end of the forward equations.
+        A backend may run `forward` for many units first, so that no unit waits for its own results.
     finish_reads : tuple of str
         Results of `forward`.
     finish_gives : tuple of str
-        What `finish` returns, by name: some of what the phase gives.
+        What `finish` returns, by name: some of what the phase `gives`.
     """
 
     gates: tuple[str, ...]
@@ -160,21 +161,21 @@ class Phase:
 
 @dataclass(frozen=True)
 class Mask:
-    """What equations get for a unit that is dropped, and for one that is not.
+    """A random factor of each unit: one for a unit that is dropped, another for a unit that is kept.
 
     Attributes
     ----------
     name : str
     kind : str
-        Its stream of random numbers, a key of `numlstm.backends.contract.STREAMS`, and...
+        Its stream of random numbers, a key of `numlstm.backends.contract.STREAMS`.
     index : int
-        ...the number of the state it is for, if there is one mask for each.
+        The number of its state, where each state has a mask; else 0.
     probability : float
-        Of being dropped.
+        The probability that a unit is dropped.
     per_step : bool
         Whether each step has a mask of its own.
     dropped, kept, expected : float
-        What equations get in training, for the one and for the other, and at other times.
+        The factors of dropped and of kept units in training, and of all units at other times.
     """
 
     name: str
@@ -195,20 +196,19 @@ class Cell:
     ----------
     name : str
     states : tuple of str
-        What a step hands to the next; the first one is the output.
+        The vectors that a step hands to the next; the first one is the output.
     phases : tuple of Phase
         In the order in which a step computes them.
     parameters : tuple of Parameter
-        Everything that is trained. Blocks that no phase has a use for are kept as they are.
+        Everything that is trained. Blocks that no phase uses never change.
     traces : tuple of (str, str)
-        What a user may look at besides the states: a gate's public name, and the value's.
+        What a trace shows besides the states: the public name of a gate, and the name of its value.
     constants : tuple of (str, float)
-        Numbers that equations take; no part of what the cell is.
+        Numbers that equations take. Cells that differ in them alone share machine code.
     masks : tuple of Mask
-        Likewise.
+        Masks that equations take; likewise.
     carried : tuple of str
-        For each state, the value that the step after knows as that state of the step before; by default the value of
-        its name.
+        For each state, the value that the next step reads as that state; by default the value of the same name.
     """
 
     name: str
@@ -272,8 +272,8 @@ class Cell:
         """Refuse states and given values that nothing reads."""
         read = {name for phase in self.phases for name in phase.reads}
         read |= {product.source for phase in self.phases for product in phase.products}
-        given = {value for phase in self.phases for value in phase.gives}
-        if unused := (self._previous | given - {*self.carried}) - read:
+        new = {value for phase in self.phases for value in phase.gives}
+        if unused := (self._previous | new - {*self.carried}) - read:
             raise self._wrong(f"nothing reads {sorted(unused)}")
 
     def _wrong(self, what: str) -> ValueError:
@@ -310,7 +310,7 @@ NORM = ("layer_norm_weight", "layer_norm_bias")
 
 
 def _description(function: Any) -> list[str]:
-    """The code of a function, and whatever it has taken in from where it was made."""
+    """The code of a function, and the values that its closure holds."""
     code = getattr(function, "__code__", None)
     if not isinstance(code, CodeType):
         return [repr(function)]

@@ -8,7 +8,7 @@ from .cell import NORM, PREVIOUS, Cell, Mask, Parameter, Phase
 
 
 def normalised(cell: Cell) -> Cell:
-    """`cell` with every pre-activation normalised, unless it sees to that itself."""
+    """`cell` with every pre-activation normalised, unless one of its phases is normalised already."""
     if any(phase.norm for phase in cell.phases):
         return cell
     phases, rows = [], 0
@@ -21,7 +21,7 @@ def normalised(cell: Cell) -> Cell:
 
 
 def with_recurrent_dropout(cell: Cell, probability: float) -> Cell:
-    """`cell` with a mask, one a sequence, on every vector that ``weight_hh`` multiplies."""
+    """`cell` with a mask for each sequence on every vector that ``weight_hh`` multiplies."""
     name, phases = "recurrent_dropout", []
     for phase in cell.phases:
         products = []
@@ -54,7 +54,7 @@ def drop_backward(one, d, v):
 
 
 def with_zoneout(cell: Cell, probabilities: tuple[float, ...]) -> Cell:
-    """`cell` whose states keep some units of the step before."""
+    """`cell`, except that its states keep some units of the step before."""
     phases, masks, carried = list(cell.phases), list(cell.masks), list(cell.carried)
     for index, probability in enumerate(probabilities):
         if probability:
@@ -72,7 +72,7 @@ def with_zoneout(cell: Cell, probabilities: tuple[float, ...]) -> Cell:
 
 
 def zone(one, v):
-    """The new state, or the old one, or something between."""
+    """The new state, the old one, or a mixture of both."""
     new, old, keep = v
     return (new + keep * (old - new),)
 

@@ -15,13 +15,13 @@ from .squashing import clipped, unless_clipped
 GATES = ("input_gate", "forget_gate", "cell_input", "output_gate")  # in the order of their rows
 SIGMOIDAL = {"input_gate": "i", "forget_gate": "f", "output_gate": "o"}
 OPTIONS: dict[str, Any] = {
+    "proj_size": 0,
     "peepholes": False,
     "coupled_gates": False,
     "input_gate": True,
     "forget_gate": True,
     "output_gate": True,
     "full_gate_recurrence": False,
-    "proj_size": 0,
     "recurrent_activation": ("sigmoid",),
     "input_activation": ("tanh",),
     "output_activation": ("tanh",),
@@ -33,7 +33,7 @@ FOLLOWERS = {False: None, True: "input_gate", "input": "forget_gate"}  # by the 
 
 
 @dataclass(frozen=True)
-class Variant:
+class LSTMVariant:
     """An LSTM with its options, as the equations need them.
 
     Attributes
@@ -123,7 +123,7 @@ class Variant:
 
 def lstm(options: dict[str, Any], *, layer_norm: bool, candidate_dropout: bool) -> Cell:
     """The LSTM with these options; all of them are given."""
-    variant = Variant(options, layer_norm, candidate_dropout)
+    variant = LSTMVariant(options, layer_norm, candidate_dropout)
     phases = [_state_phase(variant)]
     if layer_norm:
         phases.append(_normed_output_phase(variant))
@@ -139,7 +139,7 @@ def lstm(options: dict[str, Any], *, layer_norm: bool, candidate_dropout: bool) 
     )
 
 
-def _parameters(variant: Variant) -> tuple[Parameter, ...]:
+def _parameters(variant: LSTMVariant) -> tuple[Parameter, ...]:
     """All parameters, with PyTorch's shapes where it has them."""
     parameters = [
         Parameter("weight_ih", 4, columns="input"),
@@ -161,17 +161,17 @@ def _parameters(variant: Variant) -> tuple[Parameter, ...]:
 # Phases -----------------------------------------------------------------------------------------------------
 
 
-def _state_phase(variant: Variant) -> Phase:
+def _state_phase(variant: LSTMVariant) -> Phase:
     """The gates and the cell state; and the output, unless the cell state is normalised first."""
     carried, split = variant.carried, variant.layer_norm
-    given = ("c", "o", *(value for value in carried if value != "o")) if split else (variant.output, "c", *carried)
+    gives = ("c", "o", *(value for value in carried if value != "o")) if split else (variant.output, "c", *carried)
     kept = (*"ifgo", *(f"{value}_slope" for value in "ifgo" if variant.slopes))
     return Phase(
         gates=variant.preactivations,
         products=_products(variant),
         reads=("c_prev",),
-        gives=given,
-        keeps=tuple(value for value in kept if value not in given),
+        gives=gives,
+        keeps=tuple(value for value in kept if value not in gives),
         uses=(*kept, "c", "c_prev"),
         forward=_forward_equations(variant),
         backward=_backward_equations(variant),
@@ -187,7 +187,7 @@ def _state_phase(variant: Variant) -> Phase:
     )
 
 
-def _products(variant: Variant) -> tuple[Product, ...]:
+def _products(variant: LSTMVariant) -> tuple[Product, ...]:
     """The products of the pre-activations; weights multiply gates, too, that are carried from step to step."""
     sums, rows = variant.preactivations, variant.rows
     gates = tuple(variant.gates) if variant.carried else ()
@@ -202,7 +202,7 @@ def _products(variant: Variant) -> tuple[Product, ...]:
     )
 
 
-def _normed_output_phase(variant: Variant) -> Phase:
+def _normed_output_phase(variant: LSTMVariant) -> Phase:
     """The output from the normalised cell state."""
     forward, backward = _normed_output_equations(variant)
     return Phase(
@@ -237,7 +237,7 @@ def _projection_phase() -> Phase:
 # Equations: factories bind the options, on which compilers then branch ----------------------------------------
 
 
-def _forward_equations(variant: Variant) -> Callable:
+def _forward_equations(variant: LSTMVariant) -> Callable:
     gate_of, input_of = variant.squash("recurrent"), variant.squash("input")
     has_i, has_f, has_o = (gate in variant.gates for gate in SIGMOIDAL)
     i_follows, f_follows = (variant.follower == gate for gate in ("input_gate", "forget_gate"))
@@ -278,7 +278,7 @@ def _forward_equations(variant: Variant) -> Callable:
     return forward
 
 
-def _output_equation(variant: Variant) -> Callable:
+def _output_equation(variant: LSTMVariant) -> Callable:
     output_of = variant.squash("output")
 
     def output(one, v):
@@ -289,7 +289,7 @@ def _output_equation(variant: Variant) -> Callable:
     return output
 
 
-def _backward_equations(variant: Variant) -> Callable:
+def _backward_equations(variant: LSTMVariant) -> Callable:
     gradients_of, slopes = _gradients_of_output(variant), variant.slopes
     has_i, has_f, has_o = (gate in variant.gates for gate in SIGMOIDAL)
     i_follows, f_follows = (variant.follower == gate for gate in ("input_gate", "forget_gate"))
@@ -342,7 +342,7 @@ def _backward_equations(variant: Variant) -> Callable:
     return backward
 
 
-def _gradients_of_output(variant: Variant) -> Callable:
+def _gradients_of_output(variant: LSTMVariant) -> Callable:
     if variant.layer_norm:
         return given_gradients
     output_of, dh_of, adds_o = variant.squash("output"), _gradient_of_h(variant), "o" in variant.carried
@@ -364,7 +364,7 @@ def given_gradients(one, d, v):
     return d.o, d.c
 
 
-def _gradient_of_h(variant: Variant) -> Callable:
+def _gradient_of_h(variant: LSTMVariant) -> Callable:
     return of_m if variant.projected else of_h
 
 
@@ -378,7 +378,7 @@ def of_h(d):
     return d.h
 
 
-def _normed_output_equations(variant: Variant) -> tuple[Callable, Callable]:
+def _normed_output_equations(variant: LSTMVariant) -> tuple[Callable, Callable]:
     output_of, dh_of = variant.squash("output"), _gradient_of_h(variant)
 
     def forward(one, v):

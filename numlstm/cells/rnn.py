@@ -1,4 +1,4 @@
-"""The plain recurrent network of Elman 1990: no gates, and no memory that lasts."""
+"""The plain recurrent network of Elman 1990, without gates."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def rnn(options: dict[str, Any], *, layer_norm: bool, candidate_dropout: bool) -
 
 
 def _equations(squash: Callable) -> tuple[Callable, Callable]:
-    """Of an activation whose slope does not follow from its value."""
+    """The equations of an activation whose slope does not follow from its value."""
 
     def forward(one, v):
         """``h = φ(W x + R h_prev + b)``."""

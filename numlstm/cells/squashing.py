@@ -1,8 +1,8 @@
-"""Activation functions with their parameters, behind bounds of what goes into them.
+"""Activation functions with their parameters, and with bounds of their arguments.
 
-What is made here takes ``(one, z, v)`` and returns the value at z and the slope there. With `slopes` the functions have
-parameters, constants of the cell named after their role; else they have none, and the slope is left for the compiler to
-drop.
+The functions made here take ``(one, z, v)`` and return the value and the slope at z. With `slopes` they have
+parameters, which are constants of the cell, named after the role of the function. Without, they have none, and the
+compiler drops the slope.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def function_of(activation: tuple[Any, ...]) -> Callable:
 
 
 def constants_of(roles: Mapping[str, tuple[Any, ...]], clip: float) -> dict[str, float]:
-    """The constants that activations take, by role, and the bound, if there is one."""
+    """The constants of activations, by role, and the bound, if there is one."""
     constants = {f"{role}_{name}": 0.0 for role in roles for name in PARAMETERS}
-    for role, (_, *given) in roles.items():
-        constants |= {f"{role}_{name}": value for name, value in zip(PARAMETERS, given, strict=False)}
+    for role, (_, *parameters) in roles.items():
+        constants |= {f"{role}_{name}": value for name, value in zip(PARAMETERS, parameters, strict=False)}
     return constants | ({PREACTIVATION_CLIP: clip} if clip < math.inf else {})
 
 
@@ -45,7 +45,7 @@ def unless_clipped(x, limit, slope):
 
 
 def recurrent(function: Callable, *, slopes: bool, clip: bool) -> Callable:
-    """Of gates."""
+    """The activation of gates."""
 
     def squash(one, z, v):
         if clip:
@@ -59,7 +59,7 @@ def recurrent(function: Callable, *, slopes: bool, clip: bool) -> Callable:
 
 
 def of_input(function: Callable, *, slopes: bool, clip: bool) -> Callable:
-    """Of what is let in: the cell input, a candidate."""
+    """The activation of the cell input, or of a candidate."""
 
     def squash(one, z, v):
         if clip:
@@ -73,7 +73,7 @@ def of_input(function: Callable, *, slopes: bool, clip: bool) -> Callable:
 
 
 def of_output(function: Callable, *, slopes: bool) -> Callable:
-    """Of the cell state on its way out, which has no bound here."""
+    """The activation of the cell state, which has no bound here."""
 
     def squash(one, c, v):
         if slopes:

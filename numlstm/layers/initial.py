@@ -30,7 +30,7 @@ def initialised(
     parameters = INITIALISERS["torch" if name == "torch" else "keras"](spec, rng)
     keeps, lets_in = FORGETTING.get(spec.cell), REMEMBERING.get(spec.cell)
     coupled = dict(spec.options).get("coupled_gates", False)
-    if coupled == "input":  # the other one follows from it
+    if coupled == "input":  # the forget gate follows from the input gate
         keeps = None
     elif coupled:
         lets_in = None
@@ -47,11 +47,11 @@ def initialised(
 
 
 def _set_bias(spec: LayerSpec, parameters: dict[str, np.ndarray], block: int | None, value: Any) -> None:
-    """Set what is added to a gate's pre-activation, if there is anything, and a gate."""
+    """Set the bias of a gate, if the layer has the gate and a bias."""
     if block is None:
         return
     rows = slice(block * spec.hidden_size, (block + 1) * spec.hidden_size)
-    name = "layer_norm_bias" if spec.layer_norm else "bias_ih"  # normalisation would take a bias away before it
+    name = "layer_norm_bias" if spec.layer_norm else "bias_ih"  # normalisation cancels a bias that comes before it
     if name in parameters:
         parameters[name][rows] = value
     if name == "bias_ih" and "bias_hh" in parameters:

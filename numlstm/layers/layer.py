@@ -1,4 +1,4 @@
-"""What LSTM, GRU and RNN layers have in common."""
+"""What all layers have in common: calls, gradients, streams and traces."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..savable import Savable
 from .options import COMMON, DEFAULTS, check_init, not_defaults, stack_of
 from .parameters import checked_parameters
 from .runner import Runner
-from .sequences import Batch, as_array, as_batch, of_layers, resident, stacked, unpacked
+from .sequences import PaddedBatch, as_array, as_batch, of_layers, resident, stacked, unpacked
 from .stack import Stack
 from .stream import Stream
 from .trace import STATES, Trace
@@ -27,7 +27,7 @@ from .trace import STATES, Trace
 Pullback = Callable[..., tuple[Any, Any, dict[str, np.ndarray]]]
 
 SMALL = 1 << 14  # numbers in x and y of a call whose arrays are kept for the next
-SHAPES_KEPT, EACH_KEPT = 16, 4  # of so many shapes, for so many threads at once
+SHAPES_KEPT, RUNNERS_KEPT = 16, 4  # of so many shapes, for so many threads at once
 
 Weights = tuple[Mapping[str, np.ndarray], dict[str, list[Any]], dict[tuple[str, tuple[int, ...]], list[Runner]]]
 
@@ -77,8 +77,8 @@ LAST = """
         Where initial parameters come from."""
 
 THREADS = """
-    A layer serves several threads at once, also while another one sets its parameters: a call computes with those that
-    there were when it began."""
+    A layer serves several threads at once, also while another thread sets its parameters: a call computes with the
+    parameters that the layer had when the call began."""
 
 
 documented = sharing({"SHARED": SHARED, "LAST": LAST, "THREADS": THREADS})
@@ -105,16 +105,16 @@ class Layer(Savable):
         random_state: int | np.random.Generator | None = None,
         **options: Any,
     ) -> None:
-        """What a class of layers has that names none of its own options: those that all cells have."""
+        """Take the options that all cells have: for classes of layers without options of their own."""
         if unknown := sorted(options.keys() - COMMON.keys()):
-            raise TypeError(f"{type(self).__name__} has no options {unknown}; it has {[*COMMON]}")
+            raise TypeError(f"{type(self).__name__} has no options {unknown}; its options are {[*COMMON]}")
         given = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
         self._start({**COMMON, **options, **given}, backend, dtype, compute_dtype, random_state)
 
     def _start(
         self, options: Mapping[str, Any], backend: Any, dtype: Any, compute_dtype: Any, random_state: Any
     ) -> None:
-        """What a constructor does with what it was given."""
+        """Check the options, and draw the parameters."""
         given = {name: value for name, value in options.items() if name in DEFAULTS or name == "hidden_size"}
         self._stack = stack_of(
             self.cell,
@@ -171,8 +171,8 @@ class Layer(Savable):
         return f"{type(self).__name__}({', '.join([str(self.input_size), str(self.hidden_size), *extra])})"
 
     def __getstate__(self) -> dict[str, Any]:
-        own = {"_weights": (dict(self.parameters), {}, {}), "_read_only": ""}  # a copy is on its own
-        return super().__getstate__() | own
+        changed = {"_weights": (dict(self.parameters), {}, {}), "_read_only": ""}  # a copy shares no memory
+        return super().__getstate__() | changed
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -266,8 +266,8 @@ class Layer(Savable):
         batch.keep(final, initial)
         return batch.outputs(y, backend), self._final(final, batch, backend)
 
-    def _read(self, x: Any, state: Any, lengths: Any, passes: int = 1) -> tuple[Batch, Backend]:
-        """Checked sequences, and what computes `passes` times as much as a forward pass over them."""
+    def _read(self, x: Any, state: Any, lengths: Any, passes: int = 1) -> tuple[PaddedBatch, Backend]:
+        """Checked sequences, and the backend for `passes` times the work of a forward pass over them."""
         x = unpacked(x)
         parts = state if isinstance(state, list | tuple) else (state,)
         arrays = [array for array in map(gpu_array_in, (x, *parts)) if array is not None]
@@ -279,40 +279,40 @@ class Layer(Savable):
         return batch, backend_for(self.backend, work=work)
 
     def _small_call(self, x: np.ndarray, backend: Backend) -> tuple[np.ndarray, Any] | None:
-        """A call that is over sooner if its arrays are there already; None if it is none."""
-        free = self.runners(x.shape, backend)
-        if free is None:
+        """The results of a small call, on arrays that are kept from call to call; None if the call is not small."""
+        idle = self.idle_runners(x.shape, backend)
+        if idle is None:
             return None
-        runner = self.taken(free, x.shape, backend)
+        runner = self.acquire_runner(idle, x.shape, backend)
         single = x.ndim == 2
         runner.x[...] = x[None] if single else x
         runner()
         y = backend.to_numpy(runner.y)
         result = (y[0] if single else y).copy(), runner.copies(0 if single else None)
-        self.put_back(free, runner)
+        self.release_runner(idle, runner)
         return result
 
-    def runners(self, shape: tuple[int, ...], backend: Backend) -> list[Runner] | None:
-        """Those kept for inputs of a shape, (N, T, D) or (T, D), that nobody uses; None if its calls are not small."""
-        free = self._weights[2].get((backend.name, shape))
-        return self._small_calls(shape, backend) if free is None else free
+    def idle_runners(self, shape: tuple[int, ...], backend: Backend) -> list[Runner] | None:
+        """Runners for inputs of a shape, (N, T, D) or (T, D), that no call uses; None if such calls are not small."""
+        idle = self._weights[2].get((backend.name, shape))
+        return self._small_calls(shape, backend) if idle is None else idle
 
-    def taken(self, free: list[Runner], shape: tuple[int, ...], backend: Backend) -> Runner:
-        """One of those, or a new one: nobody else's until it is put back to them."""
+    def acquire_runner(self, idle: list[Runner], shape: tuple[int, ...], backend: Backend) -> Runner:
+        """An idle runner, or a new one; it belongs to the caller until `release_runner`."""
         try:
-            return free.pop()
+            return idle.pop()
         except IndexError:
             rows, steps = (1, *shape)[-3:-1]
             return Runner(self._stack, backend, self._prepared(backend), rows, steps, resume=False)
 
     @staticmethod
-    def put_back(free: list[Runner], runner: Runner) -> None:
-        """Keep it for the next call, unless there are many."""
-        if len(free) < EACH_KEPT:
-            free.append(runner)
+    def release_runner(idle: list[Runner], runner: Runner) -> None:
+        """Keep a runner for the next call, unless many are kept."""
+        if len(idle) < RUNNERS_KEPT:
+            idle.append(runner)
 
     def _small_calls(self, shape: tuple[int, ...], backend: Backend) -> list[Runner] | None:
-        """Where runners for inputs of a shape are kept, if it is right and small."""
+        """The list that keeps idle runners for a shape; None if the shape is wrong, or its calls are not small."""
         stack, kept = self._stack, self._weights[2]
         if len(shape) not in (2, 3) or shape[-1] != stack.input_size or 0 in shape or stack.merges:
             return None
@@ -362,10 +362,10 @@ class Layer(Savable):
         single = batch.form == "single"
         values = {}
         for name in arrays[0]:
-            each = [backend.to_numpy(of_layer[name])[:, : batch.steps] for of_layer in arrays]
-            for array in each:
+            traced = [backend.to_numpy(of_layer[name])[:, : batch.steps] for of_layer in arrays]
+            for array in traced:
                 batch.clear(array)
-            values[STATES.get(name, name)] = stacked([array[0] if single else array for array in each])
+            values[STATES.get(name, name)] = stacked([array[0] if single else array for array in traced])
         return Trace(values, np.full(rows, steps) if batch.lengths is None else batch.lengths)
 
     def vjp(
@@ -420,7 +420,7 @@ class Layer(Savable):
         y, final, tapes = stack.forward(backend, weights, x_in, initial, batch.steps_to_run, seed=seed, training=True)
         batch.clear(y)
         batch.keep(final, initial)
-        turn = new_lock()  # tapes have memory that the way back works in
+        turn = new_lock()  # the way back writes to the memory of tapes
 
         def pullback(dy: Any, dstate: Any = None) -> tuple[Any, Any, dict[str, np.ndarray]]:
             single = batch.form == "single"
@@ -429,12 +429,12 @@ class Layer(Savable):
             dy_in = dy_in[None] if single and dy_in is not None else dy_in
             dy_in = None if dy_in is None or not batch.steps else batch.cleared(dy_in, backend)
             dfinal = self._final_gradients(dstate, batch, backend)
-            own_dfinal = [[None if d is None else batch.cleared(d, backend) for d in states] for states in dfinal]
+            dfinal_in = [[None if d is None else batch.cleared(d, backend) for d in states] for states in dfinal]
             gradient = backend.zeros((stack.size(backend),), self.dtype)
             parts = stack.split(backend, gradient)
             with turn:
                 dx, dinitial = stack.backward(
-                    backend, weights, tapes, batch.x.shape[:2], dy_in, own_dfinal, parts, seed=seed
+                    backend, weights, tapes, batch.x.shape[:2], dy_in, dfinal_in, parts, seed=seed
                 )
                 batch.keep(dinitial, dfinal)
                 dx_out, dstate_0 = batch.restored(dx, backend), self._final(dinitial, batch, backend)
@@ -445,7 +445,7 @@ class Layer(Savable):
         return batch.outputs(y, backend), self._final(final, batch, backend), pullback
 
     def _with_dropped_weights(self, backend: Backend, rng: np.random.Generator) -> tuple[list[Any], Array]:
-        """Weights with some recurrent ones dropped, and what all were multiplied with."""
+        """Weights with some recurrent ones dropped, and the mask that multiplied them."""
         stack = self._stack
         flat, mask = (backend.zeros((stack.size(backend),), self.dtype) for _ in range(2))
         stack.pack(backend, self.parameters, flat)
@@ -470,20 +470,20 @@ class Layer(Savable):
             If the layer is bidirectional: the end of a stream is not known.
         """
         if self.bidirectional:
-            raise ValueError("stream() needs bidirectional=False: the last step of a stream is not known")
+            raise ValueError("stream() needs bidirectional=False, got True: the last step of a stream is not known")
         backend = backend_for(self.backend)
         return Stream(self._stack, backend, self._prepared(backend), check_integer(batch_size, "batch_size", 1))
 
     # States -----------------------------------------------------------------------------------------------
 
-    def _initial(self, state: Any, batch: Batch, backend: Backend) -> list[list[Array | None]] | None:
+    def _initial(self, state: Any, batch: PaddedBatch, backend: Backend) -> list[list[Array | None]] | None:
         """Checked initial states of each layer and direction, resident."""
         if state is None:
             return None
         names = [f"{name}_0" for name in self._stack.state_names]
         return self._states(state, "state", names, batch, backend)
 
-    def _final_gradients(self, dstate: Any, batch: Batch, backend: Backend) -> list[list[Array | None]]:
+    def _final_gradients(self, dstate: Any, batch: PaddedBatch, backend: Backend) -> list[list[Array | None]]:
         """Checked gradients of the final states, resident, for each layer and direction."""
         names = [f"d{name}_n" for name in self._stack.state_names]
         if dstate is None:
@@ -491,13 +491,13 @@ class Layer(Savable):
         return self._states(dstate, "dstate", names, batch, backend, optional=True)
 
     def _states(
-        self, value: Any, name: str, names: Sequence[str], batch: Batch, backend: Backend, optional: bool = False
+        self, value: Any, name: str, names: Sequence[str], batch: PaddedBatch, backend: Backend, optional: bool = False
     ) -> list[list[Array | None]]:
-        """What a user gives for states, checked, for each layer and direction."""
+        """The states that a user gives, checked, for each layer and direction."""
         single = batch.form == "single"
         rows = () if single else (len(batch.x),)
         specs = list(self._stack.specs.values())
-        made: list[list[Array | None]] = [[] for _ in specs]
+        by_layer: list[list[Array | None]] = [[] for _ in specs]
         of_states = [value] if len(names) == 1 else check_tuple(value, name, names)
         for k, (given, part) in enumerate(zip(of_states, names, strict=True)):
             shapes = [(*rows, spec.state_sizes[k]) for spec in specs]
@@ -505,15 +505,15 @@ class Layer(Savable):
                 arrays: list[Any] = [None] * len(specs)
             else:
                 arrays = of_layers(given, f"{name}: {part}", shapes, self.dtype, backend)
-            for own, array in zip(made, arrays, strict=True):
+            for states, array in zip(by_layer, arrays, strict=True):
                 array = array[None] if single and array is not None else array
-                own.append(None if array is None else resident(array, backend, self.dtype))
-        return made
+                states.append(None if array is None else resident(array, backend, self.dtype))
+        return by_layer
 
-    def _final(self, states: Sequence[Sequence[Array]], batch: Batch, backend: Backend) -> Any:
-        """States of every layer and direction, as a user gets them."""
-        made = [batch.stacked(arrays, backend) for arrays in zip(*states, strict=True)]
-        return made[0] if len(made) == 1 else tuple(made)
+    def _final(self, states: Sequence[Sequence[Array]], batch: PaddedBatch, backend: Backend) -> Any:
+        """States of all layers and directions, in the form that a user gets."""
+        of_states = [batch.stacked(arrays, backend) for arrays in zip(*states, strict=True)]
+        return of_states[0] if len(of_states) == 1 else tuple(of_states)
 
 
 def _gradient(value: Any, name: str, shape: tuple[int, ...], dtype: str, backend: Backend) -> Array | None:
@@ -528,7 +528,7 @@ def _gradient(value: Any, name: str, shape: tuple[int, ...], dtype: str, backend
 
 def layer_of(kind: type[Layer], stack: Stack, parameters: Mapping[str, Any], shown: Mapping[str, Any],
              backend: str | None, read_only: str = "") -> Layer:  # fmt: skip
-    """The layer of a stack and its parameters: what a trained network leaves.
+    """The layer that a stack and its parameters describe, as after training.
 
     `shown` are its options; `read_only` says why its parameters cannot be set, if they cannot.
     """

@@ -1,4 +1,4 @@
-"""What layers and estimators take to describe recurrent layers: defaults, checks, and which options go together."""
+"""Options of recurrent layers, for layers and estimators: defaults, checks, and which of them go together."""
 
 from __future__ import annotations
 
@@ -33,43 +33,35 @@ COMMON: dict[str, Any] = {
     "init": "keras",
 }
 
-# Options of one cell or of some.
-OWN: dict[str, dict[str, Any]] = {
-    "lstm": {
-        "proj_size": 0,
-        "peepholes": False,
-        "coupled_gates": False,
-        "input_gate": True,
-        "forget_gate": True,
-        "output_gate": True,
-        "full_gate_recurrence": False,
-        "recurrent_activation": "sigmoid",
-        "input_activation": "tanh",
-        "output_activation": "tanh",
-        "preactivation_clip": None,
-        "cell_clip": None,
-        "forget_bias": None,
-        "recurrent_dropout_mode": "variational",
-    },
-    "gru": {
-        "reset_after": True,
-        "recurrent_activation": "sigmoid",
-        "input_activation": "tanh",
-        "preactivation_clip": None,
-        "recurrent_dropout_mode": "variational",
-    },
-    "rnn": {"nonlinearity": "tanh", "preactivation_clip": None},
+# Options of layers of some cells that are none of the cell's equations.
+OF_LAYERS: dict[str, dict[str, Any]] = {
+    "lstm": {"forget_bias": None, "recurrent_dropout_mode": "variational"},
+    "gru": {"recurrent_dropout_mode": "variational"},
 }
-DEFAULTS: dict[str, Any] = COMMON | {name: value for own in OWN.values() for name, value in own.items()}
+
+
+def _as_given(value: Any) -> Any:
+    """The default of a cell's option, in the form that users give: a name, and None where there is no bound."""
+    if isinstance(value, tuple):
+        return value[0] if len(value) == 1 else value
+    return None if value == math.inf else value
+
+
+# Options of one cell or of some: those of its equations, as `numlstm.cells` has them, and those of its layers.
+OWN: dict[str, dict[str, Any]] = {
+    cell: {name: _as_given(value) for name, value in cells.get(cell).options.items()} | OF_LAYERS.get(cell, {})
+    for cell in ("lstm", "gru", "rnn")
+}
+DEFAULTS: dict[str, Any] = COMMON | {name: value for options in OWN.values() for name, value in options.items()}
 
 
 def options_of(cell: str) -> dict[str, Any]:
-    """What layers of a cell take, with defaults; of one from outside, what all do."""
+    """The options of layers of a cell, with defaults; those of every cell, if the cell is from outside."""
     return COMMON | OWN.get(cell, {})
 
 
 def not_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Those options that are not at their defaults, as Python's own numbers."""
+    """The options that are not at their defaults; NumPy's numbers become Python's."""
     plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
     return {name: value for name, value in plain.items() if name in DEFAULTS and value != DEFAULTS[name]}
 
@@ -183,17 +175,18 @@ def stack_of(cell: str, input_size: int, dtype: str, given: Mapping[str, Any]) -
     """
     options = {name: CHECKS[name](value, name) for name, value in (DEFAULTS | dict(given)).items()}
     for name in CLIPS:
-        if options[name] > float(np.finfo(dtype).max):  # no bound at all; kernels know one that is infinite
+        if options[name] > float(np.finfo(dtype).max):  # no number of this type is larger: there is no bound
             options[name] = math.inf
     for name in given:
         foreign = name in DEFAULTS and name not in options_of(cell)
         if foreign and given[name] != DEFAULTS[name]:
             raise ValueError(f"{name} must be {DEFAULTS[name]!r} with cell={cell!r}, got {given[name]!r}")
     sizes = _sizes(options)
-    own = {name: options[name] for name in cells.get(cell).options}
+    defaults = cells.get(cell).options
+    of_cell = tuple(sorted((name, options[name]) for name in defaults if options[name] != defaults[name]))
     spec = LayerSpec(
         cell, input_size, sizes[0], options["bias"], dtype,
-        options=tuple(sorted((name, own[name]) for name in own if own[name] != cells.get(cell).options[name])),
+        options=of_cell,
         layer_norm=options["layer_norm"], zoneout=_zoneout(cell, options["zoneout"]), **_dropouts(options),
     )  # fmt: skip
     _check_together(cell, options, sizes)

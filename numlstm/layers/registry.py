@@ -1,4 +1,4 @@
-"""The layers that there are, by the names of their cells."""
+"""All classes of layers, by the names of their cells."""
 
 from __future__ import annotations
 
@@ -48,6 +48,9 @@ def register(layer: Kind) -> Kind:
     cells.get(layer.cell)
     for name, known in LAYERS.items():
         if known is not layer and (name == layer.cell or known.__name__ == layer.__name__):
-            raise ValueError(f"layer {layer.__name__} of cell {layer.cell!r}: there is {known.__name__} of {name!r}")
+            raise ValueError(
+                f"layer {layer.__name__} of cell {layer.cell!r} must have a name and a cell of its own: there is "
+                f"{known.__name__} of {name!r}"
+            )
     LAYERS[layer.cell] = layer
     return layer

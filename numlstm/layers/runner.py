@@ -1,4 +1,4 @@
-"""A stack of layers on memory of its own: what small calls and streams run, as nothing is made anew for them."""
+"""A stack of layers on memory of its own, for small calls and streams: a call allocates nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Runner:
     y : array, shape (N, T, output size)
         Outputs of the last layer.
     states : list of list of array, shape (N, S)
-        For each layer and direction, what a call leaves, and where one begins that is to `resume`; others begin from
+        For each layer and direction, the states after a call. With `resume` the next call begins with them, else with
         zeros.
     """
 
@@ -37,27 +37,31 @@ class Runner:
             shapes = [(rows, size) for size in sizes]
             alike = len({*sizes}) == 1
             self._stacked.append(
-                backend.zeros((len(specs), *shapes[0]), dtype) if alike else [backend.zeros(s, dtype) for s in shapes]
+                backend.zeros((len(specs), *shapes[0]), dtype)
+                if alike
+                else [backend.zeros(shape, dtype) for shape in shapes]
             )
         self.states: list[list[Array]] = [[state[index] for state in self._stacked] for index in range(len(specs))]
         self.x = x = backend.zeros((rows, steps, stack.input_size), dtype)
         self._calls: list[Callable[[], None]] = []
         for layer, size in enumerate(stack.output_sizes):
             added = stack.residual and layer > 0
-            alone = steps == 1 and not stack.bidirectional and not added  # then the state is the output
-            y = self.states[layer][0][:, None] if alone else backend.zeros((rows, steps, size), dtype)
+            in_state = steps == 1 and not stack.bidirectional and not added  # then the state is the output
+            y = self.states[layer][0][:, None] if in_state else backend.zeros((rows, steps, size), dtype)
             for direction in range(stack.directions):
                 index = layer * stack.directions + direction
-                part = None if alone else stack.part(y, direction)
-                own = weights[index], x, self.states[index], part
-                self._calls.append(backend.runner(*own, reverse=direction == 1, resume=resume))
+                part = None if in_state else stack.part(y, direction)
+                call = backend.runner(
+                    weights[index], x, self.states[index], part, reverse=direction == 1, resume=resume
+                )
+                self._calls.append(call)
             if added:
                 self._calls.append(partial(backend.add, y, x))
             x = y
         self.y = x
 
     def __call__(self) -> None:
-        """Run over what is in `x`."""
+        """Run over the sequences in `x`."""
         for call in self._calls:
             call()
 
@@ -68,11 +72,12 @@ class Runner:
                 array[...] = 0
 
     def copies(self, row: int | None = None) -> Any:
-        """The states as a layer gives them: of each all layers and directions, of all rows or of one."""
-        made: list[Any] = []
+        """Copies of the states in the form that a layer gives, for all rows or for one."""
+        copies: list[Any] = []
         for state in self._stacked:
             if isinstance(state, list):
-                made.append([np.array(self._backend.to_numpy(each if row is None else each[row])) for each in state])
+                arrays = [array if row is None else array[row] for array in state]
+                copies.append([np.array(self._backend.to_numpy(array)) for array in arrays])
             else:
-                made.append(self._backend.to_numpy(state if row is None else state[:, row]).copy())
-        return made[0] if len(made) == 1 else tuple(made)
+                copies.append(self._backend.to_numpy(state if row is None else state[:, row]).copy())
+        return copies[0] if len(copies) == 1 else tuple(copies)

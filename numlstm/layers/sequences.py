@@ -1,4 +1,4 @@
-"""What users pass as sequences, made into one padded batch; and the errors where it cannot be."""
+"""Sequences that users pass, as one padded batch; and the errors where they do not make one."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ def as_array(value: Any, name: str, dtype: str, backend: Backend) -> np.ndarray 
 
 
 def resident(array: np.ndarray | Array, backend: Backend, dtype: str) -> Array:
-    """What `as_array` gives, where `backend` computes."""
+    """An array from `as_array`, in the memory that `backend` computes in."""
     return backend.to_device(array, dtype) if isinstance(array, np.ndarray) else array
 
 
 @dataclass(frozen=True)
-class Batch:
+class PaddedBatch:
     """Sequences as backends take them.
 
-    Backends take none without a step: such rows run for one, of which nothing is left.
+    Backends take no sequence without a step: such a row runs for one step, and its results are cleared.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class Batch:
         return np.maximum(self.lengths, 1) if self.empty and self.lengths is not None else self.lengths
 
     def resident(self, backend: Backend, dtype: str) -> Array:
-        """`x` where `backend` computes; what stands in rows without a step does not matter."""
+        """`x` in the memory that `backend` computes in."""
         return self.cleared(resident(self.x, backend, dtype), backend)
 
     def cleared(self, array: Array, backend: Backend) -> Array:
@@ -106,11 +106,11 @@ class Batch:
             array[row] = 0
 
     def keep(self, states: Sequence[Sequence[Array]], before: Sequence[Sequence[Array | None]] | None) -> None:
-        """Write to the rows without a step what was there `before`: states of layers and directions, None for zeros."""
+        """Write the states `before` to the rows without a step, for each layer and direction; None stands for zeros."""
         if not self.empty:
             return
-        for index, own in enumerate(states):
-            for k, state in enumerate(own):
+        for index, of_layer in enumerate(states):
+            for k, state in enumerate(of_layer):
                 source = None if before is None else before[index][k]
                 for row in self.empty:
                     state[row] = 0 if source is None else source[row]
@@ -141,10 +141,10 @@ class Batch:
         if len({array.shape for array in arrays}) > 1:
             return [self.given(array, backend) for array in arrays]
         parts = [array[0] if self.form == "single" else array for array in arrays]
-        made = backend.empty((len(parts), *parts[0].shape), str(parts[0].dtype))
+        stack = backend.empty((len(parts), *parts[0].shape), str(parts[0].dtype))
         for k, part in enumerate(parts):
-            made[k] = part
-        return self.give(made)
+            stack[k] = part
+        return self.give(stack)
 
 
 def stacked(arrays: Sequence[np.ndarray]) -> Any:
@@ -232,18 +232,18 @@ def pad(sequences: Sequence[Any], dtype: str, name: str = "x", least: int = 1) -
 
 
 def _padded_on(backend: Backend, sequences: Sequence[Any], dtype: str) -> tuple[Array, np.ndarray, Any]:
-    """As `pad`, for arrays in a GPU's memory; and what gives results back in the kind of the first."""
+    """As `pad`, for arrays in a GPU's memory; and a function that gives results in the kind of the first one."""
     for i, sequence in enumerate(sequences):
         if gpu_array_in(sequence) is not sequence:
             raise TypeError(f"x[{i}] must be in a GPU's memory, as x[0] is, got {type(sequence).__name__}")
-    taken = [backend.adopt(sequence, f"x[{i}]", dtype) for i, sequence in enumerate(sequences)]
-    arrays = [array for array, _ in taken]
+    adopted = [backend.adopt(sequence, f"x[{i}]", dtype) for i, sequence in enumerate(sequences)]
+    arrays = [array for array, _ in adopted]
     check_shapes(arrays, "x", least=0)
     lengths = np.array([array.shape[0] for array in arrays], np.int64)
     padded = backend.zeros((len(arrays), int(lengths.max()), arrays[0].shape[1]), dtype)
     for k, array in enumerate(arrays):
         padded[k, : array.shape[0]] = array
-    return padded, lengths, taken[0][1]
+    return padded, lengths, adopted[0][1]
 
 
 def unpacked(value: Any) -> Any:
@@ -256,8 +256,8 @@ def unpacked(value: Any) -> Any:
     return [value.data[starts[running > place] + place] for place in places]
 
 
-def as_batch(x: Any, lengths: Any, features: int, dtype: str, backend: Backend | None = None) -> Batch:
-    """An (N, T, D) array, a (T, D) array, or a list of (T_i, D) arrays as a `Batch`.
+def as_batch(x: Any, lengths: Any, features: int, dtype: str, backend: Backend | None = None) -> PaddedBatch:
+    """An (N, T, D) array, a (T, D) array, or a list of (T_i, D) arrays as a `PaddedBatch`.
 
     With a `backend` they may be in a GPU's memory, all of them.
 
@@ -283,14 +283,14 @@ def as_batch(x: Any, lengths: Any, features: int, dtype: str, backend: Backend |
         array = array[None] if form == "single" else array
         if not array.shape[0]:
             raise ValueError(f"x must hold at least one sequence, got shape {array.shape}")
-    rows, steps, own_features = array.shape
-    if own_features != features:
-        raise ValueError(f"x must have {features} features (input_size) on its last axis, got {own_features}")
-    own = check_lengths(lengths, rows, steps, least=0)
+    rows, steps, last_axis = array.shape
+    if last_axis != features:
+        raise ValueError(f"x must have {features} features (input_size) on its last axis, got {last_axis}")
+    row_steps = check_lengths(lengths, rows, steps, least=0)
     if not steps:
-        own = np.zeros(rows, np.int64)
+        row_steps = np.zeros(rows, np.int64)
         array = (np if there is None else there).zeros((rows, 1, features), dtype)
-    return Batch(array, own, steps, form, give)
+    return PaddedBatch(array, row_steps, steps, form, give)
 
 
 def of_layers(
@@ -309,7 +309,8 @@ def of_layers(
             raise ValueError(f"{name} must have shape {(len(shapes), *shapes[0])}, got {array.shape}")
         return [array[k] for k in range(len(shapes))]
     if not isinstance(given, list | tuple) or len(given) != len(shapes):
-        raise ValueError(f"{name} must be a list of {len(shapes)} arrays, as layers differ in size")
+        got = f"{len(given)} arrays" if isinstance(given, list | tuple) else type(given).__name__
+        raise ValueError(f"{name} must be a list of {len(shapes)} arrays, as layers differ in size, got {got}")
     arrays = [as_array(array, f"{name}[{k}]", dtype, backend) for k, array in enumerate(given)]
     for k, (array, shape) in enumerate(zip(arrays, shapes, strict=True)):
         if array.shape != shape:

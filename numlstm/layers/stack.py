@@ -28,14 +28,14 @@ class Stack:
         Of each layer.
     bidirectional : bool
     merge : {"concat", "sum", "mean"}
-        What becomes of the outputs of two directions.
+        How the outputs of two directions become one.
     residual : bool
         Whether every layer but the first adds its input to its output.
     dropout, input_dropout, weight_dropout : float
-        Shares that are zeroed in training: of what layers above the first read, at each step; of what the first one
-        reads, one mask a sequence; of the recurrent weights, one mask a batch.
+        Shares that are zeroed in training: of the inputs of layers above the first, with a mask for each step; of the
+        input of the first one, with a mask for each sequence; of the recurrent weights, with a mask for each batch.
     recompute : bool
-        Whether training keeps little of a forward pass, and computes it again on the way back.
+        Whether training keeps little of a forward pass, and computes the rest again on the way back.
     """
 
     cell: LayerSpec
@@ -125,7 +125,7 @@ class Stack:
         return any(shares) or any(cell.zoneout)
 
     def initialise(self, init: Any, rng: np.random.Generator, forget_bias: float | None = None) -> dict[str, Any]:
-        """Initial named parameters, in the way that `init` names."""
+        """Initial named parameters, by the method `init`."""
         return {
             name + suffix: value
             for suffix, spec in self.specs.items()
@@ -165,7 +165,7 @@ class Stack:
         return [backend.prepare(spec, part, training) for spec, part in parts]
 
     def weight_mask(self, backend: Backend, rng: np.random.Generator, flat: Array) -> None:
-        """Fill `flat` with what parameters are multiplied with: recurrent weights with 0 or ``1 / (1 - p)``."""
+        """Fill `flat` with factors of all parameters: 0 or ``1 / (1 - p)`` for recurrent weights, 1 for others."""
         keep = 1.0 - self.weight_dropout
         masks = {name: np.ones(shape, self.dtype) for name, shape in self.shapes.items()}
         for name, mask in masks.items():
@@ -181,7 +181,7 @@ class Stack:
         return sum(prod(shape) for shape in self.shapes.values() if len(shape) == 2)
 
     def operations(self, rows: int, steps: float) -> float:
-        """Floating-point operations of `forward`, about: of its products. With gradients it is three times that."""
+        """Floating-point operations of the products of `forward`; with gradients it is three times as many."""
         return 2.0 * self._multiplied * rows * steps
 
     def part(self, y: Array | None, direction: int) -> Array | None:
@@ -218,7 +218,7 @@ class Stack:
         return y, run.final, run.tapes
 
     def dropped(self, backend: Backend, x: Array, layer: int, seed: int | None) -> Array:
-        """What a layer reads of `x`; or, on the way back, the gradient of x."""
+        """The input of a layer with some units dropped; on the way back, the same of its gradient."""
         share = self.dropout if layer else self.input_dropout
         if seed is None or not share:
             return x
@@ -266,7 +266,7 @@ class Stack:
             dy = dx
         return dy, dinitial
 
-    # What stands for a whole sequence ---------------------------------------------------------------------
+    # Outputs for whole sequences --------------------------------------------------------------------------
 
     def last(self, backend: Backend, final: Sequence[tuple[Array, ...]]) -> Array:
         """The output after each sequence's last step (backward: its first), given all final states."""

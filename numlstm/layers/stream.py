@@ -14,23 +14,23 @@ from .sequences import as_numbers, of_layers, resident
 from .stack import Stack
 
 
-class Steps:
-    """Whether all steps of a stream came to their ends: after one that did not, nobody knows what the state is.
+class StepGuard:
+    """Whether every step of a stream was completed: after one that was not, the state is not known.
 
-    A ``with`` block is a step, or sets everything anew; what it refuses, by ValueError or TypeError, changes nothing.
-    It is for the thread whose turn it is.
+    A ``with`` block is a step, or it sets the whole state. A block that raises ValueError or TypeError has changed
+    nothing. The caller holds the lock of the stream.
     """
 
     def __init__(self, remedy: str) -> None:
         self._remedy, self._open = remedy, False
 
     def check(self) -> None:
-        """An error after a step that was interrupted."""
+        """Raise an error if a step was interrupted."""
         if self._open:
             raise RuntimeError(f"an earlier step of this stream was interrupted: {self._remedy}")
 
-    def anew(self) -> Steps:
-        """For a block that may follow such a step, as it leaves nothing of it."""
+    def anew(self) -> StepGuard:
+        """For a block that sets the whole state: it may follow a step that was interrupted."""
         self._open = False
         return self
 
@@ -47,9 +47,9 @@ class Steps:
 class Stream:
     """A snapshot of a layer that takes one step of every stream at a call, and remembers the state.
 
-    Made by the `stream` of a layer. Threads that use it at once wait for one another; each step is one of the same
-    streams. Not to be pickled or copied, as it refers to a backend's memory: keep its `state`, and give that to another
-    stream of the same layer.
+    The method `stream` of a layer makes it. Threads that use it at once wait for one another, and each of their steps
+    continues the same streams. It cannot be pickled or copied, as it refers to memory of a backend: keep its `state`,
+    and give that to another stream of the same layer.
 
     Examples
     --------
@@ -67,14 +67,14 @@ class Stream:
         self._x, self._y = self._run.x[:, 0], self._run.y[:, 0]
         self._x_row = self._x[0]
         self._dtype = np.dtype(stack.dtype)
-        self._shape = (stack.input_size,) if batch_size == 1 else self._x.shape  # what needs no look
-        self._turn, self._steps = new_lock(), Steps("call reset(), or set state")
+        self._shape = (stack.input_size,) if batch_size == 1 else self._x.shape  # a shape that needs no check
+        self._turn, self._steps = new_lock(), StepGuard("call reset(), or set state")
 
     def __getstate__(self) -> None:
         raise TypeError("a Stream cannot be pickled or copied; set the state of another stream to its state")
 
     def reset(self) -> None:
-        """Forget: all states are zero again."""
+        """Set all states to zero."""
         with self._turn, self._steps.anew():
             self._run.reset()
 

@@ -1,4 +1,4 @@
-"""What gates let in, kept and gave out, at every step."""
+"""The gates and states of every step, by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Trace(Mapping[str, Any]):
     Of an LSTM ``input_gate, forget_gate, cell_input, output_gate, cell_state, hidden_state``, of a GRU ``reset_gate,
     update_gate, candidate, hidden_state``, of a plain RNN ``hidden_state``. Each is an array (layers · directions, N,
     T, H), or (layers · directions, T, H) of one sequence, zeros past each length; a list of arrays (N, T, H) where
-    layers differ in size. It is not changed once it is made: any number of threads may read it.
+    layers differ in size. It never changes, so that any number of threads may read it.
 
     Attributes
     ----------

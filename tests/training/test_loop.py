@@ -43,7 +43,7 @@ class LazyBackend(ReferenceBackend):
 
 
 def fit(monkeypatch, backend, **options):
-    monkeypatch.setitem(dispatch._made, "reference", backend)
+    monkeypatch.setitem(dispatch._backends, "reference", backend)
     options = {"hidden_size": 3, "batch_size": 4, "max_iter": 2, "random_state": 0, "tol": 0.0} | options
     return LSTMClassifier(backend="reference", **options).fit(X, Y)
 
@@ -85,7 +85,7 @@ def test_validation_looks_at_lazy_losses(monkeypatch):
 
 def test_learning_rate_range_test_looks_at_once(monkeypatch):
     backend = LazyBackend()
-    monkeypatch.setitem(dispatch._made, "reference", backend)
+    monkeypatch.setitem(dispatch._backends, "reference", backend)
     model = LSTMClassifier(backend="reference", batch_size=10, random_state=0)
     model.learning_rate_range_test(X, Y, steps=2)
     assert backend.log == ["upload", "compute 1", "look at 1", "upload", "compute 2", "look at 2"]

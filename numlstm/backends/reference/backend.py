@@ -40,7 +40,7 @@ _quiet = np.errstate(over="ignore", invalid="ignore")
 
 
 @dataclass(frozen=True)
-class Affine:
+class AffineWeights:
     """An affine map, ready to compute: parameters in float64."""
 
     spec: AffineSpec
@@ -49,7 +49,7 @@ class Affine:
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerWeights:
     """A recurrent layer, ready to compute: parameters in float64, as a `Twin` takes them, biases always there."""
 
     spec: LayerSpec
@@ -59,7 +59,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Pool:
+class PoolWeights:
     """A pooling, ready to compute: parameters in float64."""
 
     spec: PoolSpec
@@ -68,7 +68,7 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Embedding:
+class EmbeddingWeights:
     """Tables, ready to be looked up: parameters in float64."""
 
     spec: EmbeddingSpec
@@ -96,7 +96,9 @@ class ReferenceBackend(Backend):
                 y[n, t, ~drop] = _float64(x[n, t])[~drop] / (1.0 - probability)
         return y
 
-    def prepare(self, spec: Spec, flat: Array, training: bool = False) -> Affine | Layer | Pool | Embedding:
+    def prepare(
+        self, spec: Spec, flat: Array, training: bool = False
+    ) -> AffineWeights | LayerWeights | PoolWeights | EmbeddingWeights:
         """The parameters in `flat`, by name and in float64.
 
         Raises
@@ -108,18 +110,20 @@ class ReferenceBackend(Backend):
             raise UnsupportedError(f"compute_dtype={spec.compute_dtype!r} is not supported by backend 'reference'")
         parameters = {name: _float64(value) for name, value in self.unpack(spec, flat).items()}
         if isinstance(spec, AffineSpec):
-            return Affine(spec, flat, parameters)
+            return AffineWeights(spec, flat, parameters)
         if isinstance(spec, PoolSpec):
-            return Pool(spec, flat, parameters)
+            return PoolWeights(spec, flat, parameters)
         if isinstance(spec, EmbeddingSpec):
-            return Embedding(spec, flat, parameters)
+            return EmbeddingWeights(spec, flat, parameters)
         try:
             twin = get_twin(spec.cell)
         except ValueError as error:
             raise UnsupportedError(f"backend 'reference': {error}") from None
-        return Layer(spec, flat, _in_blocks(spec, parameters), twin)
+        return LayerWeights(spec, flat, _in_blocks(spec, parameters), twin)
 
-    def refresh(self, weights: Affine | Layer | Pool | Embedding) -> Affine | Layer | Pool | Embedding:
+    def refresh(
+        self, weights: AffineWeights | LayerWeights | PoolWeights | EmbeddingWeights
+    ) -> AffineWeights | LayerWeights | PoolWeights | EmbeddingWeights:
         """The parameters as they are now."""
         return self.prepare(weights.spec, weights.flat)
 
@@ -128,7 +132,7 @@ class ReferenceBackend(Backend):
     @_quiet
     def sequence_forward(
         self,
-        weights: Layer,
+        weights: LayerWeights,
         x: Array,
         initial: States,
         outputs: States,
@@ -172,7 +176,7 @@ class ReferenceBackend(Backend):
     @_quiet
     def sequence_backward(
         self,
-        weights: Layer,
+        weights: LayerWeights,
         tape: list[dict[int, Any]] | Callable[[], list[dict[int, Any]]],
         doutputs: States,
         dfinal: States,
@@ -202,7 +206,7 @@ class ReferenceBackend(Backend):
     # Pooling, affine maps, losses, optimizers -------------------------------------------------------------
 
     @_quiet
-    def pool_forward(self, weights: Pool, y: Array, lengths: np.ndarray | None) -> tuple[Array, np.ndarray]:
+    def pool_forward(self, weights: PoolWeights, y: Array, lengths: np.ndarray | None) -> tuple[Array, np.ndarray]:
         """Pool each row's own steps, row by row; see `Backend`. Weights on the tape are in float64."""
         spec, (n_rows, n_steps, _) = weights.spec, y.shape
         pooled = self.empty((n_rows, spec.features), spec.dtype)
@@ -215,7 +219,13 @@ class ReferenceBackend(Backend):
 
     @_quiet
     def pool_backward(
-        self, weights: Pool, y: Array, lengths: np.ndarray | None, tape: np.ndarray, dpooled: Array, gradient: Array
+        self,
+        weights: PoolWeights,
+        y: Array,
+        lengths: np.ndarray | None,
+        tape: np.ndarray,
+        dpooled: Array,
+        gradient: Array,
     ) -> Array:
         """Overwrite `gradient`, and return the gradient of `y`; see `Backend`."""
         spec = weights.spec
@@ -245,18 +255,18 @@ class ReferenceBackend(Backend):
         return loss, dy
 
     @_quiet
-    def embed(self, weights: Embedding, tokens: np.ndarray) -> Array:
+    def embed(self, weights: EmbeddingWeights, tokens: np.ndarray) -> Array:
         """Vectors of tokens; see `Backend`."""
         spec = weights.spec
         return self.to_device(embedding.forward(spec, weights.parameters, tokens).astype(spec.dtype), spec.dtype)
 
     @_quiet
-    def embed_backward(self, weights: Embedding, tokens: np.ndarray, dy: Array, gradient: Array) -> None:
+    def embed_backward(self, weights: EmbeddingWeights, tokens: np.ndarray, dy: Array, gradient: Array) -> None:
         """The gradient of tables; see `Backend`."""
         self.pack(weights.spec, embedding.backward(weights.spec, tokens, _float64(dy)), gradient)
 
     @_quiet
-    def affine_forward(self, weights: Affine, x: Array) -> Array:
+    def affine_forward(self, weights: AffineWeights, x: Array) -> Array:
         """``x @ weight.T + bias``, row by row; see `Backend`."""
         y = self.empty((len(x), weights.spec.output_size), weights.spec.dtype)
         for n, row in enumerate(_float64(x)):
@@ -264,7 +274,7 @@ class ReferenceBackend(Backend):
         return y
 
     @_quiet
-    def affine_backward(self, weights: Affine, x: Array, dy: Array, gradient: Array) -> Array:
+    def affine_backward(self, weights: AffineWeights, x: Array, dy: Array, gradient: Array) -> Array:
         """Overwrite `gradient`, and return the gradient of `x`; see `Backend`."""
         dx = self.empty(x.shape, weights.spec.dtype)
         total = {name: np.zeros(shape) for name, shape in weights.spec.shapes.items()}

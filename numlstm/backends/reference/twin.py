@@ -14,8 +14,8 @@ from .masks import Masks
 Weights = Mapping[str, np.ndarray]
 States = tuple[np.ndarray, ...]
 Gates = Mapping[str, np.ndarray]
-Step = Callable[[LayerSpec, Weights, np.ndarray, States, Masks], tuple[States, Any, Gates]]
-StepBackward = Callable[[LayerSpec, Weights, Any, States, Masks, Weights], tuple[np.ndarray, States]]
+StepFunction = Callable[[LayerSpec, Weights, np.ndarray, States, Masks], tuple[States, Any, Gates]]
+StepBackwardFunction = Callable[[LayerSpec, Weights, Any, States, Masks, Weights], tuple[np.ndarray, States]]
 
 _registry: dict[str, Twin] = {}
 
@@ -42,8 +42,8 @@ class Twin:
         summed over N, is added to `gradient`, whose arrays are shaped as those of `weights`.
     """
 
-    step: Step
-    step_backward: StepBackward
+    step: StepFunction
+    step_backward: StepBackwardFunction
 
 
 def register(name: str, twin: Twin) -> None:

@@ -106,14 +106,14 @@ class _Recurrent:
         """The results of a small call, for which the layer keeps arrays; None if the call is not small."""
         layer = self._layer
         backend = backend_for(layer.backend)
-        if (free := layer.runners(rows.shape, backend)) is None:
+        if (idle := layer.idle_runners(rows.shape, backend)) is None:
             return None
-        runner = layer.taken(free, rows.shape, backend)
+        runner = layer.acquire_runner(idle, rows.shape, backend)
         runner.x[...] = rows
         runner()
         y = backend.to_numpy(runner.y).copy()
         final = runner.copies() if self._finals else ()
-        layer.put_back(free, runner)
+        layer.release_runner(idle, runner)
         return self._in_onnx_layout(y, [final] if type(final) is np.ndarray else list(final))
 
     def _check_lengths(self, lengths: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:

@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 
 from ..machine.compiling import inner, pointed
 from ..machine.memory import lanes_of, load_address, store_address, vector_bytes
-from ..machine.simd import Layout, Vector, load_first
+from ..machine.simd import Vector, VectorLayout, load_first
 from ..machine.tags import width
 from ..machine.target import target
 from .packing import Block
@@ -75,7 +75,7 @@ def row_bytes(count: int, lanes: int) -> int:
 class Pairs(Terms):
     """Pairs of numbers, and how their products are added."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: VectorLayout) -> None:
         super().__init__(layout)
         self.element = I32
 
@@ -103,7 +103,7 @@ class Pairs(Terms):
 @intrinsic
 def half_tile(typing_context, real, width, tile):
     """`product_tile` of pairs: `a_count` and `b_count` are numbers of pairs."""
-    layout, wide = Layout.of(Vector(real.dtype)), width.vectors
+    layout, wide = VectorLayout.of(Vector(real.dtype)), width.vectors
 
     def generate(context, builder, signature, arguments):
         emit_product(Pairs(layout), wide, builder, fields_of(builder, arguments[2], ProductTile))
@@ -132,7 +132,7 @@ def store_rounded(typing_context, value, place):
 
     def generate(context, builder, signature, arguments):
         value, place = arguments
-        layout = Layout.of(signature.args[0])
+        layout = VectorLayout.of(signature.args[0])
         bits = builder.bitcast(value, layout.integer)
         odd = builder.and_(builder.lshr(bits, layout.integers(16)), layout.integers(1))
         nearest = builder.add(builder.add(bits, layout.integers(0x7FFF)), odd)

@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..machine.compiling import inner, pointed
-from ..machine.simd import I64, Layout, Vector
+from ..machine.simd import I64, Vector, VectorLayout
 from ..machine.tags import width
 from ..machine.target import TILE_VECTORS, target
 
@@ -116,7 +116,7 @@ def _accumulate(builder, count, start, steps, multiply):
 class Terms:
     """How a tile takes numbers and vectors from memory, and adds their products."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: VectorLayout) -> None:
         self.layout, self.element = layout, layout.real
 
     def number(self, builder, pointer):
@@ -181,7 +181,7 @@ def named_integers(arguments: Any) -> types.NamedUniTuple:
 @intrinsic
 def product_tile(typing_context, real, width, tile):
     """A `ProductTile` of rows that are `width` vectors wide."""
-    layout, wide = Layout.of(Vector(real.dtype)), width.vectors
+    layout, wide = VectorLayout.of(Vector(real.dtype)), width.vectors
 
     def generate(context, builder, signature, arguments):
         emit_product(Terms(layout), wide, builder, fields_of(builder, arguments[2], ProductTile))
@@ -234,7 +234,7 @@ def product(real, width, tile):
 @intrinsic
 def outer_tile(typing_context, real, width, tile):
     """An `OuterTile` of rows that are `width` vectors wide."""
-    layout, wide = Layout.of(Vector(real.dtype)), width.vectors
+    layout, wide = VectorLayout.of(Vector(real.dtype)), width.vectors
 
     def generate(context, builder, signature, arguments):
         _emit_outer(layout, wide, builder, fields_of(builder, arguments[2], OuterTile))

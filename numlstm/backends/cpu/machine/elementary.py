@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from numba.extending import lower_builtin, type_callable
 
 from ....cells import elementary
-from .simd import Layout, Vector
+from .simd import Vector, VectorLayout
 
 LOG2_E = 1.4426950408889634
 
@@ -152,7 +152,7 @@ def _lower(function, emit, count=1):
 
     @lower_builtin(function, *[Vector] * count)
     def lower(context, builder, signature, arguments):
-        return emit(Layout.of(signature.return_type), builder, *arguments)
+        return emit(VectorLayout.of(signature.return_type), builder, *arguments)
 
 
 _lower(elementary.exp, emit_exp)

@@ -31,10 +31,10 @@ class Vector(types.Type):
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, dmm, vector):
-        super().__init__(dmm, vector, Layout.of(vector).vector)
+        super().__init__(dmm, vector, VectorLayout.of(vector).vector)
 
 
-class Layout:
+class VectorLayout:
     """LLVM's types and constants for a `Vector`."""
 
     def __init__(self, real: types.Float, lanes: int) -> None:
@@ -47,10 +47,10 @@ class Layout:
     @staticmethod
     @cache
     def _make(real, lanes):
-        return Layout(real, lanes)
+        return VectorLayout(real, lanes)
 
     @classmethod
-    def of(cls, vector: Vector) -> Layout:
+    def of(cls, vector: Vector) -> VectorLayout:
         """The layout of a Numba vector type."""
         return cls._make(vector.real, vector.lanes)
 
@@ -116,7 +116,7 @@ def load(typing_context, real, address):
     vector = vector_of(real)
 
     def generate(context, builder, signature, arguments):
-        return Layout.of(vector).load(builder, arguments[1])
+        return VectorLayout.of(vector).load(builder, arguments[1])
 
     return vector(real, types.intp), generate
 
@@ -127,7 +127,7 @@ def load_first(typing_context, real, address, count):
     vector = vector_of(real)
 
     def generate(context, builder, signature, arguments):
-        layout = Layout.of(vector)
+        layout = VectorLayout.of(vector)
         pointer = layout.pointer(builder, arguments[1])
         mask = layout.first(builder, arguments[2])
         align = ir.IntType(32)(layout.bits // 8)
@@ -143,7 +143,7 @@ def store(typing_context, value, address):
         return None
 
     def generate(context, builder, signature, arguments):
-        Layout.of(value).store(builder, *arguments)
+        VectorLayout.of(value).store(builder, *arguments)
         return context.get_dummy_value()
 
     return types.void(value, types.intp), generate
@@ -156,7 +156,7 @@ def store_first(typing_context, value, address, count):
         return None
 
     def generate(context, builder, signature, arguments):
-        layout = Layout.of(value)
+        layout = VectorLayout.of(value)
         pointer = layout.pointer(builder, arguments[1])
         mask = layout.first(builder, arguments[2])
         align = ir.IntType(32)(layout.bits // 8)
@@ -173,7 +173,7 @@ def keep_first(typing_context, value, count):
         return None
 
     def generate(context, builder, signature, arguments):
-        layout = Layout.of(value)
+        layout = VectorLayout.of(value)
         return builder.select(layout.first(builder, arguments[1]), arguments[0], layout.constant(0))
 
     return value(value, types.intp), generate
@@ -185,7 +185,7 @@ def splat(typing_context, real, scalar):
     vector = vector_of(real)
 
     def generate(context, builder, signature, arguments):
-        return Layout.of(vector).splat(builder, arguments[1])
+        return VectorLayout.of(vector).splat(builder, arguments[1])
 
     return vector(real, vector.real), generate
 

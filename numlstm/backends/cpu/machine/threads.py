@@ -91,7 +91,7 @@ class _Job:
         self.ended = True
 
 
-class Pool:
+class ThreadPool:
     """Worker threads that sleep until there is a job."""
 
     def __init__(self) -> None:
@@ -154,13 +154,13 @@ def _keep_off(core: int, threads: list[int]) -> None:
             os.sched_setaffinity(thread, others)
 
 
-pool = Pool()
+pool = ThreadPool()
 
 
 def _after_fork() -> None:
     """Threads do not survive a fork: the child hires its own."""
     global pool
-    pool = Pool()
+    pool = ThreadPool()
 
 
 if hasattr(os, "register_at_fork"):

@@ -12,7 +12,7 @@ import numpy as np
 from ..machine.arrays import address_of
 
 
-class Shape(NamedTuple):
+class LayerShape(NamedTuple):
     """Sizes of a layer."""
 
     steps: int  # T
@@ -60,7 +60,7 @@ class ForwardMemory(NamedTuple):
     halves_row: int
 
 
-class Step(NamedTuple):
+class ForwardStep(NamedTuple):
     """One step of a forward pass: rows first <= m < active of the batch."""
 
     first: int
@@ -120,7 +120,7 @@ class BackwardStep(NamedTuple):
 # Entries of tables ------------------------------------------------------------------------------------------
 
 
-class Place(NamedTuple):
+class PlaceEntry(NamedTuple):
     """An array of a caller, (N, T, .) or (N, .) in place."""
 
     address: int  # as in `Strided`
@@ -204,7 +204,7 @@ def entry_bytes(entry: Any) -> int:
 
 
 PLACE, TILE, SOURCE, BACK, SIDE, MASK = map(
-    table, (Place, TileEntry, SourceEntry, BackEntry, SideEntry, MaskEntry)
+    table, (PlaceEntry, TileEntry, SourceEntry, BackEntry, SideEntry, MaskEntry)
 )  # fmt: skip
 SIDE_BYTES, MASK_BYTES = entry_bytes(SideEntry), entry_bytes(MaskEntry)
 
@@ -240,7 +240,7 @@ class ForwardArguments(NamedTuple):
     # outputs, (N, T, .) written
     states: int  # number of states
     x: Strided  # (N, T, D), read
-    shape: Shape
+    shape: LayerShape
     memory: ForwardMemory
     records: Records  # written; never read before it is written
     team: Any  # Team: it divides the panels of a phase; then there is no mask, and no phase that takes whole rows
@@ -260,7 +260,7 @@ class BackwardArguments(NamedTuple):
     norm: int  # addresses of the machine code for the way back through normalisation
     spread: int
     wx: int  # input weights, transposed: (panels of inputs, columns of all phases, width)
-    shape: Shape
+    shape: LayerShape
     chunk: Chunk
     memory: BackwardMemory
     starts: Any  # int64 array (steps of the chunk,): number of the first pair of each step

@@ -16,7 +16,7 @@ from ..machine import threads
 from ..machine.arrays import address_of, aligned
 from ..machine.target import TILE_VECTORS
 from ..machine.team import Team, synchronisation
-from .arguments import MASK, BackwardMemory, Chunk, ForwardMemory, Gradients, Records, Shape
+from .arguments import MASK, BackwardMemory, Chunk, ForwardMemory, Gradients, LayerShape, Records
 from .masks import mask_table
 from .packing import PhaseBlocks
 from .tables import BackwardTables, ForwardTables, batched
@@ -114,7 +114,7 @@ class Buffers:
         self.room = np.empty((self.parts, 1 + len(prepared.tables.sources), rows), np.int64)
         self.synchronisation = synchronisation(self.parts)
         self.halves = self._room_for_halves()
-        self.layer_shape = Shape(steps=steps, inputs=packing.spec.input_size, groups=packing.groups)
+        self.layer_shape = LayerShape(steps=steps, inputs=packing.spec.input_size, groups=packing.groups)
         self.memory = ForwardMemory(
             addresses=address_of(self.room), span=8 * rows,
             sums=address_of(self.sums) if columns else 0, sums_row=self.sums.strides[0],

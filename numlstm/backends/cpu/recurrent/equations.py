@@ -14,7 +14,7 @@ from ... import plain
 from ..machine import elementary
 from ..machine.compiling import inner, pointed
 from ..machine.memory import lanes_of, vector_bytes
-from ..machine.simd import I64, Layout, splat, vector_of
+from ..machine.simd import I64, VectorLayout, splat, vector_of
 from .arguments import SIDE_BYTES, SideEntry
 from .masks import mask_value
 
@@ -185,7 +185,7 @@ def _load_values(typing_context, real, tag, gates, before, now, slot, parameters
     record = types.NamedUniTuple(vector, len(names), _record("Values", names))
 
     def generate(context, builder, signature, arguments):
-        layout = Layout.of(vector)
+        layout = VectorLayout.of(vector)
         _, _, gates, before, now, slot, *common = arguments
         size = I64(layout.lanes * layout.bits // 8)
         order = slots.gates[tag.index]
@@ -206,7 +206,7 @@ def _store_values(typing_context, tag, values, gates, now, slot, keep):
 
     def generate(context, builder, signature, arguments):
         _, values, gates, now, slot, keep = arguments
-        layout = Layout.of(signature.args[1].dtype)
+        layout = VectorLayout.of(signature.args[1].dtype)
         size = I64(layout.lanes * layout.bits // 8)
         for k, name in enumerate(_only_finished(phase)):
             value = builder.extract_value(values, phase.results.index(name))
@@ -240,7 +240,7 @@ def _load_late(typing_context, real, tag, gates, now, slot, constants):
     record = types.NamedUniTuple(vector, len(names), _record("Late", names))
 
     def generate(context, builder, signature, arguments):
-        layout = Layout.of(vector)
+        layout = VectorLayout.of(vector)
         _, _, gates, now, slot, constants = arguments
         size = I64(layout.lanes * layout.bits // 8)
         order, only = [name for name, _ in slots.cell.constants], _only_finished(phase)
@@ -262,7 +262,7 @@ def _store_finished(typing_context, tag, values, now, slot):
 
     def generate(context, builder, signature, arguments):
         _, values, now, slot = arguments
-        layout = Layout.of(signature.args[1].dtype)
+        layout = VectorLayout.of(signature.args[1].dtype)
         for k, name in enumerate(phase.finish_gives):
             value = builder.extract_value(values, k)
             layout.store(builder, value, _offset(builder, now, slots.place(name)[0], slot))
@@ -333,7 +333,7 @@ def _load_gradients(typing_context, real, tag, dnow, dvalues, dslot):
     record = types.NamedUniTuple(vector, len(phase.gives), _record("Gradients", phase.gives))
 
     def generate(context, builder, signature, arguments):
-        layout = Layout.of(vector)
+        layout = VectorLayout.of(vector)
         _, _, dnow, dvalues, dslot = arguments
         regions = {"now": dnow, "values": dvalues}
         values = []
@@ -353,7 +353,7 @@ def _load_uses(typing_context, real, tag, before, now, slot, parameters, constan
     record = types.NamedUniTuple(vector, len(names), _record("Values", names))
 
     def generate(context, builder, signature, arguments):
-        layout = Layout.of(vector)
+        layout = VectorLayout.of(vector)
         _, _, before, now, slot, *common = arguments
         values = []
         for name in phase.uses:
@@ -373,7 +373,7 @@ def _store_gates(typing_context, tag, values, place, sides, pair, m, panel, grou
 
     def generate(context, builder, signature, arguments):
         _, values, place, sides, pair, m, panel, group, count = arguments
-        layout = Layout.of(signature.args[1].dtype)
+        layout = VectorLayout.of(signature.args[1].dtype)
         size = layout.lanes * layout.bits // 8
         mask, zero = layout.first(builder, count), layout.constant(0)
         gradients = {
@@ -414,7 +414,7 @@ def _store_gradients(typing_context, tag, values, dbefore, dnow, dvalues, slot):
     def generate(context, builder, signature, arguments):
         _, values, dbefore, dnow, dvalues, slot = arguments
         regions = {"before": dbefore, "now": dnow, "values": dvalues}
-        layout = Layout.of(signature.args[1].dtype)
+        layout = VectorLayout.of(signature.args[1].dtype)
         for name in phase.reads:
             value = builder.extract_value(values, phase.gradients.index(name))
             index, region = slots.gradient(name)
@@ -434,7 +434,7 @@ def _store_parameters(typing_context, tag, values, place, count):
 
     def generate(context, builder, signature, arguments):
         _, values, place, count = arguments
-        layout = Layout.of(signature.args[1].dtype)
+        layout = VectorLayout.of(signature.args[1].dtype)
         mask, zero = layout.first(builder, count), layout.constant(0)
         for k, (name, _, _) in enumerate(phase.parameters):
             value = builder.extract_value(values, phase.gradients.index(name))

@@ -8,7 +8,7 @@ from ..machine.compiling import call, inner, kernel, once, takes
 from ..machine.memory import copy_row, load_row, rows_at, slots_at, time_of, vector_bytes, zero_steps
 from ..machine.simd import load, stack_bytes, store
 from ..machine.team import NO_PART, claim, complete, next_unclaimed
-from .arguments import ForwardArguments, Step
+from .arguments import ForwardArguments, ForwardStep
 from .equations import PhaseForward
 from .masks import keys_of_rows
 from .norm import NormForward
@@ -49,7 +49,7 @@ def forward(
         if memory.halves:
             round_rows(real, addresses, shape.inputs, halves, memory.halves_row, first, active)
         keys_of_rows(masks, rows, s, first, active)
-        step = Step(
+        step = ForwardStep(
             first=first, active=active, before=_record(records, s - 1), now=_record(records, s),
             addresses=addresses, halves=halves + (memory.span // 8) * memory.halves_row,
         )  # fmt: skip

@@ -15,7 +15,7 @@ from ..machine import threads
 from ..machine.arrays import address_of
 from ..machine.tags import width
 from ..machine.target import TILE_VECTORS, target
-from .arguments import PLACE, BackwardArguments, Chunk, ForwardArguments, Place, Records, SortedRows, strided
+from .arguments import PLACE, BackwardArguments, Chunk, ForwardArguments, PlaceEntry, Records, SortedRows, strided
 from .backward import backward
 from .buffers import Buffers, Piece, PreparedLayer, new_states
 from .forward import forward
@@ -171,13 +171,13 @@ def _places(weights: LayerWeights, states: States, outputs: States, traces: Mapp
     return _place_table(places)
 
 
-def _place(array: np.ndarray | None, slot: int, units: int) -> Place:
+def _place(array: np.ndarray | None, slot: int, units: int) -> PlaceEntry:
     """An array, as the table of places has it."""
     address, row, step = strided(array)
-    return Place(address=address, row=row, step=step, slot=slot, units=units)
+    return PlaceEntry(address=address, row=row, step=step, slot=slot, units=units)
 
 
-def _place_table(places: list[Place]) -> np.ndarray:
+def _place_table(places: list[PlaceEntry]) -> np.ndarray:
     """The table of places; this way takes half the time of ``np.array(places, PLACE)``."""
     return np.array(places).view(PLACE)[:, 0]
 

@@ -12,7 +12,7 @@ from ...contract import Noise
 from ...streams import GOLDEN, stream_key, threshold
 from ..machine.compiling import inner
 from ..machine.memory import store_address, time_of
-from ..machine.simd import I64, Layout
+from ..machine.simd import I64, VectorLayout
 from .arguments import MASK, MASK_BYTES, MaskEntry
 
 I32 = ir.IntType(32)
@@ -57,7 +57,7 @@ def keys_of_rows(masks, rows, s, first, active):
             store_address(mask.keys + 8 * m, np.int64(key))
 
 
-def mask_value(layout: Layout, builder, table, index: int, number, unit):
+def mask_value(layout: VectorLayout, builder, table, index: int, number, unit):
     """LLVM code for the value of mask `index` for the units from `unit` on, in the row of a number."""
     integers = builder.inttoptr(builder.add(table, I64(MASK_BYTES * index)), I64.as_pointer())
     mask = MaskEntry(*(builder.load(builder.gep(integers, [I64(k)])) for k in range(len(MaskEntry._fields))))

@@ -71,7 +71,7 @@ def test_nobody_waits_for_who_does_not_come(team, monkeypatch):
     x = np.random.default_rng(0).normal(size=(2, 30, 5)).astype("float32")
     expected = everything(LAYERS["lstm"](), x, None)
     calls = team(3)
-    monkeypatch.setattr(threads.Pool, "_hire", lambda self, count: None)  # the caller is alone
+    monkeypatch.setattr(threads.ThreadPool, "_hire", lambda self, count: None)  # the caller is alone
     results = everything(LAYERS["lstm"](), x, None)
     assert {*calls} == {3}
     for got, want in zip(results, expected, strict=True):

@@ -298,14 +298,14 @@ def test_a_wrong_variable_does_not_hurt_other_libraries(monkeypatch):
 
 @pytest.mark.usefixtures("machine")
 def test_a_layer_takes_no_more_shards_than_threadpoolctl_lets_it(monkeypatch):
-    shards, pool_run = [], threads.Pool.run
+    shards, pool_run = [], threads.ThreadPool.run
 
     def counting_run(pool, function, given):
         shards.append(len(given))
         pool_run(pool, function, given)
 
     monkeypatch.setattr(threads, "WORK_PER_THREAD", 1.0)
-    monkeypatch.setattr(threads.Pool, "run", counting_run)
+    monkeypatch.setattr(threads.ThreadPool, "run", counting_run)
     monkeypatch.setenv("NUMLSTM_NUM_THREADS", "4")
     x = np.ones((40, 5, 3), "float32")
 

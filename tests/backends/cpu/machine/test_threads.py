@@ -40,14 +40,14 @@ def problem(request, monkeypatch):
 def shard_counts(monkeypatch):
     """Any work is worth a thread; holds how many shards each job had."""
     counts = []
-    pool_run = threads.Pool.run
+    pool_run = threads.ThreadPool.run
 
     def counting_run(pool, function, shards):
         counts.append(len(shards))
         pool_run(pool, function, shards)
 
     monkeypatch.setattr(threads, "WORK_PER_THREAD", 1.0)
-    monkeypatch.setattr(threads.Pool, "run", counting_run)
+    monkeypatch.setattr(threads.ThreadPool, "run", counting_run)
     return counts
 
 
