@@ -14,7 +14,7 @@ from .sequences import as_numbers, of_layers, resident
 from .stack import Stack
 
 
-class StepGuard:
+class Steps:
     """Whether every step of a stream was completed: after one that was not, the state is not known.
 
     A ``with`` block is a step, or it sets the whole state. A block that raises ValueError or TypeError has changed
@@ -29,7 +29,7 @@ class StepGuard:
         if self._open:
             raise RuntimeError(f"an earlier step of this stream was interrupted: {self._remedy}")
 
-    def anew(self) -> StepGuard:
+    def anew(self) -> Steps:
         """For a block that sets the whole state: it may follow a step that was interrupted."""
         self._open = False
         return self
@@ -68,7 +68,7 @@ class Stream:
         self._x_row = self._x[0]
         self._dtype = np.dtype(stack.dtype)
         self._shape = (stack.input_size,) if batch_size == 1 else self._x.shape  # a shape that needs no check
-        self._turn, self._steps = new_lock(), StepGuard("call reset(), or set state")
+        self._turn, self._steps = new_lock(), Steps("call reset(), or set state")
 
     def __getstate__(self) -> None:
         raise TypeError("a Stream cannot be pickled or copied; set the state of another stream to its state")
