@@ -1,7 +1,7 @@
-"""Where machine code is kept between processes: in several directories, not all of which need be writable.
+"""Machine code that is kept between processes, in several directories; some of them may be read-only.
 
-A container's image may hold the kernels of `warm_up` in a directory that whoever runs it cannot write to. So kernels
-are looked for in every directory, and what none of them has is written to the first that takes it.
+The image of a container may hold the kernels of `warm_up` in a directory that its users cannot write to. So kernels are
+read from every directory, and those that none of them has are written to the first that is writable.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def _user_cache() -> Path | None:
-    """Where this platform keeps what can be made again; None for a user who has no such place."""
+    """The directory for caches on this platform; None for a user who has none."""
     variable = {"win32": "LOCALAPPDATA", "darwin": ""}.get(sys.platform, "XDG_CACHE_HOME")
     chosen = Path(os.environ.get(variable, ""))
     if chosen.is_absolute():  # the XDG specification wants others ignored
@@ -41,10 +41,10 @@ def _user_cache() -> Path | None:
 
 
 def cache_directories(backend: Path) -> tuple[Path, ...]:
-    """Where compiled kernels of the backend in a folder are kept: by choice of the user, and in the user's cache.
+    """The directories of the kernels of a backend: the one that the user chose, and the one in the user's cache.
 
     Numba does not notice edits of functions that a kernel calls, so the last part of each path is a fingerprint of all
-    sources that kernels are made of. Nothing is made here, nor need any of the directories be there.
+    sources that kernels are made of. No directory is created here, and none needs to exist.
     """
     digest = hashlib.sha256()
     shared = PACKAGE / "cells", backend.parent, backend.parent / "equations"
@@ -77,16 +77,16 @@ class Files:
         self.by_directory = by_directory
 
     def load(self, key: Any) -> Any:
-        """What the first directory has that has it; None if none does."""
+        """The data from the first directory that has it; None if none has."""
         for files in self.by_directory.values():
-            with contextlib.suppress(Exception):  # not for this user to read; or cut off, as on a full disk
-                found = files.load(key)
-                if found is not None:
-                    return found
+            with contextlib.suppress(Exception):  # a file that this user may not read, or that a full disk cut off
+                data = files.load(key)
+                if data is not None:
+                    return data
         return None
 
     def save(self, key: Any, data: Any) -> None:
-        """Write to the first directory that takes it."""
+        """Write to the first directory that is writable."""
         for directory, files in self.by_directory.items():
             with contextlib.suppress(OSError):
                 directory.mkdir(parents=True, exist_ok=True)
@@ -96,14 +96,14 @@ class Files:
         _warn_that_nothing_is_kept(tuple(self.by_directory))
 
     def flush(self) -> None:
-        """Forget what is in directories that can be written to."""
+        """Delete what is in writable directories."""
         for files in self.by_directory.values():
             with contextlib.suppress(OSError):
                 files.flush()
 
 
 def _save(files: Any, key: Any, data: Any) -> None:
-    """Save; what is there is given up if it cannot be read."""
+    """Save; a file that cannot be read is deleted first."""
     try:
         files.save(key, data)
     except OSError:
@@ -115,7 +115,7 @@ def _save(files: Any, key: Any, data: Any) -> None:
 
 @cache
 def _warn_that_nothing_is_kept(directories: Sequence[Path]) -> None:
-    """Say so once in a process."""
+    """Warn once in a process."""
     tried = f" ({' and '.join(map(str, directories))} cannot be written to)" if directories else ""
     warnings.warn(
         f"numlstm found no place to keep compiled kernels in{tried}: each process compiles them anew, "
@@ -126,7 +126,7 @@ def _warn_that_nothing_is_kept(directories: Sequence[Path]) -> None:
 
 @contextlib.contextmanager
 def alone(directory: Path) -> Iterator[None]:
-    """Wait for other processes that write there: two that number their files at once would mix them up.
+    """Wait for other processes that write there: two that number their files at once would confuse them.
 
     A lock of the process, not of the open file: a child that is forked meanwhile does not hold it. Threads of one
     process are kept apart by Numba's lock of its compiler.
@@ -150,7 +150,7 @@ def _digest(source: str) -> bytes:
 
 
 class Locator:
-    """What Numba wants to know of a function's place; it does not ask whether that is writable."""
+    """What Numba asks for about the place of a function; it does not ask whether that is writable."""
 
     directory = Path(os.devnull)
 
@@ -163,18 +163,18 @@ class Locator:
         return cls(function, source)
 
     def ensure_cache_path(self) -> None:
-        """Done where files are saved."""
+        """Do nothing: the path is made when a file is saved."""
 
     def get_cache_path(self) -> str:
         """The first directory."""
         return str(self.directory)
 
     def get_source_stamp(self) -> bytes:
-        """What changes with the file."""
+        """A fingerprint of the file."""
         return _digest(self._py_file)
 
     def get_disambiguator(self) -> str:
-        """What tells functions of a name in one file apart."""
+        """The line: functions of one file may have the same name."""
         return str(self.line)
 
 

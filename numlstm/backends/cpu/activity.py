@@ -1,4 +1,4 @@
-"""What is done to the outputs of a layer: dropout, and a penalty on their size and change."""
+"""Dropout of the outputs of a layer, and a penalty on their size and change."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .machine.compiling import free_sums, inner, kernel
 from .recurrent.masks import next_key
 
 U32 = np.uint32
-FLOP_PER_NUMBER = 16.0  # of dropout, for the choice of the number of threads
+FLOP_PER_NUMBER = 16.0  # work of dropout, from which the number of threads follows
 
 
 @inner
 def _hash(unit, low, high):
-    """``hash(u)`` of the contract, for one unit; Numba's products and sums of 32 bits have 64."""
+    """``hash(u)`` of the contract, for one unit; products and sums are cut to 32 bits, as Numba makes them 64."""
     v = U32(U32(unit) * U32(0x9E3779B1) + low)
     v = U32(U32(v ^ (v >> U32(16))) * U32(0x7FEB352D))
     v = U32(v ^ (v >> U32(15)) ^ high)

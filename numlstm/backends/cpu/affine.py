@@ -13,11 +13,11 @@ from .machine.arrays import address_of, aligned
 from .machine.tags import width
 from .machine.target import TILE_VECTORS, target
 
-PRODUCTS_KEPT = 8  # numbers of rows, both ways
+PRODUCTS_KEPT = 8  # memories of products, forward and back, one for each number of rows
 
 
 class AffineWeights:
-    """Packed weights, and what is derived from them."""
+    """The packed weights of an affine map, their transpose, and memory that is kept."""
 
     def __init__(self, packing: AffinePacking, flat: np.ndarray, training: bool) -> None:
         self.packing, self.flat, self.training, self.real = packing, flat, training, flat.dtype.type
@@ -38,7 +38,7 @@ class AffineWeights:
         return address_of(flat) + block.start * flat.itemsize
 
     def product_for(self, rows: int, inputs: int, columns: int, w: int) -> ProductMemory:
-        """Memory for a product with the weights at `w`: kept in training, of the call's own otherwise."""
+        """Memory for a product with the weights at `w`: kept in training, else for this call alone."""
         if not self.training:
             return ProductMemory(self.real, rows, inputs, columns)
         kept = self.products.get((rows, w))
@@ -49,7 +49,7 @@ class AffineWeights:
         return kept
 
     def buffers_for(self, rows: int) -> AffineBuffers:
-        """Memory for the way back: kept from batch to batch in training, of the call's own otherwise."""
+        """Memory for the way back: in training kept from batch to batch, else for this call alone."""
         if not self.training:
             return AffineBuffers(self, rows)
         if self.buffers is None or self.buffers.rows != rows:

@@ -1,4 +1,4 @@
-"""One vector for each sequence, made of those of its steps."""
+"""Pooling: one vector for each sequence, from the vectors of its steps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _dot(a, b):
 
 @kernel
 def attend(y, lengths, weight, bias, shares):
-    """The share of each step, ``softmax(tanh(weight y + bias))`` over a row's own steps; zeros past them."""
+    """Write the share of each step, ``softmax(tanh(weight y + bias))`` over the steps of a row; zeros past them."""
     for n in range(len(y)):
         shares[n] = 0
         total = 0.0
@@ -57,7 +57,7 @@ def attend_backward(y, lengths, weight, bias, shares, dpooled, dy, dweight, dbia
 
 @kernel
 def weighted_sum(y, lengths, shares, pooled):
-    """Sum of a row's own steps, each times its share."""
+    """Write the sum of the steps of a row, each times its share."""
     for n in range(len(y)):
         pooled[n] = 0
         for t in range(lengths[n]):
@@ -68,7 +68,7 @@ def weighted_sum(y, lengths, shares, pooled):
 
 @kernel
 def weighted_sum_backward(lengths, shares, dpooled, dy):
-    """Overwrite `dy`, zeros past the lengths."""
+    """Write `dy`, with zeros past the lengths."""
     for n in range(len(dy)):
         for t in range(dy.shape[1]):
             share = shares[n, t]
@@ -78,7 +78,7 @@ def weighted_sum_backward(lengths, shares, dpooled, dy):
 
 @kernel
 def maximum(y, lengths, pooled, places):
-    """The largest of a row's own steps in each feature, and where it first is; NaN is larger than any."""
+    """Write the maximum of each feature over the steps of a row, and the first step that has it; NaN is the maximum."""
     for n in range(len(y)):
         pooled[n] = y[n, 0]
         places[n] = 0
@@ -90,7 +90,7 @@ def maximum(y, lengths, pooled, places):
 
 
 class PoolWeights:
-    """The parameters of a pooling; views of the flat vector, so always up to date."""
+    """The parameters of a pooling: views of the flat vector, so that they are always up to date."""
 
     def __init__(self, spec: PoolSpec, flat: np.ndarray) -> None:
         self.spec, self.weight, self.bias = spec, flat[: spec.features], flat[spec.features :]

@@ -1,7 +1,7 @@
-"""The reference backend: the contract in as few lines as are needed to see that they are right.
+"""The reference backend: the contract in few lines that are easy to check.
 
-Every row of a batch is a computation of its own, so that neither its neighbours nor what lies past its
-length can touch it. Arithmetic is in float64; results are rounded once, when stored in narrower arrays.
+Every row of a batch is computed alone, so that neither its neighbours nor the steps past its length can change it.
+Arithmetic is in float64; results are rounded once, when they are stored in narrower arrays.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .masks import dropped, make_masks, zone_out, zone_out_backward
 from .pooling import POOLINGS
 from .twin import Twin, get_twin
 
-# Infinity and NaN belong to the caller and pass through, as they do through compiled kernels: in silence.
+# Infinity and NaN pass through without a warning, as they do through compiled kernels.
 _quiet = np.errstate(over="ignore", invalid="ignore")
 
 
@@ -77,7 +77,7 @@ class EmbeddingWeights:
 
 
 class ReferenceBackend(Backend):
-    """NumPy in float64, whatever the dtype of the arrays; slow, and made to be read.
+    """NumPy in float64, for arrays of any dtype; it is slow, and made to be read.
 
     It knows the cells that have a `Twin`. Resident arrays are NumPy arrays, and flat parameter vectors are
     in the order of `Spec.shapes`.
@@ -212,8 +212,8 @@ class ReferenceBackend(Backend):
         pooled = self.empty((n_rows, spec.features), spec.dtype)
         tape = np.zeros((n_rows, spec.features), np.int64) if spec.kind == "max" else np.zeros((n_rows, n_steps))
         for n in range(n_rows):
-            own = y[n] if lengths is None else y[n, : lengths[n]]
-            pooled[n], trace = POOLINGS[spec.kind].forward(weights.parameters, _float64(own))
+            steps = y[n] if lengths is None else y[n, : lengths[n]]
+            pooled[n], trace = POOLINGS[spec.kind].forward(weights.parameters, _float64(steps))
             tape[n, : len(trace)] = trace
         return pooled, tape
 

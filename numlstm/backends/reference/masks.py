@@ -1,4 +1,4 @@
-"""What is dropped: random numbers that depend on a seed and a place alone, and the masks made of them.
+"""Random masks, from numbers that depend on a seed and a place alone.
 
 Integers are wider than the words of `numlstm.backends.contract`, and cut to their bits wherever they may have grown:
 nothing overflows.
@@ -45,7 +45,7 @@ class Masks(NamedTuple):
 
 
 def make_masks(spec: LayerSpec, noise: Noise | None, t: int, n: int) -> Masks:
-    """The masks of step t (of x) of row n; what is expected of them where there is no noise."""
+    """The masks of step t (of x) of row n; their expected values where there is no noise."""
     columns = spec.shapes["weight_hh"][1]
     shares = [*spec.zoneout, *[0.0] * len(spec.state_sizes)]
     sized_shares = list(zip(spec.state_sizes, shares, strict=False))
@@ -74,8 +74,8 @@ def zone_out(masks: Masks, old: tuple[np.ndarray, ...], new: tuple[np.ndarray, .
 
 def zone_out_backward(masks: Masks, d: tuple[np.ndarray, ...]) -> tuple[tuple[np.ndarray, ...], ...]:
     """Gradients of the old states and of the new, from those of the mixed ones."""
-    old = tuple(k * each for k, each in zip(masks.zoneout, d, strict=True))
-    return old, tuple((1.0 - k) * each for k, each in zip(masks.zoneout, d, strict=True))
+    old = tuple(k * dstate for k, dstate in zip(masks.zoneout, d, strict=True))
+    return old, tuple((1.0 - k) * dstate for k, dstate in zip(masks.zoneout, d, strict=True))
 
 
 def dropped(noise: Noise, kind: int, t: int, n: int, units: int, probability: float) -> np.ndarray:
@@ -86,7 +86,7 @@ def dropped(noise: Noise, kind: int, t: int, n: int, units: int, probability: fl
 
 
 def row_key(seed: int, stream: int, t: int, n: int) -> int:
-    """The 64 bits that tell a row at a step from any other."""
+    """The 64 bits that no other row or step has."""
     key = _mix(seed)
     for word in (stream, t, n):
         key = _mix((key + _GOLDEN * (word + 1)) & _LOW_64)

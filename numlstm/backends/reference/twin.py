@@ -1,4 +1,4 @@
-"""What the reference knows of a cell: one step, and the way back through it."""
+"""What the reference needs of a cell: one step, and the way back through it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Twin:
 
 
 def register(name: str, twin: Twin) -> None:
-    """Make `twin` the reference of the cell called `name`; a name is given once.
+    """Register `twin` as the reference of the cell called `name`.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Products of numbers rounded to bfloat16, two at a time, whose sums stay float32.
+"""Products of numbers rounded to bfloat16, two at a time, with sums in float32.
 
-Memory holds two numbers in 32 bits, the first in the low half: of weights two inputs of a column, of vectors two
-neighbours. AVX-512 BF16 multiplies and adds such pairs in one instruction. Other processors get the same from several,
-which is slower than float32, so the backend refuses it there; tests run it.
+Memory holds a pair of numbers in 32 bits, the first in the low half: two inputs of a column of weights, or two
+neighbours of a vector. AVX-512 BF16 multiplies and adds such pairs in one instruction. Other processors need several
+instructions, which are slower than float32, so that the backend refuses it there; tests run it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .packing import Block
 from .tile import ProductTile, Terms, emit_product, fields_of, named_integers
 
 I32 = ir.IntType(32)
-SPREAD = 64  # bytes between rounded rows, against cache lines that would all want the same place
+SPREAD = 64  # bytes between rounded rows, so that they do not share sets of the cache
 
 
 class BFloat(ir.Type):
@@ -48,7 +48,7 @@ def supported() -> bool:
 
 
 def rounded(array: np.ndarray) -> np.ndarray:
-    """The 16 bits of the nearest bfloat16, of two equally near ones the even one; NaN stays NaN."""
+    """The 16 bits of the nearest bfloat16; of two that are equally near, the even one. NaN stays NaN."""
     bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
     nearest = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
     return (np.where(np.isnan(array), bits | np.uint32(0x400000), nearest) >> np.uint32(16)).astype(np.uint16)
@@ -63,12 +63,12 @@ def paired(block: Block, flat: np.ndarray) -> np.ndarray:
 
 
 def pairs(count: int) -> int:
-    """Pairs that hold so many numbers."""
+    """The number of pairs that hold `count` numbers."""
     return -(-count // 2)
 
 
 def row_bytes(count: int, lanes: int) -> int:
-    """Room for a rounded row."""
+    """Bytes of a rounded row of `count` numbers."""
     return 2 * -(-count // lanes) * lanes + SPREAD
 
 
@@ -148,7 +148,7 @@ def store_rounded(typing_context, value, place):
 
 @inner
 def round_rows(real, addresses, count, place, row, first, active):
-    """Round `count` numbers of the rows first <= m < active to ``place + m * row``; `addresses` follow."""
+    """Round `count` numbers of the rows first <= m < active to ``place + m * row``, and write these to `addresses`."""
     lanes, size = lanes_of(real), vector_bytes(real)
     for m in range(first, active):
         source, rounded_row = load_address(addresses + 8 * m), place + m * row

@@ -1,8 +1,7 @@
-"""Named parameters to and from the order in which tiles read them.
+"""Named parameters in the order in which tiles read them, and back.
 
-A panel of a phase holds `groups` vectors of hidden units, each with all gates side by side:
-``(panels, K, groups, gates, lanes)``, K being the inputs of a product. Padding units are zero, and stay so:
-their gradients are zero.
+A panel of a phase holds `groups` vectors of hidden units, each with all gates side by side: ``(panels, K, groups,
+gates, lanes)``, with K inputs of a product. Padding units are zero and stay zero, as their gradients are zero.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ class Block:
         return flat[self.start : self.end].reshape(self.shape)
 
     def part(self, parameter: np.ndarray) -> list[np.ndarray]:
-        """What the block holds of a named parameter: a view (units, inputs) for each gate."""
+        """The part of a named parameter that the block holds: a view (units, inputs) for each gate."""
         matrix = parameter.reshape(len(parameter), -1)
         columns = slice(self.column * self.inputs, (self.column + 1) * self.inputs)
         return [matrix[row * self.units : (row + 1) * self.units, columns] for row in self.rows]
@@ -90,12 +89,12 @@ class Block:
 
     @cached_property
     def in_order(self) -> bool:
-        """Whether gates stand as in the named parameter."""
+        """Whether gates are in the order of the named parameter."""
         return self.rows == tuple(range(self.gates))
 
 
 class Packing:
-    """Blocks of parameters one behind the other in a flat vector, and behind them what no block holds."""
+    """Blocks of parameters, one after the other in a flat vector, and after them the numbers that no block holds."""
 
     size: int
     shapes: Mapping[str, tuple[int, ...]]
@@ -106,16 +105,16 @@ class Packing:
 
     @property
     def unused(self) -> dict[str, np.ndarray]:
-        """For each parameter that blocks do not hold all of, a mask of the rest."""
+        """A mask of the numbers that no block holds, for each parameter that has some."""
         return {}
 
     @cached_property
     def used(self) -> int:
-        """Numbers in the blocks; those behind are of no use."""
+        """Numbers in the blocks; the cell does not use those after them."""
         return max(block.end for block in self.blocks())
 
     def finish(self) -> None:
-        """Find the size, now that there are all blocks."""
+        """Set the size, when all blocks are there."""
         self.size = self.used + sum(int(mask.sum()) for mask in self.unused.values())
 
     def pack(self, parameters: Mapping[str, np.ndarray], flat: np.ndarray) -> None:
@@ -138,7 +137,7 @@ class Packing:
 
 
 class AffinePacking(Packing):
-    """Where an affine map's parameters are: as a phase with one gate, a tile's width of outputs in a panel."""
+    """Where the parameters of an affine map are: a phase with one gate, and a panel as wide as a tile."""
 
     def __init__(self, spec: AffineSpec) -> None:
         self.spec, self.shapes = spec, spec.shapes

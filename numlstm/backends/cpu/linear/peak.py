@@ -1,4 +1,4 @@
-"""The FMA peak of this machine: what the products are measured against."""
+"""The FMA peak of this machine, to compare products with."""
 
 from __future__ import annotations
 

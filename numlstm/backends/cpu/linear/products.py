@@ -10,12 +10,12 @@ from ..machine.simd import keep_first, load, load_first, splat, stack_bytes, sto
 from ..machine.tags import width_of
 from .tile import TILE_BYTES, OuterTile, ProductTile, height_of, product_tile, tallest_tile
 
-BLOCK = 128  # steps of a sum taken at once: they stay in the first cache, and long sums stay exact
-SPREAD = 64  # bytes between copied rows, against cache lines that would all want the same place
+BLOCK = 128  # summands taken together: they stay in the first cache, and long sums stay exact
+SPREAD = 64  # bytes between copied rows, so that they do not share sets of the cache
 
 
 def copied_row_bytes(inputs: int, lanes: int, itemsize: int) -> int:
-    """Room for one row of `inputs` numbers and a 1 behind them, in whole vectors."""
+    """Bytes of a row of `inputs` numbers and a 1 behind them, in whole vectors."""
     return (inputs // lanes + 1) * lanes * itemsize + SPREAD
 
 
@@ -119,7 +119,7 @@ def column_sums(real, out, d, row, steps, fresh, first, last):
 
 @inner
 def _clear(real, place, size):
-    """Zeros in `size` bytes, a number of whole vectors."""
+    """Write zeros to `size` bytes, a number of whole vectors."""
     zero = splat(real, real(0))
     for offset in range(0, size, vector_bytes(real)):
         store(zero, place + offset)
@@ -127,7 +127,7 @@ def _clear(real, place, size):
 
 @inner
 def _copy_with_one(real, place, row, count):
-    """`count` numbers and a 1 behind them."""
+    """Copy `count` numbers, and write a 1 behind them."""
     lanes, size = lanes_of(real), vector_bytes(real)
     whole = count // lanes
     for group in range(whole):

@@ -54,7 +54,7 @@ class OuterTile(NamedTuple):
 
 @inner
 def height_of(tallest, rows):
-    """The tallest tile that `rows` more rows fill, of those as tall as `tallest`, 4, 2 or 1."""
+    """The height of the next tile for `rows` more rows: the largest of `tallest`, 4, 2 and 1 that they fill."""
     if rows >= tallest:
         return tallest
     height = 4
@@ -74,7 +74,7 @@ def tallest_tile(typing_context, width):
 
 
 def _by_height(builder, heights, rows, emit):
-    """A switch over heights, the last of them 1; `emit(height)` writes each case."""
+    """Emit a switch over heights, the last of them 1; `emit(height)` emits each case."""
     done = builder.append_basic_block("tile.done")
     cases = [builder.append_basic_block(f"tile.{height}") for height in heights]
     switch = builder.switch(rows, cases[-1])
@@ -114,7 +114,7 @@ def _accumulate(builder, count, start, steps, multiply):
 
 
 class Terms:
-    """How a tile takes numbers and vectors from memory, and adds their products."""
+    """How a tile loads numbers and vectors, and adds their products."""
 
     def __init__(self, layout: VectorLayout) -> None:
         self.layout, self.element = layout, layout.real
@@ -135,7 +135,7 @@ class Terms:
 def outer_sums(terms, builder, panel, numbers, sums, wide):
     """``sums[r, i] + numbers[r] * panel[i]``; `numbers` are pointers.
 
-    Whichever are fewer, numbers or vectors, stay in registers while the others pass, one after the other.
+    The fewer of both, numbers or vectors, stay in registers, and the others are loaded one after the other.
     """
     size = terms.layout.lanes * terms.layout.bits // 8
 
@@ -191,7 +191,7 @@ def product_tile(typing_context, real, width, tile):
 
 
 def emit_product(terms, wide, builder, tile):
-    """A `product_tile` of such terms."""
+    """Emit a `product_tile` of some kind of terms."""
     layout = terms.layout
     size = layout.lanes * layout.bits // 8
 
@@ -220,7 +220,7 @@ def emit_product(terms, wide, builder, tile):
 
 
 def product_heights(wide: int) -> tuple[int, ...]:
-    """Heights of product tiles: a narrow one may stand beside one as wide as `TILE_VECTORS`."""
+    """Heights of product tiles; a narrow tile has those of a tile that is `TILE_VECTORS` wide, too."""
     heights = {*target().tile_rows(wide), *(target().tile_rows(TILE_VECTORS) if wide < TILE_VECTORS else ())}
     return tuple(sorted(heights, reverse=True))
 

@@ -12,7 +12,7 @@ import numpy as np
 def address_of(array: np.ndarray) -> int:
     """The address of an array's first element."""
     try:
-        # Four times as quick as the next way.
+        # four times as fast as `array.ctypes`
         return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
     except (TypeError, ValueError):  # read-only, or not contiguous
         return array.ctypes.data

@@ -26,7 +26,7 @@ njit: Any = numba.njit
 
 @cache
 def cache_directories() -> tuple[Path, ...]:
-    """Where compiled kernels are looked for, and kept in the first that can be written to."""
+    """The directories of compiled kernels; new ones are kept in the first that can be written to."""
     return caching.cache_directories(Path(__file__).parents[1])
 
 
@@ -36,10 +36,10 @@ def kernel_cache() -> Any:
     return caching.kept_in(cache_directories(), FunctionCache, IndexDataCacheFile)
 
 
-# A function that only kernels call: nothing is compiled for calls from Python.
+# A function that kernels alone call: nothing is compiled for calls from Python.
 inner = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
-# The same for one that is called in one place: it becomes part of its caller, and is compiled once, not twice.
+# The same for a function that is called in one place: it is compiled as a part of its caller, once instead of twice.
 once = njit(error_model="numpy", inline="always")
 
 # An inner function whose sums may be taken in any order: the compiler chooses one, for vectors.
@@ -49,8 +49,8 @@ free_sums = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=
 class Kernel:
     """A compiled function; ``kernel[choice](*arguments)`` runs it.
 
-    A choice is whatever hashable the types of the arguments depend on. They are looked at once for each;
-    later calls go straight to the machine code.
+    The types of the arguments must depend on the choice alone, any hashable value. They are determined at the first
+    call with a choice; later calls go directly to the machine code.
     """
 
     def __init__(self, function: Callable) -> None:
@@ -103,7 +103,7 @@ def _cached(function: Callable, **flags: bool) -> Any:
 
 
 def compiled(dispatcher: Any, signature: tuple[Any, ...]) -> Any:
-    """What is compiled for a signature, or found on disk; what is found there under a wrong name is not used."""
+    """The machine code for a signature, compiled or from disk; code on disk for another signature is not used."""
     dispatcher.compile(signature)
     if signature not in dispatcher.overloads:
         kept, dispatcher._cache = dispatcher._cache, NullCache()
@@ -148,16 +148,18 @@ def call(typing_context, address, arguments):
     return types.void(types.intp, arguments), generate
 
 
-def takes(arguments: type, *more: str) -> Callable[[Callable], Callable]:
-    """Check that the parameters of a kernel are the fields of a named tuple, in their order, and then `more`.
+def takes(arguments: type, *last: str) -> Callable[[Callable], Callable]:
+    """Check that the parameters of a kernel are the fields of a named tuple, in their order, and the `last` ones.
 
     The host fills the named tuple by name, and calls the kernel with ``*arguments``.
     """
 
+    fields: tuple[str, ...] = arguments._fields  # type: ignore[attr-defined]
+
     def checked(function: Callable) -> Callable:
-        names, fields = (*inspect.signature(function).parameters,), (*arguments._fields, *more)  # type: ignore[attr-defined]
-        if names != fields:
-            raise TypeError(f"{function.__name__} must have the parameters {fields}, got {names}")
+        names = tuple(inspect.signature(function).parameters)
+        if names != (*fields, *last):
+            raise TypeError(f"{function.__name__} must have the parameters {(*fields, *last)}, got {names}")
         return function
 
     return checked

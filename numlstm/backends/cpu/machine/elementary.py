@@ -1,4 +1,4 @@
-"""exp, log1p, sigmoid and tanh on SIMD vectors: within 4 ulp over the whole range, NaN propagates.
+"""exp, log1p, sigmoid and tanh on SIMD vectors, within 4 ulp over the whole range; NaN propagates.
 
 All but log1p reduce to ``exp(x) = 2**k exp(r)`` with ``|r| <= log(2) / 2`` and
 ``exp(r) = 1 + r + r**2 q(r)``, where q interpolates ``(exp(r) - 1 - r) / r**2`` at Chebyshev's nodes:
@@ -19,7 +19,7 @@ LOG2_E = 1.4426950408889634
 
 @dataclass(frozen=True)
 class _Format:
-    """What depends on the width of a number."""
+    """Constants that depend on the width of a number."""
 
     mantissa_bits: int
     exponent_bias: int
@@ -60,7 +60,7 @@ def _at_most(layout, builder, x, bound):
 def _reduce(layout, builder, x):
     """Integer k and exp(r) - 1, where x = k log(2) + r.
 
-    Adding 1.5 * 2**mantissa_bits rounds to an integer and leaves it in the low bits: no conversion that is
+    Adding 1.5 * 2**mantissa_bits rounds to an integer, and leaves it in the low bits. A conversion to integers would be
     undefined for NaN.
     """
     form = _FORMATS[layout.bits]
@@ -85,7 +85,7 @@ def _power_of_two(layout, builder, k, offset=0):
 
 
 def emit_exp(layout, builder, x):
-    """exp(x); 2**k in two halves, so that neither over- nor underflows before the product does."""
+    """exp(x); 2**k is a product of two halves, so that neither overflows or underflows before the result does."""
     form = _FORMATS[layout.bits]
     x = _at_most(layout, builder, _at_least(layout, builder, x, form.lowest), form.highest)
     k, m = _reduce(layout, builder, x)
@@ -98,7 +98,7 @@ def emit_exp(layout, builder, x):
 
 
 def _exp_of_negative(layout, builder, x):
-    """exp(x) for x <= 0: the scale stays normal by a constant factor, taken back at the end."""
+    """exp(x) for x <= 0; a constant factor keeps the scale a normal number, and is divided out at the end."""
     form = _FORMATS[layout.bits]
     lift = form.exponent_bias // 2
     k, m = _reduce(layout, builder, _at_least(layout, builder, x, form.lowest))
@@ -108,7 +108,7 @@ def _exp_of_negative(layout, builder, x):
 
 
 def emit_sigmoid(layout, builder, x):
-    """1 / (1 + t) or t / (1 + t) with t = exp(-|x|): nothing cancels, and t keeps its last bits."""
+    """1 / (1 + t) or t / (1 + t), with t = exp(-|x|): no digits cancel, and t keeps its last bits."""
     t = _exp_of_negative(layout, builder, builder.fneg(layout.call(builder, "fabs", x)))
     negative = builder.fcmp_ordered("<", x, layout.constant(0))
     numerator = builder.select(negative, t, layout.constant(1))

@@ -1,4 +1,4 @@
-"""How much of the machine the operating system grants: a container may see all cores, and have the time of two."""
+"""The share of the cores that the operating system grants: a container may see all cores, and have the time of two."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ import contextlib
 from pathlib import Path
 
 MOUNTED = Path("/sys/fs/cgroup")
-OWN = Path("/proc/self/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def cpu_quota() -> float | None:
     """Cores whose time the control groups of this process may use; None where nothing limits it.
 
     A group has no more than the groups around it, so the smallest quota counts. Inside a container the group of the
-    process is often what is mounted: the path of the group leads nowhere then, and the place of the mount is looked at.
+    process is often mounted itself. Then the path of the group does not exist, and the quota is that of the mount.
     """
     quotas = [quota for group in _groups() if (quota := _quota(group)) is not None]
     return min(quotas, default=None)
 
 
 def _groups() -> list[Path]:
-    """The directories of this process's own groups, of both versions of cgroups, and of all around them."""
+    """The directories of the groups of this process, in both versions of cgroups, and of all groups around them."""
     groups = []
     with contextlib.suppress(OSError, ValueError):  # no Linux, or no /proc
-        for line in OWN.read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
+        for line in MEMBERSHIP.read_text().splitlines():
+            _, controllers, name = line.split(":", 2)
             if controllers and "cpu" not in controllers.split(","):
                 continue
             mount = MOUNTED / "cpu" if controllers else MOUNTED
-            group = mount.joinpath(*(part for part in path.split("/") if part not in ("", "..")))
-            groups += [each for each in (group, *group.parents) if each.is_relative_to(mount)]
+            group = mount.joinpath(*(part for part in name.split("/") if part not in ("", "..")))
+            groups += [path for path in (group, *group.parents) if path.is_relative_to(mount)]
     return groups
 
 
 def _quota(group: Path) -> float | None:
-    """What one group says: a time in each period, which is no number, or -1, where all may be used."""
+    """The quota of one group: a time in each period; the time is no number, or -1, where there is no limit."""
     with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
         try:
             time, period = (group / "cpu.max").read_text().split()

@@ -1,7 +1,7 @@
 """A SIMD vector type for Numba: as many numbers as fit in one register.
 
-Memory is reached by address (`intp`), so that one compiled kernel serves arrays of any layout. The functions
-here are intrinsics: they exist only inside `@njit`. `real` is `numpy.float32` or `numpy.float64`.
+Memory is reached by address (`intp`), so that one compiled kernel serves arrays of any layout. The functions here are
+intrinsics: they exist inside `@njit` alone. `real` is `numpy.float32` or `numpy.float64`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class VectorLayout:
         return builder.call(function, arguments)
 
     def fma(self, builder, a, b, c):
-        """``a * b + c``: one instruction where there is one, else two (LLVM's fma would call libm there)."""
+        """``a * b + c``, in one instruction where the processor has it; LLVM's fma would call libm elsewhere."""
         return self.call(builder, "fma" if target().fma else "fmuladd", a, b, c)
 
     def splat(self, builder, scalar):
@@ -123,7 +123,7 @@ def load(typing_context, real, address):
 
 @intrinsic
 def load_first(typing_context, real, address, count):
-    """The first `count` lanes from `address`, zeros in the others; what lies behind is not touched."""
+    """The first `count` lanes from `address`, zeros in the others; memory behind them is not read."""
     vector = vector_of(real)
 
     def generate(context, builder, signature, arguments):
@@ -151,7 +151,7 @@ def store(typing_context, value, address):
 
 @intrinsic
 def store_first(typing_context, value, address, count):
-    """The first `count` lanes to `address`; what lies behind is not touched."""
+    """The first `count` lanes to `address`; memory behind them is not written."""
     if not isinstance(value, Vector):
         return None
 
@@ -234,7 +234,7 @@ def _operate(op, instruction):
         return getattr(builder, instruction)(*arguments)
 
 
-# No "fast" flags: NaN propagates, and a sum rounds the same wherever LLVM inlines it.
+# Without "fast" flags NaN propagates, and a sum rounds in the same way wherever LLVM inlines it.
 for _op, _instruction in (
     (operator.add, "fadd"),
     (operator.sub, "fsub"),

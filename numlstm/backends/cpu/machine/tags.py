@@ -1,4 +1,4 @@
-"""Tags: arguments that carry a choice made when a kernel is compiled, and nothing when it runs.
+"""Tags: arguments whose types carry a choice that is made while a kernel is compiled; they have no values.
 
 A jitted function passed as an argument, or captured in a closure, never hits Numba's disk cache; an argument
 whose *type* names the choice does.
@@ -21,7 +21,7 @@ class WidthType(types.Opaque):
 
 
 class Tag:
-    """The run-time side of a tag type."""
+    """The Python object of a tag type."""
 
     def __init__(self, numba_type: types.Type) -> None:
         self.numba_type = numba_type

@@ -1,7 +1,7 @@
 """The vector unit that Numba compiles for: its lanes, and the register tile that fits it.
 
-Read from the features of Numba's own target, not of this host: they are part of the key of its disk cache,
-and `NUMBA_CPU_NAME` and `NUMBA_CPU_FEATURES` change them.
+It is read from the features of Numba's target, not of this host: they are part of the key of Numba's disk cache, and
+`NUMBA_CPU_NAME` and `NUMBA_CPU_FEATURES` change them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numba.core.registry import cpu_target
 
 from ....concurrency import cached_property
 
-TILE_VECTORS = 4  # a tile is that many vectors wide, whatever the number of gates
+TILE_VECTORS = 4  # vectors in a row of a tile, for any number of gates
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ class Target:
 
     @cached_property
     def unit(self) -> int:
-        """Rows of the tallest tile TILE_VECTORS wide: threads share rows in multiples of it."""
+        """Rows of the tallest tile that is TILE_VECTORS wide: threads share rows in multiples of it."""
         return self.tile_rows(TILE_VECTORS)[0]
 
     def tile_rows(self, vectors: int) -> tuple[int, ...]:
-        """Heights of the tiles `vectors` wide, tallest first; they add up to any number of rows."""
+        """Heights of tiles that are `vectors` wide, the tallest first; they add up to any number of rows."""
         tallest = self.accumulators // vectors
         return (tallest, *(rows for rows in (4, 2, 1) if rows < tallest))
 

@@ -1,4 +1,4 @@
-"""How many threads a call may use, and what decides that."""
+"""The number of threads that a call may use, and what decides it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from .quota import cpu_quota
 
-OWN = "NUMLSTM_NUM_THREADS"
+VARIABLE = "NUMLSTM_NUM_THREADS"
 
 
 class Threads(NamedTuple):
-    """How many, and what decided; nothing did where all cores are taken."""
+    """A number of threads, and what decided it; an empty reason stands for all cores."""
 
     number: int
     reason: str = ""
@@ -34,33 +34,32 @@ def available_cores() -> list[int]:
 
 @cache
 def default() -> Threads:
-    """`NUMLSTM_NUM_THREADS`; or what is asked of all libraries, but no more than there are cores for this process.
+    """The threads that `NUMLSTM_NUM_THREADS` sets; else the limit for all libraries, or the cores if they are fewer.
 
-    That is `NUMBA_NUM_THREADS`, which joblib sets in its workers; else `OMP_NUM_THREADS`, which Dask and batch systems
-    set; else what the CPU quota of a container pays for.
+    That limit is `NUMBA_NUM_THREADS`, which joblib sets in its workers; else `OMP_NUM_THREADS`, which Dask and batch
+    systems set; else the CPU quota of a container.
 
     Raises
     ------
     ValueError
-        If `NUMLSTM_NUM_THREADS` is no positive integer; what is wrong with others' variables is not ours to say.
+        If `NUMLSTM_NUM_THREADS` is no positive integer. Wrong values of the other variables are ignored.
     """
-    text = os.environ.get(OWN, "")
+    text = os.environ.get(VARIABLE, "")
     if text:
         if not _number(text):
-            raise ValueError(f"{OWN} must be a positive integer, got {text!r}")
-        return Threads(int(text), OWN)
-    cores, wanted = len(available_cores()), _wanted()
-    return wanted if wanted and wanted.number <= cores else Threads(cores)
+            raise ValueError(f"{VARIABLE} must be a positive integer, got {text!r}")
+        return Threads(int(text), VARIABLE)
+    cores, limit = len(available_cores()), _limit()
+    return limit if limit and limit.number <= cores else Threads(cores)
 
 
-def _wanted() -> Threads | None:
-    """What is asked of all libraries, if anything."""
+def _limit() -> Threads | None:
+    """The limit for all libraries, if there is one."""
     for variable in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
         text = os.environ.get(variable, "")
-        outermost = (
-            text.split(",")[0].strip() if variable.startswith("OMP") else text
-        )  # OpenMP counts each nested level
-        if count := _number(outermost):
+        if variable.startswith("OMP"):
+            text = text.split(",")[0].strip()  # OpenMP has a number for each nested level
+        if count := _number(text):
             return Threads(count, variable)
     quota = cpu_quota()
     return None if quota is None else Threads(math.ceil(quota), "CPU quota")
@@ -83,7 +82,7 @@ _cap: ContextVar[int | None] = ContextVar("numlstm_thread_cap", default=None)
 
 
 def in_force() -> Threads:
-    """What holds here and now."""
+    """The limit that holds for this thread, or task, now."""
     block, cap = min(_blocks, default=0), _cap.get()
     threads = Threads(block, "limit_threads") if block else default()
     return Threads(cap, "threadpoolctl") if cap and cap < threads.number else threads
@@ -110,5 +109,5 @@ def thread_cap() -> int:
 
 
 def set_thread_cap(count: int) -> None:
-    """Let calls of this thread, or task, use no more than `count` threads; as many as by default end a limit."""
+    """Let calls of this thread, or task, use no more than `count` threads; the default number ends a limit."""
     _cap.set(max(1, count) if count < default_threads() else None)

@@ -1,7 +1,7 @@
 """numlstm among the libraries that threadpoolctl limits: ``with threadpool_limits(2):``.
 
-threadpoolctl knows libraries by the files that a process has loaded, and numlstm has none of its own. NumPy's extension
-module stands for it: that is loaded whenever numlstm is, even before there are kernels, and has no threads.
+threadpoolctl finds libraries by the files that a process has loaded, and numlstm loads no file of its own. So it is
+found by the extension module of NumPy: every process with numlstm has loaded that, and it has no threads.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from .thread_count import set_thread_cap, thread_cap
 
 
 def register() -> None:
-    """Make numlstm known to threadpoolctl, where it is installed; it always is with scikit-learn.
+    """Register numlstm with threadpoolctl, where that is installed; it always is with scikit-learn.
 
-    It is imported here, which takes some milliseconds: a limit that is set before the first kernel is loaded must hold.
+    This imports threadpoolctl, which takes some milliseconds: a limit must hold even if it is set before the first
+    kernel is loaded.
     """
     try:
         import threadpoolctl
@@ -26,7 +27,7 @@ def register() -> None:
     class NumLSTMController(LibController):
         """Limits the threads of numlstm's kernels, for calls of the thread that sets the limit.
 
-        A wrong `NUMLSTM_NUM_THREADS` is an error of calls to numlstm, not of whoever limits all libraries.
+        A wrong `NUMLSTM_NUM_THREADS` is an error of calls to numlstm, not of a call that limits all libraries.
         """
 
         user_api = internal_api = "numlstm"

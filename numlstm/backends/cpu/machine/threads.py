@@ -1,8 +1,8 @@
-"""The one pool of threads that kernels run on.
+"""The pool of threads that all kernels run on.
 
-Kernels release the GIL, and every shard of a kernel writes to places of its own; so plain threads serve, any
-number of callers may work at once, and results do not depend on how many threads there are. A caller takes
-shards too: with all workers busy it does the whole job itself.
+Kernels release the GIL, and each shard of a kernel writes to memory of its own. So plain threads are enough, any number
+of callers may work at once, and results do not depend on the number of threads. A caller takes shards too: while all
+workers are busy, it does its whole job itself.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ READS = 10_000  # of a flag: some tenths of a millisecond
 
 @cache
 def _getcpu() -> Callable[[], int]:
-    """The core that a thread is on; -1 everywhere where the system does not say, or threads cannot be moved."""
+    """The core that a thread runs on; -1 where the system does not tell it, or cannot move threads."""
     try:
         os.sched_setaffinity  # noqa: B018
         return ctypes.CDLL(None).sched_getcpu
@@ -51,16 +51,16 @@ class _Job:
     def __init__(self, function: Callable[[int, int], None], shards: Sequence[Shard]) -> None:
         self.function, self.shards = function, shards
         self.next = itertools.count().__next__  # atomic under the GIL
-        self.helpers = 0  # workers that are at it
+        self.helpers = 0  # workers that take shards of this job
         self.closed = self.ended = False
         self.lock = threading.Lock()
         self.done = threading.Lock()
         self.done.acquire()
-        self.flag = np.zeros(1, np.int64)  # says the same to a caller who looks at it
+        self.flag = np.zeros(1, np.int64)  # becomes 1 when `done` is released, for a caller that reads it
         self.error: BaseException | None = None
 
     def work(self) -> None:
-        """Do shards until none is left to take."""
+        """Do shards until none is left."""
         while (index := self.next()) < len(self.shards):
             try:
                 self.function(*self.shards[index])
@@ -68,7 +68,7 @@ class _Job:
                 self.error = error
 
     def help(self) -> None:
-        """What a worker does, if the caller is still there."""
+        """Do shards as a worker, unless the job is closed."""
         with self.lock:
             if self.closed:
                 return
@@ -81,12 +81,12 @@ class _Job:
                 self.done.release()
 
     def finish(self) -> None:
-        """Let no more workers begin, and wait for those that have; may be interrupted, and called again."""
+        """Close the job, and wait for its workers; after an interruption it may be called again."""
         with self.lock:
             self.closed = True
             helpers = self.helpers
         if helpers:
-            watch[()](self.flag.ctypes.data, READS)  # to be woken takes longer than most waits
+            watch[()](self.flag.ctypes.data, READS)  # most waits are shorter than the time to wake up
             self.done.acquire()
         self.ended = True
 
@@ -97,8 +97,8 @@ class ThreadPool:
     def __init__(self) -> None:
         self.jobs: SimpleQueue[_Job] = SimpleQueue()
         self.workers = 0
-        self.natives: list[int] = []  # the operating system's numbers of the workers
-        self.avoided = -1  # the core that they keep off
+        self.thread_ids: list[int] = []  # of the workers, as the operating system has them
+        self.avoided = -1  # the core that workers keep off
         self.lock = threading.Lock()
 
     def run(self, function: Callable[[int, int], None], shards: Sequence[Shard]) -> None:
@@ -112,7 +112,7 @@ class ThreadPool:
         self._clear_core()
         job = _Job(function, shards)
         interruption: BaseException | None = None
-        while not job.ended:  # an interruption waits too: shards write to the caller's arrays
+        while not job.ended:  # even after an interruption: shards still write to the arrays of the caller
             try:
                 for _ in range(helpers):
                     self.jobs.put(job)
@@ -125,20 +125,22 @@ class ThreadPool:
             raise failure
 
     def _hire(self, count: int) -> None:
+        """Start workers until there are `count`."""
         with self.lock:
             while self.workers < count:
                 threading.Thread(target=self._serve, name="numlstm", daemon=True).start()
                 self.workers += 1
 
     def _clear_core(self) -> None:
-        """Keep workers off the caller's core: after a pause, the kernel likes to wake them there, to wait in line."""
+        """Keep workers off the core of the caller: after a pause, the system often wakes them there, and they wait."""
         core = _getcpu()()
-        if core != self.avoided and len(self.natives) == self.workers:
-            _keep_off(core, self.natives)
+        if core != self.avoided and len(self.thread_ids) == self.workers:
+            _keep_off(core, self.thread_ids)
             self.avoided = core
 
     def _serve(self) -> None:
-        self.natives.append(threading.get_native_id())
+        """Take jobs, for ever."""
+        self.thread_ids.append(threading.get_native_id())
         self.avoided = -1
         while True:
             job = self.jobs.get()
@@ -147,8 +149,8 @@ class ThreadPool:
 
 
 def _keep_off(core: int, threads: list[int]) -> None:
-    """Let `threads` run on any core of this process but `core`, where the caller is at work."""
-    with contextlib.suppress(OSError):  # a thread may have ended, or a container forbid it
+    """Let `threads` run on all cores of this process but `core`."""
+    with contextlib.suppress(OSError):  # a thread has ended, or a container forbids it
         others = os.sched_getaffinity(0) - {core}
         for thread in threads if others else ():
             os.sched_setaffinity(thread, others)
@@ -158,7 +160,7 @@ pool = ThreadPool()
 
 
 def _after_fork() -> None:
-    """Threads do not survive a fork: the child hires its own."""
+    """Make a new pool in a forked child, as threads do not survive a fork."""
     global pool
     pool = ThreadPool()
 
@@ -176,14 +178,14 @@ def run(function: Callable[..., None], shards: Sequence[Shard], *arguments: Any)
 
 
 def parts_for(count: int, work: float, unit: int = 1) -> int:
-    """Threads worth using for `work` flop on `count` rows or blocks, `unit` of which stay together."""
+    """The number of threads to use for `work` flop on `count` rows or blocks, `unit` of which stay together."""
     if work < 2 * WORK_PER_THREAD:
         return 1
     return max(1, min(thread_count(), -(-count // unit), int(work / WORK_PER_THREAD)))
 
 
 def even_shards(count: int, work: float, unit: int = 1) -> Sequence[Shard]:
-    """Split ``range(count)`` evenly into multiples of `unit`, one for each thread worth using."""
+    """Split ``range(count)`` evenly into multiples of `unit`, one for each of `parts_for` threads."""
     if work < 2 * WORK_PER_THREAD:
         return ((0, count),)
     return _split(count, parts_for(count, work, unit), unit)
@@ -191,10 +193,10 @@ def even_shards(count: int, work: float, unit: int = 1) -> Sequence[Shard]:
 
 @lru_cache(maxsize=256)
 def _split(count: int, parts: int, unit: int) -> Sequence[Shard]:
-    """The shards; read only."""
+    """The shards; they must not be changed."""
     units = -(-count // unit)
     edges = [min(count, unit * (units * p // parts)) for p in range(parts + 1)]
     return list(itertools.pairwise(edges))
 
 
-WORK_PER_THREAD = 5e6  # flop, some 60 microseconds: a hand-over to another thread costs a third of that, or more
+WORK_PER_THREAD = 5e6  # flop, some 60 microseconds; to hand work to another thread takes a third of that or more

@@ -1,4 +1,4 @@
-"""The equations of a phase as machine code, for a range of rows and units: what the drivers call by address."""
+"""The equations of a phase as machine code, for a range of rows and units; kernels call them by their addresses."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .masks import mask_value
 
 
 def compiled(function: Any) -> Any:
-    """A plain function of a cell for kernels."""
+    """A plain function of a cell, compiled for kernels."""
     return plain.compiled(function, inner, elementary.FUNCTIONS)
 
 
 @cache
 def _record(kind: str, names: tuple[str, ...]) -> Any:
-    """A named tuple; names that no attribute can have are reached by their places."""
+    """A named tuple; equations reach names that are no identifiers by their places."""
     return namedtuple(kind, names, rename=True)
 
 
@@ -53,7 +53,7 @@ def _equations_backward(tag, one, gradients, values):
 
 
 def equations_finish(tag, one, values) -> Any:
-    """What finishes the forward equations of a phase."""
+    """The end of the forward equations of a phase, on vectors."""
     raise NotImplementedError
 
 
@@ -136,7 +136,7 @@ def phase_forward(real, tag, p):
 
 
 def finish_all(real, tag, p) -> None:
-    """What the forward equations leave to be finished, for all units and rows."""
+    """Finish the forward equations, for all units and rows."""
     raise NotImplementedError
 
 
@@ -146,11 +146,11 @@ def _finish_all(real, tag, p):
 
 
 def finish_none(real, tag, p):
-    """Nothing is left."""
+    """Do nothing, where the phase has no `finish`."""
 
 
 def finish_vectors(real, tag, p):
-    """Vector by vector."""
+    """Run `finish` on each vector of units."""
     size = vector_bytes(real)
     one = splat(real, real(1))
     for m in range(p.rows):
@@ -179,7 +179,7 @@ def _load_common(builder, layout, phase: Phase, cell, parameters, constants, mas
 
 @intrinsic
 def _load_values(typing_context, real, tag, gates, before, now, slot, parameters, constants, masks, number, unit):
-    """What the forward equations take."""
+    """Load what the forward equations take."""
     vector, slots, phase = vector_of(real), tag.slots, tag.phase
     names = (*phase.gates, *phase.reads, *(name for name, _, _ in phase.parameters), *phase.constants, *phase.masks)
     record = types.NamedUniTuple(vector, len(names), _record("Values", names))
@@ -226,7 +226,7 @@ def _store_values(typing_context, tag, values, gates, now, slot, keep):
 
 
 def _only_finished(phase: Phase) -> list[str]:
-    """What `finish` reads that a record need not hold: it takes the places of pre-activations."""
+    """What `finish` reads and records do not hold: it is kept in the places of pre-activations."""
     names = [name for name in phase.finish_reads if name not in phase.gives]
     assert len(names) <= len(phase.gates), "no place for what finish reads"
     return names
@@ -234,7 +234,7 @@ def _only_finished(phase: Phase) -> list[str]:
 
 @intrinsic
 def _load_late(typing_context, real, tag, gates, now, slot, constants):
-    """What `finish` takes."""
+    """Load what `finish` takes."""
     vector, slots, phase = vector_of(real), tag.slots, tag.phase
     names = (*phase.finish_reads, *phase.constants)
     record = types.NamedUniTuple(vector, len(names), _record("Late", names))
@@ -257,7 +257,7 @@ def _load_late(typing_context, real, tag, gates, now, slot, constants):
 
 @intrinsic
 def _store_finished(typing_context, tag, values, now, slot):
-    """Write what was finished to a record."""
+    """Write the results of `finish` to a record."""
     slots, phase = tag.slots, tag.phase
 
     def generate(context, builder, signature, arguments):
@@ -328,7 +328,7 @@ def phase_backward(real, tag, p):
 
 @intrinsic
 def _load_gradients(typing_context, real, tag, dnow, dvalues, dslot):
-    """Gradients of what the phase gives."""
+    """Load the gradients of what the phase gives."""
     vector, slots, phase = vector_of(real), tag.slots, tag.phase
     record = types.NamedUniTuple(vector, len(phase.gives), _record("Gradients", phase.gives))
 
@@ -347,7 +347,7 @@ def _load_gradients(typing_context, real, tag, dnow, dvalues, dslot):
 
 @intrinsic
 def _load_uses(typing_context, real, tag, before, now, slot, parameters, constants, masks, number, unit):
-    """What the backward equations take besides."""
+    """Load what else the backward equations take."""
     vector, slots, phase = vector_of(real), tag.slots, tag.phase
     names = (*phase.uses, *(name for name, _, _ in phase.parameters), *phase.constants, *phase.masks)
     record = types.NamedUniTuple(vector, len(names), _record("Values", names))
@@ -367,7 +367,7 @@ def _load_uses(typing_context, real, tag, before, now, slot, parameters, constan
 
 @intrinsic
 def _store_gates(typing_context, tag, values, place, sides, pair, m, panel, group, count):
-    """Write gate gradients, zeros behind the first `count` lanes."""
+    """Write gate gradients, with zeros behind the first `count` lanes."""
     slots, phase = tag.slots, tag.phase
     order, groups = slots.gates[tag.index], slots.groups[tag.index]
 
@@ -429,7 +429,7 @@ def _store_gradients(typing_context, tag, values, dbefore, dnow, dvalues, slot):
 
 @intrinsic
 def _store_parameters(typing_context, tag, values, place, count):
-    """Write a row's gradients of parameters, zeros behind the first `count` lanes."""
+    """Write the gradients of parameters of a row, with zeros behind the first `count` lanes."""
     phase = tag.phase
 
     def generate(context, builder, signature, arguments):

@@ -62,7 +62,7 @@ class Tape:
 
 
 def row_shards(lengths: np.ndarray, flop_per_step: float) -> Sequence[threads.Shard]:
-    """Split rows, longest first, so that all threads have equal work: whole tiles, one shard a thread."""
+    """Split rows, the longest first, into one shard of whole tiles for each thread, with equal work."""
     rows, total, unit = len(lengths), np.cumsum(lengths), target().unit
     parts = threads.parts_for(rows, total[-1] * flop_per_step, unit)
     inner = np.searchsorted(total, total[-1] * np.arange(1, parts) / parts) + 1
@@ -100,7 +100,7 @@ def layer_forward(
 
 
 def _tape(x: np.ndarray, buffers: Buffers, lengths: np.ndarray | None, reverse: bool, noise: Noise | None) -> Tape:
-    """The tape of a call, before it is run."""
+    """The tape of a call, before the call has run."""
     order, by_length = _full_batch(*x.shape[:2]) if lengths is None else _longest_first(lengths)
     return Tape(x, buffers, SortedRows(order, by_length, reverse), lengths is not None, buffers.masks(noise))
 
@@ -134,7 +134,7 @@ def _forward_in_segments(
     prepared: PreparedLayer, x: np.ndarray, initial: States, outputs: States, lengths: np.ndarray | None,
     reverse: bool, noise: Noise | None,
 ) -> tuple[tuple[np.ndarray, ...], Tape]:  # fmt: skip
-    """Keep no more than the states every √T steps: the way back runs each segment again, and keeps all of that."""
+    """Keep the states of every √T-th step alone; the way back runs each segment of steps again, and keeps all of it."""
     rows, steps, _ = x.shape
     span = math.isqrt(steps - 1) + 1
     tape = _tape(x, prepared.acquire(rows, steps, False, False), lengths, reverse, noise)
@@ -157,7 +157,7 @@ def _forward_in_segments(
 
 
 def _places(weights: LayerWeights, states: States, outputs: States, traces: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The table of a caller's arrays: initial and final states, then what else is wanted."""
+    """The table of the arrays of a caller: initial and final states, then outputs and traces."""
     sizes = weights.packing.spec.state_sizes
     count = len(sizes)
     places = [_place(array, k % count, sizes[k % count]) for k, array in enumerate(states)]
@@ -209,7 +209,7 @@ def runner(
 
 @lru_cache(maxsize=64)
 def _full_batch(rows: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Order and lengths of a batch that needs no sorting; read only."""
+    """Order and lengths of a batch that needs no sorting; they must not be changed."""
     return np.arange(rows), np.full(rows, steps)
 
 
@@ -272,7 +272,7 @@ def _backward_arguments(tape: Tape, places: np.ndarray, dx: np.ndarray | None) -
 
 
 def _shards(tape: Tape, first: int, last: int, flop_per_step: float) -> Sequence[threads.Shard]:
-    """Rows for each thread, so that all have equal work in the steps first <= s < last."""
+    """Shards of rows with equal work in the steps first <= s < last."""
     if not tape.ragged:
         return full_shards(len(tape.x), last - first, flop_per_step)
     return row_shards(np.clip(tape.rows.lengths - first, 0, last - first), flop_per_step)

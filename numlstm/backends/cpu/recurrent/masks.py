@@ -36,7 +36,7 @@ def mask_table(
 
 @inner
 def next_key(key, word):
-    """The key that follows from a word."""
+    """The key that follows from a key and a word."""
     z = key + U64(GOLDEN) * (U64(word) + U64(1))
     z = (z ^ (z >> U64(30))) * U64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> U64(27))) * U64(0x94D049BB133111EB)
@@ -45,7 +45,7 @@ def next_key(key, word):
 
 @inner
 def keys_of_rows(masks, rows, s, first, active):
-    """Write the keys of the rows first <= m < active at computing step `s`, for every mask."""
+    """Write the keys of the rows first <= m < active at computing step `s`, for each mask."""
     for k in range(len(masks)):
         mask = masks[k]
         if mask.limit < 0:

@@ -96,7 +96,7 @@ def norm_forward(real, n):
 
 @pointed(NormBackward)
 def norm_backward(real, n):
-    """From gradients of what equations took to gradients of pre-activations, in place."""
+    """The gradients of pre-activations from those of the normalised ones, in place."""
     size, lanes = vector_bytes(real), lanes_of(real)
     for m in range(n.rows):
         for gate in range(n.gates):

@@ -16,7 +16,7 @@ from .slots import slots_of
 
 @dataclass(frozen=True)
 class ProductBlocks:
-    """The packed parameters of a product."""
+    """The blocks of a product."""
 
     source: str
     number: int  # among the products of the phase
@@ -27,7 +27,7 @@ class ProductBlocks:
 
 @dataclass
 class PhaseBlocks:
-    """The packed parameters of one phase."""
+    """The blocks of a phase."""
 
     units: int
     panels: int
@@ -50,7 +50,7 @@ class PhaseBlocks:
         return self.vectors * self.gates * self.lanes
 
     def blocks(self) -> Iterator[Block]:
-        """All of them."""
+        """All blocks of the phase."""
         for product in self.products:
             yield product.weight
             yield from [product.bias] if product.bias else []
@@ -58,7 +58,7 @@ class PhaseBlocks:
 
 
 class LayerPacking(Packing):
-    """Where a recurrent layer's parameters are."""
+    """Where the parameters of a recurrent layer are."""
 
     def __init__(self, spec: LayerSpec) -> None:
         self.spec, self.shapes, self.cell = spec, spec.shapes, spec.description
@@ -114,13 +114,13 @@ class LayerPacking(Packing):
 
     @cached_property
     def sums_columns(self) -> int:
-        """Room for the pre-activations of a row in a phase that normalises them; 0 if none does."""
+        """Numbers that hold the pre-activations of a row in any phase that normalises them; 0 if none does."""
         phases = zip(self.phases, self.cell.phases, strict=True)
         return max((blocks.columns for blocks, phase in phases if phase.norm), default=0)
 
     @cached_property
     def record_sizes(self) -> tuple[int, int]:
-        """Numbers in a record, without those only kept and with them."""
+        """Numbers in a record: without the values that are kept for the backward pass, and with them."""
         return self.slots.carried * self.groups * self.lanes, self.factors_at(len(self.phases))
 
     def factors_at(self, index: int) -> int:
@@ -139,5 +139,5 @@ def layer_packing(spec: LayerSpec) -> LayerPacking:
 
 
 def packing_of(spec: LayerSpec | AffineSpec) -> Packing:
-    """The packing of the parameters of either."""
+    """The packing of the parameters of a layer or an affine map."""
     return layer_packing(spec) if isinstance(spec, LayerSpec) else affine_packing(spec)

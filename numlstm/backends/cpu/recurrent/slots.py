@@ -1,9 +1,9 @@
 """Where the kernels keep the values of a cell.
 
-A *record* holds one row at one step: a slot of `padded` numbers for every value, the values that become states first,
-then others that phases give, then those kept for the backward pass, and normalised pre-activations; behind the slots,
-a vector for each normalised pre-activation, filled with the factor that it was scaled with. Gradients of states and of
-other given values have slots of their own.
+A record holds the values of one row at one step, in slots of `padded` numbers: first the values that become states,
+then other values that phases give, then those that are kept for the backward pass, then normalised pre-activations.
+Behind the slots there is a vector for each normalised pre-activation: the factor that scaled it, in all lanes.
+Gradients of states and of other given values have slots of their own.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ NORMALISED = "normalised "
 
 @dataclass(frozen=True)
 class Side:
-    """Some gates of a phase, one behind the other: those that a product is added to, with their weights' columns.
+    """Gates of a phase that the same products are added to; they are neighbours.
 
     Attributes
     ----------
     gates : tuple of str
     first : int
-        The place of the first among all gates of the phase.
+        The number of the first, of all gates of the phase.
     """
 
     gates: tuple[str, ...]
@@ -36,7 +36,7 @@ class Side:
 
 @dataclass(frozen=True, eq=False)
 class Slots:
-    """The layout that follows from a cell's description.
+    """The slots that follow from the description of a cell.
 
     Attributes
     ----------
@@ -60,12 +60,12 @@ class Slots:
 
     @property
     def carried(self) -> int:
-        """Slots needed when nothing is kept."""
+        """The number of slots, if nothing is kept for the backward pass."""
         return len(self.cell.states) + len(self.handed_on)
 
     @cached_property
     def statistics(self) -> tuple[int, ...]:
-        """For each phase, vectors of factors in a record before its own; the last entry counts all."""
+        """For each phase the number of factors before its own in a record, and last the number of all."""
         counts = [0]
         for phase in self.cell.phases:
             counts.append(counts[-1] + len(phase.norm))
@@ -73,12 +73,12 @@ class Slots:
 
     @cached_property
     def gates(self) -> tuple[tuple[str, ...], ...]:
-        """The gates of each phase, in such an order that those of any product are neighbours."""
+        """The gates of each phase, in an order in which the gates of any product are neighbours."""
         return tuple(tuple(sorted(phase.gates, key=partial(_membership, phase))) for phase in self.cell.phases)
 
     @cached_property
     def sides(self) -> tuple[tuple[Side, ...], ...]:
-        """The different sets of gates that products of each phase are added to; those with the input first."""
+        """The sides of each phase, those of the input first."""
         of_phases = []
         for phase, order in zip(self.cell.phases, self.gates, strict=True):
             sets = {}
@@ -114,18 +114,19 @@ class Slots:
 
     @cached_property
     def contributions(self) -> dict[tuple[int, str | int], bool]:
-        """For each part of a gradient, going backward, whether it is the first to reach its place and overwrites it.
+        """Whether each contribution to a gradient is the first to reach its place, and overwrites it.
 
-        Parts are those of the values a phase reads, by phase and name, then those of its products' sources, by phase
-        and number. Gradients of a step's own states hold what came from outside and from the step after before.
+        A phase contributes to the gradients of the values that it reads (keys are phase and name), then to those of the
+        sources of its products (keys are phase and number). It never overwrites gradients of the states of the same
+        step: these hold what came from outside, and from the next step.
         """
         reached: set[tuple[int, str]] = set()
         overwrites: dict[tuple[int, str | int], bool] = {}
         for index in reversed(range(len(self.cell.phases))):
             phase = self.cell.phases[index]
-            parts: list[tuple[str | int, str]] = [(name, name) for name in phase.reads]
-            parts += [(k, product.source) for k, product in enumerate(phase.products) if product.source != INPUT]
-            for key, name in parts:
+            targets: list[tuple[str | int, str]] = [(name, name) for name in phase.reads]
+            targets += [(k, product.source) for k, product in enumerate(phase.products) if product.source != INPUT]
+            for key, name in targets:
                 place = self.gradient(name)
                 overwrites[index, key] = place[1] != "now" and place not in reached
                 reached.add(place)
@@ -133,7 +134,7 @@ class Slots:
 
 
 def _membership(phase: Phase, gate: str) -> tuple[int, int]:
-    """Where a gate stands in a phase: those of the first product only, then those of all, then those of the last."""
+    """A sort key of gates: those of the first product alone, then those of all, then those of the last alone."""
     first, last = phase.products[0], phase.products[-1]
     return int(gate in last.gates), -int(gate in first.gates)
 

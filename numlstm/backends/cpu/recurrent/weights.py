@@ -24,7 +24,7 @@ TEAM_FLOP = 2e5  # least work of a thread in a step, some microseconds: threads 
 
 
 class LayerWeights:
-    """Packed weights, and what is derived from them."""
+    """The packed weights of a layer, and what is derived from them."""
 
     def __init__(self, packing: LayerPacking, flat: np.ndarray, training: bool) -> None:
         self.packing, self.flat, self.training = packing, flat, training
@@ -46,7 +46,7 @@ class LayerWeights:
         self.refresh()
 
     def _bias(self, phase: PhaseBlocks) -> np.ndarray:
-        """Room for the biases of a phase: (panels, groups, gates, lanes)."""
+        """Memory for the sums of the biases of a phase: (panels, groups, gates, lanes)."""
         return aligned((phase.panels, phase.groups, max(1, phase.gates), phase.lanes), self.flat.dtype, zero=True)
 
     def refresh(self) -> None:
@@ -67,24 +67,24 @@ class LayerWeights:
 
     @cached_property
     def step_flop(self) -> float:
-        """Work of a row at a step."""
+        """Floating-point operations of a row at a step."""
         return 2.0 * sum(block.size for phase in self.packing.phases for block in phase.blocks())
 
     @cached_property
     def shares_steps(self) -> bool:
-        """Whether threads can share a step: if it has one phase, whose equations take a unit's numbers alone."""
+        """Whether threads can share a step: it must have one phase, with equations that need no other units."""
         packing = self.packing
         return len(packing.phases) == 1 and not (packing.sums_columns or packing.cell.masks or packing.phases[0].copied)
 
     def team_of(self, rows: int, steps: int) -> int:
-        """Threads that are to share the units of each step; 1 where they share the rows."""
+        """The number of threads that share the units of each step; 1 where they share the rows."""
         work = rows * self.step_flop
         parts = min(threads.parts_for(self.packing.phases[0].panels, work * steps), int(work / TEAM_FLOP))
         return parts if parts > 1 and rows <= TEAM_ROWS * parts and self.shares_steps else 1
 
     @cached_property
     def types(self) -> tuple[Any, tuple[Any, ...]]:
-        """The types that machine code is chosen by: of numbers, and of each phase."""
+        """The types that select machine code: that of numbers, and that of each phase."""
         return numba.typeof(self.real), phase_types(self.packing.cell)
 
     @cached_property

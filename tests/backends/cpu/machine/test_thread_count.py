@@ -26,7 +26,7 @@ def machine(monkeypatch, tmp_path):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(thread_count, "available_cores", lambda: list(range(CORES)))
     monkeypatch.setattr(quota, "MOUNTED", tmp_path / "cgroup")
-    monkeypatch.setattr(quota, "OWN", tmp_path / "own")
+    monkeypatch.setattr(quota, "MEMBERSHIP", tmp_path / "own")
     thread_count.default.cache_clear()
     yield tmp_path
     thread_count.default.cache_clear()
