@@ -65,12 +65,8 @@ def backward(
                 if claim(team, part, stage):
                     a, b = _share(phase, shape, part, team.parts)
                     if p == len(phases) - 1:
-                        _seed_final(real, places, states, gradients, rows, s, step, a, b)
-                        _add_outputs(real, places, states, gradients, rows, s, step, a, b)
-                    b = min(b, phase.panels * phase.groups)
-                    _equations(phase, sides, masks, constants, memory, records, gradients, step, a, b)
-                    if phase.norm_weight:
-                        _normalise(phase, sides, norm, spread, memory, records, step)
+                        _add_outer_gradients(real, places, states, gradients, rows, s, step, a, b)
+                    _run_phase(phase, sides, masks, constants, norm, spread, memory, records, gradients, step, a, b)
                     complete(team)
                 part = next_unclaimed(team, stage)
             stage += 1
@@ -93,6 +89,13 @@ def _share(phase, shape, part, parts):
     if parts == 1:
         return 0, shape.groups
     return phase.panels * part // parts * phase.groups, phase.panels * (part + 1) // parts * phase.groups
+
+
+@once
+def _add_outer_gradients(real, places, states, gradients, rows, s, step, a, b):
+    """Take in the gradients of final states and outputs, for the vectors a <= v < b of units."""
+    _seed_final(real, places, states, gradients, rows, s, step, a, b)
+    _add_outputs(real, places, states, gradients, rows, s, step, a, b)
 
 
 @once
@@ -135,6 +138,15 @@ def _store_initial(real, shape, places, states, dx, gradients, rows, region, fir
             copy_row(real, initial.address + rows.order[m] * initial.row, slot, initial.units)
         if dx.address:
             zero_steps(real, dx, rows.order[m], rows.lengths[m], shape.steps, shape.inputs)
+
+
+@once
+def _run_phase(phase, sides, masks, constants, norm, spread, memory, records, gradients, step, a, b):
+    """The equations of a phase, for its vectors a <= v < b of units, and the way back through normalisation."""
+    last = min(b, phase.panels * phase.groups)
+    _equations(phase, sides, masks, constants, memory, records, gradients, step, a, last)
+    if phase.norm_weight:
+        _normalise(phase, sides, norm, spread, memory, records, step)
 
 
 @once
