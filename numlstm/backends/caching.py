@@ -18,7 +18,7 @@ from typing import Any
 
 import numba
 
-from . import forking  # noqa: F401  # whoever compiles for this cache may be forked
+from . import forking  # noqa: F401  # a process that compiles for this cache may be forked
 
 config: Any = numba.config
 PACKAGE = Path(__file__).parents[1]
@@ -150,7 +150,7 @@ def _digest(source: str) -> bytes:
 
 
 class Locator:
-    """What Numba asks for about the place of a function; it does not ask whether that is writable."""
+    """The place of a function, for Numba, which does not ask here whether the place is writable."""
 
     directory = Path(os.devnull)
 

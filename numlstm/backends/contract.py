@@ -13,7 +13,7 @@ axes may have any stride.
 
 Randomness
 ----------
-What is dropped depends on a seed alone: unit ``u`` of row ``n`` at step ``t`` (of x, whatever the
+What is dropped depends on a seed alone: unit ``u`` of row ``n`` at step ``t`` (of x, in either
 direction; 0 where there is one mask a sequence) is dropped with probability p where ``hash(u) < floor(2**32 p)``. In
 unsigned integers of 64 bits, with ``G = 0x9E3779B97F4A7C15``, the row's key is ``k = mix(seed)`` and then ``k = mix(k +
 G * (word + 1))`` for the words ``stream``, ``t`` and ``n``, with the mixing function of SplitMix64 (Steele et al.
@@ -436,7 +436,7 @@ class Backend(ABC):
 
     @abstractmethod
     def prepare(self, spec: Spec, flat: Array, training: bool = False) -> Any:
-        """What the functions below take as `weights`: a view of `flat`, with what is derived from it.
+        """The `weights` for the functions below: a view of `flat`, with values derived from it.
 
         Without `training` any number of threads may use it, as long as `flat` does not change. With `training` it
         belongs to one caller, who calls `refresh` after each change of `flat`. Its buffers are reused: results of a
@@ -581,7 +581,7 @@ class Backend(ABC):
 
         ``size * mean(y[t]²) + change * mean((y[t] - y[t-1])²)`` (Merity et al. 2018, section 4.5): a mean over the F
         units of all steps of all rows, and one over all steps but the first of each row (0 where there is none). The
-        penalty is a float, or what becomes one, as `loss` gives it.
+        penalty is a float, or an object as `loss` returns it.
         """
 
     @abstractmethod
@@ -616,7 +616,7 @@ class Backend(ABC):
         targets : NumPy array
             As `spec` says: (M,) int64 class indices, or (M, K) or (M, `spec.numbers`) in the dtype of `scores`.
         weights : float64 NumPy array, shape (M,), not negative
-            To average, divide them. Rows of weight 0 are ignored, whatever their scores and targets are. In any
+            To average, divide them. Rows of weight 0 are ignored, even if their scores or targets are NaN. In any
             other row, NaN shows in the loss, and in the gradient of that score.
 
         Returns
@@ -659,7 +659,7 @@ class Backend(ABC):
         """One step of Adam (Kingma & Ba 2015, algorithm 1).
 
         `moments` are the running means of g and of its square; `step` counts from 1. With `decoupled` (AdamW:
-        Loshchilov & Hutter 2019, algorithm 2) `decay` is no part of g: besides Adam's step,
+        Loshchilov & Hutter 2019, algorithm 2) `decay` is left out of g. Besides Adam's step,
         ``learning_rate * decay * flat``, of `flat` as it was before, is taken away.
         """
 

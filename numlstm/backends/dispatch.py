@@ -40,7 +40,7 @@ def check_name(name: str, parameter: str = "backend") -> str:
     TypeError
         If it is no string.
     ValueError
-        If it is none of ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``reference``.
+        If it is not one of ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``reference``.
     """
     if not isinstance(name, str):
         raise TypeError(f"{parameter} must be a string, got {type(name).__name__}")
@@ -137,10 +137,10 @@ def backend_for(name: str | None = None, *, work: float = 0.0, array: Any = None
     ----------
     name : str, optional
     work : float
-        Floating-point operations of what is about to run: ``auto`` takes CUDA from `AUTO_WORK` on, if a GPU is there.
+        Floating-point operations of the call: ``auto`` takes CUDA from `AUTO_WORK` on, if a GPU is there.
         Smaller work imports nothing of CUDA.
     array : optional
-        What `gpu_array_in` found among the arguments: ``auto`` computes where it is.
+        The array that `gpu_array_in` found in the arguments: ``auto`` computes on its GPU.
 
     Raises
     ------

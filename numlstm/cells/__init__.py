@@ -57,7 +57,7 @@ class _Single:
 
     def __call__(self, options: Mapping[str, Any], *, layer_norm: bool, candidate_dropout: bool) -> Cell:
         if candidate_dropout:
-            raise ValueError(f"cell {self.cell.name!r} has no place for candidate_dropout")
+            raise ValueError(f"cell {self.cell.name!r} has no place for candidate_dropout: set it to 0")
         return self.cell
 
 

@@ -4,7 +4,7 @@ A backend interprets a `Cell`; it knows none by name. Every value of a cell is a
 step, and has a name:
 
 - a state of the step before carries the suffix ``_prev`` (``"h_prev"``), the new one none (``"h"``);
-- whatever a phase gives or keeps is known to the phases after it by the name written there;
+- values that a phase gives or keeps have the names written there, and later phases may read them;
 - ``"x"`` is the input.
 
 The first state is the cell's output, the ``y`` of a layer.
@@ -206,7 +206,7 @@ class Cell:
     constants : tuple of (str, float)
         Numbers that equations take. Cells that differ in them alone share machine code.
     masks : tuple of Mask
-        Masks that equations take; likewise.
+        Masks that equations take. Cells that differ in their numbers alone share machine code, too.
     carried : tuple of str
         For each state, the value that the next step reads as that state; by default the value of the same name.
     """
@@ -256,7 +256,7 @@ class Cell:
             raise self._wrong(f"no product is added to {sorted(missing)}")
 
     def _check_equations(self, phase: Phase, known: set[str]) -> None:
-        """Refuse equations that read what is not there, or do not return what is wanted."""
+        """Refuse equations that read unknown values, or do not return the values that the phase promises."""
         if missing := set(phase.reads) - known:
             raise self._wrong(f"reads {sorted(missing)} before they are given")
         new = [*phase.gives, *phase.keeps]

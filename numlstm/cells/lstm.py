@@ -360,7 +360,7 @@ def _gradients_of_output(variant: LSTMVariant) -> Callable:
 
 
 def given_gradients(one, d, v):
-    """The same where the output has a phase of its own."""
+    """The same gradients, where the output has a phase of its own."""
     return d.o, d.c
 
 

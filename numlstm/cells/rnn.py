@@ -16,7 +16,7 @@ OPTIONS: dict[str, Any] = {"nonlinearity": ("tanh",), "preactivation_clip": math
 def rnn(options: dict[str, Any], *, layer_norm: bool, candidate_dropout: bool) -> Cell:
     """The plain recurrent network, with any activation."""
     if candidate_dropout:
-        raise ValueError("cell 'rnn' has no candidate for candidate_dropout")
+        raise ValueError("cell 'rnn' has no candidate for candidate_dropout: set it to 0")
     chosen, clip = options["nonlinearity"], options["preactivation_clip"]
     slopes = clip < math.inf or chosen not in EQUATIONS
     constants = squashing.constants_of({"input": chosen}, clip) if slopes else {}

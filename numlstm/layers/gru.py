@@ -19,8 +19,8 @@ class GRU(Layer):
     ----------
     <<SHARED>>
     recurrent_dropout_mode : {"variational", "candidate"}, default "variational"
-        ``"candidate"``: `recurrent_dropout` zeroes that share of the candidate, anew at each step, instead (Semeniuta
-        et al. 2016).
+        ``"candidate"``: `recurrent_dropout` zeroes that share of the candidate instead, with a new mask at each step
+        (Semeniuta et al. 2016).
     zoneout : float in [0, 1), default 0.0
         Share of the units that keep their old value at a step of training (Krueger et al. 2017); elsewhere old and new
         are mixed in that proportion.
@@ -30,7 +30,7 @@ class GRU(Layer):
     recurrent_activation, input_activation : str or tuple, default "sigmoid" and "tanh"
         Of the gates, and of the candidate: any that `LSTM` takes.
     preactivation_clip : float, positive, or None, default None
-        Bound of what goes into these activations.
+        Bound of the arguments of these activations.
     init : {"keras", "torch"} or ("chrono", steps), default "keras"
         ``"keras"``: Glorot-uniform input weights, orthogonal recurrent weights. ``"torch"``: everything uniform in
         ±1/√H. ``("chrono", steps)``: as "keras", with update gates biased for dependencies of up to so many steps

@@ -82,7 +82,7 @@ def keras_style(spec: LayerSpec, rng: np.random.Generator) -> dict[str, np.ndarr
 
 
 def _plain(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Ones for a scale, zeros for what is added."""
+    """Ones for a scale, zeros for any other parameter."""
     return np.ones(shape) if name == "layer_norm_weight" else np.zeros(shape)
 
 

@@ -43,7 +43,7 @@ SHARED = """
     bidirectional : bool, default False
         Whether every layer also runs from last step to first.
     merge : {"concat", "sum", "mean"}, default "concat"
-        What becomes of the outputs of two directions: side by side, added, or averaged.
+        How the outputs of two directions become one: side by side, added, or averaged.
     residual : bool, default False
         Whether every layer but the first adds its input to its output.
     layer_norm : bool, default False
@@ -58,20 +58,20 @@ SHARED = """
         Share of the state that the recurrent weights read that is zeroed in training, with one mask for a whole
         sequence (Gal & Ghahramani 2016).
     weight_dropout : float in [0, 1), default 0.0
-        Share of the recurrent weights that is zeroed in training, anew for each batch (DropConnect: Merity et al.
-        2018).
+        Share of the recurrent weights that is zeroed in training, with a new mask for each batch (DropConnect: Merity
+        et al. 2018).
     recompute : bool, default False
         Whether gradients keep the states of every √T-th step only, and compute the steps between again on the way back
         (Chen et al. 2016): for long sequences a small part of the memory, for a third more time."""
 LAST = """
     backend : {"auto", "cpu", "cuda", "cuda:N", "reference"}, optional
-        What computes; by default whatever `numlstm.get_backend` says at each call. "auto" takes CUDA for calls that are
-        large enough, see there.
+        The backend that computes; by default the one that `numlstm.get_backend` returns at each call. "auto" takes CUDA
+        for calls that are large enough, see there.
     dtype : {"float32", "float64"}, default "float32"
         Of parameters and all arithmetic.
     compute_dtype : {"tf32", "float16", "bfloat16"} or None, default None
-        What weights and vectors in products are rounded to, for speed; sums and all else stay float32. On GPUs of
-        compute capability 8.0 or later all three use tensor cores (experimental); on processors with AVX-512 BF16
+        The type that weights and vectors in products are rounded to, for speed; everything else stays float32. On GPUs
+        of compute capability 8.0 or later all three use tensor cores (experimental); on processors with AVX-512 BF16
         ``"bfloat16"`` is for inference, without gradients. Elsewhere a call raises `UnsupportedError`.
     random_state : int, numpy.random.Generator or None, default None
         Where initial parameters come from."""
@@ -378,7 +378,7 @@ class Layer(Savable):
         x, state, lengths
             As in a call. `x` is not copied: leave it as it is until the last use of `pullback`.
         training : bool, default False
-            Whether dropout and its kin apply.
+            Whether dropout and zoneout apply.
         rng : int, numpy.random.Generator or None, default None
             Where masks come from; the same seed gives the same masks on every backend.
 

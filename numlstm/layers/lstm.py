@@ -19,7 +19,7 @@ class LSTM(Layer):
     ----------
     <<SHARED>>
     recurrent_dropout_mode : {"variational", "candidate"}, default "variational"
-        ``"candidate"``: `recurrent_dropout` zeroes that share of the cell input, anew at each step, instead
+        ``"candidate"``: `recurrent_dropout` zeroes that share of the cell input instead, with a new mask at each step
         (Semeniuta et al. 2016), so that the memory itself is never disturbed.
     zoneout : float in [0, 1), or tuple (p_h, p_c), default 0.0
         Share of the units of hidden and cell state that keep their old value at a step of training (Krueger et al.
@@ -43,7 +43,7 @@ class LSTM(Layer):
         in [3]_), "affine", "sigmoid", "tanh", "scaled_tanh", "relu", "leaky_relu", "thresholded_relu", "hard_sigmoid",
         "elu", "softsign", "softplus"; a tuple (name, alpha, beta) sets parameters.
     preactivation_clip : float, positive, or None, default None
-        Bound of what goes into the activations of gates and cell input.
+        Bound of the arguments of the activations of gates and cell input.
     cell_clip : float, positive, or None, default None
         Bound of the cell state.
     init : {"keras", "torch"} or ("chrono", steps), default "keras"

@@ -33,7 +33,7 @@ COMMON: dict[str, Any] = {
     "init": "keras",
 }
 
-# Options of layers of some cells that are none of the cell's equations.
+# Options of layers of some cells that do not change the equations of the cell.
 OF_LAYERS: dict[str, dict[str, Any]] = {
     "lstm": {"forget_bias": None, "recurrent_dropout_mode": "variational"},
     "gru": {"recurrent_dropout_mode": "variational"},
@@ -70,7 +70,7 @@ def check_sizes(value: Any, name: str) -> int | tuple[int, ...]:
     """A size, or one for each layer."""
     if isinstance(value, list | tuple):
         if not value:
-            raise ValueError(f"{name} must be an integer or a list with one for each layer, got an empty one")
+            raise ValueError(f"{name} must be an integer or a list with one for each layer, got an empty list")
         return tuple(check_integer(size, f"{name}[{k}]", 1) for k, size in enumerate(value))
     return check_integer(value, name, 1)
 
@@ -83,7 +83,7 @@ def check_activation(value: Any, name: str) -> tuple[Any, ...]:
     kind = check_option(kind, name, [*cells.ACTIVATIONS])
     defaults = cells.ACTIVATIONS[kind][1]
     if len(given) > len(defaults):
-        raise ValueError(f"{name}: {kind!r} has {len(defaults)} parameters, got {len(given)}")
+        raise ValueError(f"{name} must have at most {len(defaults)} parameters for {kind!r}, got {len(given)}")
     numbers = [check_real(number, f"{name}: {kind!r}", -math.inf, math.inf) for number in given]
     return (kind, *numbers, *defaults[len(given) :])
 
@@ -99,7 +99,7 @@ def check_zoneout(value: Any, name: str) -> float | tuple[float, ...]:
     """A probability, or one for the hidden state and one for the cell state."""
     if isinstance(value, list | tuple):
         if len(value) != 2:
-            raise ValueError(f"{name} must be a number or a tuple (p_h, p_c), got length {len(value)}")
+            raise ValueError(f"{name} must be a number or a tuple (p_h, p_c), got {len(value)} numbers")
         return tuple(check_real(number, f"{name}[{k}]", 0.0, 1.0) for k, number in enumerate(value))
     return check_real(value, name, 0.0, 1.0)
 
@@ -218,7 +218,7 @@ def _zoneout(cell: str, zoneout: float | tuple[float, ...]) -> tuple[float, ...]
 
 
 def _dropouts(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Where the recurrent dropout goes."""
+    """The option of a `LayerSpec` that gets the recurrent dropout."""
     share, mode = options["recurrent_dropout"], options["recurrent_dropout_mode"]
     if mode == "candidate" and not share:
         raise ValueError("recurrent_dropout_mode='candidate' needs recurrent_dropout above 0, got 0.0")

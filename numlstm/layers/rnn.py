@@ -22,7 +22,7 @@ class RNN(Layer):
         Share of the units that keep their old value at a step of training (Krueger et al. 2017); elsewhere old and new
         are mixed in that proportion.
     nonlinearity : str or tuple, default "tanh"
-        What is done to the sum of products: "tanh" and "relu" as in PyTorch, or any activation that `LSTM` takes.
+        The activation of the sum of products: "tanh" and "relu" as in PyTorch, or any activation that `LSTM` takes.
     preactivation_clip : float, positive, or None, default None
         Bound of that sum.
     init : {"keras", "torch"}, default "keras"

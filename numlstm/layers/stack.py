@@ -23,7 +23,7 @@ class Stack:
     Attributes
     ----------
     cell : LayerSpec
-        The first layer in one direction; the others are the same but for their sizes.
+        The first layer in one direction; the others differ in their sizes alone.
     hidden_sizes : tuple of int
         Of each layer.
     bidirectional : bool
@@ -338,7 +338,7 @@ class ForwardPass:
         return backend.multiply(y, 0.5) if y is not None and stack.averages else y
 
     def _outputs(self, layer: int, x: Array, traced: Array | None) -> Array:
-        """An array for outputs: that of the trace, where what is traced is the output of the layer."""
+        """An array for outputs: the array of the trace, where that holds the output of the layer."""
         if traced is not None and not (self.stack.bidirectional or self.stack.residual):
             return traced
         return self.backend.empty((*x.shape[:2], self.stack.output_sizes[layer]), self.stack.dtype)
@@ -347,7 +347,7 @@ class ForwardPass:
         self, index: int, x: Array, out: Array | None, states: list[Array | None], trace: Mapping[str, Array], *,
         reverse: bool,
     ) -> None:  # fmt: skip
-        """Run a layer in one direction; its outputs go to `out`, and what is traced to `states` and `trace`."""
+        """Run a layer in one direction; write its outputs to `out`, and traces to `states` and `trace`."""
         traced = states[0]
         if out is not None:
             states[0] = out

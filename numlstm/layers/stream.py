@@ -144,7 +144,7 @@ class Stream:
         return out
 
     def checked(self, x_t: Any, dtype: str | None = None) -> np.ndarray:
-        """One step's input, or an error that says what was expected; in the stream's own `dtype` by default."""
+        """The checked input of one step, by default in the dtype of the stream."""
         x = as_numbers(x_t, "x_t", dtype or self._stack.dtype)
         shape = self._x.shape
         if x.shape != shape and (1, *x.shape) != shape:

@@ -79,7 +79,9 @@ class CpuBackend(Backend):
     def prepare(self, spec: Spec, flat: np.ndarray, training: bool = False) -> Any:
         if isinstance(spec, LayerSpec):
             if spec.compute_dtype not in (None, "bfloat16"):
-                raise UnsupportedError(f"compute_dtype={spec.compute_dtype!r} is not supported by backend 'cpu'")
+                raise UnsupportedError(
+                    f"compute_dtype={spec.compute_dtype!r} is not supported by backend 'cpu': set None or 'bfloat16'"
+                )
             if spec.compute_dtype and not halves.supported():
                 raise UnsupportedError(
                     f"compute_dtype={spec.compute_dtype!r} is not supported by backend 'cpu' on this processor "

@@ -107,7 +107,9 @@ class ReferenceBackend(Backend):
             If the cell has no twin, or products are to be rounded.
         """
         if isinstance(spec, LayerSpec) and spec.compute_dtype:
-            raise UnsupportedError(f"compute_dtype={spec.compute_dtype!r} is not supported by backend 'reference'")
+            raise UnsupportedError(
+                f"compute_dtype={spec.compute_dtype!r} is not supported by backend 'reference': set None"
+            )
         parameters = {name: _float64(value) for name, value in self.unpack(spec, flat).items()}
         if isinstance(spec, AffineSpec):
             return AffineWeights(spec, flat, parameters)
@@ -376,7 +378,7 @@ def _pull(flat: Array, decay: Array | None) -> np.ndarray:
 
 
 def _float64(array: Array) -> np.ndarray:
-    """A float64 copy, in C order: what is computed depends on values alone, never on strides."""
+    """A float64 copy, in C order, so that results depend on values alone, never on strides."""
     return np.array(array, np.float64, order="C")
 
 

@@ -10,8 +10,8 @@ step before, ⊙ the product by elements::
     n = tanh(u + r ⊙ v),  u = W_n x + b_in,  v = R_n h⁻ + b_hn:  ``reset_after=True``
 
 The last is what cuDNN and PyTorch compute; it came with version 1 of the paper. Layer normalisation is of the sums of
-r, of z, and of n, or of u and v each. As in ONNX, options put other functions in the places of σ and tanh, and bounds
-on what goes into them; a bar marks what does.
+r, of z, and of n, or of u and v each. As in ONNX, options replace σ and tanh by other functions,
+and bound their arguments; a bar marks these arguments.
 
 References
 ----------
@@ -42,17 +42,17 @@ class Squash(NamedTuple):
     bound: float
 
     def value(self, bar: np.ndarray) -> np.ndarray:
-        """Of a pre-activation."""
+        """The value at a pre-activation."""
         return activations.apply(self.activation, activations.clip(bar, self.bound))
 
     def slope(self, bar: np.ndarray) -> np.ndarray:
-        """Likewise; 0 at the bounds and beyond them."""
+        """The slope at a pre-activation; 0 at the bounds and beyond them."""
         clipped = activations.clip(bar, self.bound)
         return activations.slope(self.activation, clipped) * activations.clip_slope(clipped, self.bound)
 
 
 class Saved(NamedTuple):
-    """What one step leaves for its way back: inputs, and the sums before they are normalised."""
+    """The values that a step keeps for its way back: inputs, and the sums before they are normalised."""
 
     x: np.ndarray
     h_prev: np.ndarray
@@ -62,7 +62,7 @@ class Saved(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """Of n: the vector that R_n multiplied, the sum of x or of all, that of h⁻ if it is apart, the pre-activation."""
+    """For n: the vector that R_n multiplied, the sum of x or of all, the separate sum of h⁻, the pre-activation."""
 
     h_in: np.ndarray
     a_u: np.ndarray
@@ -108,7 +108,7 @@ def step_backward(
 
 
 def _squash(spec: LayerSpec) -> tuple[Squash, Squash]:
-    """What becomes of the gates' pre-activations, and of the candidate's."""
+    """The activations of the gates and of the candidate, with their bounds."""
     options = dict(spec.options)
     bound = options.get("preactivation_clip", np.inf)
     return (

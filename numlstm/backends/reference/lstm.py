@@ -24,8 +24,9 @@ logistic functions and truncate the gradient; tanh and the whole gradient are Gr
 III-B) are gates that are 1 (NIG, NFG, NOG), ``i = 1 - f`` (CIFG), no peepholes (NP), and full gate recurrence (FGR):
 each gate's sum has three more terms, weights times what each gate was at the step before.
 
-What is not Greff's: ``f = 1 - i`` (ONNX), y is a projection (Sak et al.), sums and what φ_c takes are normalised (Ba et
-al.), what R and (4) take is dropped (Gal & Ghahramani; Semeniuta et al.), pre-activations and c are clipped.
+Greff et al. do not have these: ``f = 1 - i`` (ONNX), y is a projection (Sak et al.), sums and what φ_c takes are
+normalised (Ba et al.), what R and (4) take is dropped (Gal & Ghahramani; Semeniuta et al.), pre-activations and c are
+clipped.
 
 References
 ----------
@@ -56,7 +57,7 @@ LEADERS = {"i": "f", "f": "i"}  # of two coupled gates, the one that the other i
 
 
 class Saved(NamedTuple):
-    """What one step leaves for its way back.
+    """The values that a step keeps for its way back.
 
     Of its inputs, what R multiplied and what the gates were; of every gate that is computed the sum of products, and
     the pre-activation; of every gate the value; and the new cell.
@@ -102,8 +103,8 @@ def step_backward(
 ) -> tuple[np.ndarray, States]:
     """One step back: equations (8) to (17).
 
-    ``dstates`` holds δy of (7), the terms of (9) that come from the step after, and what comes to the gates from there
-    by full gate recurrence; each with any gradient from outside. What is returned for the states before is likewise.
+    ``dstates`` holds δy of (7), the terms of (9) from the step after, and the gradients of the gates from there by full
+    gate recurrence; each with any gradient from outside. The result for the states before has the same form.
     """
     variant = Variant.of(spec)
     values, (dy, dc, *carried) = saved.values, dstates
@@ -130,7 +131,7 @@ def step_backward(
 def _sum(
     weights: Weights, gate: Gate, x: np.ndarray, y_in: np.ndarray, gates_prev: dict[str, np.ndarray]
 ) -> np.ndarray:  # fmt: skip
-    """What is normalised: ``W x + R y⁻ + b``, with the terms of full gate recurrence."""
+    """The sum before normalisation: ``W x + R y⁻ + b``, with the terms of full gate recurrence."""
     a = affine.forward(weights, "ih", gate.block, x) + affine.forward(weights, "hh", gate.block, y_in)
     for source, value in gates_prev.items():
         if gate.number is not None:
@@ -141,7 +142,7 @@ def _sum(
 def _output_backward(
     variant: Variant, weights: Weights, saved: Saved, dy: np.ndarray, dc: np.ndarray, gradient: Weights
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients of o, and of c but for the peephole: the projection, and equation (6)."""
+    """Gradients of o, and of c without the peephole: the way back through the projection and equation (6)."""
     normal = norm.forward(weights, NORM_C, saved.c)
     squashed = activations.apply(variant.output, normal)
     if "weight_hr" in weights:

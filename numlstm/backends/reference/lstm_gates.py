@@ -1,4 +1,4 @@
-"""What options make of the LSTM: which gates are computed, and how each comes from its sum of products."""
+"""The gates of an LSTM with options: which of them are computed, and how, from the sums of products."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Variant:
     @staticmethod
     @cache
     def of(spec: LayerSpec) -> Variant:
-        """What the options of `spec` ask for."""
+        """The variant that the options of `spec` describe."""
         options = dict(spec.options)
         follower = FOLLOWERS[options.get("coupled_gates", False)]
         gates = [g for g, option in OPTIONS.items() if options.get(option, True) and g != follower]
@@ -110,7 +110,7 @@ class Variant:
 
     @property
     def before_cell(self) -> list[str]:
-        """What is computed of the cell as it was: all but the output gate."""
+        """The gates that look at the cell of the step before: all but the output gate."""
         return [g for g in self.computed if g != "o"]
 
     def clip_cell(self, c: np.ndarray) -> np.ndarray:

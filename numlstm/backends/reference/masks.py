@@ -34,7 +34,7 @@ class Masks(NamedTuple):
     recurrent : array, shape (1, columns of weight_hh)
         What every vector is multiplied by before ``weight_hh`` is: 0 where dropped.
     candidate : array, shape (1, H)
-        Likewise for what is added to the memory.
+        The factor of the vector that is added to the memory.
     zoneout : tuple of array, shape (1, S)
         For each state the share of the old value in the new.
     """

@@ -1,6 +1,6 @@
 """The simple recurrent network of Elman (1990), as PyTorch writes it.
 
-``h = φ(W x + b_ih + R h⁻ + b_hh)``, φ being tanh, or any other activation. What goes into it may be clipped, as in
+``h = φ(W x + b_ih + R h⁻ + b_hh)``, where φ is tanh or another activation. Its argument may be clipped, as in
 ONNX.
 
 References
@@ -21,7 +21,7 @@ from .twin import Gates, States, Twin, Weights, register
 
 
 class Saved(NamedTuple):
-    """What one step leaves for its way back: what it multiplied, the sum, and the pre-activation within its bounds."""
+    """The values that a step keeps for its way back: inputs, the sum, and the pre-activation."""
 
     x: np.ndarray
     h_in: np.ndarray

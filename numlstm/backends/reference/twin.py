@@ -24,18 +24,18 @@ _registry: dict[str, Twin] = {}
 class Twin:
     """The independent reference of one cell, with all of its options.
 
-    Both functions are plain NumPy on float64 arrays, share no code with the cell's equations, and leave their
-    arguments as they are, but for `gradient`. Parameters come by name, with an axis of blocks in front: rows
+    Both functions are plain NumPy on float64 arrays, share no code with the cell's equations, and change
+    none of their arguments but `gradient`. Parameters come by name, with an axis of blocks in front: rows
     ``k * H`` to ``(k + 1) * H`` of ``weight_ih`` are ``weights["weight_ih"][k]``. The biases are zeros where the layer
-    has none. `affine` and `norm` do the sums and, where the layer has it, layer normalisation; zoneout is none of
-    a twin's business.
+    has none. `affine` and `norm` do the sums and, where the layer has it, layer normalisation; a twin has no
+    zoneout.
 
     Attributes
     ----------
     step : callable
         ``step(spec, weights, x, states, masks) -> (states, saved, gates)``: one step of time, with x (N, D), the
-        states, each (N, S), in the cell's order, and the step's `Masks`. `saved` is whatever `step_backward` wants to
-        find again, `gates` has the gates (N, H) by their public names.
+        states, each (N, S), in the cell's order, and the step's `Masks`. `saved` holds the values that `step_backward`
+        needs, `gates` has the gates (N, H) by their public names.
     step_backward : callable
         ``step_backward(spec, weights, saved, dstates, masks, gradient) -> (dx, dstates_prev)``: from the gradients of
         the new states to those of the input and of the states before. That of every parameter in use, biases included,
@@ -55,7 +55,7 @@ def register(name: str, twin: Twin) -> None:
         If the cell has another twin.
     """
     if _registry.setdefault(name, twin) is not twin:
-        raise ValueError(f"cell {name!r} has a twin already")
+        raise ValueError(f"cell {name!r} has a twin already: choose another name")
 
 
 def get_twin(name: str) -> Twin:

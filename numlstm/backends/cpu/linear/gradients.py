@@ -66,7 +66,7 @@ class OuterSums:
         threads.run(self._add, threads.even_shards(self.blocks, self.flop * pairs), gradient, pairs, fresh)
 
     def _add(self, gradient: int, pairs: int, fresh: bool, first: int, last: int) -> None:
-        """The same for the blocks first <= b < last."""
+        """Add the sums of the blocks first <= b < last."""
         if last - first == self.blocks:
             copy = self.copy_address
         else:

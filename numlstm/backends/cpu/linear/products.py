@@ -23,7 +23,7 @@ class OuterSum(NamedTuple):
     """A sum of outer products of rows `a` and gate gradients `d`, added to the packed gradient of one parameter."""
 
     out: int  # (panels, inputs, width) vectors: bytes from the start of the gradient
-    bias: int  # (panels, width) vectors, likewise; -1 where there is no bias
+    bias: int  # (panels, width) vectors: bytes from there too; -1 where there is no bias
     a: int  # address of (steps,) addresses of rows of `inputs` numbers
     inputs: int
     first: int  # of all blocks of rows, its own are first <= b < last
@@ -35,7 +35,7 @@ class OuterSum(NamedTuple):
 
 
 class WeightGradients(NamedTuple):
-    """What `weight_gradients` takes, but for the blocks."""
+    """The arguments of `weight_gradients`, except for the blocks."""
 
     real: Any  # numpy.float32 or numpy.float64
     sums: tuple[OuterSum, ...]
@@ -138,7 +138,7 @@ def _copy_with_one(real, place, row, count):
 
 
 class ProductShape(NamedTuple):
-    """What stays the same from one product to the next of the same shape."""
+    """The arguments that all products of one shape share."""
 
     out: int  # address of (N, columns) numbers, written
     out_row: int  # bytes from row to row
@@ -148,7 +148,7 @@ class ProductShape(NamedTuple):
 
 
 class ProductArguments(NamedTuple):
-    """What `product` takes, but for the rows."""
+    """The arguments of `product`, except for the rows."""
 
     real: Any  # numpy.float32 or numpy.float64
     wide: Any  # tag: the width of a panel

@@ -1,1 +1,1 @@
-"""What the processor is: its registers, memory and threads, and machine code for it."""
+"""The processor: its registers, memory and threads, and machine code for it."""

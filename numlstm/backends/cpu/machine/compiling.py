@@ -67,7 +67,7 @@ class Kernel:
 
 
 class Pointed:
-    """A function that kernels call by its address: kernels need not be compiled anew for each of them.
+    """A function that kernels call by its address: so one compiled kernel serves all of them.
 
     Its last parameter is a named tuple of integers. Those before it select machine code by their types, and have no
     values.

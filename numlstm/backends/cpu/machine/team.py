@@ -25,9 +25,9 @@ NO_PART = -1
 
 
 class Team(NamedTuple):
-    """What a kernel knows of its team."""
+    """A team, as kernels take it."""
 
-    parts: int  # 1 where a thread works on rows of its own
+    parts: int  # 1 where there is no team
     rows: int
     address: int  # of LINE bytes that count the parts done, and LINE bytes for the next stage of each part; zeros
 

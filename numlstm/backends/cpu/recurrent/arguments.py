@@ -1,4 +1,4 @@
-"""What kernels take: integers in named groups. Addresses, distances and sizes of memory are in bytes.
+"""The arguments of kernels: integers in named groups. Addresses, distances and sizes of memory are in bytes.
 
 Named tuples are filled by name, on the host as in kernels. A table is an array with one entry a row, of such a tuple.
 """
@@ -50,7 +50,7 @@ class Records(NamedTuple):
 
 
 class ForwardMemory(NamedTuple):
-    """What a forward pass works in, besides records."""
+    """The memory of a forward pass, besides records."""
 
     addresses: int  # of rows: of x, then of each source, (N,) each; as many more for each further part of a team
     span: int  # from one to the next
@@ -87,7 +87,7 @@ class Chunk(NamedTuple):
 
 
 class BackwardMemory(NamedTuple):
-    """What the backward pass through a chunk works in, besides records and gradients of states."""
+    """The memory of the backward pass through a chunk, besides records and gradients of states."""
 
     xs: int  # (pairs,) addresses of rows of x, written
     gates: int  # (N, row) gate gradients of one step
@@ -172,7 +172,7 @@ class BackEntry(NamedTuple):
 
 
 class SideEntry(NamedTuple):
-    """Where the gradients of the gates of a side go. Equations read its integers from memory."""
+    """The places for the gradients of the gates of a side. Equations read these integers from memory."""
 
     address: int  # (N, columns) of one step
     row: int
@@ -184,7 +184,7 @@ class SideEntry(NamedTuple):
 
 
 class MaskEntry(NamedTuple):
-    """A random mask. Equations read its integers from memory."""
+    """A random mask. Equations read these integers from memory."""
 
     limit: int  # hashes below it are dropped; negative where nothing is dropped
     keys: int  # (N,) keys of the rows, written
@@ -227,7 +227,7 @@ PHASE = np.dtype([(name, np.int64) for name in (
 
 
 class ForwardArguments(NamedTuple):
-    """What `forward` takes, but for the rows."""
+    """The arguments of `forward`, except for the rows."""
 
     real: Any  # numpy.float32 or numpy.float64
     phases: Any  # table of PHASE
@@ -248,7 +248,7 @@ class ForwardArguments(NamedTuple):
 
 
 class BackwardArguments(NamedTuple):
-    """What `backward` takes, but for the rows."""
+    """The arguments of `backward`, except for the rows."""
 
     real: Any  # numpy.float32 or numpy.float64
     wide: Any  # tag: the width of plain products

@@ -1,4 +1,4 @@
-"""What kernels work in, for batches of one shape."""
+"""The memory that kernels work in, for batches of one shape."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ class BackwardBuffers:
         return self.full_chunks_of(0, self.steps)
 
     def full_chunks_of(self, first: int, last: int) -> list[Piece]:
-        """The same of some of the steps."""
+        """The chunks of the steps first <= s < last of such a batch."""
         return [
             (chunk, self.rows * np.arange(chunk.last - chunk.first), self.rows * (chunk.last - chunk.first))
             for chunk in self.chunks(first, last)

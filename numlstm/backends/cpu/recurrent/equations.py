@@ -100,7 +100,7 @@ def _groups_of(tag):
 
 
 class PhaseForward(NamedTuple):
-    """What `phase_forward` takes: addresses and bytes, unless said otherwise."""
+    """The arguments of `phase_forward`: addresses and bytes, unless said otherwise."""
 
     sums: int  # pre-activations (rows, vectors, gates) vectors
     sums_row: int
@@ -226,7 +226,7 @@ def _store_values(typing_context, tag, values, gates, now, slot, keep):
 
 
 def _only_finished(phase: Phase) -> list[str]:
-    """What `finish` reads and records do not hold: it is kept in the places of pre-activations."""
+    """The values that `finish` reads and records do not hold; they are kept in the places of pre-activations."""
     names = [name for name in phase.finish_reads if name not in phase.gives]
     assert len(names) <= len(phase.gates), "no place for what finish reads"
     return names
@@ -275,19 +275,19 @@ def _store_finished(typing_context, tag, values, now, slot):
 
 
 class PhaseBackward(NamedTuple):
-    """What `phase_backward` takes: addresses and bytes, unless said otherwise."""
+    """The arguments of `phase_backward`: addresses and bytes, unless said otherwise."""
 
-    sums: int  # gate gradients (rows, vectors, gates) vectors, written where pre-activations are normalised...
+    sums: int  # gate gradients (rows, vectors, gates) vectors, written where pre-activations are normalised
     sums_row: int
-    sides: int  # ...or else those of each side are written, to the places in these entries
+    sides: int  # entries of the sides, to whose places gate gradients are written elsewhere
     pair: int  # number of the pair of row 0
     before: int  # records of the step before, of the first row
     now: int  # records of this step, of the first row
     record_row: int
     slot: int
     dbefore: int  # gradients of states of the step before, of the first row
-    dnow: int  # likewise, of this step
-    dvalues: int  # likewise, of values given
+    dnow: int  # gradients of states of this step, of the first row
+    dvalues: int  # gradients of values given, of the first row
     gradient_row: int
     gradient_slot: int
     first: int  # the vectors first <= j < last of units

@@ -27,7 +27,7 @@ NO_CHUNK, NO_STARTS = Chunk(first=0, last=0), np.zeros(0, np.int64)
 
 @dataclass
 class Tape:
-    """What a forward pass leaves for the backward pass."""
+    """The values that a forward pass keeps for the backward pass."""
 
     x: np.ndarray
     buffers: Buffers
@@ -71,7 +71,7 @@ def row_shards(lengths: np.ndarray, flop_per_step: float) -> Sequence[threads.Sh
 
 
 def full_shards(rows: int, steps: int, flop_per_step: float) -> Sequence[threads.Shard]:
-    """The same for rows of equal length."""
+    """Split rows of equal length in that way."""
     return threads.even_shards(rows, rows * steps * flop_per_step, target().unit)
 
 
@@ -120,7 +120,7 @@ def _run_forward(
 def _forward_arguments(
     buffers: Buffers, x: np.ndarray, rows: SortedRows, masks: np.ndarray, records: Records, places: np.ndarray
 ) -> ForwardArguments:
-    """What the forward kernel takes; it knows arrays by their addresses alone."""
+    """The arguments of the forward kernel, which knows arrays by their addresses alone."""
     weights, tables = buffers.weights, buffers.prepared.tables
     return ForwardArguments(
         real=weights.real, phases=tables.phases, tiles=tables.tiles, sources=tables.sources,
@@ -257,7 +257,7 @@ def layer_backward(
 
 
 def _backward_arguments(tape: Tape, places: np.ndarray, dx: np.ndarray | None) -> BackwardArguments:
-    """What the backward kernel takes, but for `chunk`, `starts` and `records`."""
+    """The arguments of the backward kernel; `chunk`, `starts` and `records` are to be replaced."""
     weights, buffers = tape.buffers.weights, tape.buffers.backward
     tables, (norm, spread) = buffers.tables, weights.norms
     return BackwardArguments(

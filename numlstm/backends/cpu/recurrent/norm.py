@@ -14,7 +14,7 @@ EPSILON = 1e-5  # added to the variance
 
 
 class NormForward(NamedTuple):
-    """What `norm_forward` takes: addresses and bytes, unless said otherwise."""
+    """The arguments of `norm_forward`: addresses and bytes, unless said otherwise."""
 
     sums: int  # pre-activations (rows, groups, gates) vectors, overwritten
     sums_row: int
@@ -23,7 +23,7 @@ class NormForward(NamedTuple):
     groups: int  # vectors of units
     units: int  # number of units
     weight: int  # (groups, gates) vectors
-    bias: int  # likewise
+    bias: int  # (groups, gates) vectors
     now: int  # records of this step, of the first row
     record_row: int
     slot: int
@@ -33,7 +33,7 @@ class NormForward(NamedTuple):
 
 
 class NormBackward(NamedTuple):
-    """What `norm_backward` takes: addresses and bytes, unless said otherwise."""
+    """The arguments of `norm_backward`: addresses and bytes, unless said otherwise."""
 
     sums: int  # gradients of what equations took, (rows, groups, gates) vectors, overwritten
     sums_row: int
@@ -48,12 +48,12 @@ class NormBackward(NamedTuple):
     first: int
     factors: int
     dweight: int  # (rows, groups, gates) vectors, written
-    dbias: int  # likewise
+    dbias: int  # (rows, groups, gates) vectors, written
     dnorm_row: int  # from row to row of both
 
 
 class Spread(NamedTuple):
-    """What `spread` takes: addresses and bytes, unless said otherwise."""
+    """The arguments of `spread`: addresses and bytes, unless said otherwise."""
 
     sums: int  # gate gradients (N, groups, gates) vectors
     sums_row: int

@@ -146,7 +146,7 @@ class BackwardTables:
         self.sides, self.backs = np.array(sides, SIDE), np.array(backs, BACK)
 
     def _offsets(self) -> tuple[dict[tuple[int, int], int], int]:
-        """Where each side's gradients are in a row, those with the input first; and the length of the row."""
+        """The places of the gradients of all sides in a row, those of the input first; and the length of the row."""
         offsets, end = {}, 0
         packing = self.weights.packing
         sides = [
