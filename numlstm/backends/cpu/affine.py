@@ -6,7 +6,7 @@ import numpy as np
 
 from .linear.gradients import OuterProduct, OuterSums
 from .linear.packing import AffinePacking, Block
-from .linear.products import ProductArguments, ProductShape, copy_to_panels, product
+from .linear.products import ProductArguments, copy_to_panels, product
 from .linear.transposed import TransposedWeights
 from .machine import threads
 from .machine.arrays import address_of, aligned
@@ -37,15 +37,15 @@ class AffineWeights:
         """Where a block of a flat vector starts."""
         return address_of(flat) + block.start * flat.itemsize
 
-    def product_for(self, rows: int, inputs: int, columns: int, w: int) -> ProductMemory:
+    def product_for(self, rows: int, inputs: int, columns: int, start: int, w: int) -> ProductMemory:
         """Memory for a product with the weights at `w`: kept in training, else for this call alone."""
         if not self.training:
-            return ProductMemory(self.real, rows, inputs, columns)
+            return ProductMemory(self.real, rows, inputs, columns, start, w)
         kept = self.products.get((rows, w))
         if kept is None:
             if len(self.products) >= PRODUCTS_KEPT:
                 del self.products[next(iter(self.products))]
-            kept = self.products[rows, w] = ProductMemory(self.real, rows, inputs, columns)
+            kept = self.products[rows, w] = ProductMemory(self.real, rows, inputs, columns, start, w)
         return kept
 
     def buffers_for(self, rows: int) -> AffineBuffers:
@@ -76,15 +76,15 @@ class AffineBuffers:
 
 
 class ProductMemory:
-    """Memory for products of one shape, and what stays the same from one to the next."""
+    """Memory for products of one shape with the same weights."""
 
-    def __init__(self, real: type, rows: int, inputs: int, columns: int) -> None:
+    def __init__(self, real: type, rows: int, inputs: int, columns: int, start: int, w: int) -> None:
         self.real, self.wide = real, width(TILE_VECTORS)
         self.out: np.ndarray = np.empty((rows, columns), real)
         self.addresses = np.empty(rows, np.int64)
-        self.shape = ProductShape(
+        self.arguments = ProductArguments(
             out=address_of(self.out), out_row=self.out.strides[0], columns=columns, inputs=inputs,
-            addresses=address_of(self.addresses),
+            addresses=address_of(self.addresses), start=start, w=w,
         )  # fmt: skip
         self.shards = threads.even_shards(rows, 2.0 * rows * inputs * columns, target().unit)
 
@@ -92,12 +92,9 @@ class ProductMemory:
 def _product(weights: AffineWeights, x: np.ndarray, columns: int, start: int, w: int) -> np.ndarray:
     """``start + x W`` with packed W at address `w`."""
     rows, inputs = x.shape
-    memory = weights.product_for(rows, inputs, columns, w)
-    arguments = ProductArguments(
-        real=memory.real, wide=memory.wide, shape=memory.shape, start=start, w=w, a=address_of(x), a_row=x.strides[0]
-    )
-    threads.run(product[x.dtype], memory.shards, *arguments)
-    return memory.out
+    p = weights.product_for(rows, inputs, columns, start, w)
+    threads.run(product[x.dtype], p.shards, p.real, p.wide, p.arguments, address_of(x), x.strides[0])
+    return p.out
 
 
 def affine_forward(weights: AffineWeights, x: np.ndarray) -> np.ndarray:

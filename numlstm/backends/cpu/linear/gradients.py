@@ -11,7 +11,7 @@ from ..machine import threads
 from ..machine.arrays import address_of
 from ..machine.target import target
 from .packing import Block
-from .products import BLOCK, OuterSum, WeightGradients, column_sums, copied_row_bytes, weight_gradients
+from .products import BLOCK, OuterMemory, OuterSum, column_sums, copied_row_bytes, weight_gradients
 from .tile import outer_address
 
 
@@ -54,12 +54,12 @@ class OuterSums:
             sums.append(_outer_sum(real, product, first, self.blocks))
         sums.append(OuterSum(*[0] * len(OuterSum._fields)))  # always two: another number would be another kernel
         self.real = real
-        self.sums, self.room = tuple(sums[:2]), room
+        self.sums = tuple(sums[:2])
         widest = max(product.block.inputs for product in products)
         self.row_bytes = copied_row_bytes(widest, products[0].block.lanes, np.dtype(real).itemsize)
         self.flop = 2.0 * sum(product.block.size for product in products)
         self.copy = np.empty(min(BLOCK, room) * self.row_bytes, np.uint8)  # for a thread that does all blocks
-        self.copy_address = address_of(self.copy)
+        self.memory = OuterMemory(room=room, copy=address_of(self.copy), copy_row=self.row_bytes)
 
     def add(self, gradient: int, pairs: int, fresh: bool) -> None:
         """Add the sums over the first `pairs` pairs to the gradient at an address; if `fresh`, overwrite it."""
@@ -67,16 +67,11 @@ class OuterSums:
 
     def _add(self, gradient: int, pairs: int, fresh: bool, first: int, last: int) -> None:
         """Add the sums of the blocks first <= b < last."""
-        if last - first == self.blocks:
-            copy = self.copy_address
-        else:
-            memory = np.empty(min(BLOCK, pairs) * self.row_bytes, np.uint8)
-            copy = address_of(memory)
-        arguments = WeightGradients(
-            real=self.real, sums=self.sums, room=self.room, gradient=gradient, pairs=pairs, copy=copy,
-            copy_row=self.row_bytes, fresh=fresh,
-        )  # fmt: skip
-        weight_gradients[self.real](*arguments, first, last)
+        memory = self.memory
+        if last - first < self.blocks:
+            copy = np.empty(min(BLOCK, pairs) * self.row_bytes, np.uint8)
+            memory = memory._replace(copy=address_of(copy))
+        weight_gradients[self.real](self.real, self.sums, memory, gradient, pairs, fresh, first, last)
 
 
 def _outer_sum(real: Any, product: OuterProduct, first: int, last: int) -> OuterSum:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ..machine.compiling import call, inner, kernel, once, takes
+from ..machine.compiling import call, inner, kernel, once
 from ..machine.memory import copy_row, lanes_of, load_address, slots_at, vector_bytes
 from ..machine.simd import keep_first, load, load_first, splat, stack_bytes, store
 from ..machine.tags import width_of
@@ -34,26 +34,33 @@ class OuterSum(NamedTuple):
     tallest: int  # rows of the tallest tile
 
 
-class WeightGradients(NamedTuple):
-    """The arguments of `weight_gradients`, except for the blocks."""
+class OuterMemory(NamedTuple):
+    """The memory that outer products are summed in and from."""
 
-    real: Any  # numpy.float32 or numpy.float64
-    sums: tuple[OuterSum, ...]
     room: int  # gate gradients that a panel has room for
-    gradient: int  # address that `out` and `bias` of the sums count from
-    pairs: int  # how many gate gradients are summed
     copy: int  # address of room for BLOCK rows of any `a`, each with a 1 behind it
     copy_row: int  # bytes of such a row
-    fresh: bool  # whether `out` and `bias` are overwritten, not added to
 
 
 @kernel
-@takes(WeightGradients, "first", "last")
-def weight_gradients(real, sums, room, gradient, pairs, copy, copy_row, fresh, first, last):
+def weight_gradients(real, sums, memory, gradient, pairs, fresh, first, last):
     """For each of `sums`, ``out += sum over k of outer(a[k], d[k])`` and ``bias += sum over k of d[k]``: some blocks.
 
     These are the blocks first <= b < last. A block is as many inputs as a tile has rows; the bias counts as one more
     input. Blocks are numbered within a panel first, then over panels, then over sums.
+
+    Parameters
+    ----------
+    real : type
+        numpy.float32 or numpy.float64.
+    sums : tuple of OuterSum
+    memory : OuterMemory
+    gradient : int
+        The address that `out` and `bias` of the sums count from.
+    pairs : int
+        How many gate gradients are summed.
+    fresh : bool
+        Whether `out` and `bias` are overwritten, not added to.
     """
     for outer_sum in sums:
         a, b = max(first, outer_sum.first) - outer_sum.first, min(last, outer_sum.last) - outer_sum.first
@@ -62,13 +69,13 @@ def weight_gradients(real, sums, room, gradient, pairs, copy, copy_row, fresh, f
                 count = min(BLOCK, pairs - k)
                 for i in range(count):
                     row = load_address(outer_sum.a + 8 * (k + i))
-                    _copy_with_one(real, copy + i * copy_row, row, outer_sum.inputs)
+                    _copy_with_one(real, memory.copy + i * memory.copy_row, row, outer_sum.inputs)
                 for block in range(a, b):
-                    _add_block(real, outer_sum, block, room, gradient, k, count, copy, copy_row, fresh and k == 0)
+                    _add_block(real, outer_sum, block, memory, gradient, k, count, fresh and k == 0)
 
 
 @once
-def _add_block(real, outer_sum, block, room, gradient, k, count, copy, copy_row, fresh):
+def _add_block(real, outer_sum, block, memory, gradient, k, count, fresh):
     """Add `count` outer products from the number `k` on to a block of a sum."""
     row_bytes = outer_sum.vectors * vector_bytes(real)
     number = vector_bytes(real) // lanes_of(real)
@@ -76,7 +83,7 @@ def _add_block(real, outer_sum, block, room, gradient, k, count, copy, copy_row,
     blocks = -(-columns // outer_sum.tallest)
     panel, column = block // blocks, (block % blocks) * outer_sum.tallest
     end = min(column + outer_sum.tallest, columns)
-    d = outer_sum.d + (panel * room + k) * row_bytes
+    d = outer_sum.d + (panel * memory.room + k) * row_bytes
     out = gradient + outer_sum.out + (panel * outer_sum.inputs + column) * row_bytes
     if fresh:
         _clear(real, out, (min(end, outer_sum.inputs) - column) * row_bytes)
@@ -85,17 +92,17 @@ def _add_block(real, outer_sum, block, room, gradient, k, count, copy, copy_row,
         bias = gradient + outer_sum.bias + panel * row_bytes
         if fresh:
             _clear(real, bias, row_bytes)
-        a = copy + outer_sum.inputs * number
+        a = memory.copy + outer_sum.inputs * number
         call(
             outer_sum.tile,
-            OuterTile(rows=1, out=bias, out_row=row_bytes, a=a, a_row=copy_row, d=d, steps=count),
+            OuterTile(rows=1, out=bias, out_row=row_bytes, a=a, a_row=memory.copy_row, d=d, steps=count),
         )
     while column < end:
         height = height_of(outer_sum.tallest, end - column)
-        a = copy + column * number
+        a = memory.copy + column * number
         call(
             outer_sum.tile,
-            OuterTile(rows=height, out=out, out_row=row_bytes, a=a, a_row=copy_row, d=d, steps=count),
+            OuterTile(rows=height, out=out, out_row=row_bytes, a=a, a_row=memory.copy_row, d=d, steps=count),
         )
         out += height * row_bytes
         column += height
@@ -137,52 +144,52 @@ def _copy_with_one(real, place, row, count):
     store(last + (one - keep_first(one, count % lanes)), place + whole * size)
 
 
-class ProductShape(NamedTuple):
-    """The arguments that all products of one shape share."""
+class ProductArguments(NamedTuple):
+    """What products of the same shape with the same weights have in common."""
 
     out: int  # address of (N, columns) numbers, written
     out_row: int  # bytes from row to row
     columns: int
     inputs: int
     addresses: int  # address of room for N addresses
-
-
-class ProductArguments(NamedTuple):
-    """The arguments of `product`, except for the rows."""
-
-    real: Any  # numpy.float32 or numpy.float64
-    wide: Any  # tag: the width of a panel
-    shape: ProductShape
     start: int  # address of (panels, width) vectors
     w: int  # address of (panels, inputs, width) vectors
-    a: int  # address of (N, inputs) numbers
-    a_row: int  # bytes from row to row
 
 
 @kernel
-@takes(ProductArguments, "first", "last")
-def product(real, wide, shape, start, w, a, a_row, first, last):
-    """``out = start + a W`` for the rows first <= m < last."""
+def product(real, wide, p, a, a_row, first, last):
+    """``out = start + a W`` for the rows first <= m < last of a.
+
+    Parameters
+    ----------
+    real : type
+        numpy.float32 or numpy.float64.
+    wide : tag
+        The width of a panel.
+    p : ProductArguments
+    a, a_row : int
+        Address of (N, inputs) numbers, and the bytes from row to row.
+    """
     scratch = stack_bytes(TILE_BYTES)
     row_bytes = width_of(wide) * vector_bytes(real)
     numbers = width_of(wide) * lanes_of(real)
-    slots_at(shape.addresses, a, a_row, first, last)
-    for panel in range(-(-shape.columns // numbers)):
-        count = min(numbers, shape.columns - panel * numbers)
-        weights = w + panel * shape.inputs * row_bytes
+    slots_at(p.addresses, a, a_row, first, last)
+    for panel in range(-(-p.columns // numbers)):
+        count = min(numbers, p.columns - panel * numbers)
+        weights = p.w + panel * p.inputs * row_bytes
         m = first
         while m < last:
             height = height_of(tallest_tile(wide), last - m)
-            rows = shape.addresses + 8 * m
+            rows = p.addresses + 8 * m
             product_tile(
                 real, wide,
                 ProductTile(
-                    rows=height, out=scratch, out_row=row_bytes, start=start + panel * row_bytes, start_row=0,
-                    w=weights, a=rows, a_count=shape.inputs, v=w, b=rows, b_count=0,
+                    rows=height, out=scratch, out_row=row_bytes, start=p.start + panel * row_bytes, start_row=0,
+                    w=weights, a=rows, a_count=p.inputs, v=weights, b=rows, b_count=0,
                 ),
             )  # fmt: skip
             for row in range(height):
-                place = shape.out + (m + row) * shape.out_row + panel * row_bytes
+                place = p.out + (m + row) * p.out_row + panel * row_bytes
                 copy_row(real, place, scratch + row * row_bytes, count)
             m += height
 

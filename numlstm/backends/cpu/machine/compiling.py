@@ -148,18 +148,17 @@ def call(typing_context, address, arguments):
     return types.void(types.intp, arguments), generate
 
 
-def takes(arguments: type, *last: str) -> Callable[[Callable], Callable]:
-    """Check that the parameters of a kernel are the fields of a named tuple, in their order, and the `last` ones.
+def takes(*arguments: type, last: tuple[str, ...]) -> Callable[[Callable], Callable]:
+    """Check that the parameters of a kernel are the fields of named tuples, in their order, and the `last` ones.
 
-    The host fills the named tuple by name, and calls the kernel with ``*arguments``.
+    The host fills the named tuples by name, and calls the kernel with all their items.
     """
-
-    fields: tuple[str, ...] = arguments._fields  # type: ignore[attr-defined]
+    fields = (*(field for kind in arguments for field in kind._fields), *last)  # type: ignore[attr-defined]
 
     def checked(function: Callable) -> Callable:
         names = tuple(inspect.signature(function).parameters)
-        if names != (*fields, *last):
-            raise TypeError(f"{function.__name__} must have the parameters {(*fields, *last)}, got {names}")
+        if names != fields:
+            raise TypeError(f"{function.__name__} must have the parameters {fields}, got {names}")
         return function
 
     return checked

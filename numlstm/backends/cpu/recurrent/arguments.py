@@ -226,8 +226,8 @@ PHASE = np.dtype([(name, np.int64) for name in (
 # Kernels ----------------------------------------------------------------------------------------------------
 
 
-class ForwardArguments(NamedTuple):
-    """The arguments of `forward`, except for the rows."""
+class ForwardLayer(NamedTuple):
+    """The arguments of `forward` that are the same for all batches of a shape."""
 
     real: Any  # numpy.float32 or numpy.float64
     phases: Any  # table of PHASE
@@ -235,43 +235,53 @@ class ForwardArguments(NamedTuple):
     sources: Any  # table of SOURCE
     constants: int  # address of the constants of the cell, vectors
     norm: int  # address of the machine code that normalises
+    states: int  # number of states
+    shape: LayerShape
+    memory: ForwardMemory
+    team: Any  # Team: it divides the panels of a phase; then there is no mask, and no phase that takes whole rows
+
+
+class ForwardCall(NamedTuple):
+    """The arguments of `forward` for a call."""
+
     masks: Any  # table of MASK
     places: Any  # table of PLACE: initial states, (N, .) read, zeros if absent; final states, (N, .) written; then
     # outputs, (N, T, .) written
-    states: int  # number of states
     x: Strided  # (N, T, D), read
-    shape: LayerShape
-    memory: ForwardMemory
     records: Records  # written; never read before it is written
-    team: Any  # Team: it divides the panels of a phase; then there is no mask, and no phase that takes whole rows
     rows: SortedRows
 
 
-class BackwardArguments(NamedTuple):
-    """The arguments of `backward`, except for the rows."""
+class BackwardLayer(NamedTuple):
+    """The arguments of `backward` that are the same for all batches of a shape."""
 
     real: Any  # numpy.float32 or numpy.float64
     wide: Any  # tag: the width of plain products
     phases: Any  # table of PHASE
     sides: Any  # table of SIDE
     backs: Any  # table of BACK
-    masks: Any  # table of MASK
     constants: int  # address of the constants of the cell, vectors
-    norm: int  # addresses of the machine code for the way back through normalisation
-    spread: int
-    wx: int  # input weights, transposed: (panels of inputs, columns of all phases, width)
-    shape: LayerShape
-    chunk: Chunk
+    norm: int  # address of the machine code for the way back through normalisation
+    spread: int  # address of the machine code that copies gate gradients to sides after that
+    states: int  # number of states
     memory: BackwardMemory
-    starts: Any  # int64 array (steps of the chunk,): number of the first pair of each step
+    gradients: Gradients  # carried from chunk to chunk; a state has two slots, for even and for odd steps
+    team: Any  # Team: as in `ForwardLayer`; its cells have one phase
+
+
+class BackwardCall(NamedTuple):
+    """The arguments of `backward` for a chunk of a call."""
+
+    shape: LayerShape
+    masks: Any  # table of MASK
+    wx: int  # input weights, transposed: (panels of inputs, columns of all phases, width)
     places: Any  # table of PLACE, one of each for each state: gradients of outputs, (N, T, .), and of final states,
     # (N, .), read, zeros if absent; of initial states, (N, .), written by the chunk that holds step 0
-    states: int  # number of states
     x: Strided  # (N, T, D), read
     dx: Strided  # (N, T, D), written, if present
     records: Records  # read
-    gradients: Gradients  # carried from chunk to chunk; a state has two slots, for even and for odd steps
-    team: Any  # Team: as in `ForwardArguments`; its cells have one phase
+    chunk: Chunk
+    starts: Any  # int64 array (steps of the chunk,): number of the first pair of each step
     rows: SortedRows
 
 

@@ -19,17 +19,17 @@ from ..machine.memory import (
 from ..machine.simd import splat, stack_bytes, store
 from ..machine.tags import width_of
 from ..machine.team import NO_PART, claim, complete, next_unclaimed
-from .arguments import SIDE_BYTES, BackwardArguments, BackwardStep
+from .arguments import SIDE_BYTES, BackwardCall, BackwardLayer, BackwardStep
 from .equations import PhaseBackward
 from .masks import keys_of_rows
 from .norm import NormBackward, Spread
 
 
 @kernel
-@takes(BackwardArguments, "first", "last")
+@takes(BackwardLayer, BackwardCall, last=("first", "last"))
 def backward(
-    real, wide, phases, sides, backs, masks, constants, norm, spread, wx, shape, chunk, memory, starts, places, states,
-    x, dx, records, gradients, team, rows, first, last,
+    real, wide, phases, sides, backs, constants, norm, spread, states, memory, gradients, team,
+    shape, masks, wx, places, x, dx, records, chunk, starts, rows, first, last,
 ):  # fmt: skip
     """Rows first <= m < last, from the chunk's last step to its first; or, in a team, part `first` of all rows.
 

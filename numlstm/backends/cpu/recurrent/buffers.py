@@ -14,9 +14,20 @@ from ..linear.halves import row_bytes
 from ..linear.tile import product_address
 from ..machine import threads
 from ..machine.arrays import address_of, aligned
+from ..machine.tags import width
 from ..machine.target import TILE_VECTORS
 from ..machine.team import Team, synchronisation
-from .arguments import MASK, BackwardMemory, Chunk, ForwardMemory, Gradients, LayerShape, Records
+from .arguments import (
+    MASK,
+    BackwardLayer,
+    BackwardMemory,
+    Chunk,
+    ForwardLayer,
+    ForwardMemory,
+    Gradients,
+    LayerShape,
+    Records,
+)
 from .masks import mask_table
 from .packing import PhaseBlocks
 from .tables import BackwardTables, ForwardTables, batched
@@ -121,6 +132,16 @@ class Buffers:
             halves=address_of(self.halves) if self.halves.size else 0, halves_row=self.halves.shape[-1],
         )  # fmt: skip
         self.team = Team(parts=self.parts, rows=rows, address=address_of(self.synchronisation))
+        self.arguments = self._arguments()
+
+    def _arguments(self) -> ForwardLayer:
+        """The arguments of the forward kernel that are the same for all calls."""
+        weights, tables = self.weights, self.prepared.tables
+        return ForwardLayer(
+            real=weights.real, phases=tables.phases, tiles=tables.tiles, sources=tables.sources,
+            constants=tables.constants, norm=tables.norm, states=len(weights.packing.cell.states),
+            shape=self.layer_shape, memory=self.memory, team=self.team,
+        )  # fmt: skip
 
     def _room_for_halves(self) -> np.ndarray:
         """Rounded rows of everything that weights multiply: (parts, sources and x, N, bytes)."""
@@ -186,6 +207,12 @@ class BackwardBuffers:
             sums=address_of(buffers.sums), sums_row=buffers.sums.strides[0],
             gate_rows=address_of(self.addresses), places=address_of(self.addresses) + 8 * rows, span=16 * rows,
             tile=product_address(weights.real, TILE_VECTORS),
+        )  # fmt: skip
+        norm, spread = weights.norms
+        self.arguments = BackwardLayer(
+            real=weights.real, wide=width(TILE_VECTORS), phases=self.tables.phases, sides=self.tables.sides,
+            backs=self.tables.backs, constants=prepared.tables.constants, norm=norm, spread=spread,
+            states=len(packing.cell.states), memory=self.memory, gradients=self.gradients, team=buffers.team,
         )  # fmt: skip
         self.copies: list[tuple[slice, slice]] = []  # parts of the gradient, and others that are the same
         outer = [product for index, blocks in enumerate(packing.phases) for product in self._outer(index, blocks)]

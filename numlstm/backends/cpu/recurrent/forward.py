@@ -8,7 +8,7 @@ from ..machine.compiling import call, inner, kernel, once, takes
 from ..machine.memory import copy_row, load_row, rows_at, slots_at, time_of, vector_bytes, zero_steps
 from ..machine.simd import load, stack_bytes, store
 from ..machine.team import NO_PART, claim, complete, next_unclaimed
-from .arguments import ForwardArguments, ForwardStep
+from .arguments import ForwardCall, ForwardLayer, ForwardStep
 from .equations import PhaseForward
 from .masks import keys_of_rows
 from .norm import NormForward
@@ -17,9 +17,9 @@ SCRATCH_BYTES = 1 << 14  # holds the pre-activations of a panel for some rows
 
 
 @kernel
-@takes(ForwardArguments, "first", "last")
+@takes(ForwardLayer, ForwardCall, last=("first", "last"))
 def forward(
-    real, phases, tiles, sources, constants, norm, masks, places, states, x, shape, memory, records, team, rows, first,
+    real, phases, tiles, sources, constants, norm, states, shape, memory, team, masks, places, x, records, rows, first,
     last,
 ):  # fmt: skip
     """Rows first <= m < last of a batch, each up to its last step; or, in a team, part `first` of all rows.

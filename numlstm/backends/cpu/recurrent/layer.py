@@ -13,16 +13,24 @@ import numpy as np
 from ...contract import Noise, States, UnsupportedError
 from ..machine import threads
 from ..machine.arrays import address_of
-from ..machine.tags import width
-from ..machine.target import TILE_VECTORS, target
-from .arguments import PLACE, BackwardArguments, Chunk, ForwardArguments, PlaceEntry, Records, SortedRows, strided
+from ..machine.target import target
+from .arguments import (
+    PLACE,
+    BackwardCall,
+    ForwardCall,
+    LayerShape,
+    PlaceEntry,
+    Records,
+    SortedRows,
+    Strided,
+    strided,
+)
 from .backward import backward
 from .buffers import Buffers, Piece, PreparedLayer, new_states
 from .forward import forward
 from .weights import LayerWeights
 
 NO_TRACES: Mapping[str, np.ndarray] = {}
-NO_CHUNK, NO_STARTS = Chunk(first=0, last=0), np.zeros(0, np.int64)
 
 
 @dataclass
@@ -113,21 +121,8 @@ def _run_forward(
     buffers, weights = tape.buffers, tape.buffers.weights
     places = _places(weights, (*initial, *final), outputs, traces)
     shards = buffers.team_shards() or _shards(tape, records.first, records.last, weights.step_flop)
-    arguments = _forward_arguments(buffers, tape.x, tape.rows, tape.masks, records, places)
-    threads.run(forward[weights.real], shards, *arguments)
-
-
-def _forward_arguments(
-    buffers: Buffers, x: np.ndarray, rows: SortedRows, masks: np.ndarray, records: Records, places: np.ndarray
-) -> ForwardArguments:
-    """The arguments of the forward kernel, which knows arrays by their addresses alone."""
-    weights, tables = buffers.weights, buffers.prepared.tables
-    return ForwardArguments(
-        real=weights.real, phases=tables.phases, tiles=tables.tiles, sources=tables.sources,
-        constants=tables.constants, norm=tables.norm, masks=masks, places=places,
-        states=len(weights.packing.cell.states), x=strided(x), shape=buffers.layer_shape, memory=buffers.memory,
-        records=records, team=buffers.team, rows=rows,
-    )  # fmt: skip
+    call = ForwardCall(masks=tape.masks, places=places, x=strided(tape.x), records=records, rows=tape.rows)
+    threads.run(forward[weights.real], shards, *buffers.arguments, *call)
 
 
 def _forward_in_segments(
@@ -171,13 +166,15 @@ def _places(weights: LayerWeights, states: States, outputs: States, traces: Mapp
     return _place_table(places)
 
 
-def _place(array: np.ndarray | None, slot: int, units: int) -> PlaceEntry:
-    """An array, as the table of places has it."""
-    address, row, step = strided(array)
-    return PlaceEntry(address=address, row=row, step=step, slot=slot, units=units)
+def _place(array: np.ndarray | None, slot: int, units: int) -> list[int]:
+    """An array as a `PlaceEntry`: as a list, which NumPy reads faster than a named tuple."""
+    return [*strided(array), slot, units]
 
 
-def _place_table(places: list[PlaceEntry]) -> np.ndarray:
+assert PlaceEntry._fields == (*Strided._fields, "slot", "units"), "_place must write the fields of PlaceEntry"
+
+
+def _place_table(places: list[list[int]]) -> np.ndarray:
     """The table of places; this way takes half the time of ``np.array(places, PLACE)``."""
     return np.array(places).view(PLACE)[:, 0]
 
@@ -196,7 +193,8 @@ def runner(
     none = [None] * len(states)
     places = _places(weights, (*(states if resume else none), *states), (y, *none[1:]), {})
     all_rows = SortedRows(*_full_batch(rows, steps), reverse)
-    arguments = _forward_arguments(buffers, x, all_rows, buffers.masks(None), buffers.records, places)
+    call = ForwardCall(masks=buffers.masks(None), places=places, x=strided(x), records=buffers.records, rows=all_rows)
+    arguments = *buffers.arguments, *call
     shards = full_shards(rows, steps, weights.step_flop)
     kept = buffers, x, states, y  # the kernel knows their addresses alone
 
@@ -237,16 +235,19 @@ def layer_backward(
             for arrays in (doutputs, dfinal, dinitial) for slot, array in enumerate(arrays)
         ]
     )  # fmt: skip
-    arguments = _backward_arguments(tape, places, dx)
-    flop = weights.step_flop
+    wx = 0 if dx is None else weights.input_transposed.bring_up_to_date()
+    shape = LayerShape(tape.x.shape[1], *tape.buffers.layer_shape[1:])
+    flop, fresh = weights.step_flop, True
     if dx is None:
         flop -= 2.0 * buffers.tables.input_columns * weights.packing.spec.input_size
-    fresh = True
     pieces = ((records, piece) for records, pieces in tape.segments() for piece in pieces)
     for records, (chunk, starts, pairs) in pieces:
         shards = tape.buffers.team_shards() or _shards(tape, chunk.first, chunk.last, flop)
-        of_chunk = arguments._replace(chunk=chunk, starts=starts, records=records)
-        threads.run(backward[weights.real], shards, *of_chunk)
+        call = BackwardCall(
+            shape=shape, masks=tape.masks, wx=wx, places=places, x=strided(tape.x), dx=strided(dx), records=records,
+            chunk=chunk, starts=starts, rows=tape.rows,
+        )  # fmt: skip
+        threads.run(backward[weights.real], shards, *buffers.arguments, *call)
         for sums in buffers.sums:
             sums.add(address_of(gradient), pairs, fresh)
         fresh = False
@@ -254,21 +255,6 @@ def layer_backward(
         gradient[second] = gradient[first]
     gradient[weights.packing.used :] = 0
     return dinitial
-
-
-def _backward_arguments(tape: Tape, places: np.ndarray, dx: np.ndarray | None) -> BackwardArguments:
-    """The arguments of the backward kernel; `chunk`, `starts` and `records` are to be replaced."""
-    weights, buffers = tape.buffers.weights, tape.buffers.backward
-    tables, (norm, spread) = buffers.tables, weights.norms
-    return BackwardArguments(
-        real=weights.real, wide=width(TILE_VECTORS), phases=tables.phases, sides=tables.sides, backs=tables.backs,
-        masks=tape.masks, constants=address_of(weights.constants), norm=norm, spread=spread,
-        wx=0 if dx is None else weights.input_transposed.bring_up_to_date(),
-        shape=tape.buffers.layer_shape._replace(steps=tape.x.shape[1]),
-        chunk=NO_CHUNK, memory=buffers.memory, starts=NO_STARTS, places=places,
-        states=len(weights.packing.cell.states), x=strided(tape.x), dx=strided(dx), records=tape.buffers.records,
-        gradients=buffers.gradients, team=tape.buffers.team, rows=tape.rows,
-    )  # fmt: skip
 
 
 def _shards(tape: Tape, first: int, last: int, flop_per_step: float) -> Sequence[threads.Shard]:

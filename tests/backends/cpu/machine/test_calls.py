@@ -91,7 +91,7 @@ def test_functions_that_take_the_same_have_as_many_parameters_before_it():
 def test_parameters_of_a_kernel_are_the_fields_in_their_order(names):
     function = eval(f"lambda {names}: None")
     with pytest.raises(TypeError, match=r"must have the parameters \('place', 'hundreds', 'tens', 'ones', 'last'\)"):
-        takes(Digits, "last")(function)
+        takes(Digits, last=("last",))(function)
 
 
 def test_entries_are_read_by_name():
