@@ -1,10 +1,15 @@
-"""Search for good settings as with any scikit-learn estimator: a Pipeline in a GridSearchCV, in two processes.
+"""
+A grid search over a Pipeline
+=============================
+
+Search for good settings as with any scikit-learn estimator: a Pipeline in a GridSearchCV, in two processes.
 
 A step of a sequence is a row of 8 pixels of a handwritten digit. The script prints the best settings, their
 cross-validated accuracy, and the accuracy on a test set, and saves a picture:
 `python examples/grid_search.py [picture.png] [--short]`.
 """
 
+# sphinx_gallery_thumbnail_path = "../examples/grid_search.png"
 import sys
 
 import matplotlib

@@ -1,9 +1,14 @@
-"""Learn handwritten digits from raw pixels.
+"""
+Handwritten digits, row by row
+==============================
+
+Learn handwritten digits from raw pixels.
 
 Each of scikit-learn's 1,797 digits is a sequence of 8 steps, the rows of 8 pixels. The script prints the accuracy on a
 test set of a quarter of the digits, and saves a picture: `python examples/handwritten_digits.py [picture.png]`.
 """
 
+# sphinx_gallery_thumbnail_path = "../examples/handwritten_digits.png"
 import sys
 import time
 

@@ -1,4 +1,8 @@
-"""Forecast sunspots, one month ahead and each of the next twelve.
+"""
+Forecasts of sunspots
+=====================
+
+Forecast sunspots, one month ahead and each of the next twelve.
 
 `LSTMRegressor` reads windows of four years of the monthly series that comes with numlstm, learns from the years up to
 1949 and forecasts the years from 1950 on. The script prints the root mean squared errors of the model and of two simple
@@ -6,6 +10,7 @@ forecasts: the value of the last month (persistence), and the value of eleven ye
 picture: `python examples/sunspots.py [picture.png] [--short]`.
 """
 
+# sphinx_gallery_thumbnail_path = "../examples/sunspots.png"
 import sys
 
 import matplotlib

@@ -1,10 +1,15 @@
-"""Recognise nine speakers by two Japanese vowels: utterances of 7 to 29 steps, which `fit` takes as a list.
+"""
+Speakers by their vowels
+========================
+
+Recognise nine speakers by two Japanese vowels: utterances of 7 to 29 steps, which `fit` takes as a list.
 
 The data (Kudo, Toyama & Shimbo 1999; UCI) are in the package sktime, which is part of the extra `examples`: 12 channels
 at each step, 270 utterances for training and 370 for the test. The script prints the accuracy, and saves a picture: the
 confusion matrix, and the probabilities while an utterance goes on: `python examples/vowels.py [picture.png] [--short]`.
 """
 
+# sphinx_gallery_thumbnail_path = "../examples/vowels.png"
 import sys
 import time
 from importlib.util import find_spec

@@ -218,7 +218,7 @@ ATTRIBUTES = """
         Number of epochs; with `warm_start` and `partial_fit`, of all calls together.
     n_features_in_ : int
         Number of features as scikit-learn counts them: C, or T if X was (n, T).
-    feature_names_in_ : array of str, shape (n_features_in_,)
+    feature_names_in_ : array of str, one for each column
         Names of the columns, if X was in DataFrames and all names are strings.
     n_channels_ : int
         C, the number of features at each step.

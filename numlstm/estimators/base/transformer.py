@@ -24,7 +24,7 @@ FITTED = """
         C, the number of features at each step; 1 if X was (n, T).
     n_features_in_ : int
         Number of features as scikit-learn counts them: C, or T if X was (n, T).
-    feature_names_in_ : array of str, shape (n_features_in_,)
+    feature_names_in_ : array of str, one for each column
         Names of the columns, if X was in DataFrames and all names are strings.
     n_steps_seen_ : int
         Number of steps of all sequences together."""
