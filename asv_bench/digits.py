@@ -1,9 +1,9 @@
 """Whole fits on scikit-learn's digits, by this library, a plain PyTorch loop and skorch; and the costs of starting.
 
-`python asv_bench/digits.py`: hidden size 64, batches of 32, 30 epochs, Adam, clipped gradients, the same for all. Each
-contestant has a process of its own, and they take turns; the script prints minimum and median of several fits. Then it
-measures, each in new processes: the time of compiling with an empty cache and with a filled one, the time of imports,
-of a step of a stream, and of a prediction for one short sequence.
+`python asv_bench/digits.py [--write]`: hidden size 64, batches of 32, 30 epochs, Adam, clipped gradients, the same for
+all. Each contestant has a process of its own, and they take turns; the script prints minimum and median of several
+fits. Then it measures, each in new processes: the time of compiling with an empty cache and with a filled one, the
+time of imports, of a step of a stream, and of a prediction for one short sequence.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 
+import tables
 from processes import printed_number, start
 
 ROUNDS = 7
@@ -181,24 +182,22 @@ def least(code, runs, **environment):
     return min(printed_number(code, **environment) for _ in range(runs))
 
 
-def main():
-    results = compare()
-    best = {}
-    for contestant, rounds in results.items():
+def measured():
+    """The lines of the tables."""
+    yield "| | seconds of a fit, minimum (median) | accuracy |\n|---|---|---|"
+    for contestant, rounds in compare().items():
         times, scores = zip(*rounds, strict=True)
-        best[contestant] = min(times)
         name = contestant.__name__.removeprefix("fit_")
-        print(f"{name}: {min(times):.2f} s (median {statistics.median(times):.2f}), accuracy {scores[-1]:.3f}")
-    print(f"torch / numlstm: {best[fit_torch] / best[fit_numlstm]:.2f}")
-    print(f"skorch / numlstm: {best[fit_skorch] / best[fit_numlstm]:.2f}")
+        yield f"| {name} | {min(times):.2f} ({statistics.median(times):.2f}) | {scores[-1]:.3f} |"
+    yield "\n| | |\n|---|---|"
     with tempfile.TemporaryDirectory() as cache:
-        print(f"compiling, empty cache: {printed_number(FIRST_FIT, NUMBA_CACHE_DIR=cache):.1f} s")
-        print(f"the same, filled cache: {least(FIRST_FIT, 3, NUMBA_CACHE_DIR=cache):.2f} s")
-    print(f"stream.step, 16 inputs, 64 hidden units: {1e6 * printed_number(STREAM):.1f} microseconds")
-    print(f"predict, one sequence of 10 steps: {1e6 * printed_number(PREDICT):.0f} microseconds")
-    print(f"import of LSTMClassifier after sklearn.base: {least(IMPORT_ESTIMATOR, 5):.2f} s")
-    print(f"from numlstm import LSTM: {least(IMPORT, 5):.2f} s")
+        yield f"| compiling, with an empty cache | {printed_number(FIRST_FIT, NUMBA_CACHE_DIR=cache):.1f} s |"
+        yield f"| the same, from the disk cache | {least(FIRST_FIT, 3, NUMBA_CACHE_DIR=cache):.2f} s |"
+    yield f"| `from numlstm import LSTM` | {least(IMPORT, 5):.2f} s |"
+    yield f"| `from numlstm import LSTMClassifier`, after `import sklearn.base` | {least(IMPORT_ESTIMATOR, 5):.2f} s |"
+    yield f"| `stream.step`, 16 inputs, 64 hidden units | {1e6 * printed_number(STREAM):.1f} µs |"
+    yield f"| `predict` for one sequence of 10 steps, at the defaults | {1e6 * printed_number(PREDICT):.0f} µs |"
 
 
 if __name__ == "__main__":
-    main()
+    tables.report("digits.md", measured(), "torch")

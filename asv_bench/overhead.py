@@ -1,8 +1,8 @@
 """The overhead of a training step: the fraction of its time that passes outside compiled kernels.
 
-`NUMLSTM_NUM_THREADS=1 python asv_bench/overhead.py`: with one thread, the time inside kernels is the sum of all calls.
-A step is everything that `fit` does for a batch: taking it from the data, forward, loss, backward, clipping, Adam. The
-best of many epochs counts, once without a clock, and once with a clock around each kernel.
+`NUMLSTM_NUM_THREADS=1 python asv_bench/overhead.py [--write]`: with one thread, the time inside kernels is the sum of
+all calls. A step is everything that `fit` does for a batch: taking it from the data, forward, loss, backward,
+clipping, Adam. The best of many epochs counts, once without a clock, and once with a clock around each kernel.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import tables
 
 from numlstm.backends.contract import LossSpec
 from numlstm.backends.cpu.machine import threads
@@ -70,7 +71,9 @@ def seconds_per_step(trainer):
     return (time.perf_counter() - start) / BATCHES
 
 
-def main():
+def measured():
+    """The lines of the table."""
+    yield "| (T, N, I, H) | microseconds a step | outside kernels |\n|---|---|---|"
     for shape, epochs in SHAPES.items():
         trainer = random_trainer(*shape)
         seconds_per_step(trainer)
@@ -81,10 +84,10 @@ def main():
                 seconds_per_step(trainer)
             inside.append(clock.seconds / BATCHES)
         fraction = 1 - min(inside) / total
-        print(f"{shape}: {1e6 * total:.0f} microseconds a step, {100 * fraction:.1f} % outside kernels")
+        yield f"| {shape} | {1e6 * total:.0f} | {100 * fraction:.1f} % |"
 
 
 if __name__ == "__main__":
     if threads.thread_count() != 1:
         raise SystemExit("set NUMLSTM_NUM_THREADS=1: on several threads, times inside kernels overlap")
-    main()
+    tables.report("overhead.md", measured())

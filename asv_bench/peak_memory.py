@@ -1,4 +1,4 @@
-"""The peak memory of a training step, of this library and of PyTorch: `python asv_bench/peak_memory.py`.
+"""The peak memory of a training step, of this library and of PyTorch: `python asv_bench/peak_memory.py [--write]`.
 
 Each contestant has a process of its own, which has done the same step at a small shape before. The script prints by how
 much the step raises the peak memory of the process (Linux's VmHWM), and its time. The loss is the sum of the outputs at
@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import tables
 from problems import Problem, layer_of
 from processes import start
 
@@ -70,8 +71,9 @@ def measure(connection, name, problem):
     connection.send((added, min(times)))
 
 
-def main():
-    print("| (T, N, I, H) | | MiB | of torch's | seconds |\n|---|---|---|---|---|")
+def measured():
+    """The lines of the table."""
+    yield "| (T, N, I, H) | | MiB | of torch's | seconds |\n|---|---|---|---|---|"
     for problem in SHAPES:
         results = {}
         for name in CONTESTANTS:
@@ -79,8 +81,8 @@ def main():
             results[name] = connection.recv()
             process.join()
         for name, (size, seconds) in results.items():
-            print(f"| {problem} | {name} | {size / 2**20:.1f} | {size / results['torch'][0]:.2f} | {seconds:.2f} |")
+            yield f"| {problem} | {name} | {size / 2**20:.1f} | {size / results['torch'][0]:.2f} | {seconds:.2f} |"
 
 
 if __name__ == "__main__":
-    main()
+    tables.report("peak_memory.md", measured(), "torch")

@@ -7,7 +7,8 @@ and ONNX Runtime run an ONNX model, with the nodes around its LSTMs.
 Each contestant has a process of its own and sleeps until its turn; rounds alternate. Results are compared with float64
 before anything is timed (with PyTorch's results if the reference would take minutes). The script prints a Markdown
 table: minimum and median times, the ratio of the best peer's time to ours, and our fraction of the FMA peak, which is
-measured in the same run. `--output peers` also writes `peers.md` and the plot `peers.png`.
+measured in the same run. `--write` also writes it to `peers.md`, `peers_onnx.md`, `peers_gru.md`, ..., with a plot,
+and to the pages that show it.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import argparse
 import importlib.util
 import os
 import time
-from pathlib import Path
 
 import numpy as np
+import tables
 from contestants import CONTESTANTS, Peak, Reference, problems
 from problems import BLOCKS, FORWARD, TRAINING
 from processes import start
@@ -186,7 +187,7 @@ def main():
     parser.add_argument("--only", nargs="*", choices=MODULES, default=[*MODULES], help="peers")
     parser.add_argument("--onnx", action="store_true", help="ONNX models, by from_onnx and by ONNX Runtime")
     parser.add_argument("--shapes", nargs="*", type=int, help="indices into the table of shapes")
-    parser.add_argument("--output", type=Path, help="write OUTPUT.md and OUTPUT.png")
+    parser.add_argument("--write", action="store_true", help="write the table, and the plot, to files and pages")
     options = parser.parse_args()
     peers = ["torch"] if options.cell != "lstm" else [*MODULES]
     names = ["numlstm", *(name for name in peers if name in options.only and installed(name))]
@@ -197,9 +198,10 @@ def main():
         table_lines, results[threads] = table(options.cell, threads, names, options.shapes)
         lines += [*table_lines, ""]
         print(flush=True)
-    if options.output:
-        options.output.with_suffix(".md").write_text("\n".join(lines).strip() + "\n")
-        plot(options.output.with_suffix(".png"), results)
+    if options.write:
+        name = "peers_onnx" if options.onnx else "peers" if options.cell == "lstm" else f"peers_{options.cell}"
+        tables.write(f"{name}.md", [tables.conditions("torch", "onnxruntime"), *lines])
+        plot(tables.HERE / f"{name}.png", results)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The cost of cells and options: the time of a training step, relative to the plain LSTM.
 
-    python asv_bench/variants.py
+    python asv_bench/variants.py [--write]
 
 All variants run in one process and take turns; the minimum of all rounds counts. Before it is timed, each variant is
 compared with the float64 reference at a small shape. The last figures are the times of compiling with an empty cache.
@@ -12,6 +12,7 @@ import tempfile
 import time
 
 import numpy as np
+import tables
 from processes import printed_number
 
 from numlstm import GRU, LSTM, RNN
@@ -126,20 +127,22 @@ def compile_time(kind, options):
         return printed_number(COMPILE.format(kind=kind.__name__, options=options), NUMBA_CACHE_DIR=cache)
 
 
-def main():
-    """Print the table."""
+def measured():
+    """The lines of the tables."""
     for name, (kind, options) in VARIANTS.items():
         assert validated(kind, options), name
     least = best({name: step_of(kind, options) for name, (kind, options) in VARIANTS.items()})
-    print(f"(T, N, I, H) = {T, N, INPUTS, UNITS}, float32")
-    print("| | ms | of the LSTM |\n|---|---|---|")
+    shape, plain = (T, N, INPUTS, UNITS), 1e3 * least["LSTM"]
+    yield f"A training step at (T, N, I, H) = {shape}, float32; the LSTM's takes {plain:.1f} ms.\n"
+    yield "| | of the LSTM |\n|---|---|"
     for name, seconds in least.items():
-        print(f"| {name} | {1e3 * seconds:.1f} | {seconds / least['LSTM']:.2f} |")
+        yield f"| {name} | {seconds / least['LSTM']:.2f} |"
     traced = trace_cost()
-    print(f"trace: {traced['trace'] / traced['call']:.2f} of a call ({1e3 * traced['call']:.1f} ms)")
+    yield f"| a trace, of a call forward | {traced['trace'] / traced['call']:.2f} |"
+    yield "\n| to the first gradient, from an empty cache | seconds |\n|---|---|"
     for name in ("LSTM", "GRU", "layer_norm", "all at once"):
-        print(f"to the first gradient, from an empty cache, {name}: {compile_time(*VARIANTS[name]):.1f} s")
+        yield f"| {name} | {compile_time(*VARIANTS[name]):.1f} |"
 
 
 if __name__ == "__main__":
-    main()
+    tables.report("variants.md", measured())
