@@ -10,14 +10,11 @@ from typing import Any
 
 import numlstm
 
-HERE = Path(__file__).parent
-
 project, author, release = "numlstm", "The numlstm developers", numlstm.__version__
 copyright = f"2026, {author}"
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "numpydoc",
     "myst_parser",
     "sphinx_gallery.gen_gallery",
@@ -29,7 +26,6 @@ suppress_warnings = ["config.cache"]  # functions among the settings of the gall
 pygments_style = "friendly"
 
 # Pages in Markdown. A heading has the anchor that GitHub gives it.
-myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 4
 
 # The API, from docstrings.
@@ -64,6 +60,15 @@ html_theme_options = {
 }
 html_show_sourcelink = False
 
+INSIDE = {  # the places in these pages of files around them
+    r"docs/": "/",
+    r"CONTRIBUTING\.md": "/contributing.md",
+    r"CHANGELOG\.md": "/changelog.md",
+    r"examples\)": "/gallery/index.rst)",
+    r"README\.md": "/index.md",
+    r"examples/(\w+)\.py": r"/gallery/\2.rst",
+}
+
 
 def skip_member(app: Any, kind: str, name: str, value: Any, skip: bool, options: Any) -> bool | None:
     """Leave out what scikit-learn gives every estimator."""
@@ -73,9 +78,17 @@ def skip_member(app: Any, kind: str, name: str, value: Any, skip: bool, options:
 def shift_links(app: Any, path: Path, page: str, content: list[str]) -> None:
     """Links of an included page at the top level are relative to that level."""
     content[0] = re.sub(r"(\]\()(?!\w+:|#)", r"\1../", content[0])
+    point_inside(app, page, content)
+
+
+def point_inside(app: Any, page: str, content: list[str]) -> None:
+    """Links to files that are pages here go to these."""
+    for pattern, place in INSIDE.items():
+        content[0] = re.sub(rf"(\]\()(?:\.\./)+{pattern}", rf"\1{place}", content[0])
 
 
 def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.connect("autodoc-skip-member", skip_member)
     app.connect("include-read", shift_links)
+    app.connect("source-read", point_inside)
