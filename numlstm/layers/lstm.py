@@ -80,7 +80,7 @@ class LSTM(Layer):
         h' = o ⊙ tanh(c')                 hidden state, the output
 
     The gradient passes from c' to c through f alone: as long as the forget gate stays open it does not vanish
-    [1]_. Without f this is the LSTM of [2]_. The README has the equations of all variants.
+    [1]_. Without f this is the LSTM of [2]_. `docs/guide/cells.md` has the equations of all variants.
 
     <<THREADS>>
 
