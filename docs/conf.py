@@ -59,6 +59,9 @@ html_theme_options = {
     "show_toc_level": 2,
 }
 html_show_sourcelink = False
+html_sidebars = {page: [] for page in ("index", "lstm", "engine", "accuracy", "contributing", "changelog")}
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 
 INSIDE = {  # the places in these pages of files around them
     r"docs/": "/",
@@ -87,7 +90,8 @@ def shift_links(app: Any, path: Path, page: str, content: list[str]) -> None:
 
 
 def point_inside(app: Any, page: str, content: list[str]) -> None:
-    """Links to files that are pages here go to these."""
+    """Links to files that are pages here go to these; code ends without the empty line that doctest asks for."""
+    content[0] = content[0].replace("\n\n```\n", "\n```\n")
     for pattern, place in INSIDE.items():
         content[0] = re.sub(rf"(\]\()(?:\.\./)+{pattern}", rf"\1{place}", content[0])
 
