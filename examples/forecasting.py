@@ -1,4 +1,8 @@
-"""Forecast four series and a chaotic one, beside forecasts that cost nothing and exponential smoothing.
+"""
+Forecasts, and where others win
+===============================
+
+Forecast four series and a chaotic one, beside forecasts that cost nothing and exponential smoothing.
 
 `LSTMForecaster` forecasts airline passengers, carbon dioxide, sunspots and temperatures with its defaults, over
 windows at the end of each series that it has not learnt from; so do the seasonal naive forecast, drift and exponential

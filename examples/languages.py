@@ -1,4 +1,8 @@
-"""In which of 34 languages is a name? Characters read by an LSTM, beside counts of character n-grams.
+"""
+In which language is a name?
+============================
+
+In which of 34 languages is a name? Characters read by an LSTM, beside counts of character n-grams.
 
     python examples/languages.py [picture.png]
 

@@ -172,6 +172,12 @@ def test_ranks_are_those_of_the_page_on_accuracy():
     assert said == [(classes[k], numbers[k]) for k in (0, 2, 3, 4)]
 
 
+def test_examples_begin_with_a_title():
+    """As pages of a gallery do."""
+    for example in ROOT.glob("examples/*.py"):
+        assert re.match(r'"""\n.+\n===+\n\n\S', example.read_text()), example.name
+
+
 # Names ----------------------------------------------------------------------------------------------------
 
 
@@ -199,7 +205,8 @@ def test_every_parameter_is_listed_with_its_default():
 
 
 def test_docstrings_group_parameters_and_begin_with_the_ten_that_matter():
-    titles = ["What matters first", "Network", "Regularisation", "Training", "Data", "Variants of the cell", "System"]
+    titles = ["What matters first", "Network", "Regularisation", "Training", "Data", "Text and categories",
+              "Variants of the cell", "System"]  # fmt: skip
     for estimator in (LSTMClassifier, LSTMRegressor):
         parameters = estimator.__doc__.partition("Parameters\n")[2].partition("Attributes\n")[0]
         assert re.findall(r"^ {4}\*\*(.+)\*\*$", parameters, re.MULTILINE) == titles
