@@ -33,8 +33,8 @@ class Attribution:
     delta : float64 array, shape (n,)
         The sum of the shares of a sequence minus the difference of its two scores: 0 if they are complete.
     method : str
-    sequences : list of float64 array, shape (T_i, C)
-        X.
+    sequences : list of array, shape (T_i, C)
+        X; numbers of tokens, where it holds texts or categories.
     """
 
     values: list[np.ndarray]
@@ -78,7 +78,7 @@ def attribute(
         - occlusion: by how much the score falls if the baseline takes the place of some steps of a channel [2]_.
     baselines : number, array of shape (C,), or sequences as X; optional
         What stands for "nothing there", in the unit of X. By default the mean of each channel in training with
-        `scale_inputs`, else 0.
+        `scale_inputs`, else 0; a vector of zeros in the place of a token, the only one there.
     lengths : int array, shape (n,); optional
         Steps of each sequence of a padded array.
     static : array, shape (n, F); optional
@@ -131,14 +131,15 @@ def attribute(
     check_integer(window, "window", 1)
     scorer = Scorer(model, target)
     sequences = read(model, X, lengths).split()
-    given = sequences_of(X, lengths) if len(sequences) else []
+    given = sequences if scorer.tokens or not len(sequences) else sequences_of(X, lengths)
     bases = _baselines(scorer, baselines, given)
     if method == "occlusion":
         explain = partial(_occluded, scorer, window)
     else:
         explain = partial(_along_the_way, scorer, *_points(n_steps, method))
     values, scores = [], []
-    for x, base, beside in zip(sequences, bases, scorer.static(static, len(sequences)), strict=True):
+    for sequence, base, beside in zip(sequences, bases, scorer.static(static, len(sequences)), strict=True):
+        x = scorer.read(sequence)
         values.append(explain(x.astype(np.float64), base, beside))
         scores.append(scorer.scores(np.stack([x, base.astype(x.dtype)]), beside))
     own, of_bases = np.array(scores).reshape(-1, 2).T
@@ -174,17 +175,18 @@ def _along_the_way(
 ) -> np.ndarray:
     """The weighted mean of gradients at points from `base` (0) to `x` (1), times the difference of both."""
     at = base + points[:, None, None] * (x - base)
-    return np.tensordot(weights, scorer.gradients(at, static), axes=1) * (x - base)
+    return scorer.by_channel(np.tensordot(weights, scorer.gradients(at, static), axes=1) * (x - base))
 
 
 def _occluded(scorer: Scorer, window: int, x: np.ndarray, base: np.ndarray, static: Any) -> np.ndarray:
     """What the score loses without some steps of a channel, shared among these."""
-    values = np.empty(x.shape)
+    values = np.empty((len(x), len(scorer.columns)))
     before = scorer.scores(x[None], static)[0]
-    for places in _parts(x.shape, window):
+    for places in _parts(values.shape, window):
         versions = np.repeat(x[None], len(places), axis=0)
         for version, (steps, channel) in zip(versions, places, strict=True):
-            version[steps, channel] = base[steps, channel]
+            own = scorer.columns[channel]
+            version[steps, own] = base[steps, own]
         for (steps, channel), score in zip(places, scorer.scores(versions, static), strict=True):
             values[steps, channel] = (before - score) / len(values[steps])
     return values
@@ -208,7 +210,10 @@ def _baselines(scorer: Scorer, baselines: Any, sequences: list[np.ndarray]) -> l
         If baselines have neither the channels of X nor its shapes.
     """
     if baselines is None:
-        return [np.zeros(x.shape) for x in sequences]  # the mean where channels are scaled
+        size = max(own.stop for own in scorer.columns)
+        return [np.zeros((len(x), size)) for x in sequences]  # the mean where channels are scaled
+    if scorer.tokens is not None:
+        raise ValueError("baselines must be None where X holds texts or categories: vectors of zeros stand for nothing")
     if isinstance(baselines, numbers.Real):
         raw = [np.full(x.shape, float(baselines)) for x in sequences]
     elif _is_step(baselines, sequences):

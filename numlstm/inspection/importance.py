@@ -81,7 +81,8 @@ def permutation_importance(
     >>> np.unravel_index(result.importances_mean.argmax(), (2, 2))
     (np.int64(1), np.int64(1))
     """
-    fitted_model(model)
+    if fitted_model(model).network.tokens is not None:
+        raise ValueError("X must hold numbers: texts and categories are not shuffled")
     check_integer(n_repeats, "n_repeats", 1)
     windows, rng = check_integer(n_windows, "n_windows", 1), check_rng(random_state, "random_state")
     read(model, X, lengths)  # says what is wrong with X in the words of predict

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,8 +31,8 @@ class Lesson:
     backend : str or None
         What the estimator was told to compute with.
     data : Data
-    x : array, shape (N, T, C)
-        All sequences, zeros past each length.
+    x : array, shape (N, T, D)
+        All sequences as the recurrent layers read them, vectors in the place of tokens.
     lengths : int array, shape (N,)
     """
 
@@ -108,9 +108,19 @@ def lesson_of(model: Any, X: Any, y: Any, lengths: Any = None, static: Any = Non
     x, _ = sequences.take(np.arange(len(sequences)))
     x = np.where(np.arange(x.shape[1])[:, None] < sequences.lengths[:, None, None], x, 0).astype(x.dtype)
     backend = backend_for(model.backend, work=3 * network.stack.operations(*x.shape[:2]))
-    flat = network.pack(backend, fitted.parameters)
-    own = Model(network, backend, flat, training=False)
+    own, tokens = models_of(fitted, backend)
+    x = x if tokens is None else backend.to_numpy(tokens.read(x)[0])
     return Lesson(own, fitted.parameters, model.backend, data, x, sequences.lengths)
+
+
+def models_of(fitted: Any, backend: Backend) -> tuple[Model, Model | None]:
+    """What a network computes of its recurrent layers' input; and what makes that of tokens, if it reads some."""
+    network = fitted.network
+    models = [
+        Model(each, backend, each.pack(backend, fitted.parameters), training=False)
+        for each in (replace(network, tokens=None), network)
+    ]
+    return models[0], models[1] if network.tokens else None
 
 
 def read(model: Any, X: Any, lengths: Any = None) -> Sequences:

@@ -81,7 +81,7 @@ class MemoryDisplay:
         """
         trace, sequences = traced(model, X, lengths)
         if sequences is None:
-            raise TypeError("X must hold the sequences that were traced, got None")
+            raise TypeError("X must hold sequences of numbers, those that were traced; got texts, categories or None")
         names = list(trace)
         check_index(layer, "layer", len(trace[names[0]]), "layers (times directions)")
         keeps = next((name for name in KEEPS if name in trace), None)

@@ -81,7 +81,10 @@ def traced(source: Any, X: Any, lengths: Any = None) -> tuple[Trace, list[np.nda
         raise TypeError(f"model must be a fitted estimator, a layer or a Trace of numlstm, got {type(source).__name__}")
     if X is None:
         raise TypeError(f"X must be given with a {type(source).__name__}: only a Trace goes without, got None")
-    return source.trace(X, lengths=lengths), sequences_of(X, lengths, single=isinstance(source, Layer))
+    trace = source.trace(X, lengths=lengths)
+    if isinstance(source, SequenceModel) and source._model.network.tokens is not None:
+        return trace, None  # texts and categories are no numbers to draw
+    return trace, sequences_of(X, lengths, single=isinstance(source, Layer))
 
 
 def sequences_of(X: Any, lengths: Any = None, *, single: bool = False) -> list[np.ndarray]:

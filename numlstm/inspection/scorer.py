@@ -14,8 +14,8 @@ from ..checks import check_tuple
 from ..estimators.data.static import scaled_static
 from ..estimators.targets.classes import Classes
 from ..estimators.targets.numbers import Numbers
-from ..training.network import Model
-from .lessons import fitted_model
+from ..training.network import Network
+from .lessons import fitted_model, models_of
 
 STEPS = 1 << 15  # padded steps that go through the network at once
 
@@ -115,8 +115,17 @@ class Scorer:
         self.target, fitted = target_of(model, target), fitted_model(model)
         network, self.channels, self.statics = fitted.network, fitted.channels, fitted.static
         backend = backend_for(model.backend, work=network.stack.operations(1, STEPS))
-        self.model = Model(network, backend, network.pack(backend, fitted.parameters), training=False)
+        self.model, self.tokens = models_of(fitted, backend)
         self.dtype = network.stack.dtype
+        self.columns = _columns(network)
+
+    def read(self, x: np.ndarray) -> np.ndarray:
+        """What the recurrent layers read of a sequence (T, C), (T, D): vectors in the place of tokens."""
+        return x if self.tokens is None else self.tokens.backend.to_numpy(self.tokens.read(x[None])[0])[0]
+
+    def by_channel(self, values: np.ndarray) -> np.ndarray:
+        """Sums (T, C) of values (T, D): of the numbers of a token's vector."""
+        return np.stack([values[:, own].sum(axis=1) for own in self.columns], axis=1)
 
     def static(self, static: Any, count: int) -> list[np.ndarray | None]:
         """Checked static features of each sequence, (1, F)."""
@@ -154,6 +163,21 @@ class Scorer:
         if not -steps <= step < steps:
             raise ValueError(f"target must be at one of the {steps} steps of each sequence, got step {step}")
         return step
+
+
+def _columns(network: Network) -> list[slice]:
+    """Where what a channel becomes is in the input of the recurrent layers."""
+    tokens = network.tokens
+    if tokens is None:
+        return [slice(k, k + 1) for k in range(network.stack.input_size)]
+    numbers = {channel: slice(k, k + 1) for k, channel in enumerate(tokens.numeric)}
+    first = len(tokens.numeric)
+    vectors = {
+        channel: slice(first + column, first + column + size)
+        for channel, (_, column, size) in zip(tokens.channels, tokens.spec.places, strict=True)
+    }
+    by_channel = numbers | vectors
+    return [by_channel[channel] for channel in sorted(by_channel)]
 
 
 def _some_at_once(x: np.ndarray) -> Iterator[np.ndarray]:

@@ -155,7 +155,7 @@ def test_rows_that_are_not_there(model):
 def test_memory_needs_a_gate_that_keeps():
     with pytest.raises(ValueError, match="cells with a forget gate or an update gate, got a trace of hidden_state"):
         plot_memory(RNN(2, 3, random_state=0), X)
-    with pytest.raises(TypeError, match="X must hold the sequences that were traced"):
+    with pytest.raises(TypeError, match="X must hold sequences of numbers, those that were traced"):
         plot_memory(LSTM(2, 3, random_state=0).trace(X), None)
 
 
