@@ -4,9 +4,9 @@ In which language is a name?
 
 In which of 34 languages is a name? Characters read by an LSTM, beside counts of character n-grams.
 
-    python examples/languages.py [picture.png]
+    python examples/languages.py [picture.png] [--short]
 
-Names of countries, languages and currencies are Unicode's CLDR, in the package babel (`pip install babel`). A country's
+Names of countries, languages and currencies are Unicode's CLDR, in the package babel. A country's
 names are either all trained on or all tested. Names that two languages share are left out.
 """
 
@@ -117,4 +117,4 @@ def main(path: str = "languages.png", short: bool = False) -> tuple[float, float
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main(*[argument for argument in sys.argv[1:] if argument != "--short"], short="--short" in sys.argv)

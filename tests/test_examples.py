@@ -82,3 +82,10 @@ def test_see_inside(tmp_path, capsys):
     assert score > 0.99
     assert marked > 0.7
     assert "R² on new sequences: 0.99" in capsys.readouterr().out
+
+
+def test_languages(tmp_path, capsys):
+    accuracy, baseline = run("languages", tmp_path / "languages.png", short=True)
+    assert accuracy > 0.5
+    assert baseline > 0.6
+    assert "34 languages" in capsys.readouterr().out
