@@ -89,3 +89,21 @@ def test_languages(tmp_path, capsys):
     assert accuracy > 0.5
     assert baseline > 0.6
     assert "34 languages" in capsys.readouterr().out
+
+
+def test_forecasting(tmp_path, capsys):
+    errors, chaotic = run("forecasting", tmp_path / "forecasting.png", short=True)
+    assert errors["airline passengers"]["LSTMForecaster"] <= 0.56
+    assert errors["carbon dioxide"]["LSTMForecaster"] <= 0.37
+    for by_model in errors.values():
+        assert by_model["LSTMForecaster"] < by_model["seasonal naive"]
+        assert 0.75 <= by_model["coverage"] <= 0.85
+    assert chaotic["LSTMForecaster"] < 0.5 * chaotic["ridge"]
+    assert "airline passengers (5 windows): MASE LSTMForecaster 0." in capsys.readouterr().out
+
+
+def test_many_series(tmp_path, capsys):
+    of_days, of_industries = run("many_series", tmp_path / "many.png", short=True)
+    assert of_days["LSTMForecaster"] == min(of_days.values())
+    assert of_industries["LSTMForecaster"] < of_industries["seasonal naive"]
+    assert "evenings of 50 days: MASE LSTMForecaster" in capsys.readouterr().out

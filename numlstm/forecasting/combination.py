@@ -184,7 +184,8 @@ def _weights(errors: np.ndarray) -> np.ndarray:
 def parted(windows: Windows, horizon: int) -> tuple[Windows | None, Windows | None]:
     """The windows before, and the last ones of each series, whose targets are in none of those before.
 
-    None, twice, where there are too few.
+    Where series are too short for that, but many, the windows of the first series, and those of the last ones. None,
+    twice, where there are too few.
     """
     last = np.zeros(windows.owner.max() + 1, np.int64)
     np.maximum.at(last, windows.owner, windows.origin)
@@ -194,6 +195,9 @@ def parted(windows: Windows, horizon: int) -> tuple[Windows | None, Windows | No
     cut = (last - held + 1)[windows.owner]
     known = np.isfinite(windows.ahead).any(axis=1)
     late, early = (windows.origin >= cut) & known, (windows.origin <= cut - horizon) & known
+    if early.sum() < FEWEST <= (1 - HELD_OUT) * len(last):
+        late = (windows.owner >= len(last) - np.ceil(HELD_OUT * len(last))) & known
+        early = ~late & known
     if early.sum() < FEWEST or not late.any():
         return None, None
     return windows[early], windows[late]

@@ -87,7 +87,9 @@ def plot_forecast(
     after = (times >= steps[0]) & (times <= steps[-1])
     if after.any():
         ax.plot(labels(times[after]), values[after], "o-", color="black", markersize=2.5, linewidth=0.8, label="truth")
-    ax.legend(frameon=False, fontsize="small", loc="upper left")
+    bottom, top = ax.get_ylim()
+    ax.set_ylim(bottom, top + 0.2 * (top - bottom))  # room for the legend
+    ax.legend(frameon=False, fontsize="small", loc="upper left", ncols=6)
     return ax
 
 
