@@ -1,4 +1,8 @@
 """
+Forecasts beside their rivals
+=============================
+
+
 Forecasts, and where others win
 ===============================
 

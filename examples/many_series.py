@@ -1,4 +1,8 @@
-"""Forecast many series with one model: days of power demand, and months of employment.
+"""
+One model for many series
+=========================
+
+Forecast many series with one model: days of power demand, and months of employment.
 
 `LSTMForecaster` learns from 596 whole days of the power demand of Italy, and forecasts the evenings of 500 others from
 their first 18 hours. The last hour, drift and exponential smoothing, which has a model for each day, do so too. Then it
