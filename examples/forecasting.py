@@ -1,8 +1,4 @@
 """
-Forecasts beside their rivals
-=============================
-
-
 Forecasts, and where others win
 ===============================
 

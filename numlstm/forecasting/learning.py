@@ -174,8 +174,9 @@ def _windows(
     series: Sequence[Series], origins: Sequence[np.ndarray], settings: Settings, frequency: Frequency
 ) -> Windows:
     change = FORWARD[settings.transform]
-    changed = [replace(each, values=change(each.values)) for each in series]
-    return windows_before(changed, origins, settings.lengths, settings.reach, settings.calendar, frequency)
+    if settings.transform != "none":
+        series = [replace(each, values=change(each.values)) for each in series]
+    return windows_before(series, origins, settings.lengths, settings.reach, settings.calendar, frequency)
 
 
 def seen(series: Series, settings: Settings, frequency: Frequency) -> Series:
