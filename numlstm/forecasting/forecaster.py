@@ -64,7 +64,7 @@ class LSTMForecaster(Savable, BaseEstimator):
         Networks of each kind, of different seeds.
     linear_skip : bool, default True
         Whether there are members that are linear maps of the window, too: ridge regressions.
-    hidden_size, num_layers, cell, dropout, learning_rate_init, max_iter, batch_size
+    hidden_size, num_layers, cell, pooling, dropout, learning_rate_init, max_iter, batch_size
         Of the networks, as of `LSTMRegressor`; 32 hidden units by default.
     random_state : int, numpy.random.RandomState or None, default None
         Seed of all members. With an int, results repeat to the bit.
@@ -127,6 +127,7 @@ class LSTMForecaster(Savable, BaseEstimator):
         hidden_size: int | list[int] = 32,
         num_layers: int = 1,
         cell: str = "lstm",
+        pooling: str = "concat",
         dropout: float = 0.0,
         learning_rate_init: float = 0.01,
         max_iter: int | str = "auto",
@@ -154,6 +155,7 @@ class LSTMForecaster(Savable, BaseEstimator):
         self.hidden_size = hidden_size
         self.num_layers = num_layers
         self.cell = cell
+        self.pooling = pooling
         self.dropout = dropout
         self.learning_rate_init = learning_rate_init
         self.max_iter = max_iter

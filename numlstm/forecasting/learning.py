@@ -21,8 +21,8 @@ from .windows import Windows, spread_of, windows_before
 
 MOST = 4000  # windows that are learnt from
 OF_NETWORKS = (
-    "hidden_size", "num_layers", "cell", "dropout", "learning_rate_init", "max_iter", "batch_size", "backend", "dtype",
-    "verbose",
+    "hidden_size", "num_layers", "cell", "pooling", "dropout", "learning_rate_init", "max_iter", "batch_size",
+    "backend", "dtype", "verbose",
 )  # fmt: skip
 
 

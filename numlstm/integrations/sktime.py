@@ -20,7 +20,7 @@ class LSTMForecasterSktime(BaseForecaster):
     Parameters
     ----------
     context_length, season_length, differencing, transform, calendar, conformal, n_members, linear_skip, hidden_size,
-    num_layers, cell, dropout, learning_rate_init, max_iter, batch_size, random_state, backend, dtype, verbose
+    num_layers, cell, pooling, dropout, learning_rate_init, max_iter, batch_size, random_state, backend, dtype, verbose
         As of `LSTMForecaster`.
 
     Attributes
@@ -68,6 +68,7 @@ class LSTMForecasterSktime(BaseForecaster):
         hidden_size: int | list[int] = 32,
         num_layers: int = 1,
         cell: str = "lstm",
+        pooling: str = "concat",
         dropout: float = 0.0,
         learning_rate_init: float = 0.01,
         max_iter: int | str = "auto",
@@ -88,6 +89,7 @@ class LSTMForecasterSktime(BaseForecaster):
         self.hidden_size = hidden_size
         self.num_layers = num_layers
         self.cell = cell
+        self.pooling = pooling
         self.dropout = dropout
         self.learning_rate_init = learning_rate_init
         self.max_iter = max_iter

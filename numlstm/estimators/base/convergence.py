@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from ...backends.contract import LIKELIHOODS
 from ...training.baseline import constant_loss
 from ...training.diagnosis import stagnation
 from ...training.loop import Data
@@ -37,8 +38,8 @@ def warn_of_training(history: History, model: Model, data: Data, codec: Any) -> 
     ConvergenceWarning
         If the model is not better than the best constant prediction, or if its loss was still falling.
     """
-    if history.stop_reason not in (ALL_EPOCHS, "no_improvement"):
-        return
+    if history.stop_reason not in (ALL_EPOCHS, "no_improvement") or model.network.loss.kind in LIKELIHOODS:
+        return  # the best constant distribution is not known
     losses, (constant, scores) = history.losses, constant_loss(model, data)
     tenth = max(1, len(losses) // 10)
     last, before = np.mean(losses[-tenth:]), np.mean(losses[-2 * tenth : -tenth] or losses[:1])
