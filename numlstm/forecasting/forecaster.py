@@ -192,6 +192,17 @@ class LSTMForecaster(Savable, BaseEstimator):
         ------
         TypeError, ValueError
             If a parameter or the data are not as described; the forecaster is unchanged then.
+
+        Examples
+        --------
+        Three series of unequal length, learnt by one model.
+
+        >>> import numpy as np
+        >>> from numlstm import LSTMForecaster
+        >>> y = [np.sin(np.arange(steps) / 2) for steps in (40, 50, 60)]
+        >>> forecaster = LSTMForecaster(horizon=3, max_iter=1, random_state=0).fit(y)
+        >>> [len(forecast) for forecast in forecaster.predict()]
+        [3, 3, 3]
         """
         check_parameters(self)
         panel = read_panel(y, X, static, names_of(self))
@@ -222,6 +233,15 @@ class LSTMForecaster(Savable, BaseEstimator):
             Before `fit`.
         TypeError, ValueError
             If y is not as described, or begins before the end of what is known.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from numlstm import LSTMForecaster
+        >>> y = np.sin(np.arange(60) / 2)
+        >>> forecaster = LSTMForecaster(horizon=3, max_iter=1, random_state=0).fit(y[:50])
+        >>> bool(np.abs(forecaster.update(y[50:57]).predict() - y[57:]).max() < 0.1)
+        True
         """
         check_is_fitted(self)
         before, panel = [len(each) for each in self._panel.series], self._gone_on(y, X)
@@ -269,6 +289,15 @@ class LSTMForecaster(Savable, BaseEstimator):
             Before `fit`.
         TypeError, ValueError
             If the horizon is beyond that of `fit`, or future covariates do not reach it.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from numlstm import LSTMForecaster
+        >>> y = np.sin(np.arange(60) / 2)
+        >>> forecaster = LSTMForecaster(horizon=3, max_iter=1, random_state=0).fit(y[:57])
+        >>> bool(np.abs(forecaster.predict() - y[57:]).max() < 0.1)
+        True
         """
         panel, windows, horizon = self._ahead(horizon, X, y, static)
         point = self._learnt.point(windows)[:, :horizon]
@@ -301,6 +330,15 @@ class LSTMForecaster(Savable, BaseEstimator):
         ------
         NotFittedError, TypeError, ValueError
             As `predict` does, and if levels are none, or others than those that were learnt.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from numlstm import LSTMForecaster
+        >>> y = np.sin(np.arange(60) / 2)
+        >>> forecaster = LSTMForecaster(quantiles=(0.1, 0.5, 0.9), horizon=3, max_iter=1, random_state=0).fit(y)
+        >>> bool((np.diff(forecaster.predict_quantiles(), axis=1) >= 0).all())
+        True
         """
         own = self.quantiles if self.quantiles is not None else INTERVAL
         levels = checked_levels(own if quantiles is None else quantiles, "quantiles")
@@ -327,6 +365,15 @@ class LSTMForecaster(Savable, BaseEstimator):
         ------
         NotFittedError, TypeError, ValueError
             As `predict_quantiles` does.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from numlstm import LSTMForecaster
+        >>> y = np.sin(np.arange(60) / 2)
+        >>> forecaster = LSTMForecaster(horizon=3, max_iter=1, random_state=0).fit(y)
+        >>> forecaster.predict_interval(0.9).shape
+        (3, 2)
         """
         share = check_coverage(coverage)
         panel, windows, horizon = self._ahead(horizon, X, y, static)
@@ -366,6 +413,15 @@ class LSTMForecaster(Savable, BaseEstimator):
         -----
         Steps of a path depend on one another as the errors of the windows that were held out do from one step to the
         next: a Gaussian copula of an autoregression of order 1.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from numlstm import LSTMForecaster
+        >>> y = np.sin(np.arange(60) / 2)
+        >>> forecaster = LSTMForecaster(distribution="gaussian", horizon=3, max_iter=1, random_state=0).fit(y)
+        >>> forecaster.sample(20, random_state=0).shape
+        (20, 3)
         """
         check_integer(n, "n", 1)
         rng = check_rng(random_state, "random_state")
@@ -397,6 +453,15 @@ class LSTMForecaster(Savable, BaseEstimator):
         ------
         NotFittedError, TypeError, ValueError
             As `update` does.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from numlstm import LSTMForecaster
+        >>> y = np.sin(np.arange(60) / 2)
+        >>> forecaster = LSTMForecaster(horizon=3, max_iter=1, random_state=0).fit(y[:57])
+        >>> bool(forecaster.score(y[57:]) > -0.5)
+        True
         """
         check_is_fitted(self)
         return backtests.score(self, y, X)
@@ -442,6 +507,15 @@ class LSTMForecaster(Savable, BaseEstimator):
         ------
         TypeError, ValueError
             As `fit` does, and if series are too short.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from numlstm import LSTMForecaster
+        >>> y = np.sin(np.arange(60) / 2)
+        >>> table = LSTMForecaster(horizon=3, max_iter=1, random_state=0).backtest(y, n_windows=2)
+        >>> [str(model) for model in dict.fromkeys(table["model"])][:3]
+        ['LSTMForecaster', 'seasonal naive', 'drift']
         """
         return backtests.backtest(self, y, X, static, n_windows, horizon, refit, coverage)
 
