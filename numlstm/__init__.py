@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .backends.contract import BackendUnavailableError, UnsupportedError
     from .backends.dispatch import get_backend, set_backend, use_backend
     from .config import show_config
-    from .estimators import LSTMClassifier, LSTMRegressor
+    from .estimators import LSTMClassifier, LSTMRegressor, LSTMTagger, LSTMTranscriber
     from .estimators.encoder import SequenceEncoder
     from .estimators.grouping import sequences_from_frame
     from .estimators.imputer import SequenceImputer
@@ -37,6 +37,8 @@ _homes = {  # the module that each attribute is imported from
     "LSTMClassifier": ".estimators",
     "LSTMForecaster": ".forecasting.forecaster",
     "LSTMRegressor": ".estimators",
+    "LSTMTagger": ".estimators",
+    "LSTMTranscriber": ".estimators",
     "RNN": ".layers",
     "SequenceEncoder": ".estimators.encoder",
     "SequenceImputer": ".estimators.imputer",
@@ -67,6 +69,8 @@ __all__ = [
     "LSTMClassifier",
     "LSTMForecaster",
     "LSTMRegressor",
+    "LSTMTagger",
+    "LSTMTranscriber",
     "SequenceEncoder",
     "SequenceImputer",
     "SequenceScaler",

@@ -65,13 +65,26 @@ def _run_layer(layer: Layer) -> None:
 
 def _run_estimator(estimator: Any) -> None:
     """Fit a clone for one epoch, and predict."""
-    from sklearn.base import clone, is_classifier
+    from sklearn.base import clone
     from sklearn.exceptions import ConvergenceWarning
 
     rng = np.random.default_rng(0)
     X = [rng.normal(size=(3 + k % 2, 2)) for k in range(20)]
-    y = np.arange(20) % (2 if is_classifier(estimator) else 20)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the targets are random
-        for targets in (y, y % 3) if is_classifier(estimator) else (y,):
+        for targets in _targets(estimator, X):
             clone(estimator).set_params(max_iter=1, verbose=0).fit(X, targets, X_val=X, y_val=targets).predict(X)
+
+
+def _targets(estimator: Any, X: list[np.ndarray]) -> list[Any]:
+    """Targets of each kind that an estimator takes."""
+    from sklearn.base import is_classifier
+
+    from .estimators import LSTMTagger, LSTMTranscriber
+
+    numbers = np.arange(len(X))
+    if isinstance(estimator, LSTMTagger):
+        return [[[k % 2 for k in range(len(x))] for x in X]]
+    if isinstance(estimator, LSTMTranscriber):
+        return [[[k % 2] for k in numbers.tolist()]]
+    return [numbers % 2, numbers % 3] if is_classifier(estimator) else [numbers]

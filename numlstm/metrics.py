@@ -1,4 +1,4 @@
-"""Metrics for targets at every step, and scorers that use them in scikit-learn.
+"""Metrics for targets at every step, for rows of labels and for texts, and scorers that use them in scikit-learn.
 
 Scikit-learn's own metrics take one target, or one row of targets, for each sequence. These metrics take targets for
 each step, in the forms that `LSTMRegressor` uses: a list of n arrays of shape (T_i,) or (T_i, K), an array (n, T, K),
@@ -21,23 +21,35 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import make_scorer
 
+from .distances import edits
 from .estimators.data.weights import step_weights
 from .estimators.targets.numbers import r_squared
 from .forecasting.scores import coverage, crps, mase, pinball_loss, smape
 from .layers.sequences import as_numbers
 
 __all__ = [
+    "character_error_rate",
     "coverage",
     "crps",
+    "edit_distance",
+    "flat_accuracy",
+    "flat_accuracy_scorer",
+    "flat_f1",
+    "flat_f1_scorer",
     "mase",
+    "neg_character_error_rate_scorer",
     "neg_step_mean_absolute_error_scorer",
     "neg_step_mean_squared_error_scorer",
+    "neg_word_error_rate_scorer",
     "pinball_loss",
+    "sequence_accuracy",
+    "sequence_accuracy_scorer",
     "smape",
     "step_mean_absolute_error",
     "step_mean_squared_error",
     "step_r2",
     "step_r2_scorer",
+    "word_error_rate",
 ]
 
 
@@ -143,6 +155,238 @@ def step_r2(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
 step_r2_scorer = make_scorer(step_r2)
 neg_step_mean_squared_error_scorer = make_scorer(step_mean_squared_error, greater_is_better=False)
 neg_step_mean_absolute_error_scorer = make_scorer(step_mean_absolute_error, greater_is_better=False)
+
+
+def edit_distance(a: Any, b: Any) -> int:
+    """The fewest insertions, deletions and substitutions that make one row of labels into another.
+
+    Parameters
+    ----------
+    a, b : str, or sequence of hashable labels
+
+    Returns
+    -------
+    int, at least 0
+
+    Raises
+    ------
+    TypeError
+        If one of them is no sequence.
+
+    References
+    ----------
+    .. [1] V. Levenshtein, "Binary codes capable of correcting deletions, insertions, and reversals", 1966.
+
+    Examples
+    --------
+    >>> from numlstm.metrics import edit_distance
+    >>> edit_distance("kitten", "sitting")
+    3
+    """
+    return edits(_labels(a, "a"), _labels(b, "b"))
+
+
+def character_error_rate(y_true: Any, y_pred: Any) -> float:
+    """The edits that make predicted texts into true ones, divided by the labels of the true ones.
+
+    Parameters
+    ----------
+    y_true, y_pred : list of n str, or of n sequences of labels
+
+    Returns
+    -------
+    float, at least 0
+        It may be above 1, where too much is predicted.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not as described, or the true texts are all empty.
+
+    See Also
+    --------
+    numlstm.LSTMTranscriber.score : 1 less this rate, of a transcriber's own predictions.
+
+    Examples
+    --------
+    >>> from numlstm.metrics import character_error_rate
+    >>> character_error_rate(["four", "nine"], ["for", "nine"])
+    0.125
+    """
+    return _error_rate(*_pairs(y_true, y_pred))
+
+
+def word_error_rate(y_true: Any, y_pred: Any) -> float:
+    """`character_error_rate` of words instead of characters: what stands between spaces.
+
+    Parameters
+    ----------
+    y_true, y_pred : list of n str
+
+    Returns
+    -------
+    float, at least 0
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not as described, or the true texts hold no word.
+
+    Examples
+    --------
+    >>> from numlstm.metrics import word_error_rate
+    >>> word_error_rate(["one two", "three four"], ["one two", "tree four"])
+    0.25
+    """
+    for name, texts in (("y_true", y_true), ("y_pred", y_pred)):
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise TypeError(f"{name} must be a list of texts, got {texts!r:.60}")
+    return _error_rate(*_pairs([text.split() for text in y_true], [text.split() for text in y_pred]))
+
+
+def flat_accuracy(y_true: Any, y_pred: Any) -> float:
+    """The share of labelled steps whose labels are right.
+
+    Parameters
+    ----------
+    y_true, y_pred : list of n sequences of T_i labels
+        What is None or NaN in `y_true` is left out.
+
+    Returns
+    -------
+    float in [0, 1]
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not as described, or lengths differ.
+
+    Examples
+    --------
+    >>> from numlstm.metrics import flat_accuracy
+    >>> flat_accuracy([["a", "b", None], ["b"]], [["a", "a", "a"], ["b"]])
+    0.6666666666666666
+    """
+    true, said = _flat(y_true, y_pred)
+    return float(np.mean([a == b for a, b in zip(true, said, strict=True)]))
+
+
+def flat_f1(y_true: Any, y_pred: Any, *, average: str = "macro", labels: Any = None) -> float:
+    """The F1 score of the labels of all labelled steps.
+
+    Parameters
+    ----------
+    y_true, y_pred : list of n sequences of T_i labels
+        What is None or NaN in `y_true` is left out.
+    average : {"macro", "micro", "weighted"}, default "macro"
+        As of `sklearn.metrics.f1_score`.
+    labels : list, optional
+        The labels that count; by default all.
+
+    Returns
+    -------
+    float in [0, 1]
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not as described, or lengths differ.
+
+    Examples
+    --------
+    >>> from numlstm.metrics import flat_f1
+    >>> round(flat_f1([["a", "b", None], ["b"]], [["a", "a", "a"], ["b"]]), 3)
+    0.667
+    """
+    from sklearn.metrics import f1_score
+
+    if average not in ("macro", "micro", "weighted"):
+        raise ValueError(f"average must be one of ['macro', 'micro', 'weighted'], got {average!r}")
+    true, said = _flat(y_true, y_pred)
+    return float(f1_score(true, said, average=average, labels=labels, zero_division=0.0))
+
+
+def sequence_accuracy(y_true: Any, y_pred: Any) -> float:
+    """The share of sequences that are right as a whole.
+
+    Parameters
+    ----------
+    y_true, y_pred : list of n str, or of n sequences of labels
+        What is None or NaN in `y_true` is left out.
+
+    Returns
+    -------
+    float in [0, 1]
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not as described.
+
+    Examples
+    --------
+    >>> from numlstm.metrics import sequence_accuracy
+    >>> sequence_accuracy(["four", "nine"], ["for", "nine"])
+    0.5
+    """
+    true, said = _pairs(y_true, y_pred)
+    return float(np.mean([_agree(a, b) for a, b in zip(true, said, strict=True)]))
+
+
+flat_accuracy_scorer = make_scorer(flat_accuracy)
+flat_f1_scorer = make_scorer(flat_f1)
+sequence_accuracy_scorer = make_scorer(sequence_accuracy)
+neg_character_error_rate_scorer = make_scorer(character_error_rate, greater_is_better=False)
+neg_word_error_rate_scorer = make_scorer(word_error_rate, greater_is_better=False)
+
+
+def _labels(row: Any, name: str) -> list[Any]:
+    """The labels of a row."""
+    if not hasattr(row, "__len__"):
+        raise TypeError(f"{name} must be a text or a sequence of labels, got {row!r:.60}")
+    return row.tolist() if hasattr(row, "tolist") else list(row)
+
+
+def _pairs(y_true: Any, y_pred: Any) -> tuple[list[list[Any]], list[list[Any]]]:
+    """True and predicted rows of labels."""
+    for name, rows in (("y_true", y_true), ("y_pred", y_pred)):
+        if isinstance(rows, str) or not hasattr(rows, "__len__") or not len(rows):
+            raise ValueError(f"{name} must be a list with a row of labels for each sequence, got {rows!r:.60}")
+    if len(y_true) != len(y_pred):
+        raise ValueError(f"y_pred must have {len(y_true)} entries, one for each sequence of y_true, got {len(y_pred)}")
+    true, said = (
+        [_labels(row, f"{name}[{i}]") for i, row in enumerate(rows)]
+        for name, rows in (("y_true", y_true), ("y_pred", y_pred))
+    )
+    return true, said
+
+
+def _error_rate(true: list[list[Any]], said: list[list[Any]]) -> float:
+    total = sum(map(len, true))
+    if not total:
+        raise ValueError("y_true must hold at least one label, got empty texts")
+    return sum(edits(b, a) for a, b in zip(true, said, strict=True)) / total
+
+
+def _missing(label: Any) -> bool:
+    """None and NaN stand for no label."""
+    return label is None or label != label
+
+
+def _agree(true: list[Any], said: list[Any]) -> bool:
+    return len(true) == len(said) and all(_missing(a) or a == b for a, b in zip(true, said, strict=True))
+
+
+def _flat(y_true: Any, y_pred: Any) -> tuple[list[Any], list[Any]]:
+    """The labels of all labelled steps."""
+    true, said = _pairs(y_true, y_pred)
+    for i, (own, given) in enumerate(zip(true, said, strict=True)):
+        if len(own) != len(given):
+            raise ValueError(f"y_pred[{i}] must have {len(own)} labels, as y_true[{i}], got {len(given)}")
+    pairs = [pair for rows in zip(true, said, strict=True) for pair in zip(*rows, strict=True) if not _missing(pair[0])]
+    if not pairs:
+        raise ValueError("y_true must hold a label for at least one step, got none at any step")
+    return [a for a, _ in pairs], [b for _, b in pairs]
 
 
 def _mean_error(error: Callable[[np.ndarray], np.ndarray], y_true: Any, y_pred: Any, sample_weight: Any) -> float:

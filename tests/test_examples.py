@@ -107,3 +107,10 @@ def test_many_series(tmp_path, capsys):
     assert of_days["LSTMForecaster"] == min(of_days.values())
     assert of_industries["LSTMForecaster"] < of_industries["seasonal naive"]
     assert "evenings of 50 days: MASE LSTMForecaster" in capsys.readouterr().out
+
+
+def test_handwritten_lines(tmp_path, capsys):
+    rate, of_neighbours = run("handwritten_lines", tmp_path / "lines.png", short=True)
+    assert rate < 0.25
+    assert rate < 0.8 * of_neighbours
+    assert "3 nearest neighbours: " in capsys.readouterr().out

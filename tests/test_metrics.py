@@ -6,7 +6,17 @@ from sklearn.metrics import make_scorer, mean_absolute_error, mean_squared_error
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict, cross_val_score
 
 import numlstm
-from numlstm.metrics import step_mean_absolute_error, step_mean_squared_error, step_r2
+from numlstm.metrics import (
+    character_error_rate,
+    edit_distance,
+    flat_accuracy,
+    flat_f1,
+    sequence_accuracy,
+    step_mean_absolute_error,
+    step_mean_squared_error,
+    step_r2,
+    word_error_rate,
+)
 
 LENGTHS = [4, 2, 5, 3, 5, 1, 2, 4, 3]
 PAIRS = [
@@ -168,3 +178,67 @@ def test_predictions_of_lists_are_lists_that_numpy_takes_for_objects(rng):
     assert np.asarray(said).shape == (9,)
     np.testing.assert_array_equal(np.asarray(said, float), np.stack(said))
     np.testing.assert_array_equal(np.concatenate(said), np.vstack([*said]))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "distance"),
+    [
+        ("", "", 0),
+        ("abc", "", 3),
+        ("", "ab", 2),
+        ("kitten", "sitting", 3),
+        ("flaw", "lawn", 2),
+        ([1, 2, 3], [2, 3, 4], 2),
+    ],
+)
+def test_edit_distance(a, b, distance):
+    assert edit_distance(a, b) == edit_distance(b, a) == distance
+
+
+def test_edit_distance_is_the_least_of_all_ways():
+    """Against the recursion of the definition."""
+
+    def slow(a, b):
+        if not a or not b:
+            return len(a) + len(b)
+        return min(slow(a[1:], b) + 1, slow(a, b[1:]) + 1, slow(a[1:], b[1:]) + (a[0] != b[0]))
+
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        a, b = ("".join(rng.choice(list("abc"), size=rng.integers(0, 6))) for _ in range(2))
+        assert edit_distance(a, b) == slow(a, b)
+
+
+def test_error_rates():
+    assert character_error_rate(["abcd", ""], ["abd", "x"]) == 0.5
+    assert character_error_rate([[1, 2], [3]], [[1, 2], [4]]) == pytest.approx(1 / 3)
+    assert word_error_rate(["a b c", "d"], ["a c", "d e"]) == 0.5
+    assert sequence_accuracy(["ab", "cd"], ["ab", "ce"]) == 0.5
+
+
+def test_flat_metrics():
+    true = [["a", None, "b"], ["b"], ["a", float("nan")]]
+    said = [["a", "b", "a"], ["b"], ["a", "a"]]
+    assert flat_accuracy(true, said) == 0.75
+    assert flat_f1(true, said, average="micro") == 0.75
+    assert flat_f1(true, said) == pytest.approx((4 / 5 + 2 / 3) / 2)
+    assert flat_f1(true, said, labels=["b"]) == pytest.approx(2 / 3)
+    assert sequence_accuracy(true, said) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "message"),
+    [
+        (edit_distance, ("a", 3), "b must be a text or a sequence of labels, got 3"),
+        (character_error_rate, ("abc", ["abc"]), "y_true must be a list with a row of labels"),
+        (character_error_rate, (["a"], ["a", "b"]), "y_pred must have 1 entries"),
+        (character_error_rate, ([""], ["a"]), "y_true must hold at least one label"),
+        (word_error_rate, ([["a"]], ["a"]), "y_true must be a list of texts"),
+        (flat_accuracy, ([["a", "b"]], [["a"]]), r"y_pred\[0\] must have 2 labels, as y_true\[0\], got 1"),
+        (flat_accuracy, ([[None]], [["a"]]), "y_true must hold a label for at least one step"),
+        (sequence_accuracy, ([], []), "y_true must be a list with a row of labels"),
+    ],
+)
+def test_bad_rows(function, arguments, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        function(*arguments)

@@ -31,6 +31,9 @@ TOLERANCES = {
     ),
     "loss": Tolerance(1e-7, 1e-14, "computed in float64 from the same scores; a float32 gradient is rounded once"),
     "likelihood": Tolerance(1e-7, 1e-11, "as the loss; but differences of log Γ, and of its derivative, cancel"),
+    "loss over a sequence": Tolerance(
+        1e-7, 1e-11, "computed in float64; logarithms of up to 1e4 lose four digits; a float32 gradient is rounded once"
+    ),
     "norm": Tolerance(1e-14, 1e-14, "summed in float64 whatever the dtype"),
     "parameter": Tolerance(1e-6, 1e-14, "a few steps of a few roundings each"),
     "moment": Tolerance(1e-6, 1e-14, "a few steps of a few roundings each"),

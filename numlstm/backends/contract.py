@@ -248,8 +248,6 @@ class EmbeddingSpec:
         return [(start, column, size) for start, column, (_, size) in zip(starts, columns, self.tables, strict=False)]
 
 
-Spec = LayerSpec | AffineSpec | PoolSpec | EmbeddingSpec
-
 LOSSES = ("softmax", "binary", "squared", "absolute", "huber", "pinball")
 SCORES = {"gaussian": 2, "student_t": 3, "negative_binomial": 2}  # of each target
 LIKELIHOODS = "quantiles", *SCORES
@@ -297,6 +295,42 @@ class LossSpec:
     def numbers(self) -> int:
         """Numbers that describe a target."""
         return 2 if self.kind == "negative_binomial" else 1
+
+
+SEQUENCE_LOSSES = ("ctc", "crf")
+
+
+@dataclass(frozen=True)
+class SequenceLossSpec:
+    """What is lost by scores s (T, K) of the steps of a sequence where a row of labels is wanted: -log p(labels | s).
+
+    Attributes
+    ----------
+    kind : {"ctc", "crf"}
+        - ctc: connectionist temporal classification (Graves et al. 2006, eq. 2-16). Each step says a label or the
+          blank, with probabilities softmax(s[t]); a path reads as its labels without repetitions, then without blanks.
+          The probability of labels is the sum over all paths that read so.
+        - crf: a linear-chain conditional random field (Lafferty et al. 2001). A path y has one label for each step and
+          the score ``start[y[0]] + sum(s[t, y[t]]) + sum(transitions[y[t-1], y[t]]) + end[y[T-1]]``; its probability is
+          the softmax over all K^T paths. A step without a label may have any: the sum over all paths that agree.
+    outputs : int
+        K: with CTC the labels and the blank.
+    blank : int
+        Of CTC: which of the K scores is the blank's.
+    """
+
+    kind: str
+    outputs: int
+    blank: int = 0
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every parameter; CTC has none."""
+        labels = self.outputs
+        return {"transitions": (labels, labels), "start": (labels,), "end": (labels,)} if self.kind == "crf" else {}
+
+
+Spec = LayerSpec | AffineSpec | PoolSpec | EmbeddingSpec | SequenceLossSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -626,6 +660,49 @@ class Backend(ABC):
             a backend need not wait for the result until it is read.
         gradient : array, shape (M, K)
         """
+
+    @abstractmethod
+    def sequence_loss(
+        self,
+        weights: Any,
+        scores: Array,
+        lengths: np.ndarray | None,
+        targets: np.ndarray,
+        row_weights: np.ndarray,
+        gradient: Array,
+    ) -> tuple[float | Any, Array]:
+        """The sum over rows of ``row_weights[n] * loss(scores[n], targets[n])``, and its gradient.
+
+        Parameters
+        ----------
+        weights
+            From `prepare`, of a `SequenceLossSpec`.
+        scores : array, shape (N, T, K)
+        lengths : int64 array of shape (N,), in 1..T; optional
+        targets : int64 NumPy array, shape (N, L)
+            Of CTC the labels of each row, none of them the blank, then -1 (L may be 0); of a CRF L is T, a label for
+            each step, -1 for any.
+        row_weights : float64 NumPy array, shape (N,), not negative
+            Rows of weight 0 are ignored, whatever their scores and targets are.
+        gradient : array, shape (size,)
+            Overwritten with the gradient of the flat parameter vector.
+
+        Returns
+        -------
+        loss : float
+            As `loss` gives it. Infinite if no path of a row reads as its labels; that row's gradient is zero. A row
+            with a score of NaN or infinity has a loss and a gradient of NaN.
+        gradient : array, shape (N, T, K)
+            Zeros past a row's length.
+        """
+
+    @abstractmethod
+    def marginals(self, weights: Any, scores: Array, lengths: np.ndarray | None) -> Array:
+        """The probability of each label at each step, (N, T, K), by a CRF; zeros past a row's length."""
+
+    @abstractmethod
+    def best_paths(self, weights: Any, scores: Array, lengths: np.ndarray | None) -> np.ndarray:
+        """The most likely path of each row by a CRF, int64 (N, T); -1 past a row's length."""
 
     @abstractmethod
     def global_norm(self, vector: Array) -> float:

@@ -9,8 +9,10 @@ from importlib import import_module
 
 from .classifier import LSTMClassifier
 from .regressor import LSTMRegressor
+from .tagger import LSTMTagger
+from .transcriber import LSTMTranscriber
 
-__all__ = ["LSTMClassifier", "LSTMRegressor"]
+__all__ = ["LSTMClassifier", "LSTMRegressor", "LSTMTagger", "LSTMTranscriber"]
 
 MOVED = {  # older pickles name classes in these modules
     "channels": "data.channels",

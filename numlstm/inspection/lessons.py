@@ -56,7 +56,7 @@ class Lesson:
         scores, pullback = self.model.scores_vjp(
             backend.to_device(self.x, self.stack.dtype), self.ragged, self.data.static
         )
-        loss, dscores = self.model.loss(scores, targets, weights)
+        loss, dscores = self.model.loss(scores, targets, weights, self.lengths)
         _, dy, dfinal = pullback(dscores)
         dfinal = [[_on_host(backend, each) for each in states] for states in dfinal]
         return float(loss), _on_host(backend, dy), dfinal

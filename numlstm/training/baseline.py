@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backends.contract import LossSpec
+from ..backends.contract import LossSpec, SequenceLossSpec
 from .batches import sorted_batches
+from .labels import LabelRows
 from .loop import PREDICTED_STEPS, Data
 from .network import Model
 
@@ -14,13 +15,34 @@ RAREST = 1e-12  # the probability that a class gets which never occurs
 
 def constant_loss(model: Model, data: Data) -> tuple[float, np.ndarray]:
     """The mean loss of the best scores (K,) that do not depend on X, and these scores."""
-    targets = data.targets
+    targets, loss = data.targets, model.network.loss
+    if isinstance(targets, LabelRows) and isinstance(loss, SequenceLossSpec):
+        return _of_rows(model, data, targets, loss)
+    assert isinstance(loss, LossSpec)
     total = targets.count(np.arange(len(data)))
     parts = [targets.take(rows, total) for rows in sorted_batches(data.sequences.lengths, PREDICTED_STEPS)]
     values, weights = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     counted = weights.reshape(len(weights), -1).any(axis=1)
-    scores = _best_scores(model.network.loss, model.network.outputs, values[counted], weights[counted])
+    scores = _best_scores(loss, model.network.outputs, values[counted], weights[counted])
     return sum(_loss(model, scores, *part) for part in parts), scores
+
+
+def _of_rows(model: Model, data: Data, targets: LabelRows, loss: SequenceLossSpec) -> tuple[float, np.ndarray]:
+    """The same for rows of labels: each label is as frequent at every step as in all of them together."""
+    frequencies = targets.frequencies(loss.outputs)
+    if loss.kind == "crf":
+        shares = frequencies / frequencies.sum()
+        scores = np.log(shares.clip(RAREST))
+        return -float(shares @ scores), scores
+    frequencies[loss.blank] = max((data.sequences.lengths * targets.weights).sum() - frequencies.sum(), 1.0)
+    scores = np.log((frequencies / frequencies.sum()).clip(RAREST))
+    total, constant = targets.count(np.arange(len(data))), 0.0
+    for rows in sorted_batches(data.sequences.lengths, PREDICTED_STEPS):
+        wanted, weights = targets.take(rows, total)
+        lengths = data.sequences.lengths[rows]
+        same = np.tile(scores.astype(model.network.stack.dtype), (len(rows) * lengths.max(), 1))
+        constant += float(model.loss(model.backend.to_device(same, str(same.dtype)), wanted, weights, lengths)[0])
+    return constant, scores
 
 
 def _loss(model: Model, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:

@@ -85,6 +85,22 @@ class Sequences:
         """Some of the sequences; the steps are not copied."""
         return Sequences(self.values, self.starts[rows], self.lengths[rows])
 
+    def framed(self, size: int) -> Sequences:
+        """The same with `size` steps side by side in each; zeros fill up a sequence's last one."""
+        if size == 1:
+            return self
+        lengths = -(-self.lengths // size)
+        starts = np.cumsum(lengths) - lengths
+        values = np.zeros((size * int(lengths.sum()), self.channels), self.values.dtype)
+        for start, sequence in zip((size * starts).tolist(), self.split(), strict=True):
+            values[start : start + len(sequence)] = sequence
+        return Sequences(values.reshape(-1, size * self.channels), starts, lengths)
+
+    def unframed(self, channels: int) -> Sequences:
+        """What was framed, with what fills it up, as steps of so many channels."""
+        size = self.channels // channels
+        return Sequences(self.values.reshape(-1, channels), size * self.starts, size * self.lengths)
+
     def split(self) -> list[np.ndarray]:
         """A view of each sequence, (T_i, C)."""
         ends = self.starts + self.lengths

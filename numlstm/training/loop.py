@@ -13,6 +13,7 @@ import numpy as np
 
 from .batches import Sequences, shuffled_batches, sorted_batches
 from .diagnosis import divergence
+from .labels import LabelRows
 from .network import Model
 from .optimizers import Optimizer
 from .progress import ALL_EPOCHS, Display, History, Progress, display
@@ -30,7 +31,7 @@ class Data:
     """Sequences, their targets, and their static features (n, F)."""
 
     sequences: Sequences
-    targets: Targets | StepTargets
+    targets: Targets | StepTargets | LabelRows
     static: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -320,9 +321,9 @@ def evaluate(model: Model, validation: Validation) -> tuple[float, float]:
     total, loss, parts = targets.count(np.arange(len(sequences))), 0.0, []
     for rows, scores in predict_scores(model, sequences, validation.data.static):
         values, weights = targets.take(rows, total)
-        loss += float(model.loss(scores, values, weights)[0])
-        counted = weights.reshape(len(weights), -1).any(axis=1)
-        parts.append((model.backend.to_numpy(scores)[counted], values[counted], weights[counted]))
+        lengths = sequences.lengths[rows]
+        loss += float(model.loss(scores, values, weights, lengths)[0])
+        parts.append(targets.compared(model.readings(scores, lengths), values, weights))
     return loss, validation.score(*map(np.concatenate, zip(*parts, strict=True)))
 
 

@@ -9,12 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.contract import LIKELIHOODS, POOLINGS, AffineSpec, Array, Backend, EmbeddingSpec, LossSpec, PoolSpec
+from ..backends.contract import (
+    LIKELIHOODS,
+    POOLINGS,
+    AffineSpec,
+    Array,
+    Backend,
+    EmbeddingSpec,
+    LossSpec,
+    PoolSpec,
+    SequenceLossSpec,
+)
 from ..concurrency import cached_property
 from ..layers.stack import Stack
 from .embedding import Tape, TokenChannels
 
-HEAD, POOL, TABLES = "_output", "_attention", ""  # the names of their parameters end with these
+HEAD, POOL, CHAIN, TABLES = "_output", "_attention", "_crf", ""  # the names of their parameters end with these
 PARTS = {  # the poolings that the output layer reads side by side
     "last": ("last",),
     "mean": ("mean",),
@@ -39,7 +49,8 @@ class Network:
         What the output layer reads of the last recurrent layer: the last hidden state; the mean, the maximum or the
         attention pooling of the outputs at all steps; or, with "concat", last state, maximum and mean side by side.
         With "none" it reads each step, and there are scores for each step.
-    loss : LossSpec
+    loss : LossSpec or SequenceLossSpec
+        The latter is of the scores of all steps of a sequence; its parameters are learnt, too.
     activity : (float, float) or None
         Strengths of the penalties on the size and on the change of the last recurrent layer's outputs, in training.
     static : int
@@ -51,7 +62,7 @@ class Network:
     stack: Stack
     outputs: int
     pooling: str
-    loss: LossSpec
+    loss: LossSpec | SequenceLossSpec
     activity: tuple[float, float] | None = None
     static: int = 0
     tokens: TokenChannels | None = None
@@ -77,10 +88,11 @@ class Network:
         return {f"_{part}": PoolSpec(part, size, dtype) for part in self.poolings if part in POOLINGS}
 
     @cached_property
-    def others(self) -> dict[str, AffineSpec | PoolSpec | EmbeddingSpec]:
+    def others(self) -> dict[str, AffineSpec | PoolSpec | SequenceLossSpec | EmbeddingSpec]:
         """What has parameters besides the recurrent layers, by the suffix of their names."""
         tables = {TABLES: self.tokens.spec} if self.tokens else {}
-        return {HEAD: self.head, **self.pools, **tables}
+        chain = {CHAIN: self.loss} if isinstance(self.loss, SequenceLossSpec) else {}
+        return {HEAD: self.head, **self.pools, **chain, **tables}
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -112,7 +124,7 @@ class Network:
                 if suffix == TABLES:
                     parameters[name] = rng.normal(size=shape)
                     continue
-                bound = bound_of(name, spec.shapes["weight"])
+                bound = bound_of(name, spec.shapes["weight"]) if suffix != CHAIN else 0.0
                 parameters[name + suffix] = rng.uniform(-bound, bound, shape)
         return {name: value.astype(self.stack.dtype) for name, value in parameters.items()}
 
@@ -255,12 +267,12 @@ class Model:
         y, final, tapes = self._run(x, lengths, layers, seed, training=True)
         features, tapes_of_pools = self._features(y, final, lengths)
         features = self._with_static(static, features)
-        loss, dscores = self.loss(backend.affine_forward(head, features), targets, weights)
+        loss, dscores = self.loss(backend.affine_forward(head, features), targets, weights, lengths)
         dfeatures = backend.affine_backward(head, features, dscores, others[HEAD])
         dy, dfinal = self._features_backward(dfeatures, y, lengths, len(final), tapes_of_pools)
         if network.activity:
             _, dy_activity = backend.activity_loss(y, lengths, *network.activity)
-            dy = self._sum(dy, backend.multiply(dy_activity, weights.sum() * len(weights) / weights.size))
+            dy = self._sum(dy, backend.multiply(dy_activity, self._share(targets, weights)))
         dx, _ = stack.backward(backend, layers, tapes, (x.shape[0], x.shape[1]), dy, dfinal, gradients, seed=seed,
                                input_gradient=tape_of_tokens is not None)  # fmt: skip
         if network.tokens is not None and tape_of_tokens is not None:
@@ -281,13 +293,20 @@ class Model:
             x = self.backend.upload(x, self.network.stack.dtype)
         return x, None
 
-    def loss(self, scores: Array, targets: np.ndarray, weights: np.ndarray) -> tuple[float | Any, Array]:
+    def loss(
+        self, scores: Array, targets: np.ndarray, weights: np.ndarray, lengths: np.ndarray | None = None
+    ) -> tuple[float | Any, Array]:
         """The weighted sum of the losses of scores (M, K), and its gradient.
 
         Weights are (M,), one for each row, or (M, targets), one for each target. The latter need a loss that is a sum
-        over the targets.
+        over the targets. A loss over whole sequences takes weights (N,), for N sequences of M / N steps, and `lengths`.
         """
         spec = self.network.loss
+        if isinstance(spec, SequenceLossSpec):
+            rows = scores.reshape(len(weights), -1, spec.outputs)
+            gradient = self._gradients[1][CHAIN]
+            loss, slopes = self.backend.sequence_loss(self.others[CHAIN], rows, lengths, targets, weights, gradient)
+            return loss, slopes.reshape(*scores.shape)
         if weights.ndim == 1 and spec.kind not in LIKELIHOODS:
             return self.backend.loss(spec, scores, targets, weights)
         count = scores.shape[1] // spec.scores
@@ -297,6 +316,23 @@ class Model:
             spec, scores.reshape(-1, spec.scores), targets.reshape(-1, spec.numbers), weights.ravel()
         )
         return loss, gradient.reshape(*scores.shape)
+
+    def readings(self, scores: Array, lengths: np.ndarray) -> np.ndarray:
+        """What is compared with targets: the scores; of a loss over whole sequences the best path of each, (N, T)."""
+        spec = self.network.loss
+        if not isinstance(spec, SequenceLossSpec):
+            return self.backend.to_numpy(scores)
+        rows = scores.reshape(len(lengths), -1, spec.outputs)
+        if spec.kind == "crf":
+            return self.backend.best_paths(self.others[CHAIN], rows, lengths)
+        paths = self.backend.to_numpy(rows).argmax(axis=2)
+        return np.where(np.arange(paths.shape[1]) < lengths[:, None], paths, -1)
+
+    def _share(self, targets: np.ndarray, weights: np.ndarray) -> float:
+        """The share of a step's terms that a batch has."""
+        if isinstance(self.network.loss, SequenceLossSpec):
+            return float((weights * np.maximum(1, (targets >= 0).sum(axis=1))).sum())
+        return weights.sum() * len(weights) / weights.size
 
     def _drop_weights(self, rng: np.random.Generator) -> tuple[list[Any], Array]:
         """The layers after weight dropout, and the mask that all weights were multiplied with."""

@@ -32,6 +32,11 @@ class Targets:
             return (self.weights > 0).sum(axis=1)
         return np.where(self.weights > 0, self.values.shape[1] if self.values.ndim == 2 else 1, 0)
 
+    @property
+    def mean_weight(self) -> float:
+        """Of all terms with a weight above 0."""
+        return float(self.weights[self.weights > 0].mean())
+
     def count(self, rows: np.ndarray) -> int:
         """Number of terms in the loss of some rows."""
         return int(self.counts[rows].sum())
@@ -39,6 +44,12 @@ class Targets:
     def take(self, rows: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
         """Targets and weights of some rows; the weights are divided by `total`, the number of terms in the mean."""
         return self.values.take(rows, axis=0), self.weights.take(rows, axis=0) / total
+
+    def compared(
+        self, said: np.ndarray, wanted: np.ndarray, weights: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Scores, targets and weights of what has a weight."""
+        return counted(said, wanted, weights)
 
     def subset(self, rows: np.ndarray) -> Targets:
         """The targets of some rows."""
@@ -67,6 +78,11 @@ class StepTargets:
         before = np.concatenate([[0], np.cumsum(terms)])
         return before[self.values.starts + self.values.lengths] - before[self.values.starts]
 
+    @property
+    def mean_weight(self) -> float:
+        """Of all terms with a weight above 0."""
+        return float(self.weights[self.weights > 0].mean())
+
     def count(self, rows: np.ndarray) -> int:
         """Number of terms in the loss of some rows."""
         return int(self.counts[rows].sum())
@@ -84,6 +100,18 @@ class StepTargets:
     def _weights(self) -> Sequences:
         return Sequences(self.weights, self.values.starts, self.values.lengths)
 
+    def compared(
+        self, said: np.ndarray, wanted: np.ndarray, weights: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Scores, targets and weights of what has a weight."""
+        return counted(said, wanted, weights)
+
     def subset(self, rows: np.ndarray) -> StepTargets:
         """The targets of some rows."""
         return StepTargets(self.values.subset(rows), self.weights)
+
+
+def counted(said: np.ndarray, wanted: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The rows of all three that have a weight above 0."""
+    rows = weights.reshape(len(weights), -1).any(axis=1)
+    return said[rows], wanted[rows], weights[rows]

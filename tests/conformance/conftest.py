@@ -2,4 +2,4 @@
 
 from numba import config
 
-collect_ignore = ["test_bite.py"] if config.ENABLE_CUDASIM else []
+collect_ignore = ["test_bite.py", "test_bite_sequences.py"] if config.ENABLE_CUDASIM else []

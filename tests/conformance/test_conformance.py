@@ -4,13 +4,12 @@ On a machine with a GPU ``pytest -m gpu`` runs all this on CUDA; where there is 
 ``NUMBA_ENABLE_CUDASIM=1`` it runs on CUDA's simulator instead of the CPU, in sizes that a slow interpreter can do.
 """
 
-import os
 from dataclasses import replace
-from functools import cache
 from itertools import product
 
 import numpy as np
 import pytest
+from conformance_backends import BACKENDS, SIMULATED, make, sized
 from conformance_checks import (
     AffineCase,
     LayerCase,
@@ -38,18 +37,10 @@ from pairwise import pairwise
 from variants import ONE_BY_ONE, OTHERS, lstm_variants, name_of
 
 from numlstm.backends.contract import LOSSES, POOLINGS, AffineSpec, LayerSpec, LossSpec, PoolSpec
-from numlstm.backends.cpu.backend import CpuBackend
 from numlstm.cells import ACTIVATIONS
 
-SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
-BACKENDS = ["cuda"] if SIMULATED else ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 if SIMULATED:  # a GPU does not warn
     pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:numlstm.backends.cuda")
-
-
-def sized(full, simulated):
-    """Sizes, or cases: all of them, or those for the simulator, in which every access to an array takes long."""
-    return simulated if SIMULATED else full
 
 
 CELLS, DTYPES = ("lstm", "gru", "rnn", "mgu"), ("float32", "float64")
@@ -147,16 +138,6 @@ def layer_case(**options):
 
 def values_of(options):
     return "-".join(map(str, options.values()))
-
-
-@cache
-def make(name):
-    """A backend; what it raises where there is no GPU is the result of tests that ask for one."""
-    if name == "cpu":
-        return CpuBackend()
-    from numlstm.backends.cuda.backend import CudaBackend
-
-    return CudaBackend()
 
 
 @pytest.fixture(params=BACKENDS)

@@ -17,12 +17,13 @@ from ..contract import (
     LossSpec,
     Noise,
     PoolSpec,
+    SequenceLossSpec,
     Spec,
     States,
     UnsupportedError,
 )
 from ..equations.optimizers import adam_numbers, rmsprop_numbers, sgd_numbers
-from . import activity, affine, embedding, likelihoods, losses, optimizing, pooling
+from . import activity, affine, crf, embedding, likelihoods, losses, optimizing, pooling, sequence_losses
 from .linear import halves, peak
 from .linear.gradients import ColumnSums, OuterSums
 from .linear.packing import affine_packing
@@ -34,7 +35,7 @@ from .recurrent.buffers import PreparedLayer
 from .recurrent.packing import layer_packing, packing_of
 from .recurrent.weights import LayerWeights
 
-NOT_PACKED = PoolSpec, EmbeddingSpec  # their parameters have no order of this backend's own
+NOT_PACKED = PoolSpec, EmbeddingSpec, SequenceLossSpec  # their parameters have no order of this backend's own
 
 
 class CpuBackend(Backend):
@@ -92,6 +93,8 @@ class CpuBackend(Backend):
             return affine.AffineWeights(affine_packing(spec), flat, training)
         if isinstance(spec, EmbeddingSpec):
             return embedding.EmbeddingWeights(spec, flat)
+        if isinstance(spec, SequenceLossSpec):
+            return sequence_losses.prepare(spec, flat)
         return pooling.PoolWeights(spec, flat)
 
     def refresh(self, weights: Any) -> Any:
@@ -184,6 +187,23 @@ class CpuBackend(Backend):
     ) -> tuple[float, np.ndarray]:
         of_kind = likelihoods if spec.kind in LIKELIHOODS else losses
         return of_kind.loss(spec, scores, targets, weights)
+
+    def sequence_loss(
+        self,
+        weights: sequence_losses.Weights,
+        scores: np.ndarray,
+        lengths: np.ndarray | None,
+        targets: np.ndarray,
+        row_weights: np.ndarray,
+        gradient: np.ndarray,
+    ) -> tuple[float, np.ndarray]:
+        return sequence_losses.loss(weights, scores, lengths, targets, row_weights, gradient)
+
+    def marginals(self, weights: crf.CrfWeights, scores: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+        return crf.label_marginals(weights, scores, lengths)
+
+    def best_paths(self, weights: crf.CrfWeights, scores: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+        return crf.best_paths(weights, scores, lengths)
 
     def global_norm(self, vector: np.ndarray) -> float:
         return optimizing.global_norm[vector.dtype](vector)

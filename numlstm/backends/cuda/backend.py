@@ -16,12 +16,26 @@ from ..contract import (
     LossSpec,
     Noise,
     PoolSpec,
+    SequenceLossSpec,
     Spec,
     States,
     UnsupportedError,
 )
 from ..equations.optimizers import adam_numbers, rmsprop_numbers, sgd_numbers
-from . import activity, affine, arrays, elementwise, embedding, foreign, layer, likelihoods, losses, optimizing, pooling
+from . import (
+    activity,
+    affine,
+    arrays,
+    elementwise,
+    embedding,
+    foreign,
+    layer,
+    likelihoods,
+    losses,
+    optimizing,
+    pooling,
+    sequence_losses,
+)
 from .arrays import DeviceArray
 from .device import SIMULATED, Device, on_device
 from .uploading import Uploaders
@@ -125,6 +139,8 @@ class CudaBackend(Backend):
             return pooling.PoolWeights(spec, flat)
         if isinstance(spec, EmbeddingSpec):
             return embedding.EmbeddingWeights(spec, flat)
+        if isinstance(spec, SequenceLossSpec):
+            return sequence_losses.Weights(spec, flat)
         if spec.compute_dtype is not None and self.device.capability < TENSOR_CORES:
             raise UnsupportedError(
                 f"compute_dtype={spec.compute_dtype!r} is not supported by backend {self.name!r} on this GPU: it takes "
@@ -222,6 +238,30 @@ class CudaBackend(Backend):
     ) -> tuple[losses.DeviceScalar, DeviceArray]:
         of_kind = likelihoods if spec.kind in LIKELIHOODS else losses
         return of_kind.loss(spec, scores, targets, weights)
+
+    @on_device
+    def sequence_loss(
+        self,
+        weights: sequence_losses.Weights,
+        scores: DeviceArray,
+        lengths: np.ndarray | None,
+        targets: np.ndarray,
+        row_weights: np.ndarray,
+        gradient: DeviceArray,
+    ) -> tuple[losses.DeviceScalar, DeviceArray]:
+        return sequence_losses.loss(weights, scores, lengths, targets, row_weights, gradient)
+
+    @on_device
+    def marginals(
+        self, weights: sequence_losses.Weights, scores: DeviceArray, lengths: np.ndarray | None
+    ) -> DeviceArray:
+        return sequence_losses.label_marginals(weights, scores, lengths)
+
+    @on_device
+    def best_paths(
+        self, weights: sequence_losses.Weights, scores: DeviceArray, lengths: np.ndarray | None
+    ) -> np.ndarray:
+        return sequence_losses.best_paths(weights, scores, lengths)
 
     @on_device
     def global_norm(self, vector: DeviceArray) -> float:

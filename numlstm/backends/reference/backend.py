@@ -23,11 +23,12 @@ from ..contract import (
     LossSpec,
     Noise,
     PoolSpec,
+    SequenceLossSpec,
     Spec,
     States,
     UnsupportedError,
 )
-from . import embedding, optimizers
+from . import crf, ctc, embedding, optimizers
 from .activity import activity
 from .distributions import LIKELIHOODS
 from .losses import LOSSES
@@ -76,6 +77,18 @@ class EmbeddingWeights:
     parameters: dict[str, np.ndarray]
 
 
+@dataclass(frozen=True)
+class SequenceLossWeights:
+    """A loss over whole sequences, ready to compute: parameters in float64."""
+
+    spec: SequenceLossSpec
+    flat: Array
+    parameters: dict[str, np.ndarray]
+
+
+Weights = AffineWeights | LayerWeights | PoolWeights | EmbeddingWeights | SequenceLossWeights
+
+
 class ReferenceBackend(Backend):
     """NumPy in float64, for arrays of any dtype; it is slow, and made to be read.
 
@@ -96,9 +109,7 @@ class ReferenceBackend(Backend):
                 y[n, t, ~drop] = _float64(x[n, t])[~drop] / (1.0 - probability)
         return y
 
-    def prepare(
-        self, spec: Spec, flat: Array, training: bool = False
-    ) -> AffineWeights | LayerWeights | PoolWeights | EmbeddingWeights:
+    def prepare(self, spec: Spec, flat: Array, training: bool = False) -> Weights:
         """The parameters in `flat`, by name and in float64.
 
         Raises
@@ -117,15 +128,15 @@ class ReferenceBackend(Backend):
             return PoolWeights(spec, flat, parameters)
         if isinstance(spec, EmbeddingSpec):
             return EmbeddingWeights(spec, flat, parameters)
+        if isinstance(spec, SequenceLossSpec):
+            return SequenceLossWeights(spec, flat, parameters)
         try:
             twin = get_twin(spec.cell)
         except ValueError as error:
             raise UnsupportedError(f"backend 'reference': {error}") from None
         return LayerWeights(spec, flat, _in_blocks(spec, parameters), twin)
 
-    def refresh(
-        self, weights: AffineWeights | LayerWeights | PoolWeights | EmbeddingWeights
-    ) -> AffineWeights | LayerWeights | PoolWeights | EmbeddingWeights:
+    def refresh(self, weights: Weights) -> Weights:
         """The parameters as they are now."""
         return self.prepare(weights.spec, weights.flat)
 
@@ -301,6 +312,52 @@ class ReferenceBackend(Backend):
         return float(loss), gradient
 
     @_quiet
+    def sequence_loss(
+        self,
+        weights: SequenceLossWeights,
+        scores: Array,
+        lengths: np.ndarray | None,
+        targets: np.ndarray,
+        row_weights: np.ndarray,
+        gradient: Array,
+    ) -> tuple[float, Array]:
+        """Sum of the rows' losses, each times its weight, and its gradient, row by row; see `Backend`."""
+        spec, loss, dscores = weights.spec, 0.0, self.zeros(scores.shape, str(scores.dtype))
+        of_parameters = {name: np.zeros(shape) for name, shape in spec.shapes.items()}
+        for n, weight in enumerate(row_weights):
+            if weight > 0.0:
+                own = _float64(scores[n, : _length(lengths, n, scores)])
+                named: dict[str, np.ndarray] = {}
+                if spec.kind == "ctc":
+                    of_row, slope = ctc.ctc(own, targets[n][targets[n] >= 0], spec.blank)
+                else:
+                    of_row, slope, named = crf.crf(own, targets[n, : len(own)], weights.parameters)
+                loss += weight * of_row
+                dscores[n, : len(own)] = weight * slope
+                for name, value in named.items():
+                    of_parameters[name] += weight * value
+        self.pack(spec, of_parameters, gradient)
+        return float(loss), dscores
+
+    @_quiet
+    def marginals(self, weights: SequenceLossWeights, scores: Array, lengths: np.ndarray | None) -> Array:
+        """The probability of each label at each step, row by row; see `Backend`."""
+        shares = self.zeros(scores.shape, str(scores.dtype))
+        for n in range(len(scores)):
+            own = _float64(scores[n, : _length(lengths, n, scores)])
+            shares[n, : len(own)] = crf.expectations(own, weights.parameters)[1]
+        return shares
+
+    @_quiet
+    def best_paths(self, weights: SequenceLossWeights, scores: Array, lengths: np.ndarray | None) -> np.ndarray:
+        """The most likely path of each row; see `Backend`."""
+        paths = np.full(scores.shape[:2], -1)
+        for n in range(len(scores)):
+            own = _float64(scores[n, : _length(lengths, n, scores)])
+            paths[n, : len(own)] = crf.best_path(own, weights.parameters)
+        return paths
+
+    @_quiet
     def global_norm(self, vector: Array) -> float:
         """Euclidean norm; see `Backend`."""
         return float(np.linalg.norm(_float64(vector)))
@@ -375,6 +432,11 @@ class ReferenceBackend(Backend):
 def _pull(flat: Array, decay: Array | None) -> np.ndarray:
     """Gradient of the L2 penalty."""
     return np.zeros(len(flat)) if decay is None else _float64(decay) * _float64(flat)
+
+
+def _length(lengths: np.ndarray | None, n: int, scores: Array) -> int:
+    """Steps of a row."""
+    return scores.shape[1] if lengths is None else int(lengths[n])
 
 
 def _float64(array: Array) -> np.ndarray:

@@ -17,6 +17,7 @@ from ...checks import SMALLEST, check_integer, check_real
 from ...layers.options import stack_of
 from ...training.batches import Sequences
 from ...training.embedding import TokenChannels
+from ...training.labels import LabelRows
 from ...training.loop import Data, EarlyStopping, Trainer, Validation, train
 from ...training.network import Model, Network
 from ...training.optimizers import SGD, Adam, Optimizer, RMSprop
@@ -97,7 +98,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     @abstractmethod
     def _encode_targets(
         self, codec: Codec, checked: Any, weights: np.ndarray, name: str = "y"
-    ) -> Targets | StepTargets:
+    ) -> Targets | StepTargets | LabelRows:
         """Targets for training or validation."""
 
     def _check_weights(self, sample_weight: Any, X: Any, sequences: Sequences, checked: Any) -> np.ndarray:
@@ -136,7 +137,9 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         if validation is None and self.early_stopping:
             data, validation = self._split_validation(data, codec, rng)
         backend = self._backend_to_train(network, data)
-        parameters = self._initial_parameters(fitted, network, data, rng) if previous is None else previous.parameters
+        parameters = (
+            self._initial_parameters(fitted, codec, network, data, rng) if previous is None else previous.parameters
+        )
         trainer = self._trainer(network, backend, parameters, data, rng)
         epochs, history = automatic.epochs(self.max_iter, trainer.steps), History()
         results = partial(fitted._results, trainer, codec, history, None if previous is None else self)
@@ -174,7 +177,9 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         )
         session = getattr(self, "_session", None)
         rng = copy.deepcopy(session.rng) if session else _random_generator(self.random_state)
-        parameters = self._initial_parameters(fitted, network, data, rng) if previous is None else previous.parameters
+        parameters = (
+            self._initial_parameters(fitted, codec, network, data, rng) if previous is None else previous.parameters
+        )
         backend = self._backend_to_train(network, data)
         trainer = self._trainer(network, backend, parameters, data, rng)
         optimizer = trainer.optimizer
@@ -250,10 +255,12 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         check_real(highest, "highest", lowest, np.inf)
         check_integer(steps, "steps", 2)
         fitted = self._without_results()
-        _, network, data = self._prepare(fitted, X, y, sample_weight, lengths, static)
+        codec, network, data = self._prepare(fitted, X, y, sample_weight, lengths, static)
         rng = _random_generator(copy.deepcopy(self.random_state))
         backend = self._backend_to_train(network, data)
-        trainer = self._trainer(network, backend, self._initial_parameters(fitted, network, data, rng), data, rng)
+        trainer = self._trainer(
+            network, backend, self._initial_parameters(fitted, codec, network, data, rng), data, rng
+        )
         return range_test(trainer, lowest, highest, steps)
 
     def _prepare(
@@ -292,7 +299,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         elif static is not None:
             static_values, names = check_static(static, len(sequences), "static")
         static_size = 0 if static_values is None else static_values.shape[1]
-        network = self._network(sequences, codec, static_size, fitted._reading)
+        network = self._network(self._framed(sequences, codec), codec, static_size, fitted._reading)
         if previous is not None:
             codec = _check_continuation(previous, codec, network)
         weights = weights * self._weights_of_classes(codec, checked)
@@ -306,7 +313,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
                 data = replace(data, static=fitted._static.scaled(data.static, self.dtype, "static"))
         if fitted._channels is not None:
             data = replace(data, sequences=fitted._channels.scaled_sequences(data.sequences, self.dtype))
-        return codec, network, data
+        return codec, network, replace(data, sequences=self._framed(data.sequences, codec))
 
     def _user_callbacks(self) -> list[Any]:
         return [] if self.callback is None else [self.callback]
@@ -348,7 +355,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         return ("chrono", max(3, int(sequences.lengths.max()))) if init == "chrono" else init
 
     def _initial_parameters(
-        self, fitted: Any, network: Network, data: Data, rng: np.random.Generator
+        self, fitted: Any, codec: Codec, network: Network, data: Data, rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
         """New initial parameters; vectors of tokens are those of `embedding`, if it is set."""
         parameters = network.initialise(self._init(data.sequences), rng, self._layer_options().get("forget_bias"))
@@ -373,13 +380,14 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         sequences = check_sequences(fitted, X, lengths, dtype, reset=False, name="X_val")
         check_not_empty(sequences, "X_val")
         if fitted._reading is None:
+            training = training.unframed(sequences.channels)
             warn_if_scaled_differently(sequences, training, None if channels is None else channels.unscaled)
         if channels is not None:
             sequences = channels.scaled_sequences(sequences, self.dtype, "X_val")
         checked = self._check_y(y, X, sequences, "y_val")
         targets = self._encode_targets(codec, checked, self._check_weights(None, X, sequences, checked), "y_val")
         static_values = scaled_static(fitted._static, static, len(sequences), self.dtype, "static_val")
-        return Validation(Data(sequences, targets, static_values), codec.score)
+        return Validation(Data(self._framed(sequences, codec), targets, static_values), codec.score)
 
     def _split_validation(self, data: Data, codec: Codec, rng: np.random.Generator) -> tuple[Data, Validation]:
         """The data to train on, and a validation set that is set aside."""

@@ -31,14 +31,16 @@ from ..data.categories import TokenReading
 from ..data.channels import ChannelScale, input_dtype
 from ..data.inputs import check_not_empty, check_sequences
 from ..data.static import StaticFeatures, scaled_static
+from ..targets.alphabet import Alphabet
 from ..targets.classes import Classes
 from ..targets.numbers import Numbers
+from ..targets.tags import Tags
 from .layer_options import effective_options
 from .parameters import documented
 from .results import results_of, snapshot
 from .stream import PredictionStream
 
-Codec = Classes | Numbers
+Codec = Classes | Numbers | Tags | Alphabet
 Self = TypeVar("Self", bound="SequenceModel")
 
 
@@ -66,7 +68,7 @@ class Fitted:
     ----------
     network : Network
     parameters : mapping of str to array
-    codec : Classes or Numbers
+    codec : Classes, Numbers, Tags or Alphabet
         Converts scores to predictions.
     shown : mapping of str to object
         Options of the layers that differ from their defaults; the layers show them in their `repr`.
@@ -394,8 +396,13 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         sequences = check_sequences(estimator, X, lengths, dtype, reset=False)
         if channels is not None:
             sequences = channels.scaled_sequences(sequences, stack.dtype)
+        sequences = self._framed(sequences, fitted.codec)
         backend = backend_for(self.backend, work=stack.operations(1, len(sequences.values)))
         return fitted, fitted.on(backend), sequences
+
+    def _framed(self, sequences: Sequences, codec: Codec) -> Sequences:
+        """The steps that the network reads, from scaled sequences."""
+        return sequences
 
     @available_if(lambda self: (self._model.network if hasattr(self, "_model") else self).pooling == "attention")
     @documented

@@ -402,6 +402,9 @@ CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "delta": _real(SMALLEST),
     "quantile": _real(SMALLEST, 1.0),
     "scale_targets": check_flag,
+    "crf": check_flag,
+    "forbid_unseen_transitions": check_flag,
+    "subsample": _integer(1),
 }
 
 

@@ -90,5 +90,5 @@ def with_mean_weight_one(data: Data) -> Data:
         raise ValueError("sample_weight and class_weight must give a positive weight to some sequence, got only zeros")
     data = data if len(rows) == len(data) else data.subset(rows)
     weights = data.targets.weights
-    weights /= weights[weights > 0].mean()
+    weights /= data.targets.mean_weight
     return data

@@ -187,8 +187,7 @@ def kind_of(y: Any, name: str = "y") -> str:
     if several:
         raise ValueError(
             f"{name} must hold one label for each sequence, or columns of 0 and 1 for several labels, got sequences "
-            "with several labels: numlstm has no tagger yet, which would learn a label for every step; LSTMRegressor "
-            "learns a number for every step"
+            "with several labels: a label for every step is for LSTMTagger, a number for every step for LSTMRegressor"
         )
     return kind
 
@@ -206,7 +205,6 @@ def warn_if_labels_of_steps(labels: CheckedLabels, X: Any, sequences: Sequences)
     if labels.multilabel and count in (sequences.lengths.max(), *padded_steps):
         warnings.warn(
             f"y of shape {labels.values.shape} is read as {count} labels of each whole sequence, but X has {count} "
-            "steps. If y has a label for every step, fit LSTMRegressor with y[:, :, None], a number for every step: "
-            "numlstm has no classifier of steps yet",
+            "steps. If y has a label for every step, fit LSTMTagger",
             stacklevel=7,
         )

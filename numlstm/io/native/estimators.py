@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ...backends.contract import LossSpec
 from ...backends.dispatch import check_name
-from ...checks import SMALLEST, check_flag, check_option, check_real
+from ...checks import SMALLEST, check_flag, check_integer, check_option, check_real
 from ...estimators.base.estimator import SequenceEstimator
 from ...estimators.base.model import Codec, Fitted
 from ...estimators.classifier import LSTMClassifier
 from ...estimators.data.channels import ChannelScale
 from ...estimators.data.static import StaticFeatures
+from ...estimators.tagger import LSTMTagger
+from ...estimators.targets.alphabet import Alphabet
 from ...estimators.targets.classes import Classes
 from ...estimators.targets.numbers import Numbers
+from ...estimators.targets.tags import Tags
+from ...estimators.transcriber import LSTMTranscriber
 from ...layers.stack import Stack
 from ...training.embedding import TokenChannels
 from ...training.network import PARTS, Network
@@ -31,6 +36,7 @@ NOT_WRITTEN = "callback", "embedding"  # a function, and vectors that training h
 # Fields only of fits with static features, with scaled X, and with tokens.
 STATIC, CHANNELS, TOKENS = OPTIONAL = "static", "channels", "tokens"
 LABELS, NUMBERS = ("multilabel", "classes"), ("form", "loss", "parameter", "scaled")
+TAGS, ALPHABET = ("chain", "classes"), ("texts", "subsample", "classes")
 STATIC_NAMES = "static_feature_names_in_"
 FORMS = ("one", "several", "list of one", "list", "steps")
 # The losses of a regressor, and the bounds of the parameter of each.
@@ -131,11 +137,13 @@ def _check_class_weight(value: Any) -> None:
 def _results(model: SequenceEstimator, fitted: dict[str, Any], tensors: Tensors) -> dict[str, Any]:
     """The attributes of a fitted estimator."""
     stack, shown, _ = layers.stack_from_fields(fitted["layer"], len(tensors))
-    codec_from_fields = _classes_from_fields if isinstance(model, LSTMClassifier) else _numbers_from_fields
-    codec = codec_from_fields(fitted["targets"], tensors)
+    codec = CODECS.get(type(model), _numbers_from_fields)(fitted["targets"], tensors)
+    channels_of_frames, rest = divmod(stack.input_size, getattr(codec, "subsample", 1))
+    if rest:
+        raise ValueError("subsample must divide the inputs of the layer")
     static = _static_from_fields(fitted[STATIC], tensors) if STATIC in fitted else None
     reading, of_tokens = tokens.from_fields(fitted[TOKENS], stack) if TOKENS in fitted else (None, None)
-    count = stack.input_size if reading is None else reading.width
+    count = channels_of_frames if reading is None else reading.width
     channels = _channels_from_fields(fitted[CHANNELS], count, tensors) if CHANNELS in fitted else None
     network = _network_from_fields(stack, codec, fitted, 0 if static is None else len(static.mean), of_tokens)
     parameters = layers.read_parameters(network.shapes, stack.dtype, tensors)
@@ -217,6 +225,12 @@ def _codec_to_fields(codec: Codec) -> tuple[dict[str, Any], dict[str, np.ndarray
     if isinstance(codec, Classes):
         kind, tensor = labels.packed(codec.classes, "classes_")
         return {"multilabel": codec.multilabel, "classes": kind}, {"classes_": tensor}
+    if isinstance(codec, Tags):
+        kind, tensor = labels.packed(codec.classes, "classes_")
+        return {"chain": codec.chain, "classes": kind}, {"classes_": tensor}
+    if isinstance(codec, Alphabet):
+        kind, tensor = labels.packed(codec.classes, "classes_")
+        return {"texts": codec.texts, "subsample": codec.subsample, "classes": kind}, {"classes_": tensor}
     parameter = encoded(codec.loss.parameter, "parameter")
     content = {"form": codec.form, "loss": codec.loss.kind, "parameter": parameter, "scaled": bool(codec.scaled)}
     return content, {"target_mean_": codec.mean, "target_scale_": codec.scale}
@@ -226,12 +240,36 @@ def _classes_from_fields(content: Any, tensors: Tensors) -> Classes:
     content = fields_of(content, "targets", LABELS)
     with inside("targets"):
         multilabel = check_flag(content["multilabel"], "multilabel")
+    return Classes(_sorted_labels(content, tensors, 1 if multilabel else 2), multilabel)
+
+
+def _tags_from_fields(content: Any, tensors: Tensors) -> Tags:
+    content = fields_of(content, "targets", TAGS)
+    with inside("targets"):
+        chain = check_flag(content["chain"], "chain")
+    return Tags(_sorted_labels(content, tensors, 2), bool(chain))
+
+
+def _alphabet_from_fields(content: Any, tensors: Tensors) -> Alphabet:
+    content = fields_of(content, "targets", ALPHABET)
+    with inside("targets"):
+        texts = check_flag(content["texts"], "texts")
+        subsample = check_integer(content["subsample"], "subsample", 1)
+    classes = _sorted_labels(content, tensors, 1)
+    if texts and classes.dtype.kind != "U":
+        raise ValueError("tensor 'classes_' must hold texts where 'texts' is true")
+    return Alphabet(classes, bool(texts), subsample)
+
+
+def _sorted_labels(content: dict[str, Any], tensors: Tensors, least: int) -> np.ndarray:
+    """Sorted labels."""
+    with inside("targets"):
         classes = labels.unpacked(content["classes"], tensors.take("classes_"), "tensor 'classes_'")
-    if len(classes) < (1 if multilabel else 2) or not (classes[1:] > classes[:-1]).all():
-        raise ValueError("tensor 'classes_' must hold at least two labels, sorted, each of them once")
+    if len(classes) < least or not (classes[1:] > classes[:-1]).all():
+        raise ValueError(f"tensor 'classes_' must hold at least {least} labels, sorted, each of them once")
     if classes.dtype.kind == "f" and not np.isfinite(classes).all():
         raise ValueError("tensor 'classes_' must be finite")
-    return Classes(classes, multilabel)
+    return classes
 
 
 def _numbers_from_fields(content: Any, tensors: Tensors) -> Numbers:
@@ -247,3 +285,10 @@ def _numbers_from_fields(content: Any, tensors: Tensors) -> Numbers:
     if not len(mean) or (form in ("one", "list of one") and len(mean) > 1):
         raise ValueError(f"tensor 'target_mean_' must hold a number for each target, got {len(mean)}")
     return Numbers(form, mean.copy(), scale.copy(), LossSpec(kind, parameter), scaled)
+
+
+CODECS: dict[type, Callable[[Any, Tensors], Codec]] = {
+    LSTMClassifier: _classes_from_fields,
+    LSTMTagger: _tags_from_fields,
+    LSTMTranscriber: _alphabet_from_fields,
+}

@@ -52,6 +52,8 @@ CLASSES = {
     "RNN": ("numlstm.layers", ".layers"),
     "LSTMClassifier": ("numlstm.estimators", ".estimators"),
     "LSTMRegressor": ("numlstm.estimators", ".estimators"),
+    "LSTMTagger": ("numlstm.estimators", ".estimators"),
+    "LSTMTranscriber": ("numlstm.estimators", ".estimators"),
     "LSTMForecaster": ("numlstm.forecasting", ".forecasters"),
     "SequenceEncoder": ("numlstm.estimators.encoder", ".encoder"),
     "SequenceImputer": ("numlstm.estimators.imputer", ".imputer"),

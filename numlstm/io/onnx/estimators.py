@@ -11,8 +11,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from ...estimators.base.model import Fitted, SequenceModel
 from ...estimators.scaler import SequenceScaler
+from ...estimators.targets.alphabet import Alphabet
 from ...estimators.targets.classes import Classes
 from ...estimators.targets.numbers import Numbers
+from ...estimators.targets.tags import Tags
 from ...graphs.graph import Graph, Value
 from ...graphs.operators.shapes import NUMBERS
 from ...layers.layer import Layer
@@ -80,6 +82,7 @@ class _Exporter:
         lengths: bool,
     ) -> None:
         self._builder = NodeBuilder()
+        self._ends = LENGTHS if lengths else ""  # where sequences end, in steps of the layers
         self._scalers, self._estimator, self._shape, self._lengths = scalers, estimator, shape, lengths
 
     def graph(self) -> Graph:
@@ -91,7 +94,7 @@ class _Exporter:
             fitted: Fitted = self._estimator._model
             if fitted.reading is not None:
                 raise ValueError("an estimator of texts or categories cannot be written to ONNX, which gets numbers")
-            dtype, channels = fitted.network.stack.dtype, fitted.network.stack.input_size
+            dtype, channels = fitted.network.stack.dtype, self._estimator.n_channels_
             if fitted.channels is not None:
                 scales.append((fitted.channels.mean, fitted.channels.scale))
         x_dtype = "float64" if self._scalers else dtype  # a small deviation from a large mean needs it
@@ -103,6 +106,7 @@ class _Exporter:
         else:
             if fitted.static is not None:
                 inputs.append(Value("static", "float64", (self._shape[0], len(fitted.static.mean))))
+            x = self._framed(x, getattr(fitted.codec, "subsample", 1), channels, dtype)
             outputs = self._answers(fitted, self._scores(fitted, self._estimator.layers_[0], x))
         return Graph(self._builder.nodes, inputs, outputs, self._builder.constants, OPSET)
 
@@ -115,6 +119,22 @@ class _Exporter:
         for index, (center, scale) in enumerate(scales):
             x = self._standardised(x, f"center_{index}", center, f"scale_{index}", scale)
         return builder.add("Cast", x, to=NUMBERS[dtype]) if scales and dtype != "float64" else x
+
+    def _framed(self, x: str, size: int, channels: int, dtype: str) -> str:
+        """x with `size` steps side by side in each, filled up with zeros; lengths count these from there on."""
+        if size == 1:
+            return x
+        builder = self._builder
+        x = builder.add(
+            "Pad", self._fill(x, "zero_frame", np.zeros((), dtype)), builder.integers(0, 0, 0, 0, size - 1, 0)
+        )
+        steps = builder.add("Slice", builder.add("Shape", x), builder.integers(1), builder.integers(2))
+        whole = builder.add("Mul", builder.add("Div", steps, builder.integers(size)), builder.integers(size))
+        x = builder.add("Slice", x, builder.integers(0), whole, builder.integers(1))
+        if self._lengths:
+            rest, several = (builder.constant(f"frame_{k}", np.array(k, np.int32)) for k in (size - 1, size))
+            self._ends = builder.add("Div", builder.add("Add", LENGTHS, rest), several)
+        return builder.add("Reshape", x, builder.integers(0, -1, size * channels))
 
     def _standardised(self, x: str, mean_name: str, mean: np.ndarray, scale_name: str, scale: np.ndarray) -> str:
         """``(x - mean) / scale``."""
@@ -139,7 +159,7 @@ class _Exporter:
     def _scores(self, fitted: Fitted, layer: Layer, x: str) -> str:
         """Scores (N, K), or (N, T, K) with scores for every step."""
         builder, network = self._builder, fitted.network
-        y, final = add_layers(builder, layer, builder.add("Transpose", x, perm=(1, 0, 2)), self._lengths)
+        y, final = add_layers(builder, layer, builder.add("Transpose", x, perm=(1, 0, 2)), self._ends)
         y = builder.add("Transpose", y, perm=(1, 0, 2)) if network.pooling != "last" else ""
         vectors = [
             self._last(network.stack, final)
@@ -200,7 +220,19 @@ class _Exporter:
     def _answers(self, fitted: Fitted, scores: str) -> list[Value]:
         """Labels and probabilities of a classifier, or predictions of a regressor."""
         dtype, codec = fitted.network.stack.dtype, fitted.codec
-        return self._labels(codec, scores, dtype) if isinstance(codec, Classes) else self._predictions(codec, scores)
+        if isinstance(codec, Classes):
+            return self._labels(codec, scores, dtype)
+        return (
+            self._predictions(codec, scores) if isinstance(codec, Numbers) else self._step_scores(codec, scores, dtype)
+        )
+
+    def _step_scores(self, codec: Tags | Alphabet, scores: str, dtype: str) -> list[Value]:
+        """Scores of labels at each step of the layers: what decodes them stays outside."""
+        self._builder.add("Identity", scores, out="scores")
+        rows, steps = self._shape
+        return [
+            Value("scores", dtype, (rows, steps if getattr(codec, "subsample", 1) == 1 else "frames", codec.outputs))
+        ]
 
     def _predictions(self, codec: Numbers, scores: str) -> list[Value]:
         builder, rows = self._builder, self._shape[0]

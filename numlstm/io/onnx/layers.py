@@ -47,7 +47,7 @@ def graph_of_layer(layer: Layer, shape: Sequence[int | str], state: bool, length
         initial = [_split(builder, value.name, stack) for value in states]
     x = builder.add("Transpose", "x", perm=(1, 0, 2))
     suffix = "_n" if stack.num_layers == 1 else "_n_l{}"
-    y, final = add_layers(builder, layer, x, lengths, initial, suffix)
+    y, final = add_layers(builder, layer, x, LENGTHS if lengths else "", initial, suffix)
     builder.add("Transpose", y, out="y", perm=(1, 0, 2))
     outputs = [Value("y", stack.dtype, (rows, steps, stack.output_size))]
     for name, names in zip(stack.state_names, zip(*final, strict=True), strict=True):
@@ -81,11 +81,14 @@ def add_layers(
     builder: NodeBuilder,
     layer: Layer,
     x: str,
-    lengths: bool,
+    lengths: str,
     initial: list[list[str]] | None = None,
     suffix: str = "_n_l{}",
 ) -> Outputs:
-    """Add the nodes of a stack of layers; x is (T, N, D), and the names of final states end in `suffix`."""
+    """Add the nodes of a stack of layers; x is (T, N, D), and the names of final states end in `suffix`.
+
+    `lengths` is the name of the lengths of sequences, empty if all steps are real.
+    """
     stack, layer = layer._stack, _with_onnx_options(layer)
     final = []
     for index in range(stack.num_layers):
@@ -96,7 +99,7 @@ def add_layers(
             for name, array in weights._asdict().items()
         )
         states = [names[index] for names in initial] if initial else []
-        inputs = [x, w, r, b, LENGTHS if lengths else "", *states]
+        inputs = [x, w, r, b, lengths, *states]
         if p:
             inputs = [*inputs, *[""] * (7 - len(inputs)), p]
         while not inputs[-1]:

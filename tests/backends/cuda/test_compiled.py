@@ -17,6 +17,8 @@ from numlstm.backends.cuda import (
     activity,
     affine,
     arrays,
+    crf,
+    ctc,
     elementwise,
     embedding,
     layout,
@@ -159,6 +161,23 @@ KERNELS = [
         "embedding.scatter",
         embedding._scatter,
         (INTEGERS, INTEGER, integers(3), REALS, MATRIX, INTEGER, REALS, INTEGER, INTEGER),
+    ),
+    Case(
+        "ctc",
+        ctc._ctc,
+        (REALS, AXES, SHAPE, INTEGERS, INTEGERS, INTEGER, FLOATS, INTEGER) + (FLOATS,) * 5,
+        in_float64=True,
+    ),
+    Case(
+        "crf",
+        crf._crf,
+        (REALS, AXES, SHAPE, INTEGERS, INTEGERS, FLOATS) + (FLOATS,) * 5,
+        registers=68,
+        in_float64=True,
+    ),
+    Case("crf.marginals", crf._marginals, (REALS, AXES, SHAPE, INTEGERS, FLOATS, FLOATS, FLOATS), in_float64=True),
+    Case(
+        "crf.viterbi", crf._viterbi, (REALS, AXES, SHAPE, INTEGERS, FLOATS, FLOATS, INTEGERS, INTEGERS), in_float64=True
     ),
     Case(
         "activity",

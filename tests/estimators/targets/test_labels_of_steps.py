@@ -17,7 +17,7 @@ OBJECTS[:] = [["a"] * (1 + k % 3) for k in range(24)]
 
 def test_as_many_labels_as_steps_have_two_readings():
     Y = RNG.integers(0, 2, (24, 6))
-    both = r"read as 6 labels of each whole sequence, but X has 6 steps.*fit LSTMRegressor with y\[:, :, None\]"
+    both = r"read as 6 labels of each whole sequence, but X has 6 steps.*fit LSTMTagger"
     for x in (X, list(X), [x[: 6 - k % 2] for k, x in enumerate(X)]):
         with pytest.warns(UserWarning, match=both):
             model = LSTMClassifier(**SMALL).fit(x, Y)
@@ -49,7 +49,7 @@ def test_other_numbers_of_labels_have_one():
     ],
 )
 def test_labels_of_steps_are_for_others(y):
-    message = "y must hold one label for each sequence, .* numlstm has no tagger yet, .* LSTMRegressor"
+    message = "y must hold one label for each sequence, .* for LSTMTagger, .* for LSTMRegressor"
     with pytest.raises(ValueError, match=message):
         LSTMClassifier(**SMALL).fit(X, y)
     with pytest.raises(ValueError, match="y_val must hold one label for each sequence"):

@@ -107,6 +107,13 @@ def _exp_of_negative(layout, builder, x):
     return builder.fmul(value, layout.constant(2.0**-lift))
 
 
+def emit_exp_within(layout, builder, x):
+    """exp(x) where it is a normal number: of float64 from -700 to 700."""
+    k, m = _reduce(layout, builder, x)
+    scale = _power_of_two(layout, builder, k)
+    return layout.fma(builder, m, scale, scale)
+
+
 def emit_sigmoid(layout, builder, x):
     """1 / (1 + t) or t / (1 + t), with t = exp(-|x|): no digits cancel, and t keeps its last bits."""
     t = _exp_of_negative(layout, builder, builder.fneg(layout.call(builder, "fabs", x)))

@@ -1,0 +1,45 @@
+"""Losses over whole sequences, of either kind."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..contract import SequenceLossSpec
+from . import crf, ctc
+from .crf import CrfWeights, contiguous
+
+
+class CtcWeights:
+    """CTC has no parameters."""
+
+    def __init__(self, spec: SequenceLossSpec) -> None:
+        self.spec = spec
+
+    def refresh(self) -> None:
+        """There is nothing to follow."""
+
+
+Weights = CtcWeights | CrfWeights
+
+
+def prepare(spec: SequenceLossSpec, flat: np.ndarray) -> Weights:
+    """What `loss` takes."""
+    return CtcWeights(spec) if spec.kind == "ctc" else CrfWeights(spec, flat)
+
+
+def loss(
+    weights: Weights,
+    scores: np.ndarray,
+    lengths: np.ndarray | None,
+    targets: np.ndarray,
+    row_weights: np.ndarray,
+    gradient: np.ndarray,
+) -> tuple[float, np.ndarray]:
+    """`Backend.sequence_loss` for NumPy arrays."""
+    values, ends = contiguous(scores, lengths)
+    labels, shares = np.ascontiguousarray(targets, np.int64), np.ascontiguousarray(row_weights, np.float64)
+    if isinstance(weights, CrfWeights):
+        total, slope, gradient[:] = crf.loss(weights, values, ends, labels, shares)
+    else:
+        total, slope = ctc.loss(weights.spec, values, ends, labels, shares)
+    return total, slope.astype(scores.dtype, copy=False)

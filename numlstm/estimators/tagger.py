@@ -1,0 +1,492 @@
+"""A tagger: a label for every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..backends.contract import Array
+from ..layers.parameters import read_only
+from ..training.batches import Sequences
+from ..training.labels import LabelRows, StepLabels
+from ..training.loop import Data
+from ..training.network import CHAIN, Model, Network
+from ..training.progress import Progress
+from .base.callbacks import with_callbacks
+from .base.labelling import SequenceLabeller, documented, shares
+from .base.model import Codec
+from .data.weights import sample_weights, step_weights
+from .targets.checks import padded_steps
+from .targets.rows import RowPredictions, Rows, checked_step_rows, classes_of
+from .targets.tags import FORBIDDEN, Tags
+
+
+@documented
+class LSTMTagger(SequenceLabeller):
+    """Label every step of sequences: LSTM layers [1]_, an affine map to scores, and a CRF [5]_ [6]_ on top.
+
+    Words are those of sklearn-crfsuite's ``CRF`` where the meaning is the same.
+
+    Parameters
+    ----------
+    <<FIRST>>
+    crf : bool, default True
+        Whether the labels of a sequence are chosen together: a linear-chain conditional random field learns how well
+        labels go with the ones before. Without it each step's labels have a softmax of their own.
+
+    <<NETWORK>>
+
+    <<REGULARISATION>>
+
+    <<TRAINING>>
+
+    <<DATA>>
+    class_weight : dict, "balanced" or None, default None
+        Weight of the steps of each label; "balanced" gives all labels the same sum of weights. Not with `crf`, whose
+        loss is of whole sequences.
+    ignore_label : str, int or None, default None
+        A label that stands for none, as None and NaN always do: such steps are read, and not trained on.
+    forbid_unseen_transitions : bool, default False
+        With `crf`, whether a label must never follow on another if it never does so in y.
+
+    <<TOKENS>>
+
+    <<VARIANTS>>
+
+    <<SYSTEM>>
+
+    Attributes
+    ----------
+    classes_ : array, shape (K,)
+        The labels, sorted.
+    transitions_ : array, shape (K, K)
+        Of the CRF, read-only: what the score of a path is raised by where label j follows on label i. Its parameters
+        have names that end in ``_crf``.
+    <<ATTRIBUTES>>
+
+    See Also
+    --------
+    LSTMClassifier : A label for each sequence.
+    LSTMTranscriber : Fewer labels than steps, without places.
+    numlstm.metrics : `flat_accuracy`, `flat_f1` and `sequence_accuracy` of rows of labels, and scorers of them.
+
+    Notes
+    -----
+    The loss is the mean over all steps that have a label. With a CRF it is the negative logarithm of the probability of
+    all labels of a sequence together, summed over the sequences, and divided by the labelled steps; where steps have no
+    label, the probability is the sum over all paths that agree.
+
+    <<THREADS>>
+
+    References
+    ----------
+    <<REFERENCES>>
+    .. [5] J. Lafferty, A. McCallum, F. Pereira, "Conditional Random Fields: Probabilistic Models for Segmenting and
+       Labeling Sequence Data", 2001.
+    .. [6] R. Collobert et al., "Natural Language Processing (Almost) from Scratch", 2011, section 3.3.2.
+
+    Examples
+    --------
+    Is a step above the one before?
+
+    >>> import numpy as np
+    >>> from numlstm import LSTMTagger
+    >>> rng = np.random.default_rng(0)
+    >>> X = [rng.normal(size=(rng.integers(4, 9), 1)) for _ in range(200)]
+    >>> y = [["up" if step > 0 else "down" for step in np.diff(x[:, 0], prepend=0)] for x in X]
+    >>> tagger = LSTMTagger(hidden_size=16, max_iter=10, random_state=0).fit(X[:150], y[:150])
+    >>> bool(tagger.score(X[150:], y[150:]) > 0.9)
+    True
+    >>> tagger.predict_single([[0.1], [1.0], [-1.0]])
+    ['up', 'up', 'down']
+    """
+
+    crf: bool
+    class_weight: Any
+    ignore_label: Any
+    forbid_unseen_transitions: bool
+
+    def __init__(
+        self,
+        *,
+        hidden_size: int | list[int] = 64,
+        num_layers: int = 1,
+        cell: str = "lstm",
+        bidirectional: bool = True,
+        crf: bool = True,
+        learning_rate_init: float = 0.01,
+        max_iter: int | str = "auto",
+        batch_size: int | str = "auto",
+        early_stopping: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        merge: str = "concat",
+        residual: bool = False,
+        layer_norm: bool = False,
+        init: str | tuple[str, int] = "keras",
+        forget_bias: float | None = None,
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        recurrent_dropout_mode: str = "variational",
+        weight_dropout: float = 0.0,
+        zoneout: float | tuple[float, float] = 0.0,
+        activity_regularization: float = 0.0,
+        temporal_activity_regularization: float = 0.0,
+        alpha: float = 0.0,
+        solver: str = "adam",
+        learning_rate: str = "one_cycle",
+        warm_up: float = 0.0,
+        n_iter_no_change: int | str | None = "auto",
+        tol: float = 1e-4,
+        gradient_accumulation_steps: int = 1,
+        clip_norm: float | None = 1.0,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        rho: float = 0.9,
+        epsilon: float = 1e-8,
+        warm_start: bool = False,
+        scale_inputs: bool = True,
+        class_weight: Any = None,
+        ignore_label: Any = None,
+        forbid_unseen_transitions: bool = False,
+        validation_fraction: float = 0.1,
+        analyzer: Any = "char",
+        lowercase: bool = False,
+        min_frequency: int = 1,
+        max_vocabulary: int | None = None,
+        categorical_features: Any = None,
+        embedding_size: int | str = "auto",
+        embedding: Any = None,
+        freeze_embedding: bool = False,
+        embedding_dropout: float = 0.0,
+        token_dropout: float = 0.0,
+        proj_size: int = 0,
+        peepholes: bool = False,
+        coupled_gates: bool | str = False,
+        input_gate: bool = True,
+        forget_gate: bool = True,
+        output_gate: bool = True,
+        full_gate_recurrence: bool = False,
+        recurrent_activation: Any = "sigmoid",
+        input_activation: Any = "tanh",
+        output_activation: Any = "tanh",
+        preactivation_clip: float | None = None,
+        cell_clip: float | None = None,
+        reset_after: bool = True,
+        nonlinearity: Any = "tanh",
+        backend: str | None = None,
+        dtype: str = "float32",
+        recompute: bool = False,
+        callback: Callable[[Progress], Any] | None = None,
+        verbose: bool | int = False,
+    ) -> None:
+        self.__dict__.update((name, value) for name, value in locals().items() if name != "self")
+
+    @with_callbacks
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        X_dev: Any = None,
+        y_dev: Any = None,
+        *,
+        sample_weight: Any = None,
+        lengths: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        lengths_val: Any = None,
+    ) -> LSTMTagger:
+        """Train on sequences and the labels of their steps.
+
+        Parameters
+        ----------
+        <<SEQUENCES>>
+        y : list of n lists of T_i labels, or array, shape (n, T)
+            Texts or numbers; None, NaN or `ignore_label` for steps without one. Of an array, what is past `lengths` is
+            not looked at.
+        X_dev, y_dev : optional
+            Other names of `X_val` and `y_val`.
+        sample_weight : array, shape (n,) or (n, T), not negative, or list of n arrays of shape (T_i,); optional
+            Weight of each sequence; or, without `crf`, of each step. All the same by default. Only their ratios matter.
+        <<VALIDATION>>
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter, X or y is not as described; the tagger is unchanged then.
+        FloatingPointError
+            If the loss does not stay finite.
+        BackendUnavailableError
+            If the backend asked for is not available.
+        """
+        _refuse_dicts(X)
+        for name, dev, val in (("X", X_dev, X_val), ("y", y_dev, y_val)):
+            if dev is not None and val is not None:
+                raise ValueError(f"{name}_dev and {name}_val are the same: one of them must be None")
+        X_val, y_val = (X_dev if X_val is None else X_val), (y_dev if y_val is None else y_val)
+        return self._fit(X, y, sample_weight, lengths, None, X_val, y_val, lengths_val, None)
+
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, *, sample_weight: Any = None, lengths: Any = None
+    ) -> LSTMTagger:
+        """Train for one epoch on some sequences, going on from where the last call ended.
+
+        Parameters
+        ----------
+        <<SEQUENCES>>
+        y
+            As in `fit`.
+        classes : array-like, shape (K,)
+            All labels that will ever come, in the first call; by default those of the first y.
+        sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError, FloatingPointError, BackendUnavailableError
+            As `fit` does; and for labels that are not among `classes`.
+        """
+        _refuse_dicts(X)
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                "class_weight must not be 'balanced' for partial_fit, which does not see all labels at once"
+            )
+        if self.forbid_unseen_transitions:
+            raise ValueError(
+                "forbid_unseen_transitions must be False for partial_fit, which does not see all labels at once"
+            )
+        codec = None if classes is None else Tags(classes_of(np.asarray(classes).tolist(), "classes", 2), self.crf)
+        if codec and hasattr(self, "_model") and not np.array_equal(codec.classes, self.classes_):
+            raise ValueError(
+                f"classes must be those of the first call, {self.classes_.tolist()}, got {codec.classes.tolist()}"
+            )
+        return self._partial_fit(X, y, sample_weight, lengths, None, codec)
+
+    def predict(self, X: Any, *, lengths: Any = None) -> list[list[Any]]:
+        """The labels of all steps: of the most likely path, or without a CRF of each step.
+
+        Parameters
+        ----------
+        <<SEQUENCES>>
+
+        Returns
+        -------
+        list of n lists of T_i labels
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError, ValueError
+            If X is not as described, or has other features than in `fit`.
+        """
+        paths, tags = self._by_row(X, lengths, _best_paths)
+        labels = tags.classes.tolist()
+        return RowPredictions([labels[k] for k in path] for path in paths)
+
+    def predict_single(self, x: Any) -> list[Any]:
+        """The labels of one sequence.
+
+        Parameters
+        ----------
+        x : array, shape (T, C), or (T,) for one channel
+
+        Returns
+        -------
+        list of T labels
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            As `predict` does.
+        """
+        return self.predict([x])[0]
+
+    def predict_proba(self, X: Any, *, lengths: Any = None) -> list[np.ndarray]:
+        """The probability of each label at each step; by a CRF its marginals, the sums over all paths.
+
+        Parameters
+        ----------
+        <<SEQUENCES>>
+
+        Returns
+        -------
+        list of n arrays, shape (T_i, K)
+            Columns in the order of `classes_`.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            As `predict` does.
+        """
+        return RowPredictions(self._by_row(X, lengths, _marginals)[0])
+
+    def predict_marginals(self, X: Any, *, lengths: Any = None) -> list[list[dict[Any, float]]]:
+        """`predict_proba` in the form of sklearn-crfsuite.
+
+        Parameters
+        ----------
+        <<SEQUENCES>>
+
+        Returns
+        -------
+        list of n lists of T_i dicts
+            Probabilities by label.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            As `predict` does.
+        """
+        rows, tags = self._by_row(X, lengths, _marginals)
+        labels = tags.classes.tolist()
+        return [[dict(zip(labels, step, strict=True)) for step in row.tolist()] for row in rows]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None) -> float:
+        """The share of labelled steps whose labels are right.
+
+        Parameters
+        ----------
+        <<SEQUENCES>>
+        y
+            As in `fit`.
+        <<STEP_WEIGHTS>>
+
+        Returns
+        -------
+        float in [0, 1]
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            As `predict` does.
+        """
+        _, _, sequences = self._ready(X, lengths)
+        rows = checked_step_rows(y, X, sequences, "y", self.ignore_label)
+        weights = step_weights(sample_weight, sequences.lengths, padded_steps(X, sequences))
+        said = [label for row in self.predict(X, lengths=lengths) for label in row]
+        true = [label for row in rows.labels for label in row]
+        counted = np.array([label is not None for label in true]) * weights
+        return float(np.average([a == b for a, b in zip(said, true, strict=True)], weights=counted))
+
+    def stream(self, batch_size: int = 1) -> Any:  # type: ignore[override]
+        """Label while a sequence arrives: one step at a time, with the state kept.
+
+        Parameters
+        ----------
+        batch_size : int, at least 1, default 1
+            Streams that advance together.
+
+        Returns
+        -------
+        PredictionStream
+            A snapshot of the trained tagger. Its ``step(x_t)`` gives the probability of each label.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If the tagger is bidirectional, or has a CRF: both read to the end before they say anything.
+        """
+        stream = super().stream(batch_size)
+        if self._model.codec.chain:  # type: ignore[union-attr]
+            raise ValueError("stream() needs crf=False: a CRF says a label when it knows all that come after")
+        return stream
+
+    @property
+    def transitions_(self) -> np.ndarray:
+        """What the score of a path is raised by where label j follows on label i, (K, K)."""
+        name = "transitions" + CHAIN
+        parameters = self._fitted("transitions_").parameters
+        if name not in parameters:
+            raise AttributeError("LSTMTagger was fitted with crf=False: it has no transitions_")
+        return read_only(parameters[name])
+
+    def _check_y(self, y: Any, X: Any, sequences: Sequences, name: str = "y") -> Rows:
+        return checked_step_rows(y, X, sequences, name, self.ignore_label)
+
+    def _make_codec(self, checked: Rows, weights: np.ndarray) -> Tags:
+        known: Any = self._model.codec if self.warm_start and hasattr(self, "_model") else None
+        return known or Tags.among(checked, self.crf, forbid=self.forbid_unseen_transitions)
+
+    def _check_weights(self, sample_weight: Any, X: Any, sequences: Sequences, checked: Rows) -> np.ndarray:
+        if self.crf:
+            _check_for_sequences(sample_weight)
+            return sample_weights(sample_weight, len(sequences))
+        of_steps = step_weights(sample_weight, sequences.lengths, padded_steps(X, sequences))
+        labelled = [label is not None for row in checked.labels for label in row]
+        return (of_steps * labelled)[:, None]
+
+    def _weights_of_classes(self, codec: Codec, checked: Rows) -> Any:
+        if self.class_weight is None:
+            return 1.0
+        if self.crf:
+            raise ValueError("class_weight must be None with crf=True, whose loss is of whole sequences")
+        assert isinstance(codec, Tags)
+        return codec.weigh(self.class_weight, checked)[:, None]
+
+    def _encode_targets(
+        self, codec: Codec, checked: Rows, weights: np.ndarray, name: str = "y"
+    ) -> LabelRows | StepLabels:
+        assert isinstance(codec, Tags)
+        values = checked.numbers(codec.classes, name)
+        if codec.chain:
+            return LabelRows(values, checked.starts, checked.lengths, weights, least=0)
+        return StepLabels(Sequences(values.clip(0)[:, None], checked.starts, checked.lengths), weights)
+
+    def _initial_parameters(
+        self, fitted: Any, codec: Codec, network: Network, data: Data, rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        parameters = super()._initial_parameters(fitted, codec, network, data, rng)
+        if isinstance(codec, Tags) and codec.unseen is not None:
+            parameters["transitions" + CHAIN][codec.unseen] = FORBIDDEN
+        return parameters
+
+    @staticmethod
+    def _decode_scores(codec: Tags, scores: np.ndarray) -> np.ndarray:
+        odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return odds / odds.sum(axis=1, keepdims=True)
+
+
+def _refuse_dicts(X: Any) -> None:
+    """Steps that are dicts of features, as sklearn-crfsuite takes them."""
+    if isinstance(X, list | tuple) and any(isinstance(x, list | tuple) and x and isinstance(x[0], dict) for x in X):
+        raise TypeError(
+            "X must hold numbers, (T_i, C) for each sequence, got dicts of features: pass a table for each "
+            "sequence, pandas.DataFrame(steps), whose columns of texts become vectors"
+        )
+
+
+def _check_for_sequences(sample_weight: Any) -> None:
+    """Weights of steps have no meaning where all labels of a sequence have one probability."""
+    rows = [] if sample_weight is None or np.isscalar(sample_weight) else list(sample_weight)
+    if any(np.ndim(row) for row in rows):
+        raise ValueError(
+            "sample_weight must have shape (n,), one for each sequence, with crf=True, whose loss is of whole "
+            "sequences: a step with the label None does not count"
+        )
+
+
+def _best_paths(model: Model, scores: Array, lengths: np.ndarray) -> np.ndarray:
+    if CHAIN in model.others:
+        return model.backend.best_paths(model.others[CHAIN], scores, lengths)
+    return model.backend.to_numpy(scores).argmax(axis=2)
+
+
+def _marginals(model: Model, scores: Array, lengths: np.ndarray) -> np.ndarray:
+    if CHAIN in model.others:
+        return model.backend.to_numpy(model.backend.marginals(model.others[CHAIN], scores, lengths))
+    return shares(model, scores, lengths)

@@ -1,0 +1,138 @@
+"""What every backend must do with losses over whole sequences: checks that compare it with the reference.
+
+Whatever a backend is to overwrite is NaN before, and so is whatever it must not look at.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from conformance_checks import Placed
+from tolerances import assert_close
+
+from numlstm.backends.contract import SequenceLossSpec
+from numlstm.backends.reference import ReferenceBackend
+
+REFERENCE = ReferenceBackend()
+
+
+@dataclass(frozen=True)
+class SequenceCase:
+    """A loss, and the shape of what goes into it."""
+
+    kind: str = "ctc"
+    dtype: str = "float64"
+    rows: int = 5
+    steps: int = 7
+    outputs: int = 4
+    places: int = 3  # of labels, with CTC
+    lengths: str = "unequal"
+    size: float = 2.0  # of scores
+    blank: int = 0
+    layout: str = "contiguous"
+
+    @property
+    def spec(self):
+        return SequenceLossSpec(self.kind, self.outputs, self.blank)
+
+    def draw(self, seed=0):
+        """Scores, lengths, targets, weights and parameters: one row weighs nothing, and holds nothing that counts."""
+        rng = np.random.default_rng(seed)
+        scores = (self.size * rng.normal(size=(self.rows, self.steps, self.outputs))).astype(self.dtype)
+        lengths = rng.integers(1, self.steps + 1, size=self.rows) if self.lengths == "unequal" else None
+        weights = rng.uniform(0.2, 2.0, size=self.rows)
+        for row, length in zip(scores, lengths if lengths is not None else (), strict=False):
+            row[length:] = np.nan
+        flat = rng.normal(size=REFERENCE.size(self.spec)).astype(self.dtype)
+        targets = self._draw_targets(rng)
+        if self.rows > 2:
+            weights[1], scores[1] = 0.0, np.nan
+        return scores, lengths, targets, weights, flat
+
+    def _draw_targets(self, rng):
+        if self.kind == "crf":
+            targets = rng.integers(0, self.outputs, size=(self.rows, self.steps))
+            targets[::2][rng.random(targets[::2].shape) < 0.3] = -1  # every other row has steps without a label
+            return targets
+        labels = [k for k in range(self.outputs) if k != self.blank] or [-1]
+        targets = rng.choice(labels, size=(self.rows, self.places))
+        for row in targets[1:]:  # the first is full
+            row[rng.integers(self.places + 1) :] = -1
+        return targets
+
+
+def run(backend, case, given):
+    """Loss, gradient of the scores and gradient of the parameters by name."""
+    scores, lengths, targets, weights, flat = given
+    spec, placed = case.spec, Placed(backend, scores, case.layout)
+    resident = backend.zeros((backend.size(spec),), case.dtype)
+    backend.pack(spec, REFERENCE.unpack(spec, flat), resident)
+    gradient = backend.to_device(np.full(resident.shape, np.nan, case.dtype), case.dtype)
+    prepared = backend.prepare(spec, resident, True)
+    loss, slopes = backend.sequence_loss(prepared, placed.array, lengths, targets, weights, gradient)
+    return float(loss), np.array(backend.to_numpy(slopes)), backend.unpack(spec, gradient)
+
+
+def check_sequence_loss(backend, case):
+    """Loss and gradients; zeros past the lengths, and in rows that weigh nothing."""
+    given = case.draw()
+    loss, slopes, named = run(backend, case, given)
+    wanted, expected, of_parameters = run(REFERENCE, case, given)
+    assert wanted == loss or abs(loss - wanted) <= 1e-13 * max(1.0, abs(wanted)), f"loss {loss}, not {wanted}"
+    assert_close("loss over a sequence", "gradient of the scores", slopes, expected)
+    for name, value in of_parameters.items():
+        assert_close("loss over a sequence", f"gradient of {name}", named[name], value)
+    lengths = np.full(case.rows, case.steps) if given[1] is None else given[1]
+    for row, length, weight in zip(slopes, lengths, given[3], strict=True):
+        assert not row[length if weight else 0 :].any(), "gradient past a row's length"
+
+
+def check_rows_alone(backend, case):
+    """A row's gradient is the same to the bit, whatever stands beside it."""
+    scores, lengths, targets, weights, flat = case.draw()
+    _, together, _ = run(backend, case, (scores, lengths, targets, weights, flat))
+    for n in range(case.rows):
+        own = slice(n, n + 1)
+        given = scores[own], None if lengths is None else lengths[own], targets[own], weights[own], flat
+        np.testing.assert_array_equal(run(backend, case, given)[1], together[own])
+
+
+def check_nan_in_sequence_loss(backend, case):
+    """NaN shows in the loss and in its row's gradient up to its length, and in no other row, to the bit."""
+    scores, lengths, targets, weights, flat = case.draw()
+    row = int(np.argmax(lengths * (weights > 0)))
+    _, clean, _ = run(backend, case, (scores, lengths, targets, weights, flat))
+    for value in (np.nan, np.inf, -np.inf):
+        scores[row, lengths[row] // 2, 1] = value
+        loss, slopes, _ = run(backend, case, (scores, lengths, targets, weights, flat))
+        assert np.isnan(loss), f"{value} is not in the loss"
+        assert np.isnan(slopes[row, : lengths[row]]).all(), f"{value} is not in the gradient"
+        assert not slopes[row, lengths[row] :].any()
+        np.testing.assert_array_equal(np.delete(slopes, row, 0), np.delete(clean, row, 0))
+
+
+def check_impossible(backend, case):
+    """A row that no path reads as its labels: an infinite loss, and no gradient."""
+    scores, _, targets, weights, flat = case.draw()
+    targets[0], weights[0] = 1, 0.5
+    lengths = np.full(case.rows, case.steps)
+    lengths[0] = 2 * case.places - 2  # the same label `places` times takes a step more
+    loss, slopes, _ = run(backend, case, (np.nan_to_num(scores, nan=0.0), lengths, targets, weights, flat))
+    assert loss == np.inf
+    assert not slopes[0].any()
+
+
+def check_readings(backend, case):
+    """What a CRF says: the probability of each label at each step, and the best path."""
+    scores, lengths, _, _, flat = case.draw()
+    scores[np.isnan(scores)] = 0.0 if lengths is None else np.nan
+    if case.rows > 2:
+        scores[1] = 1.0
+    spec, said = case.spec, []
+    for each in (backend, REFERENCE):
+        resident = each.zeros((each.size(spec),), case.dtype)
+        each.pack(spec, REFERENCE.unpack(spec, flat), resident)
+        weights, placed = each.prepare(spec, resident), Placed(each, scores, case.layout)
+        shares = np.array(each.to_numpy(each.marginals(weights, placed.array, lengths)))
+        said.append((shares, each.best_paths(weights, placed.array, lengths)))
+    assert_close("loss over a sequence", "marginals", said[0][0], said[1][0])
+    np.testing.assert_array_equal(said[0][1], said[1][1])
