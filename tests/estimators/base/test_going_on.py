@@ -182,5 +182,5 @@ def test_too_few_sequences_to_set_some_aside(data, count):
     X, y = data
     with pytest.raises(ValueError, match=r"early_stopping cannot set aside validation_fraction=0.1 of \d+ sequences"):
         LSTMClassifier(**SMALL, early_stopping=True).fit(X[:count], y[:count])
-    with pytest.raises(ValueError, match="early_stopping sets aside"):
+    with pytest.raises(ValueError, match="early_stopping cannot set aside"):
         LSTMRegressor(**SMALL, early_stopping=True).fit(X[:1], [1.0])

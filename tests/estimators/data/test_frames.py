@@ -395,7 +395,7 @@ def test_axes_of_tables_and_of_lists():
     table = LSTMClassifier(**SMALL).fit(Array(BLOCK[:, :, 0].T, "time", "case"), LABELS)
     assert table.loss_curve_ == LSTMClassifier(**SMALL).fit(BLOCK[:, :, 0], LABELS).loss_curve_
     with pytest.raises(
-        ValueError, match=r"X must have the dimensions \(sequence, step\), .*: pass a single sequence as \[x\]"
+        ValueError, match=r"X must have the dimensions \(sequence, step\), .* pass a single sequence as \[x\]"
     ):
         table.predict(Array(BLOCK[0], "time", "channel"))
     lists = LSTMClassifier(**SMALL).fit([Array(x.T, "channel", "time") for x in SEQUENCES], LABELS)

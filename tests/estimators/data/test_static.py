@@ -195,7 +195,7 @@ def test_names_are_those_of_fit():
         model.predict(X, static=FRAME)
     with pytest.raises(AttributeError, match="static had no column names in fit"):
         model.static_feature_names_in_  # noqa: B018
-    with pytest.raises(TypeError, match="names are all texts"):
+    with pytest.raises(TypeError, match="names that are all strings"):
         model.fit(X, NUMBERS, static=pd.DataFrame(S, columns=["a", "b", 3]))
 
 
