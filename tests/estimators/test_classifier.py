@@ -204,7 +204,7 @@ def test_wrong_parameters_are_named_at_fit(ragged, parameters, message):
         (np.zeros((2, 3, 2)), [0.5, 1.7], "Unknown label type|continuous"),
         (np.zeros((2, 3, 2)), None, "the target y is None"),
         (np.zeros((2, 3, 2), complex), [0, 1], "[Cc]omplex"),
-        ([["a", "b"], ["c", "d"]], [0, 1], "X|string|numeric"),
+        ([["a", "b"], ["c", 1.0]], [0], r"y must have 1|y must have 2 entries"),
         ([[[1, 2], [3]], [[1, 2]]], [0, 1], "ragged"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .forms import array_or_list
-from .frames import column_labels, is_frame, is_indexed
+from .frames import column_labels, group_rows, is_frame, is_indexed, rows_of_sequences
 from .tokens import Analyzer, Vocabulary, checked_texts, is_text
 
 Table = tuple[list[np.ndarray], list[Hashable]]  # (T_i, C) arrays of objects, and what the channels are called
@@ -175,7 +175,8 @@ def table_of(X: Any, name: str) -> Table:
         If sequences have other channels than the first, or are none.
     """
     if is_indexed(X):
-        X = [frame for _, frame in X.groupby(level=0, sort=False)]
+        rows = rows_of_sequences(X, name)
+        X = [X.iloc[own] for own in group_rows(np.arange(len(X)), rows)]
     if not has_named_columns(X):
         X = array_or_list(X, name)
         arrays = [np.asarray(sequence, object) for sequence in X]

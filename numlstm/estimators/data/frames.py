@@ -121,7 +121,21 @@ def arrays_from_index(X: Any, name: str) -> list[np.ndarray]:
     Raises
     ------
     TypeError, ValueError
-        If the index has another number of levels, steps are not in the order of time, or a column is not numeric.
+        As in `rows_of_sequences`, or if a column is not numeric.
+    """
+    rows = rows_of_sequences(X, name)
+    if X.ndim == 1:
+        return group_rows(_column_numbers(X, X.name, name), rows)
+    return with_names(group_rows(frame_numbers(X, name), rows), column_labels(X, name), name)
+
+
+def rows_of_sequences(X: Any, name: str) -> np.ndarray:
+    """The number of each row's sequence, for an index with two levels.
+
+    Raises
+    ------
+    ValueError
+        If the index has another number of levels, or steps are not in the order of time.
     """
     levels = X.index.nlevels
     if levels != 2:
@@ -136,9 +150,7 @@ def arrays_from_index(X: Any, name: str) -> list[np.ndarray]:
                 f"{name} must have its steps in the order of time, but sequence {keys[number]!r} is not in this order: "
                 f"pass {name}.sort_index()"
             )
-    if X.ndim == 1:
-        return group_rows(_column_numbers(X, X.name, name), rows)
-    return with_names(group_rows(frame_numbers(X, name), rows), column_labels(X, name), name)
+    return rows
 
 
 def with_names(arrays: list[np.ndarray], labels: Sequence[Hashable], name: str) -> list[np.ndarray]:

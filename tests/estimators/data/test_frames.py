@@ -340,8 +340,13 @@ def test_what_is_wrong_with_an_index_is_named():
     deep = pd.concat({"hospital": indexed()})
     with pytest.raises(ValueError, match=r"X must have an index of two levels, \(sequence, time\), got 3"):
         model.fit(deep, LABELS)
-    with pytest.raises(TypeError, match="X must hold numbers, got column 'b' of dtype"):
-        model.fit(indexed().astype({"b": str}), LABELS)
+
+
+def test_columns_of_strings_in_an_index_are_categories_in_the_order_of_time():
+    model, table = LSTMClassifier(**SMALL), indexed().astype({"b": str})
+    assert [*model.fit(table, LABELS).vocabularies_] == ["b"]
+    with pytest.raises(ValueError, match=r"X must have its steps in the order of time"):
+        model.fit(table[::-1], LABELS)
 
 
 # Axes with names --------------------------------------------------------------------------------------------
