@@ -85,7 +85,7 @@ def chaos(short):
     train, test = first + HORIZON <= FIRST_TEST, first >= FIRST_TEST
     flat, target = X[:, :, 0], y[:, -1]
     forecasts = {
-        "LSTMForecaster": np.array(model.predict(y=[*flat[test]]))[:, -1],
+        "LSTMForecaster": np.array(model.predict(y=[values[:origin] for origin in first[test]]))[:, -1],
         "ridge": RidgeCV(np.logspace(-6, 3, 10)).fit(flat[train], target[train]).predict(flat[test]),
         "boosting": HistGradientBoostingRegressor(max_iter=500, random_state=0)
         .fit(flat[train], target[train])

@@ -274,7 +274,8 @@ class LSTMForecaster(Savable, BaseEstimator):
         X : optional
             Future covariates of these steps; where dates say which they are, there may be others.
         y : in a form of `fit`; optional
-            Series to forecast in place of those of `fit`. Then X and `static` are as in `fit`.
+            Series to forecast in place of those of `fit`. Then X and `static` are as in `fit`. They are best whole: their
+            mean and deviation count where `differencing` is "none".
         static : optional
             Of these series.
 
