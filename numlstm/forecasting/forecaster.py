@@ -274,8 +274,8 @@ class LSTMForecaster(Savable, BaseEstimator):
         X : optional
             Future covariates of these steps; where dates say which they are, there may be others.
         y : in a form of `fit`; optional
-            Series to forecast in place of those of `fit`. Then X and `static` are as in `fit`. They are best whole: their
-            mean and deviation count where `differencing` is "none".
+            Series to forecast in place of those of `fit`. Then X and `static` are as in `fit`. Give them whole: where
+            `differencing` is "none", their mean and deviation count.
         static : optional
             Of these series.
 
