@@ -32,7 +32,7 @@ KINDS = {
 def problem(request, monkeypatch):
     """A batch whose backward pass takes several chunks."""
     monkeypatch.setattr(buffers, "CHUNK_BYTES", 0)
-    assert ROWS * STEPS > 2 * buffers.CHUNK_ROWS
+    assert ROWS * STEPS > 2 * buffers.CHUNK_PAIRS
     return make_problem(ROWS, STEPS, 5, 21, **request.param)
 
 
