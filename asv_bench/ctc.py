@@ -83,7 +83,7 @@ def main():
         processes[-1].start()
     (loss, gradient), (theirs, of_theirs) = (pipe.recv() for pipe in pipes.values())
     np.testing.assert_allclose(loss, theirs, rtol=1e-4)
-    np.testing.assert_allclose(gradient, of_theirs, atol=1e-4)
+    np.testing.assert_allclose(gradient, of_theirs, atol=1e-3)  # theirs is computed in float32
     best = dict.fromkeys(pipes, np.inf)
     for _ in range(TURNS):
         for name, pipe in pipes.items():

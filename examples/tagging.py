@@ -6,15 +6,14 @@ Tell what every name in Python source stands for, with a CRF on top of the LSTM,
 
 The sources are modules of Python's standard library (PSF licence), split by file; `ast` says what names stand for: a
 function, a class, a method, a parameter, a local or global variable, an attribute, a builtin, an import, or the name of
-an argument in a call. A step is a token; tokens that are no names have no label. What the tagger reads of a token are
-random vectors, the same for the same word, prefix, suffix and shape. Prints shares of right names and F1 scores beside
-those of crfsuite (package python-crfsuite, part of the extra `examples`), and saves a picture: a piece of source, what
-the tagger says of it, and what it learnt about neighbours: `python examples/tagging.py [picture.png] [--short]`.
+an argument in a call. A step is a token; tokens that are no names have no label. The tagger learns vectors of
+words, prefixes, suffixes and shapes. Prints shares of right names and F1 scores beside those of crfsuite (package
+python-crfsuite, part of the extra `examples`), and saves a picture: a piece of source, what the tagger says of it, and
+what it learnt about neighbours: `python examples/tagging.py [picture.png] [--short]`.
 """
 
 import ast
 import builtins
-import hashlib
 import io
 import keyword
 import sys
@@ -23,7 +22,6 @@ import tempfile
 import time
 import tokenize
 from collections import Counter
-from functools import cache
 from pathlib import Path
 
 import matplotlib
@@ -31,12 +29,12 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
 from numlstm import LSTMTagger
 from numlstm.metrics import flat_accuracy, flat_f1
 
 LONGEST = 160  # tokens of a sequence
-WIDTHS = {"word": 40, "prefix": 16, "suffix": 16, "shape": 12}  # of the random vectors
 
 
 class Scope:
@@ -175,25 +173,16 @@ def sequences_of(paths):
     return tokens, labels
 
 
-@cache
-def vector(kind, text):
-    """A random vector that belongs to a text."""
-    seed = int.from_bytes(hashlib.blake2b(f"{kind} {text}".encode(), digest_size=8).digest())
-    return np.random.default_rng(seed).normal(size=WIDTHS[kind]).astype(np.float32)
-
-
 def shape(text):
     """Letters as a or A, digits as 0, without repetitions."""
     kinds = ["A" if c.isupper() else "a" if c.isalpha() else "0" if c.isdigit() else c for c in text]
     return "".join(c for k, c in enumerate(kinds) if k == 0 or c != kinds[k - 1])
 
 
-@cache
-def features(text):
-    """What the tagger reads of a token."""
-    parts = [("word", text), ("prefix", text[:3]), ("suffix", text[-3:]), ("shape", shape(text))]
-    flags = [text.isidentifier(), keyword.iskeyword(text), hasattr(builtins, text), text.startswith("_")]
-    return np.concatenate([*(vector(*part) for part in parts), np.float32(flags)])
+def table(tokens):
+    """What the tagger reads of each token: four categories, each with vectors of its own."""
+    columns = {"word": tokens, "prefix": [text[:3] for text in tokens], "suffix": [text[-3:] for text in tokens]}
+    return pd.DataFrame(columns | {"shape": [shape(text) for text in tokens]})
 
 
 def items(tokens):
@@ -230,9 +219,10 @@ def by_crfsuite(train, train_labels, test, iterations):
 
 def draw(model, tokens, labels, path):
     """A piece of source with what is said of its names, and how well roles go after one another."""
-    figure, (text, table) = plt.subplots(1, 2, figsize=(13, 6), layout="constrained", width_ratios=(3, 2))
-    colors = dict(zip(model.classes_.tolist(), plt.get_cmap("tab10").colors, strict=False))
-    said, line, column = model.predict([np.stack([features(token) for token in tokens])])[0], 0, 0
+    figure, (text, heat) = plt.subplots(1, 2, figsize=(13, 6), layout="constrained", width_ratios=(3, 2))
+    palette = ["black" if k == 7 else f"C{k}" for k in range(10)]  # C7 is the grey of what is no name
+    colors = dict(zip(model.classes_.tolist(), palette, strict=False))
+    said, line, column = model.predict([table(tokens)])[0], 0, 0
     for token, role, truth in zip(tokens, said, labels, strict=True):
         if token in ("NEWLINE", "INDENT", "DEDENT") or column + len(token) > 62:
             line, column = line + (column > 0), 0
@@ -246,14 +236,15 @@ def draw(model, tokens, labels, path):
         text.text(16 * (k % 4), -25 - k // 4, role, color=color, weight="bold", fontsize=9)
     text.set(xlim=(0, 64), ylim=(-28, 1), title="roles that are said of names; what is wrong stands in a frame")
     text.axis("off")
-    image = table.imshow(model.transitions_, cmap="RdBu", vmin=-1, vmax=1)
+    most = abs(model.transitions_).max()
+    image = heat.imshow(model.transitions_, cmap="RdBu", vmin=-most, vmax=most)
     names = model.classes_.tolist()
-    table.set(xticks=range(len(names)), yticks=range(len(names)), xlabel="this role", ylabel="after this one")
-    table.set_xticklabels(names, rotation=60, ha="right")
-    table.set_yticklabels(names)
-    table.set_title("transitions of the CRF")
-    figure.colorbar(image, ax=table, shrink=0.7)
-    figure.savefig(path, dpi=100)
+    heat.set(xticks=range(len(names)), yticks=range(len(names)), xlabel="this role", ylabel="after this one")
+    heat.set_xticklabels(names, rotation=60, ha="right")
+    heat.set_yticklabels(names)
+    heat.set_title("transitions of the CRF")
+    figure.colorbar(image, ax=heat, shrink=0.7)
+    figure.savefig(path, dpi=100, bbox_inches="tight")
 
 
 def main(path="tagging.png", short=False, seed=0):
@@ -265,13 +256,14 @@ def main(path="tagging.png", short=False, seed=0):
     files = [files[k] for k in np.random.default_rng(0).permutation(len(files))][: 60 if short else 240]
     cut = len(files) * 3 // 4
     (train, train_labels), (test, truth) = sequences_of(files[:cut]), sequences_of(files[cut:])
-    X, X_test = ([np.stack([features(token) for token in tokens]) for tokens in part] for part in (train, test))
+    X, X_test = ([table(tokens) for tokens in part] for part in (train, test))
     counts = Counter(label for row in train_labels for label in row if label)
     frequent, names = counts.most_common(1)[0][0], sum(label is not None for row in truth for label in row)
     print(f"{len(train)} pieces of {cut} files to learn from; {names} names in {len(files) - cut} others")
     scores = {f"always {frequent}": [[frequent] * len(row) for row in truth]}
-    options = {"hidden_size": 48 if short else 96, "max_iter": 3 if short else 5, "batch_size": 16,
-               "learning_rate_init": 0.01 if short else 0.005, "random_state": seed}  # fmt: skip
+    options = {"hidden_size": 48 if short else 96, "max_iter": 3 if short else 5, "batch_size": 16, "min_frequency": 2,
+               "embedding_size": 32, "learning_rate_init": 0.01 if short else 0.005,
+               "random_state": seed}  # fmt: skip
     for name, crf in (("LSTM", False), ("LSTM with a CRF", True)):
         if short and not crf:
             continue

@@ -3,6 +3,8 @@
 import runpy
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -114,3 +116,11 @@ def test_handwritten_lines(tmp_path, capsys):
     assert rate < 0.25
     assert rate < 0.8 * of_neighbours
     assert "3 nearest neighbours: " in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_tagging(tmp_path, capsys):
+    (accuracy, f1), _ = run("tagging", tmp_path / "tagging.png", short=True)
+    assert accuracy > 0.8
+    assert f1 > 0.75
+    assert "crfsuite" in capsys.readouterr().out
