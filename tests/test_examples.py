@@ -124,3 +124,10 @@ def test_tagging(tmp_path, capsys):
     assert accuracy > 0.8
     assert f1 > 0.75
     assert "crfsuite" in capsys.readouterr().out
+
+
+def test_spoken_digits(tmp_path, capsys):
+    rate, of_markov = run("spoken_digits", tmp_path / "spoken.png", short=True)
+    assert rate < 0.08
+    assert of_markov < 0.1
+    assert "hidden Markov models: " in capsys.readouterr().out
