@@ -104,7 +104,9 @@ class Panel:
 
     def times(self, steps: int) -> list[np.ndarray]:
         """The time stamps of the steps after the last, for each series."""
-        return [self.frequency.times(each.numbers(self.frequency, steps)) for each in self.series]
+        ends = {each.start + self.frequency.count * len(each): each for each in self.series}
+        known = {end: self.frequency.times(each.numbers(self.frequency, steps)) for end, each in ends.items()}
+        return [known[each.start + self.frequency.count * len(each)] for each in self.series]
 
 
 @dataclass(frozen=True)
