@@ -227,7 +227,6 @@ class LSTMTagger(SequenceLabeller):
         BackendUnavailableError
             If the backend asked for is not available.
         """
-        _refuse_dicts(X)
         for name, dev, val in (("X", X_dev, X_val), ("y", y_dev, y_val)):
             if dev is not None and val is not None:
                 raise ValueError(f"{name}_dev and {name}_val are the same: one of them must be None")
@@ -258,7 +257,6 @@ class LSTMTagger(SequenceLabeller):
         TypeError, ValueError, FloatingPointError, BackendUnavailableError
             As `fit` does; and for labels that are not among `classes`.
         """
-        _refuse_dicts(X)
         if isinstance(self.class_weight, str):
             raise ValueError(
                 "class_weight must not be 'balanced' for partial_fit, which does not see all labels at once"
@@ -459,15 +457,6 @@ class LSTMTagger(SequenceLabeller):
     def _decode_scores(codec: Tags, scores: np.ndarray) -> np.ndarray:
         odds = np.exp(scores - scores.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True)
-
-
-def _refuse_dicts(X: Any) -> None:
-    """Steps that are dicts of features, as sklearn-crfsuite takes them."""
-    if isinstance(X, list | tuple) and any(isinstance(x, list | tuple) and x and isinstance(x[0], dict) for x in X):
-        raise TypeError(
-            "X must hold numbers, (T_i, C) for each sequence, got dicts of features: pass a table for each "
-            "sequence, pandas.DataFrame(steps), whose columns of texts become vectors"
-        )
 
 
 def _check_for_sequences(sample_weight: Any) -> None:

@@ -253,11 +253,26 @@ def test_other_bad_input(fitted):
         LSTMTagger(forbid_unseen_transitions=True).partial_fit(X, Y)
     with pytest.raises(ValueError, match="labels among"):
         fitted.partial_fit(X[:1], [["left"] * len(X[0])])
-    with pytest.raises(TypeError, match="dict"):
-        LSTMTagger(**SMALL).fit([[{"word": "a"}] * len(x) for x in X], Y)
+    with pytest.raises(ValueError, match=r"X\[0\]\[1\] must have the keys \['word'\]"):
+        LSTMTagger(**SMALL).fit([[{"word": "a"}, {"suffix": "b"}]], [["N", "V"]])
     if not fitted.crf:
         with pytest.raises(AttributeError, match="crf=False"):
             fitted.transitions_  # noqa: B018
+
+
+def test_dicts_of_features_and_tokens(tmp_path):
+    """As sklearn-crfsuite takes them: strings have vectors, numbers are channels."""
+    words = [["the", "cat", "sat"], ["a", "dog", "ran", "off"]] * 20
+    y = [["D", "N", "V"], ["D", "N", "V", "P"]] * 20
+    X = [[{"word": word, "suffix": word[-1:], "place": k} for k, word in enumerate(row)] for row in words]
+    tagger = LSTMTagger(**SMALL | {"max_iter": 15}).fit(X, y)
+    assert tagger.score(X, y) == 1
+    assert tagger.predict_single(X[1]) == y[1]
+    assert tagger.predict_single([{"word": "bird", "suffix": "d", "place": 0}]) != []
+    path = tmp_path / "tagger.safetensors"
+    tagger.save(path)
+    assert numlstm.load(path).predict(X) == tagger.predict(X)
+    assert LSTMTagger(**SMALL | {"max_iter": 15}).fit(words, y).score(words, y) == 1
 
 
 def test_classifiers_name_the_tagger():
