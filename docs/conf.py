@@ -69,7 +69,7 @@ INSIDE = {  # the places in these pages of files around them
     r"CHANGELOG\.md": "/changelog.md",
     r"examples\)": "/gallery/index.rst)",
     r"README\.md": "/index.md",
-    r"examples/(\w+)\.py": r"/gallery/\2.rst",
+    r"examples/(\w+)\.(?:py|md)": r"/gallery/\2.rst",
 }
 
 
