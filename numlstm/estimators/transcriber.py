@@ -281,7 +281,7 @@ class LSTMTranscriber(SequenceLabeller):
         beam_size: int = 10,
         language_model: Callable[[Any], Any] | None = None,
     ) -> list[list[tuple[Any, float]]]:
-        """The most probable texts of each sequence, by a search through beams of prefixes [6]_.
+        """The most probable texts of each sequence, by a search through beams of prefixes (Graves 2012).
 
         Parameters
         ----------
