@@ -233,10 +233,11 @@ def _trainer(model: Any, X: Any, y: Any, sample_weight: Any, lengths: Any, stati
     """What trains fresh weights of an estimator, timed."""
     model._check_parameters()
     fitted = model._without_results()
-    _, network, data = model._prepare(fitted, X, y, sample_weight, lengths, static)
+    codec, network, data = model._prepare(fitted, X, y, sample_weight, lengths, static)
     rng = np.random.default_rng(0)
     backend: Any = TimedBackend(model._backend_to_train(network, data), clock)
-    trainer = model._trainer(network, backend, model._initial_parameters(fitted, network, data, rng), data, rng)
+    parameters = model._initial_parameters(fitted, codec, network, data, rng)
+    trainer = model._trainer(network, backend, parameters, data, rng)
     own: Any = trainer
     own.model.loss_and_gradient = clock.timed(OTHERS, trainer.model.loss_and_gradient, backend.wait)
     own._loss_and_gradient = clock.timed("data", trainer._loss_and_gradient, backend.wait)
