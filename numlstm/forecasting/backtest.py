@@ -1,4 +1,4 @@
-"""Errors of forecasts over windows at the end of series, beside those of rivals."""
+"""Backtests: errors of a forecaster and of simple rivals over windows at the end of series."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ from .series import Panel, Series, lengths_at_least, read_panel
 from .settings import settings_for
 from .transforms import BACK
 
-LEVELS = np.arange(1, 10) / 10  # of the quantiles that are scored
+LEVELS = np.arange(1, 10) / 10  # levels of the quantiles that are scored
 COLUMNS = ("model", "series", "step", "mase", "smape", "rmse", "pinball", "coverage", "seconds")
 
 
 class Forecasts(NamedTuple):
-    """What a model says of the windows of one series.
+    """Forecasts of one model for the windows of one series.
 
     Attributes
     ----------
     point : array, shape (windows, H)
     quantiles : array, shape (windows, H, levels), or None
+        None if the model has no quantiles.
     interval : array, shape (windows, H, 2), or None
+        None if the model has no intervals.
     seconds : float
+        Time for learning and forecasting.
     """
 
     point: np.ndarray
@@ -45,58 +48,64 @@ class Forecasts(NamedTuple):
 def backtest(
     forecaster: Any, y: Any, X: Any, static: Any, n_windows: int, horizon: Any, refit: bool, coverage: float
 ) -> Any:
-    """As `LSTMForecaster.backtest`."""
+    """See `LSTMForecaster.backtest`."""
     check_integer(n_windows, "n_windows", 1)
     check_flag(refit, "refit")
     share = check_coverage(coverage)
-    own = clone(forecaster)
+    forecaster = clone(forecaster)
     if horizon is not None:
-        own.set_params(horizon=check_integer(horizon, "horizon", 1))
-    check_parameters(own)
-    panel = read_panel(y, X, static, names_of(own))
-    steps = settings_for(panel, own).lengths.horizon
+        forecaster.set_params(horizon=check_integer(horizon, "horizon", 1))
+    check_parameters(forecaster)
+    panel = read_panel(y, X, static, names_of(forecaster))
+    steps = settings_for(panel, forecaster).lengths.horizon
     lengths_at_least(panel.series, (n_windows + 1) * steps + 1, f"a horizon before {n_windows} windows of {steps}")
-    origins = [len(each) - steps * np.arange(n_windows, 0, -1) for each in panel.series]
-    models = {"LSTMForecaster": _own(own, panel, origins, steps, refit, share)}
-    season = settings_for(_before(panel, origins, 0, steps), own).lengths.season
+    origins = [len(series) - steps * np.arange(n_windows, 0, -1) for series in panel.series]
+    models = {"LSTMForecaster": _forecaster_forecasts(forecaster, panel, origins, steps, refit, share)}
+    season = settings_for(_before(panel, origins, 0, steps), forecaster).lengths.season
     for name, rival in RIVALS.items():
         models[name] = [
-            _rival(rival, each, origin, steps, season) for each, origin in zip(panel.series, origins, strict=True)
+            _rival_forecasts(rival, series, series_origins, steps, season)
+            for series, series_origins in zip(panel.series, origins, strict=True)
         ]
     rows = [
         row
-        for name, said in models.items()
-        for each, origin, own_said in zip(panel.series, origins, said, strict=True)
-        for row in _rows(name, each, origin, own_said, season)
+        for name, forecasts in models.items()
+        for series, series_origins, series_forecasts in zip(panel.series, origins, forecasts, strict=True)
+        for row in _rows(name, series, series_origins, series_forecasts, season)
     ]
     return _table(rows)
 
 
 def _before(panel: Panel, origins: Sequence[np.ndarray], window: int, horizon: int) -> Panel:
-    """The series up to the beginning of a window."""
-    series = [each.until(int(own[window]), horizon) for each, own in zip(panel.series, origins, strict=True)]
-    return replace(panel, series=series)
+    """The series up to the start of a window."""
+    cut = [
+        series.until(int(series_origins[window]), horizon)
+        for series, series_origins in zip(panel.series, origins, strict=True)
+    ]
+    return replace(panel, series=cut)
 
 
-def _own(
+def _forecaster_forecasts(
     forecaster: Any, panel: Panel, origins: list[np.ndarray], horizon: int, refit: bool, coverage: float
 ) -> list[Forecasts]:
-    """What the forecaster says, for each series."""
+    """Forecasts of the forecaster for each series."""
     count, began = len(origins[0]), time.perf_counter()
-    checked_future(
-        [each.until(len(each) - horizon, horizon) for each in panel.series], horizon, forecaster.future_covariates or ()
-    )
+    last_known = [series.until(len(series) - horizon, horizon) for series in panel.series]
+    checked_future(last_known, horizon, forecaster.future_covariates or ())
     parts: list[Any] = []
-    found: Any = None
+    learnt: Any = None
     for window in range(count):
         known = _before(panel, origins, window, horizon)
-        if refit or found is None:
-            found = learn(forecaster, known)
-            learnt = [seen(own, found.settings, panel.frequency).seen for own in known.series]
-        series = [replace(own, seen=each) for own, each in zip(known.series, learnt, strict=True)]
+        if refit or learnt is None:
+            learnt = learn(forecaster, known)
+            statistics = [seen(series, learnt.settings, panel.frequency).seen for series in known.series]
+        known_series = [
+            replace(series, seen=series_statistics)
+            for series, series_statistics in zip(known.series, statistics, strict=True)
+        ]
         if not refit and window:
-            found = found.observed(series, [len(each) - horizon for each in series])
-        parts.append(_said(found, series, coverage))
+            learnt = learnt.observed(known_series, [len(series) - horizon for series in known_series])
+        parts.append(_window_forecasts(learnt, known_series, coverage))
     point: Any
     point, quantiles, interval = (
         None if parts[0][k] is None else np.concatenate([part[k] for part in parts], axis=1) for k in range(3)
@@ -110,22 +119,25 @@ def _own(
     ]
 
 
-def _said(found: Learnt, series: list[Series], coverage: float) -> list[Any]:
-    """Forecasts, quantiles and intervals of what comes next, each (series, 1, H, ...)."""
-    windows = found.windows(series, [np.array([len(each)]) for each in series])
+def _window_forecasts(learnt: Learnt, series: list[Series], coverage: float) -> list[Any]:
+    """Point forecasts, quantiles and intervals of the next window, each of shape (series, 1, H, ...)."""
+    windows = learnt.windows(series, [np.array([len(one_series)]) for one_series in series])
     shape = len(series), 1
-    point = found.point(windows).reshape(*shape, -1)
-    if not found.has_quantiles:
+    point = learnt.point(windows).reshape(*shape, -1)
+    if not learnt.has_quantiles:
         return [point, None, None]
-    levels = found.levels if found.levels is not None else LEVELS
-    quantiles = found.quantiles(windows, levels)
+    levels = learnt.levels if learnt.levels is not None else LEVELS
+    quantiles = learnt.quantiles(windows, levels)
     edges = [(1 - coverage) / 2, (1 + coverage) / 2]
-    known = found.levels is None or all(np.isclose(edge, found.levels).any() for edge in edges)
-    interval = found.quantiles(windows, edges) if known else None
-    return [point] + [None if each is None else each.reshape(*shape, *each.shape[1:]) for each in (quantiles, interval)]
+    has_edges = learnt.levels is None or all(np.isclose(edge, learnt.levels).any() for edge in edges)
+    interval = learnt.quantiles(windows, edges) if has_edges else None
+    return [point] + [
+        None if array is None else array.reshape(*shape, *array.shape[1:]) for array in (quantiles, interval)
+    ]
 
 
-def _rival(rival: Any, series: Series, origins: np.ndarray, horizon: int, season: int) -> Forecasts:
+def _rival_forecasts(rival: Any, series: Series, origins: np.ndarray, horizon: int, season: int) -> Forecasts:
+    """Forecasts of a rival for one series, whose missing values are interpolated."""
     began = time.perf_counter()
     places, known = np.arange(len(series)), np.isfinite(series.values)
     filled = np.interp(places, places[known], series.values[known])
@@ -133,34 +145,34 @@ def _rival(rival: Any, series: Series, origins: np.ndarray, horizon: int, season
     return Forecasts(point, None, None, time.perf_counter() - began)
 
 
-def _rows(name: str, series: Series, origins: np.ndarray, said: Forecasts, season: int) -> list[tuple[Any, ...]]:
+def _rows(name: str, series: Series, origins: np.ndarray, forecasts: Forecasts, season: int) -> list[tuple[Any, ...]]:
     """A row of the table for each step ahead."""
-    truth = series.values[origins[:, None] + np.arange(said.point.shape[1])]
+    truth = series.values[origins[:, None] + np.arange(forecasts.point.shape[1])]
     scales = np.array([naive_error(series.values[:origin], season) for origin in origins])[:, None]
-    errors = np.abs(truth - said.point)
+    errors = np.abs(truth - forecasts.point)
     with np.errstate(invalid="ignore", divide="ignore"):
         mase = np.where(errors == 0, 0.0, errors / scales)
-        smape = np.where(errors == 0, 0.0, 200 * errors / (np.abs(truth) + np.abs(said.point)))
+        smape = np.where(errors == 0, 0.0, 200 * errors / (np.abs(truth) + np.abs(forecasts.point)))
     smape[np.isnan(truth)] = np.nan
     pinball, covered = np.full_like(errors, np.nan), np.full_like(errors, np.nan)
-    if said.quantiles is not None:
-        levels = LEVELS if said.quantiles.shape[2] == len(LEVELS) else None
-        above = truth[:, :, None] - said.quantiles
-        weights = LEVELS if levels is not None else np.linspace(0, 1, said.quantiles.shape[2] + 2)[1:-1]
+    if forecasts.quantiles is not None:
+        levels = LEVELS if forecasts.quantiles.shape[2] == len(LEVELS) else None
+        above = truth[:, :, None] - forecasts.quantiles
+        weights = LEVELS if levels is not None else np.linspace(0, 1, forecasts.quantiles.shape[2] + 2)[1:-1]
         pinball = 2 * np.maximum(weights * above, (weights - 1) * above).mean(axis=2)
-    if said.interval is not None:
-        covered = ((said.interval[:, :, 0] <= truth) & (truth <= said.interval[:, :, 1])).astype(float)
+    if forecasts.interval is not None:
+        covered = ((forecasts.interval[:, :, 0] <= truth) & (truth <= forecasts.interval[:, :, 1])).astype(float)
         covered[np.isnan(truth)] = np.nan
-    columns = [_mean(each) for each in (mase, smape, errors**2, pinball, covered)]
+    columns = [_mean(scores) for scores in (mase, smape, errors**2, pinball, covered)]
     columns[2] = np.sqrt(columns[2])
     return [
-        (name, series.key, step + 1, *(float(each[step]) for each in columns), said.seconds)
+        (name, series.key, step + 1, *(float(column[step]) for column in columns), forecasts.seconds)
         for step in range(truth.shape[1])
     ]
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
-    """Over windows, without those that are NaN."""
+    """The mean over windows; NaN values are left out."""
     known = np.isfinite(values) | np.isinf(values)
     with np.errstate(invalid="ignore"):
         return np.where(known, values, 0).sum(axis=0) / np.where((count := known.sum(axis=0)) > 0, count, np.nan)
@@ -169,19 +181,19 @@ def _mean(values: np.ndarray) -> np.ndarray:
 def _table(rows: list[tuple[Any, ...]]) -> Any:
     if importlib.util.find_spec("pandas") is not None:
         return importlib.import_module("pandas").DataFrame(rows, columns=list(COLUMNS))
-    kinds = ["U32", object, int] + [float] * 6
-    return np.array(rows, dtype=list(zip(COLUMNS, kinds, strict=True)))
+    dtypes = ["U32", object, int] + [float] * 6
+    return np.array(rows, dtype=list(zip(COLUMNS, dtypes, strict=True)))
 
 
 def score(forecaster: Any, y: Any, X: Any) -> float:
-    """As `LSTMForecaster.score`."""
-    found, panel = forecaster._learnt, forecaster._gone_on(y, X)
-    horizon, known = found.settings.lengths.horizon, [len(each) for each in forecaster._panel.series]
-    origins = [np.arange(first, len(own), horizon) for first, own in zip(known, panel.series, strict=True)]
-    windows = found.windows(panel.series, origins)
-    truth = BACK[found.settings.transform](windows.ahead)
-    scales = np.array([each.seen.naive_error for each in panel.series])[windows.owner]
-    errors = np.abs(truth - found.point(windows))
+    """See `LSTMForecaster.score`."""
+    learnt, panel = forecaster._learnt, forecaster._extended_panel(y, X)
+    horizon, starts = learnt.settings.lengths.horizon, [len(series) for series in forecaster._panel.series]
+    origins = [np.arange(start, len(series), horizon) for start, series in zip(starts, panel.series, strict=True)]
+    windows = learnt.windows(panel.series, origins)
+    truth = BACK[learnt.settings.transform](windows.ahead)
+    scales = np.array([series.seen.naive_error for series in panel.series])[windows.owner]
+    errors = np.abs(truth - learnt.point(windows))
     with np.errstate(invalid="ignore", divide="ignore"):
         scaled = np.where(errors == 0, 0.0, errors / scales[:, None])
     return -float(np.nanmean(scaled))

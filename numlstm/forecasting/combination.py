@@ -1,4 +1,4 @@
-"""Members of a forecast, combined by their errors on windows that they have not seen."""
+"""Members of a forecast, and their weighted mean; weights follow from errors on windows that were held out."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from .distributions import Head
 from .members import Linear, Network
 from .windows import CovariateScale, Lengths, Prepared, Windows, prepared
 
-LEAST = 0.02  # weight of a member that is kept
-HELD_OUT = 0.2  # share of the windows, the last ones
-FEWEST = 8  # windows to learn from, when others are held out
+LEAST = 0.02  # members with less weight are dropped
+HELD_OUT = 0.2  # the last windows, as a share of all windows
+FEWEST = 8  # least number of windows to learn from when others are held out
 
 Member = Linear | Network
 
 
 class Recipe(NamedTuple):
-    """What members there are to be, and how networks are trained.
+    """Which members to fit, and how to train networks.
 
     Attributes
     ----------
     kinds : tuple of {"none", "first", "seasonal", "counts"}
     linear : bool
-        Whether there are linear members.
+        Whether to fit linear members.
     head : Head
-        What networks say.
+        What networks predict.
     seeds : list of int
-        Of the networks of a kind.
+        One seed for each network of a kind.
     options : dict
-        Of the networks.
+        Parameters of the networks.
     is_tested : bool
-        Whether errors on windows that are held out are wanted where there is but one member.
+        Whether to measure errors on held-out windows even if there is only one member.
     """
 
     kinds: tuple[str, ...]
@@ -67,39 +67,45 @@ class Combination:
         return np.tensordot(self.weights, self.predict_each(windows), 1)
 
     def predict_each(self, windows: Windows) -> np.ndarray:
-        """Those of each member, (members, n, H)."""
-        windows, ways = self._prepared(windows)
-        return self._restored([each.predict(windows, ways[each.kind], self.lengths) for each in self.members], ways)
+        """Forecasts of each member, (members, n, H)."""
+        windows, inputs = self._prepared(windows)
+        forecasts = [member.predict(windows, inputs[member.kind], self.lengths) for member in self.members]
+        return self._restored(forecasts, inputs)
 
     def quantiles(self, windows: Windows, levels: np.ndarray) -> np.ndarray:
-        """Quantiles of transformed values, (n, H, levels): the weighted mean of those of each member [1]_.
+        """Quantiles of transformed values, (n, H, levels): the weighted mean of the members' quantiles [1]_.
 
         References
         ----------
         .. [1] R. Ratcliff, "Group reaction time distributions and an analysis of distribution statistics", 1979.
         """
-        windows, ways = self._prepared(windows)
-        said = [each.quantiles(windows, ways[each.kind], self.lengths, levels) for each in self.members]
-        return np.tensordot(self.weights, self._restored(said, ways), 1)
+        windows, inputs = self._prepared(windows)
+        quantiles = [member.quantiles(windows, inputs[member.kind], self.lengths, levels) for member in self.members]
+        return np.tensordot(self.weights, self._restored(quantiles, inputs), 1)
 
     def _prepared(self, windows: Windows) -> tuple[Windows, dict[str, Prepared]]:
+        """Windows with scaled covariates, and what members of each kind read from them."""
         windows = self.scale.scaled(windows)
-        return windows, {kind: prepared(windows, kind, self.lengths) for kind in {each.kind for each in self.members}}
+        kinds = {member.kind for member in self.members}
+        return windows, {kind: prepared(windows, kind, self.lengths) for kind in kinds}
 
-    def _restored(self, said: list[np.ndarray], ways: dict[str, Prepared]) -> np.ndarray:
-        return np.array([ways[member.kind].restored(each) for member, each in zip(self.members, said, strict=True)])
+    def _restored(self, scaled: list[np.ndarray], inputs: dict[str, Prepared]) -> np.ndarray:
+        """Scaled forecasts or quantiles of each member, as transformed values."""
+        return np.array(
+            [inputs[member.kind].restored(array) for member, array in zip(self.members, scaled, strict=True)]
+        )
 
 
 class Trial(NamedTuple):
-    """What a combination does on windows that were held out.
+    """A combination, and the windows to measure its errors on.
 
     Attributes
     ----------
     combination : Combination
-        Learnt from the other windows.
+        It has learnt from the other windows.
     windows : Windows
     held_out : bool
-        False where there were too few to be parted: then these are the windows that it has learnt from.
+        False if there were too few windows to hold some out; then the combination has learnt from `windows`.
     """
 
     combination: Combination
@@ -108,11 +114,11 @@ class Trial(NamedTuple):
 
 
 def combined(windows: Windows, lengths: Lengths, recipe: Recipe) -> tuple[Combination, Trial]:
-    """The combination for all windows, and how it does on windows that were held out.
+    """The combination for all windows, and a trial of it on held-out windows.
 
-    Members learn from the first windows of each series, forecast the last ones, and are weighted by the inverse of
-    their mean squared errors there [1]_; then they learn from all. Too few windows are not parted: then weights are
-    equal.
+    Members first learn from the first windows of each series and forecast the last ones. The weight of a member is
+    the inverse of its mean squared error there [1]_. Then members learn from all windows. If there are too few windows
+    to hold some out, all weights are equal.
 
     References
     ----------
@@ -124,16 +130,16 @@ def combined(windows: Windows, lengths: Lengths, recipe: Recipe) -> tuple[Combin
     if late is None or early is None or (len(candidates) == 1 and not recipe.is_tested):
         members = _fitted(windows, lengths, scale, candidates, recipe)
         members, _ = _tested(members, members, windows, lengths, scale)
-        even = Combination(lengths, scale, members, np.full(len(members), 1 / len(members)))
-        return even, Trial(even, windows, False)
-    first = recipe._replace(seeds=recipe.seeds[:1])
-    candidates = _candidates(early, lengths, first)
-    tried = Combination(lengths, scale, _fitted(early, lengths, scale, candidates, first), np.empty(0))
-    weights = _weights((tried.predict_each(late) - late.ahead) / late.spread)
+        combination = Combination(lengths, scale, members, np.full(len(members), 1 / len(members)))
+        return combination, Trial(combination, windows, False)
+    trial_recipe = recipe._replace(seeds=recipe.seeds[:1])
+    candidates = _candidates(early, lengths, trial_recipe)
+    unweighted = Combination(lengths, scale, _fitted(early, lengths, scale, candidates, trial_recipe), np.empty(0))
+    weights = _weights((unweighted.predict_each(late) - late.ahead) / late.spread)
     kept = np.flatnonzero(weights >= LEAST)
     weights = weights[kept] / weights[kept].sum()
     members = _fitted(windows, lengths, scale, [candidates[k] for k in kept], recipe)
-    members, early_members = _tested(members, [tried.members[k] for k in kept], late, lengths, scale)
+    members, early_members = _tested(members, [unweighted.members[k] for k in kept], late, lengths, scale)
     trial = Combination(lengths, scale, early_members, weights)
     return Combination(lengths, scale, members, weights), Trial(trial, late, True)
 
@@ -141,58 +147,60 @@ def combined(windows: Windows, lengths: Lengths, recipe: Recipe) -> tuple[Combin
 def _tested(
     members: Sequence[Member], early: Sequence[Member], late: Windows, lengths: Lengths, scale: CovariateScale
 ) -> tuple[list[Member], list[Member]]:
-    """Members, and those that have learnt less, where linear ones know the errors of the latter in late windows."""
+    """Members and early members; linear ones get the errors that the early member makes in the late windows."""
     pairs: list[tuple[Member, Member]] = []
-    for member, other in zip(members, early, strict=True):
-        if isinstance(member, Linear) and isinstance(other, Linear):
-            steps, errors = other.tested(scale.scaled(late), lengths)
-            pairs.append((replace(member, steps=steps, errors=errors), replace(other, steps=steps, errors=errors)))
+    for member, early_member in zip(members, early, strict=True):
+        if isinstance(member, Linear) and isinstance(early_member, Linear):
+            steps, errors = early_member.tested(scale.scaled(late), lengths)
+            measured = replace(early_member, steps=steps, errors=errors)
+            pairs.append((replace(member, steps=steps, errors=errors), measured))
         else:
-            pairs.append((member, other))
+            pairs.append((member, early_member))
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
 def _candidates(windows: Windows, lengths: Lengths, recipe: Recipe) -> list[tuple[str, str]]:
-    """The kinds and types of members that windows suffice for."""
+    """The kinds and types of members for which the windows are long enough."""
     longest = windows.origin.max()
     kinds = [kind for kind in recipe.kinds if lengths.history(kind) <= longest]
     types = ["linear"] * recipe.linear + ["network"] * bool(recipe.seeds)
-    return [(kind, each) for kind in kinds for each in types]
+    return [(kind, member_type) for kind in kinds for member_type in types]
 
 
 def _fitted(
     windows: Windows, lengths: Lengths, scale: CovariateScale, candidates: Sequence[tuple[str, str]], recipe: Recipe
 ) -> list[Member]:
+    """The candidates, fitted; each one to the windows that have the history it needs."""
     windows = scale.scaled(windows)
     members: list[Member] = []
-    for kind, each in candidates:
-        own = windows[windows.origin >= lengths.history(kind)]
-        if each == "linear":
-            members.append(Linear.fit(kind, own, lengths))
+    for kind, member_type in candidates:
+        long_enough = windows[windows.origin >= lengths.history(kind)]
+        if member_type == "linear":
+            members.append(Linear.fit(kind, long_enough, lengths))
         else:
-            members.append(Network.fit(kind, own, lengths, recipe.head, recipe.seeds, recipe.options))
+            members.append(Network.fit(kind, long_enough, lengths, recipe.head, recipe.seeds, recipe.options))
     return members
 
 
 def _weights(errors: np.ndarray) -> np.ndarray:
-    """The inverse mean squares of errors (members, n, H), as shares."""
+    """Weights of members, with sum 1: the inverse mean squares of their errors (members, n, H)."""
     squares = np.nanmean(errors.reshape(len(errors), -1) ** 2, axis=1)
     inverse = 1 / np.maximum(squares, 1e-12 * squares.max() + 1e-300)
     return inverse / inverse.sum()
 
 
 def parted(windows: Windows, horizon: int) -> tuple[Windows | None, Windows | None]:
-    """The windows before, and the last ones of each series, whose targets are in none of those before.
+    """Split windows into early ones to learn from and late ones to hold out.
 
-    Where series are too short for that, but many, the windows of the first series, and those of the last ones. None,
-    twice, where there are too few.
+    The late windows are the last ones of each series; no early window contains their targets. If series are short but
+    many, the windows of the last series are held out whole. If there are too few windows, both results are None.
     """
     last = np.zeros(windows.owner.max() + 1, np.int64)
     np.maximum.at(last, windows.owner, windows.origin)
     first = np.full(len(last), last.max() + 1)
     np.minimum.at(first, windows.owner, windows.origin)
-    held = np.maximum(np.ceil(HELD_OUT * (last - first + 1)), 1).astype(np.int64)
-    cut = (last - held + 1)[windows.owner]
+    late_count = np.maximum(np.ceil(HELD_OUT * (last - first + 1)), 1).astype(np.int64)
+    cut = (last - late_count + 1)[windows.owner]
     known = np.isfinite(windows.ahead).any(axis=1)
     late, early = (windows.origin >= cut) & known, (windows.origin <= cut - horizon) & known
     if early.sum() < FEWEST <= (1 - HELD_OUT) * len(last):

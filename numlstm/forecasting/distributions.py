@@ -1,4 +1,4 @@
-"""What networks say of each step ahead: a number, quantiles, or the parameters of a distribution."""
+"""What networks predict for each step ahead: a number, quantiles, or the parameters of a distribution."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Head:
     ----------
     kind : {"point", "quantiles", "gaussian", "student_t", "negative_binomial"}
     levels : tuple of float
-        Of quantiles.
+        Levels of quantiles; empty for other kinds.
     """
 
     kind: str = "point"
@@ -27,16 +27,16 @@ class Head:
 
     @property
     def loss(self) -> LossSpec:
-        """What networks make small."""
+        """The loss that networks minimize."""
         return LossSpec("squared" if self.kind == "point" else self.kind, levels=self.levels)
 
     @property
     def is_distribution(self) -> bool:
-        """Whether there are quantiles at all levels."""
+        """Whether it is a distribution, which has quantiles at all levels."""
         return self.kind not in ("point", "quantiles")
 
     def targets(self, scaled: np.ndarray, scale: np.ndarray) -> np.ndarray:
-        """What the loss takes, (n, H · numbers), for scaled targets (n, H); of counts, count and exposure."""
+        """Targets as the loss takes them, (n, H · numbers), from scaled targets (n, H); counts come with exposures."""
         if self.kind != "negative_binomial":
             return scaled
         exposure = np.broadcast_to(np.maximum(scale, 1e-6), scaled.shape)
@@ -59,9 +59,9 @@ class Head:
     def quantiles(self, scores: np.ndarray, levels: np.ndarray, scale: np.ndarray) -> np.ndarray:
         """Scaled quantiles (n, H, levels); `scale` (n, 1) is what counts were divided by."""
         if self.kind == "quantiles":
-            own = ordered_quantiles(scores, len(self.levels))
-            return own[:, :, [int(np.abs(np.array(self.levels) - level).argmin()) for level in levels]]
-        parameters = [each[:, :, None] for each in distribution_parameters(self.kind, scores)]
+            quantiles = ordered_quantiles(scores, len(self.levels))
+            return quantiles[:, :, [int(np.abs(np.array(self.levels) - level).argmin()) for level in levels]]
+        parameters = [array[:, :, None] for array in distribution_parameters(self.kind, scores)]
         if self.kind == "gaussian":
             return parameters[0] + parameters[1] * special.ndtri(levels)
         if self.kind == "student_t":

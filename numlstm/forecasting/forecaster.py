@@ -20,75 +20,78 @@ from .series import Panel, joined, read_future, read_panel
 from .tables import written
 from .windows import Windows
 
-INTERVAL = 0.1, 0.5, 0.9  # levels of quantiles, by default
+INTERVAL = 0.1, 0.5, 0.9  # default levels of quantiles
 
 
 class LSTMForecaster(Savable, BaseEstimator):
     """Forecast one time series, or many with one model, by LSTM layers and a linear map that read windows of the past.
 
-    Members of several kinds learn from windows of the series, in different ways of differencing and scaling; each
-    forecasts all steps of the horizon at once. Their forecasts are averaged, with weights that follow from their errors
-    on windows that were held out [1]_. Settings at "auto" depend on the frequency of the data, and on the data.
+    The forecast is a weighted mean of several members. Members learn from windows of the series; they differ in
+    differencing and scaling. Each member forecasts all steps of the horizon at once. The weights follow from the errors
+    of the members on windows that were held out [1]_. Settings at "auto" depend on the data and their frequency.
 
     Parameters
     ----------
     horizon : int, at least 1, or "auto", default "auto"
-        Steps to forecast. "auto": a season, or 1 where there is none.
+        Steps to forecast. "auto": a season, or 1 if there is no season.
     context_length : int, at least 1, or "auto", default "auto"
-        Steps of the past that a forecast reads. "auto": two seasons, or 8 steps where there is none; at least the
-        horizon; fewer where the shortest series has not that many.
+        Steps of the past that a forecast reads. "auto": two seasons, or 8 steps if there is no season; at least the
+        horizon; fewer if the shortest series is too short.
     season_length : int, at least 1, or "auto", default "auto"
         Steps of a season; 1 for none. "auto": 12 for months, 4 for quarters, 52 for weeks, 7 for days, 5 for working
-        days, a day for steps down to five minutes, an hour for shorter ones; where the index says nothing, the lag at
+        days, a day for steps down to five minutes, an hour for shorter ones; if the index suggests none, the lag at
         which the autocorrelation peaks.
     differencing : {"auto", "none", "first", "seasonal"}, default "auto"
-        What values are relative to: the mean of the series, the last value of the window, or the value a season before;
-        "auto" has members of all three kinds.
+        What values are relative to. "none": the mean of the series; "first": the last value of the window;
+        "seasonal": the value a season before; "auto": there are members of each kind that suits the data.
     transform : {"auto", "none", "log"}, default "auto"
-        What is learnt of: values, or their logarithms; "auto" takes logarithms where all values are positive and swings
-        grow with the level (`numlstm.forecasting.transforms.transform_of`).
+        Whether the model learns from values ("none") or their logarithms ("log"). "auto" takes logarithms if all values
+        are positive and swings grow with the level (`numlstm.forecasting.transforms.transform_of`).
     calendar : "auto" or tuple of {"minute", "hour", "weekday", "day", "month"}, default "auto"
-        Features of time stamps, sine and cosine of each cycle. "auto": those that are longer than a season and there
-        at least twice: the month for days, the weekday for shorter steps. What a window holds needs no feature.
+        Features of time stamps: sine and cosine of each cycle. "auto": cycles that are longer than a season and that
+        the data contain at least twice: the month for days, the weekday for shorter steps.
     past_covariates, future_covariates : list of columns of X, or None, default None
-        Columns that are known until the forecast is made, and columns that are known for its steps, too. By default all
+        Past covariates are known up to the start of the forecast, future covariates also for its steps. By default all
         columns of X are past covariates.
     quantiles : sequence of float in (0, 1), rising, or None, default None
-        Levels of quantiles that networks learn, in place of the mean.
+        Levels of quantiles that networks learn instead of the mean.
     distribution : {"gaussian", "student_t", "negative_binomial"} or None, default None
-        What networks learn the parameters of, in place of the mean.
+        Distribution whose parameters networks learn instead of the mean.
     conformal : bool, default True
-        Whether intervals are made to cover what they should on windows that were held out [2]_. Without it there are
-        intervals with `quantiles` or a `distribution` only.
+        Whether intervals are calibrated on windows that were held out [2]_. If False, intervals need `quantiles` or a
+        `distribution`.
     n_members : int, at least 1, default 2
-        Networks of each kind, of different seeds.
+        Number of networks of each kind, with different seeds.
     linear_skip : bool, default True
-        Whether there are members that are linear maps of the window, too: ridge regressions.
+        Whether linear maps of the window (ridge regressions) are members, too.
     hidden_size, num_layers, cell, pooling, dropout, learning_rate_init, max_iter, batch_size
-        Of the networks, as of `LSTMRegressor`; 32 hidden units by default.
+        Parameters of the networks, as in `LSTMRegressor`; by default 32 hidden units.
     random_state : int, numpy.random.RandomState or None, default None
         Seed of all members. With an int, results repeat to the bit.
     id_column, time_column : str, default "id" and "time"
-        Columns of a long DataFrame, and of one that holds time stamps in a column.
+        Names of the columns that hold the series and the time stamps in a DataFrame.
     backend, dtype, verbose
-        As of `LSTMRegressor`.
+        As in `LSTMRegressor`.
 
     Attributes
     ----------
     horizon_, context_length_, season_length_ : int
+        The values in use, also for "auto".
     transform_ : str
+        The transform in use.
     calendar_ : tuple of str
+        The calendar features in use.
     weights_ : dict
         The weight of each member, by its kind of differencing and its type.
 
     See Also
     --------
-    LSTMRegressor, sliding_windows : What it is made of.
+    LSTMRegressor, sliding_windows : A regressor and windows, to build a forecaster by hand.
 
     Notes
     -----
-    Steps that are missing from the index are filled in, and their values are missing. Missing values are 0 after
-    scaling, and a channel says where they are; as targets they are left out.
+    Steps that are missing in the index are filled in with missing values. Missing values are 0 after scaling, and a
+    channel marks them; the loss leaves out missing targets.
 
     References
     ----------
@@ -176,13 +179,13 @@ class LSTMForecaster(Savable, BaseEstimator):
         ----------
         y : array, shape (T,) or (T, series); list of arrays (T_i,); Series or DataFrame of pandas or polars
             A DataFrame is wide, with a column for each series; or long, with the columns `id_column`, `time_column` and
-            one for the values, in any order of rows; or it has pandas' index of two levels, series and time. NaN is for
-            a value that is missing.
+            one for the values, and rows in any order; or it has a pandas index of two levels, series and time. NaN
+            marks a missing value.
         X : array, shape (T, C), DataFrame, or a list of these; optional
-            Covariates of each series, in the form of y; a single one is for all series. It begins no later and ends no
-            earlier than y; where it ends later, its `future_covariates` are kept for `predict`.
+            Covariates of each series, in the form of y; a single table is for all series. X must contain all steps of
+            y. If it ends later than y, `predict` uses its `future_covariates`.
         static : array, shape (series, S), or DataFrame whose index has the names of series; optional
-            Numbers that belong to a whole series.
+            Numbers that describe a whole series.
 
         Returns
         -------
@@ -191,11 +194,11 @@ class LSTMForecaster(Savable, BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            If a parameter or the data are not as described; the forecaster is unchanged then.
+            If a parameter or the data are not as described; then the forecaster does not change.
 
         Examples
         --------
-        Three series of unequal length, learnt by one model.
+        One model learns from three series of unequal length.
 
         >>> import numpy as np
         >>> from numlstm import LSTMForecaster
@@ -206,22 +209,22 @@ class LSTMForecaster(Savable, BaseEstimator):
         """
         check_parameters(self)
         panel = read_panel(y, X, static, names_of(self))
-        found = learn(self, panel)
-        self._learnt = found
-        self._panel = _ends(panel.map(lambda own: seen(own, found.settings, panel.frequency)), found)
+        learnt = learn(self, panel)
+        self._learnt = learnt
+        self._panel = _ends(panel.map(lambda series: seen(series, learnt.settings, panel.frequency)), learnt)
         return self
 
     def update(self, y: Any, X: Any = None) -> LSTMForecaster:
-        """Take in new observations: forecasts begin after them, and intervals rest on the errors in them, too.
+        """Add new observations: forecasts start after them, and intervals also use the errors in these steps.
 
-        Members learn nothing of them.
+        Members do not learn from them.
 
         Parameters
         ----------
         y : in the form of `fit`
-            What follows the last step of each series.
+            The observations after the last known step of each series.
         X : optional
-            Covariates of the same steps, and of later ones.
+            Covariates of the same steps; future covariates also of later steps.
 
         Returns
         -------
@@ -232,7 +235,7 @@ class LSTMForecaster(Savable, BaseEstimator):
         NotFittedError
             Before `fit`.
         TypeError, ValueError
-            If y is not as described, or begins before the end of what is known.
+            If y is not as described, or starts before the end of the known steps.
 
         Examples
         --------
@@ -244,52 +247,52 @@ class LSTMForecaster(Savable, BaseEstimator):
         True
         """
         check_is_fitted(self)
-        before, panel = [len(each) for each in self._panel.series], self._gone_on(y, X)
+        before, panel = [len(series) for series in self._panel.series], self._extended_panel(y, X)
         self._learnt = self._learnt.observed(panel.series, before)
         self._panel = _ends(panel, self._learnt)
         return self
 
-    def _gone_on(self, y: Any, X: Any) -> Panel:
-        """All that is known of the series, with new observations."""
+    def _extended_panel(self, y: Any, X: Any) -> Panel:
+        """The known series, extended by new observations."""
         known = self._panel
         new = read_panel(y, X, None, names_of(self), known.frequency)
-        own = {each.key: each for each in new.series}
-        if set(own) != {each.key for each in known.series}:
-            expected = [each.key for each in known.series]
-            raise ValueError(f"y must have the series of fit, {expected}, got {list(own)}")
+        new_series = {series.key: series for series in new.series}
+        expected = [series.key for series in known.series]
+        if set(new_series) != set(expected):
+            raise ValueError(f"y must have the series of fit, {expected}, got {list(new_series)}")
         self._check_covariates(new, ("past",))
         counted = known.form.stamps.kind in ("none", "range") and new.form.stamps.kind in ("none", "range")
-        series = [joined(each, own[each.key], known.frequency, counted) for each in known.series]
-        return replace(known, series=series)
+        extended = [joined(series, new_series[series.key], known.frequency, counted) for series in known.series]
+        return replace(known, series=extended)
 
     # Forecasting -----------------------------------------------------------------------------------------
 
     def predict(self, horizon: int | None = None, X: Any = None, *, y: Any = None, static: Any = None) -> Any:
-        """Forecast the steps after the last one known.
+        """Forecast the steps after the last known step.
 
         Parameters
         ----------
         horizon : int, at least 1 and at most that of `fit`; optional
-            Steps to forecast; by default all.
+            Steps to forecast; by default all steps of the horizon of `fit`.
         X : optional
-            Future covariates of these steps; where dates say which they are, there may be others.
+            Future covariates of these steps. With dates, X may contain other steps, too.
         y : in a form of `fit`; optional
-            Series to forecast in place of those of `fit`. Then X and `static` are as in `fit`. Give them whole: where
-            `differencing` is "none", their mean and deviation count.
+            Series to forecast instead of those of `fit`. Then X and `static` are as in `fit`. Pass whole series:
+            members without differencing read their mean and deviation.
         static : optional
-            Of these series.
+            Static numbers of these series.
 
         Returns
         -------
-        array, shape (H,) or (H, series), list of arrays, or what pandas or polars have for it
-            In the form of y, with the index that goes on.
+        array, shape (H,) or (H, series), list of arrays, or Series or DataFrame of pandas or polars
+            In the form of y; an index continues that of y.
 
         Raises
         ------
         NotFittedError
             Before `fit`.
         TypeError, ValueError
-            If the horizon is beyond that of `fit`, or future covariates do not reach it.
+            If the horizon is longer than that of `fit`, or future covariates do not reach it.
 
         Examples
         --------
@@ -320,17 +323,17 @@ class LSTMForecaster(Savable, BaseEstimator):
         quantiles : sequence of float in (0, 1), rising; optional
             Levels; by default the parameter `quantiles`, or (0.1, 0.5, 0.9).
         horizon, X, y, static
-            As of `predict`.
+            As in `predict`.
 
         Returns
         -------
         array, shape (H, levels) or (H, series, levels), list of arrays, or DataFrame with a column for each level
-            They rise with the level.
+            Quantiles rise with the level.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            As `predict` does, and if levels are none, or others than those that were learnt.
+            As in `predict`, and if there are no levels, or levels that were not learnt.
 
         Examples
         --------
@@ -341,8 +344,8 @@ class LSTMForecaster(Savable, BaseEstimator):
         >>> bool((np.diff(forecaster.predict_quantiles(), axis=1) >= 0).all())
         True
         """
-        own = self.quantiles if self.quantiles is not None else INTERVAL
-        levels = checked_levels(own if quantiles is None else quantiles, "quantiles")
+        default = self.quantiles if self.quantiles is not None else INTERVAL
+        levels = checked_levels(default if quantiles is None else quantiles, "quantiles")
         panel, windows, horizon = self._ahead(horizon, X, y, static)
         values = self._quantiles(windows, levels)[:, :horizon]
         return _written(panel, [*values], horizon, [float(level) for level in levels])
@@ -350,13 +353,13 @@ class LSTMForecaster(Savable, BaseEstimator):
     def predict_interval(
         self, coverage: float = 0.8, horizon: int | None = None, X: Any = None, *, y: Any = None, static: Any = None
     ) -> Any:
-        """Intervals that cover the truth with a probability.
+        """Intervals that cover the truth with a given probability.
 
         Parameters
         ----------
         coverage : float in (0, 1), default 0.8
         horizon, X, y, static
-            As of `predict`.
+            As in `predict`.
 
         Returns
         -------
@@ -365,7 +368,7 @@ class LSTMForecaster(Savable, BaseEstimator):
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            As `predict_quantiles` does.
+            As in `predict_quantiles`.
 
         Examples
         --------
@@ -396,24 +399,24 @@ class LSTMForecaster(Savable, BaseEstimator):
         Parameters
         ----------
         n : int, at least 1, default 100
-            Paths of each series.
+            Number of paths for each series.
         horizon, X, y, static
-            As of `predict`.
+            As in `predict`.
         random_state : int, numpy.random.Generator or None, default None
 
         Returns
         -------
-        array, shape (n, H), or (n, H, series) where there are several series
+        array, shape (n, H), or (n, H, series) if there are several series
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            As `predict` does, and without a `distribution`.
+            As in `predict`, and if there is no `distribution`.
 
         Notes
         -----
-        Steps of a path depend on one another as the errors of the windows that were held out do from one step to the
-        next: a Gaussian copula of an autoregression of order 1.
+        Steps of a path depend on one another by a Gaussian copula, an autoregression of order 1. Its coefficient is the
+        correlation of errors at neighbouring steps in windows that were held out.
 
         Examples
         --------
@@ -428,23 +431,23 @@ class LSTMForecaster(Savable, BaseEstimator):
         rng = check_rng(random_state, "random_state")
         panel, windows, horizon = self._ahead(horizon, X, y, static)
         if not self._learnt.head.is_distribution:
-            raise ValueError("distribution must be given to sample from it, got None")
+            raise ValueError("distribution must be given to sample from it, got None: fit with a distribution")
         paths = self._learnt.paths(windows, n, rng)[:, :, :horizon]
         return paths[:, 0] if panel.form.kind in ("array", "series") and not panel.form.listed else paths.swapaxes(1, 2)
 
     def score(self, y: Any, X: Any = None) -> float:
-        """Minus the mean absolute scaled error of forecasts of the steps after the last one known.
+        """Minus the mean absolute scaled error (MASE) of forecasts of the steps after the last known step.
 
-        Errors are divided by those of the seasonal naive forecast within what is known. What is longer than the horizon
-        is forecast in several parts, each with all before it known. So `GridSearchCV` with ``TimeSeriesSplit`` can
-        search for parameters: ``search.fit(y)``.
+        Errors are divided by those of the seasonal naive forecast within the series of `fit`. If y is longer than the
+        horizon, it is forecast in several parts; each part knows all steps before it. So `GridSearchCV` with
+        ``TimeSeriesSplit`` can search for parameters: ``search.fit(y)``.
 
         Parameters
         ----------
         y : in the form of `fit`
-            What follows the last step known.
+            The observations after the last known step.
         X : optional
-            Its covariates.
+            Covariates of these steps.
 
         Returns
         -------
@@ -453,7 +456,7 @@ class LSTMForecaster(Savable, BaseEstimator):
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            As `update` does.
+            As in `update`.
 
         Examples
         --------
@@ -478,36 +481,37 @@ class LSTMForecaster(Savable, BaseEstimator):
         refit: bool = False,
         coverage: float = 0.8,
     ) -> Any:
-        """Errors over windows at the end of series, beside those of forecasts that cost nothing.
+        """Errors over windows at the end of series, beside the errors of simple rivals.
 
-        A copy of the forecaster learns from what is before the first window, or before each with `refit`; it forecasts
-        each window from all that is before it.
+        A copy of the forecaster learns from the steps before the first window, or with `refit` before each window. It
+        forecasts each window from all steps before it.
 
         Parameters
         ----------
         y, X, static
-            As of `fit`.
+            As in `fit`.
         n_windows : int, at least 1, default 5
-            Windows, one after the other, up to the end of each series.
+            Number of windows. They follow one another up to the end of each series.
         horizon : int, at least 1; optional
             Steps of a window; by default the parameter `horizon`.
         refit : bool, default False
+            Whether to learn again before each window.
         coverage : float in (0, 1), default 0.8
-            Of the intervals.
+            Coverage of the intervals.
 
         Returns
         -------
-        DataFrame where pandas is installed, else structured array
+        DataFrame if pandas is installed, else structured array
             A row for each model, series and step ahead, with the columns "model", "series", "step", "mase", "smape",
             "rmse", "pinball", "coverage" and "seconds" (of learning and forecasting, for a series). Models are this
-            one, the seasonal naive forecast, drift and, where statsmodels is installed, exponential smoothing (ETS).
+            one, the seasonal naive forecast, drift and, if statsmodels is installed, exponential smoothing (ETS).
             "pinball" is twice the mean pinball loss over the levels 0.1, 0.2, ..., 0.9, or those of `quantiles`: an
-            approximation of the CRPS. It and "coverage" are NaN of models without quantiles.
+            approximation of the CRPS. "pinball" and "coverage" are NaN for models without quantiles.
 
         Raises
         ------
         TypeError, ValueError
-            As `fit` does, and if series are too short.
+            As in `fit`, and if series are too short.
 
         Examples
         --------
@@ -521,7 +525,7 @@ class LSTMForecaster(Savable, BaseEstimator):
         return backtests.backtest(self, y, X, static, n_windows, horizon, refit, coverage)
 
     def _ahead(self, horizon: Any, X: Any, y: Any, static: Any) -> tuple[Panel, Windows, int]:
-        """The series, their last windows, and how many steps to forecast."""
+        """The series to forecast, their last windows, and the number of steps to forecast."""
         check_is_fitted(self)
         settings = self._learnt.settings
         horizon = settings.lengths.horizon if horizon is None else check_integer(horizon, "horizon", 1)
@@ -536,83 +540,85 @@ class LSTMForecaster(Savable, BaseEstimator):
         elif X is not None and self.future_covariates:
             panel = read_future(panel, X, names_of(self))
         checked_future(panel.series, horizon, self.future_covariates or ())
-        ends = [np.array([len(each)]) for each in panel.series]
+        ends = [np.array([len(series)]) for series in panel.series]
         return panel, self._learnt.windows(panel.series, ends), horizon
 
     def _check_covariates(self, panel: Panel, roles: Sequence[str] = ("past", "future", "static")) -> None:
-        """New series must have the covariates of those of `fit`."""
-        ours, theirs = self._panel.series[0], panel.series[0]
-        for name in roles:
-            what = "static" if name == "static" else "X"
-            expected, got = getattr(ours, name).shape[-1], getattr(theirs, name).shape[-1]
+        """Check that new series have as many covariates as the series of `fit`."""
+        known_series, new_series = self._panel.series[0], panel.series[0]
+        for role in roles:
+            argument = "static" if role == "static" else "X"
+            expected, got = getattr(known_series, role).shape[-1], getattr(new_series, role).shape[-1]
             if expected != got:
-                raise ValueError(f"{what} must have {expected} {name} covariates, as in fit, got {got}")
+                raise ValueError(f"{argument} must have {expected} {role} covariates, as in fit, got {got}")
 
     def _quantiles(self, windows: Windows, levels: Sequence[float] | np.ndarray) -> np.ndarray:
-        found = self._learnt
-        if not found.has_quantiles:
+        """Quantiles (n, H, levels) at levels that the forecaster has; warns if intervals are too narrow."""
+        learnt = self._learnt
+        if not learnt.has_quantiles:
             raise ValueError("conformal must be True for intervals of a forecaster without quantiles or distribution")
-        if found.levels is not None and not np.isclose(np.asarray(levels)[:, None], found.levels).any(axis=1).all():
+        if learnt.levels is not None and not np.isclose(np.asarray(levels)[:, None], learnt.levels).any(axis=1).all():
             raise ValueError(
                 f"quantiles must be among those that were learnt, {list(self.quantiles or ())}, got {levels}"
             )
-        if found.calibration is not None and not found.calibration.held_out:
+        if learnt.calibration is not None and not learnt.calibration.held_out:
             warnings.warn(
-                "y in fit was too short to hold out windows: intervals rest on errors of what was learnt from, and are "
-                "too narrow",
+                "y in fit was too short to hold out windows: intervals rest on errors in windows that members learnt "
+                "from, and are too narrow; fit longer series",
                 stacklevel=3,
             )
-        return self._learnt.quantiles(windows, levels)
+        return learnt.quantiles(windows, levels)
 
-    # What is what ----------------------------------------------------------------------------------------
+    # Fitted attributes -----------------------------------------------------------------------------------
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_learnt")
 
-    def _known(self, attribute: str) -> Learnt:
+    def _learnt_for(self, attribute: str) -> Learnt:
+        """What `fit` has learnt, for a fitted attribute."""
         if not hasattr(self, "_learnt"):
-            raise AttributeError(f"LSTMForecaster is not fitted yet: it has no {attribute}")
+            raise AttributeError(f"LSTMForecaster is not fitted yet: call fit to get {attribute}")
         return self._learnt
 
     @property
     def horizon_(self) -> int:
-        """Steps that are forecast."""
-        return self._known("horizon_").settings.lengths.horizon
+        """Steps to forecast."""
+        return self._learnt_for("horizon_").settings.lengths.horizon
 
     @property
     def context_length_(self) -> int:
         """Steps that a forecast reads."""
-        return self._known("context_length_").settings.lengths.context
+        return self._learnt_for("context_length_").settings.lengths.context
 
     @property
     def season_length_(self) -> int:
         """Steps of a season."""
-        return self._known("season_length_").settings.lengths.season
+        return self._learnt_for("season_length_").settings.lengths.season
 
     @property
     def transform_(self) -> str:
-        """What is learnt of: "none" for values, "log" for their logarithms."""
-        return self._known("transform_").settings.transform
+        """The transform before learning: "none", or "log" for logarithms."""
+        return self._learnt_for("transform_").settings.transform
 
     @property
     def calendar_(self) -> tuple[str, ...]:
-        """Features of the calendar that are read."""
-        return self._known("calendar_").settings.calendar
+        """Calendar features that the members read."""
+        return self._learnt_for("calendar_").settings.calendar
 
     @property
     def weights_(self) -> dict[tuple[str, str], float]:
         """The weight of each member, by its kind of differencing and its type."""
-        found = self._known("weights_").combination
-        names = [(member.kind, type(member).__name__.lower()) for member in found.members]
-        return dict(zip(names, found.weights.tolist(), strict=True))
+        combination = self._learnt_for("weights_").combination
+        names = [(member.kind, type(member).__name__.lower()) for member in combination.members]
+        return dict(zip(names, combination.weights.tolist(), strict=True))
 
 
-def _ends(panel: Panel, found: Learnt) -> Panel:
-    """What forecasts, and a look back at them, need of series."""
-    steps = found.settings.reach + found.settings.lengths.horizon
-    return panel.map(lambda own: own.tail(steps, panel.frequency))
+def _ends(panel: Panel, learnt: Learnt) -> Panel:
+    """The last steps of the series, as many as forecasts and `update` need."""
+    steps = learnt.settings.reach + learnt.settings.lengths.horizon
+    return panel.map(lambda series: series.tail(steps, panel.frequency))
 
 
 def _written(panel: Panel, values: list[np.ndarray], horizon: int, columns: Any = None) -> Any:
-    """Values of each series in the form of y."""
-    return written(panel.form, [each.key for each in panel.series], panel.times(horizon), values, columns)
+    """The values of each series, in the form of y."""
+    return written(panel.form, [series.key for series in panel.series], panel.times(horizon), values, columns)

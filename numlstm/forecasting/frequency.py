@@ -1,4 +1,4 @@
-"""The distance between the steps of a series: found in its time stamps, continued, and what it says of seasons."""
+"""The frequency of a series: the distance between its steps, and the seasons and calendar cycles that follow."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from typing import Any
 import numpy as np
 
 DAY = 86_400_000_000  # microseconds
-SHOWN = 3  # kinds of steps in a message
+SHOWN = 3  # step lengths that a message shows
 
 
 @dataclass(frozen=True)
 class Frequency:
-    """A regular grid of time stamps: each has a number, and numbers of neighbours differ by `count`.
+    """A regular grid of time stamps. Each stamp has a number; numbers of neighbours differ by `count`.
 
     Attributes
     ----------
     kind : {"step", "fixed", "month", "business"}
-        Numbers are the time stamps themselves, which are integers; or microseconds, months or working days.
+        What a number counts. "step": time stamps are integers, and are the numbers; "fixed": microseconds; "month":
+        months; "business": working days.
     count : int
-        From one step to the next.
+        The difference between the numbers of one step and the next.
     offset : int
-        Microseconds from the beginning of a month, or of a day for "business", to the time stamp.
+        Microseconds from the start of a month, or of a day for "business", to the time stamp.
     at_end : bool
         Whether `offset` counts back from the end of the month.
     """
@@ -56,7 +57,7 @@ class Frequency:
 
     @property
     def season(self) -> int | None:
-        """Steps of a season that the calendar suggests, or None."""
+        """Steps of the season that the calendar suggests, or None."""
         if self.kind == "business":
             return 5
         if self.kind == "month":
@@ -65,12 +66,12 @@ class Frequency:
             return None
         if self.count == 7 * DAY:
             return 52
-        whole = 7 * DAY if self.count == DAY else DAY if self.count >= DAY // 288 else DAY // 24
-        return whole // self.count if whole % self.count == 0 and whole > self.count else None
+        cycle = 7 * DAY if self.count == DAY else DAY if self.count >= DAY // 288 else DAY // 24
+        return cycle // self.count if cycle % self.count == 0 and cycle > self.count else None
 
     @property
     def calendar(self) -> dict[str, int]:
-        """Cycles of the calendar that are longer than a season, and their steps."""
+        """Calendar cycles that are longer than a season, and the number of their steps."""
         if self.kind == "business":
             return {"month": 260}
         if self.kind != "fixed" or self.count >= 7 * DAY:
@@ -79,16 +80,16 @@ class Frequency:
 
 
 def frequency_of(times: Sequence[np.ndarray], name: str) -> Frequency:
-    """The one frequency of several series' time stamps, each in the order of time.
+    """The common frequency of the time stamps of several series; the stamps of each series are in time order.
 
     Raises
     ------
     ValueError
         If time stamps are not on one regular grid.
     """
-    steps = np.concatenate([np.diff(each) for each in times]) if times else np.empty(0)
+    steps = np.concatenate([np.diff(stamps) for stamps in times]) if times else np.empty(0)
     if not len(steps):
-        raise ValueError(f"{name} must have at least two time stamps in a series, to tell its frequency, got one")
+        raise ValueError(f"{name} must have at least two time stamps in one of its series, got one in each")
     joined = np.concatenate(times)
     if joined.dtype.kind != "M":
         return _checked(Frequency("step", _most_common(steps)), times, name)
@@ -97,26 +98,27 @@ def frequency_of(times: Sequence[np.ndarray], name: str) -> Frequency:
 
 
 def _monthly(joined: np.ndarray, times: Sequence[np.ndarray]) -> Frequency | None:
-    """Stamps at one place in months, at most one a month."""
+    """Monthly frequency, if all stamps have the same place in their month and each month has at most one; else None."""
     months = joined.astype("M8[M]")
-    apart = np.concatenate([np.diff(each.astype("M8[M]")) for each in times]).astype(np.int64)
-    if (apart < 1).any():
+    month_steps = np.concatenate([np.diff(stamps.astype("M8[M]")) for stamps in times]).astype(np.int64)
+    if (month_steps < 1).any():
         return None
     for at_end in (False, True):
         edges = (months + 1 if at_end else months).astype("M8[us]")
         offsets = (edges - joined if at_end else joined - edges).astype(np.int64)
         if (offsets == offsets[0]).all():
-            return Frequency("month", _most_common(apart), int(offsets[0]), at_end)
+            return Frequency("month", _most_common(month_steps), int(offsets[0]), at_end)
     return None
 
 
 def _business(joined: np.ndarray, steps: np.ndarray) -> Frequency | None:
-    """Working days, at one time of the day, with weekends left out."""
-    of_day = (joined - joined.astype("M8[D]")).astype(np.int64)
+    """Business frequency, if all stamps are working days at one time of day and weekends are left out; else None."""
+    time_of_day = (joined - joined.astype("M8[D]")).astype(np.int64)
     days = np.unique(steps.astype("m8[us]").astype(np.int64) // DAY)
-    if (of_day != of_day[0]).any() or not np.is_busday(joined.astype("M8[D]")).all() or days[0] != 1 or 3 not in days:
+    one_time, all_working = (time_of_day == time_of_day[0]).all(), np.is_busday(joined.astype("M8[D]")).all()
+    if not one_time or not all_working or days[0] != 1 or 3 not in days:
         return None
-    return Frequency("business", 1, int(of_day[0]))
+    return Frequency("business", 1, int(time_of_day[0]))
 
 
 def _fixed(steps: np.ndarray) -> Frequency:
@@ -128,18 +130,18 @@ def _most_common(steps: np.ndarray) -> int:
     return int(values[counts.argmax()])
 
 
-def _checked(found: Frequency, times: Sequence[np.ndarray], name: str) -> Frequency:
+def _checked(frequency: Frequency, times: Sequence[np.ndarray], name: str) -> Frequency:
     """The frequency, if all time stamps lie on its grid."""
-    for each in times:
-        numbers = found.numbers(each)
-        if ((numbers - numbers[0]) % found.count).any():
-            steps = np.unique(np.diff(each))
+    for stamps in times:
+        numbers = frequency.numbers(stamps)
+        if ((numbers - numbers[0]) % frequency.count).any():
+            steps = np.unique(np.diff(stamps))
             shown = ", ".join(str(step) for step in steps[:SHOWN]) + (", ..." if len(steps) > SHOWN else "")
             raise ValueError(
                 f"{name} must have an index with a frequency, but its steps are {shown}: resample it, for example with "
                 "pandas' resample"
             )
-    return found
+    return frequency
 
 
 # Calendar ------------------------------------------------------------------------------------------------
@@ -148,7 +150,7 @@ FEATURES = ("minute", "hour", "weekday", "day", "month")
 
 
 def calendar_features(times: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Sine and cosine of the phase in each cycle of the calendar, (T, 2 · names).
+    """Sine and cosine of the phase in each calendar cycle, (T, 2 · names).
 
     Parameters
     ----------
@@ -176,40 +178,42 @@ def _phase(times: np.ndarray, name: str) -> np.ndarray:
 
 # Seasons -------------------------------------------------------------------------------------------------
 
-LONGEST = 400  # steps of a season that is looked for
-WEAKEST = 0.3  # autocorrelation of a season
-MOST = 50  # series that are looked at
+LONGEST = 400  # steps of the longest season that is searched for
+WEAKEST = 0.3  # least autocorrelation of a season
+MOST = 50  # series that are searched
 
 
 def season_of(series: Sequence[Any]) -> int:
-    """The season that most of some series have, 1 for none: the lag at which the autocorrelation peaks.
+    """The most common season of some series, 1 for none: the lag at which the autocorrelation peaks.
 
-    Of the peaks at 0.9 of the highest or more the first one counts, as a season's multiples peak, too.
+    Multiples of a season also have peaks. So the first peak counts that reaches 0.9 of the highest one.
 
     Parameters
     ----------
     series : sequence of array, shape (T_i,)
         NaN where a value is missing.
     """
-    found = [_season(values) for values in series[:MOST]]
-    lags, counts = np.unique(found, return_counts=True)
+    seasons = [_season(values) for values in series[:MOST]]
+    lags, counts = np.unique(seasons, return_counts=True)
     return int(lags[counts.argmax()])
 
 
 def _season(values: np.ndarray) -> int:
+    """The season of one series, 1 for none."""
     known = np.flatnonzero(np.isfinite(values))
     longest = min(len(values) // 3, LONGEST)
     if len(known) < 9 or longest < 2:
         return 1
     line = np.polynomial.Polynomial.fit(known, values[known], 1)
-    rest = np.where(np.isfinite(values), values - line(np.arange(len(values))), 0.0)
-    spectrum = np.abs(np.fft.rfft(rest, 2 * len(rest))) ** 2
-    waves = np.fft.irfft(spectrum)[: longest + 2]
-    if waves[0] <= 1e-12 * np.sum(values[known] ** 2):
+    residual = np.where(np.isfinite(values), values - line(np.arange(len(values))), 0.0)
+    spectrum = np.abs(np.fft.rfft(residual, 2 * len(residual))) ** 2
+    correlation = np.fft.irfft(spectrum)[: longest + 2]
+    if correlation[0] <= 1e-12 * np.sum(values[known] ** 2):
         return 1
-    waves = waves / waves[0] * len(rest) / (len(rest) - np.arange(len(waves)))
+    correlation = correlation / correlation[0] * len(residual) / (len(residual) - np.arange(len(correlation)))
     lags = np.arange(2, longest + 1)
-    chance = 3 / np.sqrt(len(known) - lags)  # deviations of the autocorrelation of noise
-    high = waves[lags] > np.maximum(WEAKEST, chance)
-    peaks = lags[(waves[lags] >= waves[lags - 1]) & (waves[lags] > waves[lags + 1]) & high]
-    return int(peaks[waves[peaks] >= 0.9 * waves[peaks].max()][0]) if len(peaks) else 1
+    chance = 3 / np.sqrt(len(known) - lags)  # three standard deviations of the autocorrelation of noise
+    high = correlation[lags] > np.maximum(WEAKEST, chance)
+    rises, falls = correlation[lags] >= correlation[lags - 1], correlation[lags] > correlation[lags + 1]
+    peaks = lags[rises & falls & high]
+    return int(peaks[correlation[peaks] >= 0.9 * correlation[peaks].max()][0]) if len(peaks) else 1

@@ -1,4 +1,4 @@
-"""The network that reads windows: a regressor whose targets may be missing, or be those of a distribution."""
+"""The network that reads windows: a regressor with missing targets and with losses of distributions."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ..training.targets import StepTargets, Targets
 
 
 class WindowRegressor(LSTMRegressor):
-    """Learns several targets of a window; NaN where one is missing, which the loss leaves out.
+    """A regressor of several targets for each window; the loss leaves out targets that are NaN.
 
     Attributes
     ----------
     head_loss : LossSpec
-        What it makes small, in place of the loss that its parameters name; with several scores for a target `predict`
-        gives these.
+        The loss to minimize; it replaces the parameter `loss`. If the loss has several scores for a target, `predict`
+        returns the scores.
     """
 
     head_loss: LossSpec = LossSpec("squared")

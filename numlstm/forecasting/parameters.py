@@ -1,4 +1,4 @@
-"""What the parameters of a forecaster may be."""
+"""Checks of the parameters of a forecaster."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ DISTRIBUTIONS = ("gaussian", "student_t", "negative_binomial")
 
 
 def check_parameters(forecaster: Any) -> None:
-    """Refuse parameters that `fit` could not use.
+    """Refuse parameters that `fit` cannot use.
 
-    Those of the network alone are checked by the network.
+    The network checks the parameters that only the network uses.
 
     Raises
     ------
     TypeError, ValueError
-        Naming the parameter, what was expected, and what came.
+        The message says which parameter, what was expected, and what came.
     """
     for name, least in (("horizon", 1), ("context_length", 1), ("season_length", 1)):
         if getattr(forecaster, name) != "auto":
@@ -44,7 +44,7 @@ def check_parameters(forecaster: Any) -> None:
     if forecaster.distribution is not None:
         check_option(forecaster.distribution, "distribution", DISTRIBUTIONS)
         if forecaster.quantiles is not None:
-            raise ValueError("quantiles must be None with a distribution, whose quantiles predict_quantiles gives")
+            raise ValueError("quantiles must be None with a distribution: pass levels to predict_quantiles")
     check_integer(forecaster.n_members, "n_members", 1)
     check_flag(forecaster.linear_skip, "linear_skip")
     check_flag(forecaster.conformal, "conformal")
@@ -57,12 +57,12 @@ def _check_calendar(calendar: Any) -> None:
         return
     if not isinstance(calendar, list | tuple):
         raise TypeError(f"calendar must be 'auto' or a tuple of {list(FEATURES)}, got {calendar!r}")
-    for each in calendar:
-        check_option(each, "calendar", FEATURES)
+    for feature in calendar:
+        check_option(feature, "calendar", FEATURES)
 
 
 def checked_levels(levels: Any, name: str) -> np.ndarray:
-    """Levels of quantiles, between 0 and 1 and rising.
+    """Check levels of quantiles: between 0 and 1, in rising order.
 
     Raises
     ------
@@ -70,12 +70,12 @@ def checked_levels(levels: Any, name: str) -> np.ndarray:
         If they are not.
     """
     levels = [levels] if np.ndim(levels) == 0 else list(levels)
-    numbers = np.array([check_real(each, name, SMALLEST, 1.0) for each in levels])
+    numbers = np.array([check_real(level, name, SMALLEST, 1.0) for level in levels])
     if not len(numbers) or (np.diff(numbers) <= 0).any():
         raise ValueError(f"{name} must be at least one level in (0, 1), in rising order, got {levels}")
     return numbers
 
 
 def check_coverage(coverage: Any) -> float:
-    """A share between 0 and 1."""
+    """Check a coverage: a number between 0 and 1."""
     return check_real(coverage, "coverage", math.nextafter(0.0, 1.0), 1.0)

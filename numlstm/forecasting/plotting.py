@@ -1,4 +1,4 @@
-"""A picture of a forecast: what was before, the fan of intervals, and the truth where it is known."""
+"""A plot of a forecast: history, the fan of intervals, and the truth if it is known."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .learning import names_of
 from .parameters import check_coverage
 from .series import read_panel
 
-SHOWN = 4  # horizons of the past
+SHOWN = 4  # horizons of history
 
 
 def plot_forecast(
@@ -33,18 +33,18 @@ def plot_forecast(
     forecaster : LSTMForecaster
         Fitted.
     y : in a form of `LSTMForecaster.fit`
-        The series from any time on; what is in it after the last step that the forecaster knows is drawn as the truth.
+        The series, from any step on. Its values after the last step that the forecaster knows are drawn as the truth.
     X : optional
         Future covariates, as of `LSTMForecaster.predict`.
     series : hashable, optional
         Which one of several series; the first by default.
     coverages : sequence of float in (0, 1), default (0.5, 0.8, 0.95)
-        Of the intervals; of a forecaster with `quantiles` those that they make, whatever this says; none where there
-        are no intervals.
+        Coverages of the intervals. A forecaster with `quantiles` has the intervals between its quantiles instead; one
+        without `conformal`, `quantiles` and `distribution` has none.
     history : int, at least 1, optional
         Steps of the past; by default four horizons.
     ax : matplotlib.axes.Axes, optional
-        Where to; a new figure by default.
+        Axes to draw on; by default a new figure.
 
     Returns
     -------
@@ -69,12 +69,11 @@ def plot_forecast(
     pyplot = _pyplot()
     check_is_fitted(forecaster)
     learnt, known = forecaster._learnt, forecaster._panel
-    keys = [each.key for each in known.series]
+    keys = [known_series.key for known_series in known.series]
     place = 0 if series is None else _place(keys, series)
     panel, windows, horizon = forecaster._ahead(None, X, None, None)
-    window, own = windows[[place]], panel.series[place]
-    steps = own.start + panel.frequency.count * (len(own) + np.arange(horizon))
-    times, values = _given(forecaster, y, keys, place)
+    window, steps = windows[[place]], panel.series[place].numbers(panel.frequency, horizon)
+    times, values = _steps_and_values(forecaster, y, keys, place)
     past = (SHOWN * horizon) if history is None else check_integer(history, "history", 1)
     ax = pyplot.subplots(figsize=(8, 3.5), layout="constrained")[1] if ax is None else ax
     shown = (times < steps[0]) & (times >= steps[0] - past * panel.frequency.count)
@@ -107,19 +106,20 @@ def _place(keys: list[Any], series: Any) -> int:
     return keys.index(series)
 
 
-def _given(forecaster: Any, y: Any, keys: list[Any], place: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the steps of one series, and its values."""
+def _steps_and_values(forecaster: Any, y: Any, keys: list[Any], place: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the steps of one series in y, and its values."""
     panel = read_panel(y, None, None, names_of(forecaster), forecaster._learnt.frequency)
-    given = [each.key for each in panel.series]
-    own = panel.series[_place(given, keys[place]) if keys[place] in given or len(given) > 1 else 0]
-    return own.start + panel.frequency.count * np.arange(len(own)), own.values
+    keys_of_y = [series.key for series in panel.series]
+    has_names = keys[place] in keys_of_y or len(keys_of_y) > 1
+    series = panel.series[_place(keys_of_y, keys[place]) if has_names else 0]
+    return series.start + panel.frequency.count * np.arange(len(series)), series.values
 
 
 def _shares(learnt: Any, coverages: Sequence[float]) -> list[float]:
-    """Coverages of the intervals that there are, the widest first."""
+    """Coverages of the intervals to draw, the widest first."""
     if not learnt.has_quantiles:
         return []
     if learnt.levels is None:
-        return sorted((check_coverage(each) for each in coverages), reverse=True)
+        return sorted((check_coverage(coverage) for coverage in coverages), reverse=True)
     pairs = [(low, high) for low in learnt.levels for high in learnt.levels if low < 0.5 and np.isclose(low + high, 1)]
     return sorted((float(high - low) for low, high in pairs), reverse=True)

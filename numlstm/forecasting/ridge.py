@@ -8,7 +8,7 @@ PENALTIES = np.logspace(-6, 2, 17)  # shares of the mean square of the features
 
 
 def ridge(features: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coefficients (F, H) and intercepts (H,), with the penalty whose leave-one-out errors are least in sum.
+    """Coefficients (F, H) and intercepts (H,), with the penalty that has the least sum of leave-one-out errors.
 
     Parameters
     ----------
@@ -36,13 +36,13 @@ def ridge(features: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def ridge_with_gaps(features: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same, each target by itself, where some are NaN; zeros where fewer than two are there."""
+    """The same if some targets are NaN: each column is fitted to the rows it has, and is 0 if it has fewer than two."""
     known = np.isfinite(targets)
     if known.all():
         return ridge(features, targets)
     coef, intercept = np.zeros((features.shape[1], targets.shape[1])), np.zeros(targets.shape[1])
     for k, rows in enumerate(known.T):
         if rows.sum() > 1:
-            own, ahead = ridge(features[rows], targets[rows, k : k + 1])
-            coef[:, k], intercept[k] = own[:, 0], ahead[0]
+            column_coef, column_intercept = ridge(features[rows], targets[rows, k : k + 1])
+            coef[:, k], intercept[k] = column_coef[:, 0], column_intercept[0]
     return coef, intercept

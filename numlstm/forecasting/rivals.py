@@ -1,4 +1,4 @@
-"""Forecasts that cost nothing, and exponential smoothing, to compare with."""
+"""Rivals to compare with: the seasonal naive forecast, drift, and exponential smoothing."""
 
 from __future__ import annotations
 
@@ -8,33 +8,34 @@ from collections.abc import Callable
 
 import numpy as np
 
-LEAST_SEASONS = 2  # that exponential smoothing of a season begins with
+LEAST_SEASONS = 2  # seasons that exponential smoothing with a season needs
 
 
 def seasonal_naive(values: np.ndarray, origins: np.ndarray, horizon: int, season: int) -> np.ndarray:
-    """The last season again, (origins, H).
+    """The last season, repeated, (origins, H).
 
     Parameters
     ----------
     values : array, shape (T,)
         Without gaps.
     origins : int array
-        Steps that are known for each forecast.
+        Number of known steps for each forecast.
     """
     return values[origins[:, None] - season + np.arange(horizon) % season]
 
 
 def drift(values: np.ndarray, origins: np.ndarray, horizon: int, season: int) -> np.ndarray:
-    """The line through the first and the last value."""
+    """The line through the first and the last known value, (origins, H)."""
     last = values[origins - 1]
     slope = (last - values[0]) / np.maximum(origins - 1, 1)
     return last[:, None] + slope[:, None] * np.arange(1, horizon + 1)
 
 
 def ets(values: np.ndarray, origins: np.ndarray, horizon: int, season: int) -> np.ndarray:
-    """Exponential smoothing with a damped trend and a season, fitted before the first origin.
+    """Exponential smoothing with a damped trend and a season, fitted to the steps before the first origin.
 
-    Of additive and, where all values are positive, multiplicative errors and seasons, those with the lower AIC.
+    Errors and seasons are additive. If all values are positive, a multiplicative model is fitted, too, and the one with
+    the lower AIC is used.
     """
     from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 
@@ -46,8 +47,8 @@ def ets(values: np.ndarray, origins: np.ndarray, horizon: int, season: int) -> n
         for kind in kinds
     ]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the search for parameters
-        fits = [ETSModel(values[: origins[0]], **each).fit(disp=False) for each in options]
+        warnings.simplefilter("ignore")  # the search for parameters warns
+        fits = [ETSModel(values[: origins[0]], **model_options).fit(disp=False) for model_options in options]
         best = int(np.argmin([fit.aic for fit in fits]))
         forecasts = [
             ETSModel(values[:origin], **options[best]).smooth(fits[best].params).forecast(horizon) for origin in origins

@@ -11,22 +11,22 @@ from ..layers.sequences import as_numbers
 
 
 def mase(y_true: Any, y_pred: Any, *, y_train: Any, season_length: int = 1) -> float:
-    """The mean absolute scaled error [1]_: errors as a share of those of the seasonal naive forecast in the past.
+    """The mean absolute scaled error [1]_: errors divided by those of the seasonal naive forecast in the past.
 
     Parameters
     ----------
     y_true, y_pred : array, shape (H,)
-        Truth and forecast; NaN in `y_true` is left out.
+        Truth and forecast; steps with NaN in `y_true` are left out.
     y_train : array, shape (T,), with T above `season_length`
-        The series before the forecast; NaN is left out.
+        The series before the forecast; NaN values are left out.
     season_length : int, at least 1, default 1
         Steps of a season; 1 scales by the errors of the last value.
 
     Returns
     -------
     float, at least 0
-        Below 1 where the forecast is better than the seasonal naive one was, one step ahead, in the past; infinite
-        where that one was never wrong, and the forecast is.
+        Below 1 if the forecast is better than the seasonal naive forecast was in the past. Infinite if the seasonal
+        naive forecast was always exact and this forecast is not.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def mase(y_true: Any, y_pred: Any, *, y_train: Any, season_length: int = 1) -> f
 
 
 def naive_error(values: np.ndarray, season: int) -> float:
-    """The mean absolute difference of values (T,) from those a season before, or as far before as there are any."""
+    """The mean absolute difference of values (T,) from those a season before; a short series takes its longest lag."""
     season = min(season, max(len(values) - 1, 1))
     differences = np.abs(values[season:] - values[:-season])
     known = differences[np.isfinite(differences)]
@@ -68,7 +68,7 @@ def smape(y_true: Any, y_pred: Any) -> float:
     Parameters
     ----------
     y_true, y_pred : array, of one shape
-        Truth and forecast; NaN in `y_true` is left out. Where both are 0, the error is 0.
+        Truth and forecast; entries with NaN in `y_true` are left out. If both are 0, the error is 0.
 
     Returns
     -------
@@ -101,11 +101,11 @@ def pinball_loss(y_true: Any, y_pred: Any, *, quantiles: Any) -> float:
     Parameters
     ----------
     y_true : array, shape (...)
-        NaN is left out.
+        NaN values are left out.
     y_pred : array, shape (..., Q)
-        A forecast of each quantile.
+        A forecast for each quantile.
     quantiles : sequence of Q floats in (0, 1)
-        Their levels.
+        Levels of the quantiles.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def pinball_loss(y_true: Any, y_pred: Any, *, quantiles: Any) -> float:
     0.15
     """
     true, predicted = _numbers(y_true, "y_true"), _numbers(y_pred, "y_pred")
-    levels = np.array([check_real(each, "quantiles", 0.0, 1.0) for each in np.atleast_1d(quantiles)])
+    levels = np.array([check_real(level, "quantiles", 0.0, 1.0) for level in np.atleast_1d(quantiles)])
     if predicted.shape != (*true.shape, len(levels)):
         raise ValueError(f"y_pred must have shape {(*true.shape, len(levels))}, got {predicted.shape}")
     above = true[..., None] - predicted
@@ -140,14 +140,14 @@ def crps(y_true: Any, samples: Any) -> float:
     Parameters
     ----------
     y_true : array, shape (...)
-        NaN is left out.
+        NaN values are left out.
     samples : array, shape (m, ...), m at least 1
-        What was drawn.
+        Paths drawn from the forecast.
 
     Returns
     -------
     float, at least 0
-        In the unit of y; the mean absolute error, where there is one path alone.
+        In the unit of y. With one path it is the mean absolute error.
 
     Raises
     ------
@@ -156,7 +156,7 @@ def crps(y_true: Any, samples: Any) -> float:
 
     Notes
     -----
-    The mean of ``|x - y|`` over samples, less half the mean of ``|x - x'|`` over pairs of them.
+    The mean of ``|x - y|`` over samples, minus half the mean of ``|x - x'|`` over pairs of samples.
 
     References
     ----------
@@ -168,13 +168,13 @@ def crps(y_true: Any, samples: Any) -> float:
     >>> crps([1.0], [[0.0], [2.0]])
     0.5
     """
-    true, drawn = _numbers(y_true, "y_true"), _numbers(samples, "samples")
-    if drawn.ndim < 1 or not len(drawn) or drawn.shape[1:] != true.shape:
-        raise ValueError(f"samples must have shape (m, {', '.join(map(str, true.shape))}), got {drawn.shape}")
-    count = len(drawn)
+    true, paths = _numbers(y_true, "y_true"), _numbers(samples, "samples")
+    if paths.ndim < 1 or not len(paths) or paths.shape[1:] != true.shape:
+        raise ValueError(f"samples must have shape (m, {', '.join(map(str, true.shape))}), got {paths.shape}")
+    count = len(paths)
     ranks = (2 * np.arange(1, count + 1) - count - 1).reshape(-1, *[1] * true.ndim)
-    apart = (ranks * np.sort(drawn, axis=0)).sum(axis=0) * 2 / count**2
-    return float(np.nanmean(np.abs(drawn - true).mean(axis=0) - apart / 2))
+    mean_distance = (ranks * np.sort(paths, axis=0)).sum(axis=0) * 2 / count**2  # between two paths
+    return float(np.nanmean(np.abs(paths - true).mean(axis=0) - mean_distance / 2))
 
 
 def coverage(y_true: Any, lower: Any, upper: Any) -> float:
@@ -183,7 +183,7 @@ def coverage(y_true: Any, lower: Any, upper: Any) -> float:
     Parameters
     ----------
     y_true, lower, upper : array, of one shape
-        NaN in `y_true` is left out.
+        Entries with NaN in `y_true` are left out.
 
     Returns
     -------
@@ -209,11 +209,11 @@ def coverage(y_true: Any, lower: Any, upper: Any) -> float:
 def _pair(y_true: Any, y_pred: Any, name: str = "y_pred") -> tuple[np.ndarray, np.ndarray]:
     true, predicted = _numbers(y_true, "y_true"), _numbers(y_pred, name)
     if true.shape != predicted.shape or not true.size:
-        raise ValueError(f"{name} must have the shape of y_true, {true.shape}, and a number, got {predicted.shape}")
+        raise ValueError(f"{name} must have the shape of y_true, {true.shape}, and not be empty, got {predicted.shape}")
     if np.isnan(predicted).any():
         raise ValueError(f"{name} must be without NaN, but contains some")
     if np.isnan(true).all():
-        raise ValueError("y_true must hold a number, got NaN alone")
+        raise ValueError("y_true must have at least one number, got only NaN")
     return true, predicted
 
 

@@ -1,4 +1,4 @@
-"""What is forecast from how much of the past, and in which way: what users say, or what suits the data."""
+"""Settings of a forecaster: those of the user, or for "auto" those that suit the data."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from .series import Panel, lengths_at_least
 from .transforms import transform_of
 from .windows import Lengths
 
-SEASONS = 2  # of a context
-FEWEST = 8  # steps of a context, where there is no season
-TREND = 0.1  # share of a series' variance from which on a trend is no chance
-MOST = 200  # series that are looked at
-CYCLES = 2  # of the calendar, that a feature is learnt from
-WINDOWS = 4  # at least, that a context of "auto" leaves of the shortest series
+SEASONS = 2  # seasons in a context
+FEWEST = 8  # steps of a context, if there is no season
+TREND = 0.1  # a series has a trend if a line explains this share of its variance
+MOST = 200  # series that are searched for a trend
+CYCLES = 2  # a calendar feature needs so many cycles in the data
+WINDOWS = 4  # least number of windows that a context of "auto" leaves in the shortest series
 
 
 class Settings(NamedTuple):
-    """How series are looked at.
+    """How windows are cut from series, differenced and transformed.
 
     Attributes
     ----------
@@ -37,17 +37,17 @@ class Settings(NamedTuple):
 
     @property
     def reach(self) -> int:
-        """Steps of the past that windows have."""
+        """Steps of the past that windows contain."""
         return max(self.lengths.history(kind) for kind in self.kinds)
 
 
 def settings_for(panel: Panel, forecaster: Any) -> Settings:
-    """What the parameters of a forecaster mean for some series.
+    """The settings of a forecaster for some series.
 
     Raises
     ------
     ValueError
-        If series are too short.
+        If series are too short, or their values do not suit `transform` or `distribution`.
     """
     season = _season(panel, forecaster.season_length)
     horizon = max(season, 1) if forecaster.horizon == "auto" else int(forecaster.horizon)
@@ -58,63 +58,63 @@ def settings_for(panel: Panel, forecaster: Any) -> Settings:
     if forecaster.distribution == "negative_binomial":
         _check_counts(panel, forecaster)
         return Settings(lengths, ("counts",), "none", _calendar(panel, forecaster.calendar))
-    values = [each.values for each in panel.series]
+    values = [series.values for series in panel.series]
     transform = transform_of(values, season) if forecaster.transform == "auto" else forecaster.transform
     if transform == "log":
-        for each in panel.series:
-            if (each.values <= 0).any():
+        for series in panel.series:
+            if (series.values <= 0).any():
                 raise ValueError(
-                    f"y must be positive for transform='log', got {np.nanmin(each.values)}"
-                    + ("" if each.key is None else f" in series {each.key!r}")
+                    f"y must be positive for transform='log', got {np.nanmin(series.values)}"
+                    + ("" if series.key is None else f" in series {series.key!r}")
                 )
     calendar = _calendar(panel, forecaster.calendar)
     return Settings(lengths, kinds, transform, calendar)
 
 
 def _check_counts(panel: Panel, forecaster: Any) -> None:
-    """What a negative binomial distribution is of."""
-    for name, fine in (("differencing", ("auto", "none")), ("transform", ("auto", "none"))):
-        if getattr(forecaster, name) not in fine:
+    """Check that values are counts, and that no option changes them, for a negative binomial distribution."""
+    for name, allowed in (("differencing", ("auto", "none")), ("transform", ("auto", "none"))):
+        if getattr(forecaster, name) not in allowed:
             raise ValueError(
-                f"{name} must be one of {list(fine)} for distribution='negative_binomial', "
+                f"{name} must be one of {list(allowed)} for distribution='negative_binomial', "
                 f"got {getattr(forecaster, name)!r}"
             )
-    for each in panel.series:
-        known = each.values[np.isfinite(each.values)]
+    for series in panel.series:
+        known = series.values[np.isfinite(series.values)]
         wrong = known[(known < 0) | (known != np.round(known))]
         if len(wrong):
-            of = "" if each.key is None else f" in series {each.key!r}"
-            raise ValueError(f"y must hold counts for distribution='negative_binomial', got {wrong[0]}{of}")
+            place = "" if series.key is None else f" in series {series.key!r}"
+            raise ValueError(f"y must hold counts for distribution='negative_binomial', got {wrong[0]}{place}")
 
 
 def _season(panel: Panel, chosen: Any) -> int:
     if chosen != "auto":
         return int(chosen)
-    return panel.frequency.season or season_of([each.values for each in panel.series])
+    return panel.frequency.season or season_of([series.values for series in panel.series])
 
 
 def _context(panel: Panel, chosen: Any, horizon: int, season: int, shortest: int) -> int:
-    """Steps that are read; "auto" shrinks to what the shortest series has, but not below half a horizon or 2."""
+    """Steps of the context. "auto" shrinks it for the shortest series, but not below half a horizon or 2 steps."""
     if chosen != "auto":
         lengths_at_least(panel.series, int(chosen) + horizon, f"context_length + horizon = {int(chosen)} + {horizon}")
         return int(chosen)
-    wanted = max(SEASONS * season if season > 1 else FEWEST, horizon)
+    preferred = max(SEASONS * season if season > 1 else FEWEST, horizon)
     least = max(2, horizon // 2)
     lengths_at_least(panel.series, least + horizon, f"context_length + horizon = {least} + {horizon} at least")
-    return max(min(wanted, shortest - horizon - WINDOWS), least)
+    return max(min(preferred, shortest - horizon - WINDOWS), least)
 
 
 def _kinds(panel: Panel, chosen: str, lengths: Lengths, shortest: int) -> tuple[str, ...]:
     if chosen == "seasonal":
         if lengths.season < 2:
-            raise ValueError("differencing must not be 'seasonal' of series without a season: pass season_length")
+            raise ValueError("differencing must not be 'seasonal' for season_length 1: pass a longer season_length")
         needed = lengths.history(chosen) + lengths.horizon
         lengths_at_least(panel.series, needed, "season_length + context_length + horizon")
     if chosen != "auto":
         return (chosen,)
-    fits = lengths.season > 1 and lengths.history("seasonal") + lengths.horizon + WINDOWS <= shortest
-    level = np.median([_trend(each.values) for each in panel.series[:MOST]]) < TREND
-    return ("none",) * bool(level) + ("first",) + ("seasonal",) * fits
+    has_room = lengths.season > 1 and lengths.history("seasonal") + lengths.horizon + WINDOWS <= shortest
+    has_no_trend = np.median([_trend(series.values) for series in panel.series[:MOST]]) < TREND
+    return ("none",) * bool(has_no_trend) + ("first",) + ("seasonal",) * has_room
 
 
 def _trend(values: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Forms in which users have series, made into tables of numbers with time stamps; and forecasts made into such."""
+"""Reads series from the forms that users have into tables of numbers and time stamps, and writes forecasts back."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ FORMS = (
 
 @dataclass(frozen=True)
 class Stamps:
-    """How a form writes time stamps, beside their values.
+    """How the time stamps of a form are written.
 
     Attributes
     ----------
     kind : {"none", "range", "integers", "dates", "periods", "column"}
-        The rows are counted; they are, by pandas' default; integers or dates of an index; or there is a column.
+        "none": rows are only counted; "range": the default index of pandas; "integers", "dates" and "periods": an index
+        of pandas that holds these; "column": a column that holds the time.
     name : str or None
-        Of the index or column.
+        The name of the index or column.
     frequency : str or None
-        As pandas writes it.
+        The frequency, as pandas writes it.
     zone : str or None
-        The zone of time.
+        The time zone.
     local : bool
-        Whether stamps are its local time, else UTC.
+        Whether the stamps read are local time; else they are UTC.
     """
 
     kind: str = "none"
@@ -50,12 +51,12 @@ class Table:
     Attributes
     ----------
     key : hashable
-        What the series is called, where a form has several tables.
+        The name of the series, if a form has several tables.
     times : array, shape (T,), or None
-        Integers or datetime64; None where the form has none.
+        Integers or datetime64; None if the form has no time stamps.
     values : float64 array, shape (T, C)
     columns : list
-        What the columns are called.
+        The names of the columns.
     stamps : Stamps
     """
 
@@ -68,20 +69,20 @@ class Table:
 
 @dataclass(frozen=True)
 class Form:
-    """How series were given, for forecasts to be handed back alike.
+    """The form of series, so that forecasts are returned in the same form.
 
     Attributes
     ----------
     kind : {"array", "series", "frame", "long", "indexed"}
-        Numbers in a row; a Series; an array or DataFrame with a column for each series; or one with a row for each
-        series and time, with these as columns or as an index of two levels.
+        "array": an array (T,); "series": a Series; "frame": an array or DataFrame with a column for each series;
+        "long": a DataFrame with a row for each series and time; "indexed": the same with an index of two levels.
     library : {"numpy", "pandas", "polars"}
     listed : bool
-        Whether there was a list of such.
+        Whether y is a list of these; for "indexed", whether y is a Series.
     stamps : Stamps
-        Of the first table.
+        The time stamps of the first table.
     names : tuple
-        Names of the columns for series, time and value in a long table; the name of a Series.
+        "long" and "indexed": the names of the columns for series, time and value; "series": the name of the Series.
     """
 
     kind: str
@@ -92,14 +93,14 @@ class Form:
 
 
 def read_tables(data: Any, name: str, id_column: str, time_column: str) -> tuple[list[Table], Form]:
-    """The tables in any of the forms, and which form it is.
+    """The tables of data in any form, and the form.
 
     Raises
     ------
     TypeError, ValueError
-        If it is none of them.
+        If the data have none of the forms.
     """
-    if isinstance(data, list | tuple) and len(data) and any(np.ndim(each) or is_table(each) for each in data):
+    if isinstance(data, list | tuple) and len(data) and any(np.ndim(entry) or is_table(entry) for entry in data):
         return _read_list(data, name, time_column)
     if is_frame(data):
         columns = column_labels(data, name)
@@ -112,7 +113,7 @@ def read_tables(data: Any, name: str, id_column: str, time_column: str) -> tuple
 
 
 def is_table(data: Any) -> bool:
-    """Whether it is a Series or DataFrame of pandas or polars."""
+    """Whether data are a Series or DataFrame of pandas or polars."""
     return is_frame(data) or _library(data) != "numpy"
 
 
@@ -132,21 +133,26 @@ def _is_indexed(data: Any) -> bool:
 
 
 def _read_list(data: Sequence[Any], name: str, time_column: str) -> tuple[list[Table], Form]:
-    """A list with a table for each series."""
-    read = [_read_one(each, f"{name}[{k}]", time_column) for k, each in enumerate(data)]
-    for k, (table, form) in enumerate(read):
-        first = read[0][1]
-        if (form.kind, form.library, form.stamps.kind) != (first.kind, first.library, first.stamps.kind):
-            raise TypeError(f"{name}[{k}] must be of the form of {name}[0], a list has series of one form")
-        if table.columns != read[0][0].columns and first.kind == "frame":
+    """The tables of a list with an entry for each series."""
+    entries = [_read_one(entry, f"{name}[{k}]", time_column) for k, entry in enumerate(data)]
+    first_table, first_form = entries[0]
+    for k, (table, form) in enumerate(entries):
+        if _kinds(form) != _kinds(first_form):
+            raise TypeError(f"{name}[{k}] must have the form of {name}[0], {_kinds(first_form)}, got {_kinds(form)}")
+        if table.columns != first_table.columns and first_form.kind == "frame":
             raise ValueError(
-                f"{name}[{k}] must have the columns {read[0][0].columns} of {name}[0], got {table.columns}"
+                f"{name}[{k}] must have the columns {first_table.columns} of {name}[0], got {table.columns}"
             )
-    return [replace(table, key=k) for k, (table, _) in enumerate(read)], replace(read[0][1], listed=True)
+    return [replace(table, key=k) for k, (table, _) in enumerate(entries)], replace(first_form, listed=True)
+
+
+def _kinds(form: Form) -> str:
+    """The kind, library and time stamps of a form, to compare and to show in messages."""
+    return f"{form.kind} of {form.library} with time stamps {form.stamps.kind!r}"
 
 
 def _read_one(data: Any, name: str, time_column: str) -> tuple[Table, Form]:
-    """A single array, Series or wide DataFrame."""
+    """The table of one array, Series or wide DataFrame."""
     library = _library(data)
     if library == "numpy":
         values = as_numbers(data, name, "float64")
@@ -171,6 +177,7 @@ def _read_one(data: Any, name: str, time_column: str) -> tuple[Table, Form]:
 
 
 def _read_series(data: Any, name: str, library: str) -> tuple[Table, Form]:
+    """The table of a Series of pandas or polars."""
     frame = data.to_frame(name="value") if library == "pandas" else data.alias("value").to_frame()
     times, stamps = _stamps_of_index(data.index, name) if library == "pandas" else (None, Stamps())
     values = frame_numbers(frame, name).astype(np.float64)
@@ -178,24 +185,24 @@ def _read_series(data: Any, name: str, library: str) -> tuple[Table, Form]:
 
 
 def _read_long(data: Any, name: str, id_column: str, time_column: str) -> tuple[list[Table], Form]:
-    """A table with a row for each series and time; rows may be in any order."""
+    """The tables of a DataFrame with a row for each series and time; rows may be in any order."""
     labels = column_labels(data, name)
     if time_column not in labels:
         raise ValueError(
             f"{name} has a column {id_column!r}, so it must have {time_column!r} for the time, too, got {labels}"
         )
-    values = [each for each in labels if each not in (id_column, time_column)]
+    columns = [label for label in labels if label not in (id_column, time_column)]
     keys = data[id_column].to_list() if hasattr(data[id_column], "to_list") else list(data[id_column])
     times, stamps = _stamps_of_column(data[time_column], name, time_column)
-    matrix = frame_numbers(data, name, values).astype(np.float64)
-    tables = _split(keys, times, matrix, values, stamps)
-    return tables, Form("long", _library(data), stamps=stamps, names=(id_column, time_column, *values[:1]))
+    matrix = frame_numbers(data, name, columns).astype(np.float64)
+    tables = _split(keys, times, matrix, columns, stamps)
+    return tables, Form("long", _library(data), stamps=stamps, names=(id_column, time_column, *columns[:1]))
 
 
 def _read_indexed(data: Any, name: str) -> tuple[list[Table], Form]:
-    """A pandas table whose index has two levels, the series and the time."""
+    """The tables of pandas data whose index has two levels, the series and the time."""
     if data.index.nlevels != 2:
-        raise ValueError(f"{name} must have an index of two levels, (series, time), got {data.index.nlevels}")
+        raise ValueError(f"{name} must have an index of two levels, (series, time), got {data.index.nlevels} levels")
     frame = data.to_frame(name="value") if data.ndim == 1 else data
     times, stamps = _stamps_of_index(data.index.get_level_values(1), name)
     if times is None:
@@ -208,18 +215,19 @@ def _read_indexed(data: Any, name: str) -> tuple[list[Table], Form]:
 
 
 def _split(keys: list[Any], times: Any, matrix: np.ndarray, columns: list[Any], stamps: Stamps) -> list[Table]:
-    """The rows of each key, in the order of time."""
+    """A table for each key, with its rows in the order of time."""
     rows: dict[Any, list[int]] = {}
     for row, key in enumerate(keys):
         rows.setdefault(key, []).append(row)
     tables = []
-    for key, own in rows.items():
-        order = np.array(own)[np.argsort(times[own], kind="stable")]
+    for key, key_rows in rows.items():
+        order = np.array(key_rows)[np.argsort(times[key_rows], kind="stable")]
         tables.append(Table(key, times[order], matrix[order].astype(np.float64), columns, stamps))
     return tables
 
 
 def _stamps_of_index(index: Any, name: str) -> tuple[np.ndarray | None, Stamps]:
+    """Time stamps in an index of pandas; None for the default index."""
     pandas = sys.modules["pandas"]
     if isinstance(index, pandas.RangeIndex) and index.start == 0 and index.step == 1:
         return None, Stamps("range", index.name)
@@ -236,22 +244,23 @@ def _stamps_of_index(index: Any, name: str) -> tuple[np.ndarray | None, Stamps]:
 
 
 def _stamps_of_column(column: Any, name: str, label: str) -> tuple[np.ndarray, Stamps]:
-    kind = str(column.dtype)
-    if kind.startswith("period"):
-        return column.dt.to_timestamp().to_numpy().astype("M8[us]"), Stamps("column", label, kind[len("period[") : -1])
-    if getattr(column.dtype, "tz", None) is not None:  # pandas'
+    """Time stamps in a column."""
+    dtype = str(column.dtype)
+    if dtype.startswith("period"):
+        return column.dt.to_timestamp().to_numpy().astype("M8[us]"), Stamps("column", label, dtype[len("period[") : -1])
+    if getattr(column.dtype, "tz", None) is not None:  # dates of pandas
         times, zone, local = _without_zone(sys.modules["pandas"].DatetimeIndex(column))
         return times, Stamps("column", label, None, zone, local)
     times = column.to_numpy()
     if times.dtype.kind in "iu":
         return times.astype(np.int64), Stamps("column", label)
     if times.dtype.kind != "M" or np.isnat(times).any():
-        raise TypeError(f"{name} must hold dates or integers in column {label!r}, without gaps, got dtype {kind}")
+        raise TypeError(f"{name} must hold dates or integers in column {label!r}, without gaps, got dtype {dtype}")
     return times.astype("M8[us]"), Stamps("column", label)
 
 
 def _without_zone(index: Any) -> tuple[np.ndarray, str | None, bool]:
-    """Time stamps without their zone: local where all are at one time of the day, as days are, else UTC."""
+    """Time stamps without their zone: local time if all are at one time of day, as days are; else UTC."""
     if index.tz is None:
         return index.to_numpy().astype("M8[us]"), None, True
     times = index.tz_localize(None).to_numpy().astype("M8[us]")
@@ -265,24 +274,27 @@ def _without_zone(index: Any) -> tuple[np.ndarray, str | None, bool]:
 
 
 def written(form: Form, keys: list[Any], times: list[np.ndarray], values: list[np.ndarray], columns: Any = None) -> Any:
-    """Forecasts of several series in the form of these.
+    """Forecasts of several series, in the form of y.
 
     Parameters
     ----------
     form : Form
     keys : list
-        What the series are called.
+        The names of the series.
     times : list of array, shape (H,)
     values : list of array, shape (H,) or (H, C)
-        With an axis more, `columns` names its entries.
+        With the axis C, `columns` must have C names.
     columns : list of str or None
-        Of what is handed back beside one another for each series.
+        Names of the values of each step, such as levels of quantiles; None if there is one value.
     """
     if form.kind in ("long", "indexed"):
         return _written_long(form, keys, times, values, columns)
     if form.listed:
-        one = replace(form, listed=False)
-        return [written(one, [key], [own], [each], columns) for key, own, each in zip(keys, times, values, strict=True)]
+        entry_form = replace(form, listed=False)
+        return [
+            written(entry_form, [key], [entry_times], [entry_values], columns)
+            for key, entry_times, entry_values in zip(keys, times, values, strict=True)
+        ]
     if form.kind == "frame" and columns is None:
         return _framed(form, times[0], np.stack(values, axis=1), keys)
     if form.kind == "frame":
@@ -294,6 +306,7 @@ def written(form: Form, keys: list[Any], times: list[np.ndarray], values: list[n
 
 
 def _series(form: Form, times: np.ndarray, values: np.ndarray) -> Any:
+    """An array or Series with the forecast of one series."""
     if form.library == "numpy":
         return values
     name = form.names[0]
@@ -303,27 +316,28 @@ def _series(form: Form, times: np.ndarray, values: np.ndarray) -> Any:
 
 
 def _framed(form: Form, times: np.ndarray, values: np.ndarray, labels: list[Any], groups: int = 0) -> Any:
-    """An array or wide DataFrame; with `groups`, an array has an axis for the series."""
+    """An array or wide DataFrame; with `groups`, the array has an axis for the series."""
     if form.library == "numpy":
         return values.reshape(len(values), groups, -1) if groups else values
-    stamped = {form.stamps.name: _column(form, times)} if form.stamps.kind == "column" else {}
+    time_columns = {form.stamps.name: _column(form, times)} if form.stamps.kind == "column" else {}
     if form.library == "polars":
-        names = ["_".join(map(str, each)) if isinstance(each, tuple) else str(each) for each in labels]
-        return sys.modules["polars"].DataFrame({**stamped, **dict(zip(names, values.T, strict=True))})
+        names = ["_".join(map(str, label)) if isinstance(label, tuple) else str(label) for label in labels]
+        return sys.modules["polars"].DataFrame({**time_columns, **dict(zip(names, values.T, strict=True))})
     pandas = sys.modules["pandas"]
     frame = pandas.DataFrame(values, columns=labels if not groups else pandas.MultiIndex.from_tuples(labels))
-    if stamped:
-        frame.insert(0, form.stamps.name, stamped[form.stamps.name])
+    if time_columns:
+        frame.insert(0, form.stamps.name, time_columns[form.stamps.name])
     else:
         frame.index = _index(form.stamps, times)
     return frame
 
 
 def _written_long(form: Form, keys: list[Any], times: Any, values: list[np.ndarray], columns: Any) -> Any:
+    """A DataFrame with a row for each series and time, or pandas data with an index of two levels."""
     id_name, time_name, value_name = form.names
-    counts = [len(each) for each in times]
+    counts = [len(stamps) for stamps in times]
     joined = np.concatenate(times)
-    matrix = np.concatenate([each.reshape(len(each), -1) for each in values])
+    matrix = np.concatenate([array.reshape(len(array), -1) for array in values])
     labels = [value_name] if columns is None else columns
     ids = [key for key, count in zip(keys, counts, strict=True) for _ in range(count)]
     if form.kind == "indexed":
@@ -337,6 +351,7 @@ def _written_long(form: Form, keys: list[Any], times: Any, values: list[np.ndarr
 
 
 def _column(form: Form, times: np.ndarray) -> Any:
+    """Time stamps as a column of the form's library."""
     stamps = form.stamps
     if form.library == "pandas" and stamps.frequency is not None:
         return sys.modules["pandas"].PeriodIndex(times.astype("M8[ns]"), freq=stamps.frequency)
@@ -346,7 +361,7 @@ def _column(form: Form, times: np.ndarray) -> Any:
 
 
 def _index(stamps: Stamps, times: np.ndarray) -> Any:
-    """The index of pandas that goes on with the one that was given."""
+    """The index of pandas that continues the index of y."""
     pandas = sys.modules["pandas"]
     if stamps.kind == "range" and len(times):
         return pandas.RangeIndex(times[0], times[-1] + 1, name=stamps.name)

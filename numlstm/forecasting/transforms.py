@@ -1,4 +1,4 @@
-"""What series are transformed with before anything is learnt of them: nothing, or the logarithm."""
+"""The transform of series before learning: none, or the logarithm."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-BLOCKS = 4  # at least, that levels and swings are compared over
-STEPS = 10  # of a block, where there is no season
-GAIN = 0.8  # share of the variation of swings that may be left by the logarithm
-MOST = 200  # series that are looked at
+BLOCKS = 4  # least number of blocks to compare
+STEPS = 10  # of a block, if there is no season
+GAIN = 0.8  # the logarithm must leave less than this share of the variation of swings
+MOST = 200  # series that are compared
 
 FORWARD: dict[str, Callable[[np.ndarray], np.ndarray]] = {"none": lambda values: values, "log": np.log}
 BACK: dict[str, Callable[[np.ndarray], np.ndarray]] = {"none": lambda values: values, "log": np.exp}
 
 
 def transform_of(series: Sequence[np.ndarray], season: int) -> str:
-    """ "log" where all values are positive and swings grow with the level, else "none".
+    """ "log" if all values are positive and swings grow with the level, else "none".
 
-    A block is a season. Its swing is the root mean square of the differences inside, its level the mean. By Guerrero's
-    criterion a power is the better, the less ``swing / level ** (1 - power)`` varies from block to block. The logarithm
-    has power 0, no transform has 1; the logarithm is taken if it leaves less than 0.8 of the variation, in the median
-    over series.
+    A block is a season. Its swing is the root mean square of the differences in it; its level is its mean. Guerrero's
+    criterion prefers the power for which ``swing / level ** (1 - power)`` varies least from block to block. The
+    logarithm has power 0, no transform has power 1. The result is "log" if the logarithm leaves less than 0.8 of the
+    variation, in the median over series.
 
     References
     ----------
@@ -34,7 +34,7 @@ def transform_of(series: Sequence[np.ndarray], season: int) -> str:
 
 
 def _gain(values: np.ndarray, steps: int) -> float | None:
-    """The variation of swings that the logarithm leaves, as a share of what there is; None of short series."""
+    """The share of the variation of swings that the logarithm leaves; None if the series is too short."""
     count = len(values) // steps
     if count < BLOCKS or steps < 3:
         return None

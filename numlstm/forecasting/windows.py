@@ -1,4 +1,4 @@
-"""Windows of series, what is taken from them and what they are divided by."""
+"""Windows of series, and how their values are differenced and scaled."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 from .frequency import Frequency, calendar_features
 from .series import Series
 
-KINDS = ("none", "first", "seasonal")  # and "counts", of a negative binomial distribution
+KINDS = ("none", "first", "seasonal")  # and "counts", for a negative binomial distribution
 LEAST_EXPOSURE = 0.1  # of a window, as a share of the mean of its series
-FARTHEST = 20.0  # scaled targets beyond it count as that far
-TINY = 1e-9  # of a scale, as a share of what is scaled
+FARTHEST = 20.0  # scaled targets are clipped to this distance
+TINY = 1e-9  # scales below this share of the values are rounding
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Lengths:
     Attributes
     ----------
     context : int
-        That the network reads.
+        Steps that a member reads.
     horizon : int
-        To forecast.
+        Steps to forecast.
     season : int
-        From a value to the one that it is compared with, by "seasonal" differencing.
+        Steps of a season: "seasonal" differencing takes the value so many steps before.
     """
 
     context: int
@@ -36,29 +36,29 @@ class Lengths:
     season: int
 
     def history(self, kind: str) -> int:
-        """Steps of the past that a window needs."""
+        """Steps of the past that a window of this kind needs."""
         return self.context + (self.season if kind == "seasonal" else 0)
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Parts of series before some moments, and what came after.
+    """Windows of series: the steps before an origin, and the horizon after it.
 
     Attributes
     ----------
     history : array, shape (n, T)
-        Transformed values; NaN where one is missing.
+        Transformed values before the origin; NaN where a value is missing.
     ahead : array, shape (n, H)
-        What came after; NaN where it is not known.
+        Transformed values after the origin; NaN where a value is not known.
     past : array, shape (n, L, P)
         Covariates of the context.
     future : array, shape (n, L + H, Q)
-        Covariates, and features of the calendar, of the context and of the horizon.
+        Covariates and calendar features of the context and of the horizon.
     static : array, shape (n, S)
     location, spread : array, shape (n, 1)
         Mean and standard deviation of the whole series.
     owner, origin : int array, shape (n,)
-        Which series each is of, and how many of its steps were before.
+        The index of the series of each window, and the number of its steps before the origin.
     """
 
     history: np.ndarray
@@ -75,52 +75,53 @@ class Windows:
         return len(self.history)
 
     def __getitem__(self, rows: Any) -> Windows:
-        return Windows(*(getattr(self, each.name)[rows] for each in fields(self)))
+        return Windows(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 def windows_before(
     series: Sequence[Series], origins: Sequence[np.ndarray], lengths: Lengths, reach: int, calendar: Sequence[str],
     frequency: Frequency,
 ) -> Windows:  # fmt: skip
-    """The windows that end before some origins, numbers of steps from each series' first, series by series.
+    """The windows at some origins, in the order of the series; an origin is the number of steps before it.
 
-    Steps before the first are missing, and so are those after the last.
+    Values before the first step and after the last one are missing.
     """
     groups: dict[Any, list[int]] = {}
-    for k, (own, before) in enumerate(zip(series, origins, strict=True)):
-        if len(before):
-            groups.setdefault((len(own), len(own.future), own.start, before.tobytes()), []).append(k)
+    for k, (one_series, series_origins) in enumerate(zip(series, origins, strict=True)):
+        if len(series_origins):
+            key = len(one_series), len(one_series.future), one_series.start, series_origins.tobytes()
+            groups.setdefault(key, []).append(k)
     parts = [
-        _of_group([series[k] for k in group], group, origins[group[0]], lengths, reach, calendar, frequency)
+        _group_windows([series[k] for k in group], group, origins[group[0]], lengths, reach, calendar, frequency)
         for group in groups.values()
     ]
     if len(parts) == 1:
         return parts[0]
-    windows = Windows(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Windows)))
+    windows = Windows(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Windows)))
     return windows[np.argsort(windows.owner, kind="stable")]
 
 
-def _of_group(
+def _group_windows(
     group: list[Series], numbers: list[int], origins: np.ndarray, lengths: Lengths, reach: int, calendar: Sequence[str],
     frequency: Frequency,
 ) -> Windows:  # fmt: skip
-    """Those of series that begin at the same time, and are of one length."""
+    """The windows of series that have the same start, the same length and the same origins."""
     context, horizon = lengths.context, lengths.horizon
     around = origins[:, None] + np.arange(-context, horizon)
-    values = np.stack([each.values for each in group])[:, :, None]
-    future = _rows(np.stack([each.future for each in group]), around)
+    values = np.stack([series.values for series in group])[:, :, None]
+    future = _rows(np.stack([series.future for series in group]), around)
     if calendar:
         times = frequency.times(group[0].start + frequency.count * around.ravel())
         features = calendar_features(times, calendar).reshape(*around.shape, -1)
         future = np.concatenate([future, np.tile(features, (len(group), 1, 1))], axis=2)
-    moments = np.array([each.seen[:2] if each.seen else spread_of(each.values) for each in group])
+    moments = np.array([series.seen[:2] if series.seen else spread_of(series.values) for series in group])
     location, spread = np.repeat(moments, len(origins), axis=0).T[:, :, None]
     return Windows(
         _rows(values, origins[:, None] + np.arange(-reach, 0))[:, :, 0],
         _rows(values, around[:, context:])[:, :, 0],
-        _rows(np.stack([each.past for each in group]), around[:, :context]),
+        _rows(np.stack([series.past for series in group]), around[:, :context]),
         future,
-        np.repeat([each.static for each in group], len(origins), axis=0),
+        np.repeat([series.static for series in group], len(origins), axis=0),
         location,
         spread,
         np.repeat(numbers, len(origins)),
@@ -129,7 +130,7 @@ def _of_group(
 
 
 def _rows(arrays: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Rows of arrays (S, T, C) at places (n, L), as (S n, L, C); NaN outside of them."""
+    """Rows of arrays (S, T, C) at places (n, L), as (S n, L, C); NaN where a place is outside."""
     count, steps, columns = arrays.shape
     shape = (count * len(places), places.shape[1], columns)
     if not steps or not columns:
@@ -140,7 +141,7 @@ def _rows(arrays: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def spread_of(values: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of the values that are there; 1 of a constant."""
+    """Mean and standard deviation of the known values; the deviation of a constant is 1."""
     known = values[np.isfinite(values)]
     if not len(known):
         return 0.0, 1.0
@@ -158,12 +159,12 @@ class Prepared:
     Attributes
     ----------
     channels : array, shape (n, L, C)
-        Scaled values in one form or two; 0 where a value is missing.
+        Scaled values: one channel, or two for "seasonal"; 0 where a value is missing.
     missing : bool array, shape (n, L)
     base : array, shape (n, H)
-        What the forecast is relative to.
+        Scaled forecasts are relative to it.
     scale : array, shape (n, 1)
-        What it is divided by; 0 where all values are the same.
+        Targets are divided by it; 0 where all values of a window are the same.
     """
 
     channels: np.ndarray
@@ -172,36 +173,35 @@ class Prepared:
     scale: np.ndarray
 
     def scaled(self, ahead: np.ndarray) -> np.ndarray:
-        """Targets as a member learns them; NaN where one is missing, or the window is constant."""
+        """Targets as a member learns them; NaN where a target is missing or the window is constant."""
         scale = np.where(self.scale > 0, self.scale, np.nan)
         return np.clip((ahead - self.base) / scale, -FARTHEST, FARTHEST)
 
     def restored(self, forecasts: np.ndarray) -> np.ndarray:
-        """Forecasts (n, H) or (n, H, P) of scaled targets, as values."""
-        more = (slice(None), slice(None)) + (None,) * (forecasts.ndim - 2)
-        return self.base[more] + self.scale[more] * forecasts
+        """Transformed values, from scaled forecasts (n, H) or (n, H, P)."""
+        axes = (slice(None), slice(None)) + (None,) * (forecasts.ndim - 2)
+        return self.base[axes] + self.scale[axes] * forecasts
 
 
 def prepared(windows: Windows, kind: str, lengths: Lengths) -> Prepared:
-    """Windows prepared in one of four ways.
+    """Windows, prepared in the way of one kind of member.
 
     - "none": relative to the mean of the series, divided by its standard deviation;
     - "first": relative to the last value of the window, divided by its standard deviation;
-    - "counts": divided by their mean, or a tenth of that of the series if that is more;
-    - "seasonal": two channels, the differences from the season before, and the values relative to the last one, both
+    - "counts": divided by the mean of the window, but at least by a tenth of the mean of the series;
+    - "seasonal": two channels, differences from the season before and values relative to the last value. Both are
       divided by the root mean square of these differences; targets are relative to the season before.
     """
     history = windows.history[:, windows.history.shape[1] - lengths.history(kind) :]
     missing = np.isnan(history)
     if kind == "none":
-        steps = (len(windows), lengths.horizon)
-        base = np.broadcast_to(windows.location, steps)
+        base = np.broadcast_to(windows.location, (len(windows), lengths.horizon))
         channels = (history - windows.location) / windows.spread
         return Prepared(np.nan_to_num(channels)[:, :, None], missing, base, windows.spread)
     if kind == "counts":
         scale = np.maximum(_mean(history), np.maximum(LEAST_EXPOSURE * windows.location, TINY))
         return Prepared(_divided(history, scale)[:, :, None], missing, np.zeros((len(windows), 1)), scale)
-    filled, last = _carried_on(history)
+    filled, last = _carry_forward(history)
     if kind == "first":
         scale = spread_within(history)
         base = np.repeat(last, lengths.horizon, axis=1)
@@ -214,8 +214,8 @@ def prepared(windows: Windows, kind: str, lengths: Lengths) -> Prepared:
     return Prepared(channels, np.isnan(differences), filled[:, phases], scale)
 
 
-def _carried_on(history: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Histories with the value before in place of each that is missing, or the first after; and the last values."""
+def _carry_forward(history: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Histories whose missing values get the last known value before, or else the first after; and the last values."""
     if not np.isnan(history).any():
         return history, history[:, -1:]
     places = np.where(np.isnan(history), -1, np.arange(history.shape[1]))
@@ -227,18 +227,19 @@ def _carried_on(history: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _mean(history: np.ndarray) -> np.ndarray:
+    """The mean of the known values of each window, (n, 1)."""
     known = np.isfinite(history)
     return np.where(known, history, 0).sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
 
 
 def spread_within(history: np.ndarray) -> np.ndarray:
-    """The standard deviation of the values of each window, (n, 1); 0 where it is mere rounding."""
+    """The standard deviation of the values of each window, (n, 1); 0 where it is only rounding."""
     mean = _mean(history)
     return _scale(history - mean, mean)
 
 
 def _scale(deviations: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """The root mean square of deviations; 0 where they are mere rounding."""
+    """The root mean square of deviations, (n, 1); 0 where they are only rounding."""
     known = np.isfinite(deviations)
     squares = np.where(known, deviations, 0.0) ** 2
     scale = np.sqrt(squares.sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1))
@@ -246,6 +247,7 @@ def _scale(deviations: np.ndarray, level: np.ndarray) -> np.ndarray:
 
 
 def _divided(values: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Values divided by a scale, or by 1 where the scale is 0; 0 where a value is missing."""
     return np.nan_to_num(values / np.where(scale > 0, scale, 1.0))
 
 
@@ -259,7 +261,7 @@ class CovariateScale:
     Attributes
     ----------
     past, future, static : array, shape (2, columns)
-        A mean and a deviation of each.
+        The mean and the deviation of each column.
     """
 
     past: np.ndarray
@@ -268,18 +270,19 @@ class CovariateScale:
 
     @classmethod
     def of(cls, windows: Windows) -> CovariateScale:
-        """Those of the covariates of windows."""
-        return cls(*(_moments(each) for each in (windows.past, windows.future, windows.static)))
+        """The means and deviations of the covariates of windows."""
+        return cls(*(_moments(covariates) for covariates in (windows.past, windows.future, windows.static)))
 
     def scaled(self, windows: Windows) -> Windows:
-        """Windows with covariates of mean 0 and deviation 1, and 0 where one is missing."""
+        """Windows with covariates of mean 0 and deviation 1; 0 where a covariate is missing."""
+        pairs = (windows.past, self.past), (windows.future, self.future), (windows.static, self.static)
         past, future, static = (
-            np.nan_to_num((each - own[0]) / own[1])
-            for each, own in ((windows.past, self.past), (windows.future, self.future), (windows.static, self.static))
+            np.nan_to_num((covariates - mean) / deviation) for covariates, (mean, deviation) in pairs
         )
         return replace(windows, past=past, future=future, static=static)
 
 
 def _moments(array: np.ndarray) -> np.ndarray:
+    """The mean and deviation of each column, (2, columns)."""
     columns = [array[..., k].ravel() for k in range(array.shape[-1])]
     return np.array([spread_of(column) for column in columns]).reshape(-1, 2).T

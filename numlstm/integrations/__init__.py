@@ -1,1 +1,1 @@
-"""Estimators as other libraries want them; each module needs the library that it is for."""
+"""Estimators with the interfaces of other libraries; each module needs its library."""

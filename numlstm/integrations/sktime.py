@@ -15,17 +15,18 @@ from ..forecasting import LSTMForecaster
 class LSTMForecasterSktime(BaseForecaster):
     """`numlstm.LSTMForecaster` behind sktime's interface.
 
-    The horizon of forecasts is the furthest step of `fh`; columns of X are future covariates.
+    The horizon is the furthest step of `fh`. The columns of X are future covariates.
 
     Parameters
     ----------
     context_length, season_length, differencing, transform, calendar, conformal, n_members, linear_skip, hidden_size,
     num_layers, cell, pooling, dropout, learning_rate_init, max_iter, batch_size, random_state, backend, dtype, verbose
-        As of `LSTMForecaster`.
+        See `LSTMForecaster`.
 
     Attributes
     ----------
     forecaster_ : LSTMForecaster
+        The fitted forecaster.
 
     Examples
     --------
@@ -37,7 +38,7 @@ class LSTMForecasterSktime(BaseForecaster):
     (12,)
     """
 
-    _tags = {  # noqa: RUF012 - as sktime has it
+    _tags = {  # noqa: RUF012 - sktime wants a plain dict
         "authors": "numlstm",
         "python_dependencies": "numlstm",
         "capability:multivariate": False,
@@ -123,13 +124,14 @@ class LSTMForecasterSktime(BaseForecaster):
         return pd.DataFrame(values[:, np.searchsorted(levels, alpha)], index=index, columns=columns)
 
     def _update(self, y: pd.Series, X: pd.DataFrame | None = None, update_params: bool = True) -> LSTMForecasterSktime:
-        new = y.index > self._last
-        if new.any():
-            self.forecaster_.update(y[new], None if X is None else X.loc[y.index[new]])
+        is_new = y.index > self._last
+        if is_new.any():
+            self.forecaster_.update(y[is_new], None if X is None else X.loc[y.index[is_new]])
             self._last = y.index[-1]
         return self
 
     def _steps(self, fh: Any) -> np.ndarray:
+        """The rows of a forecast that `fh` asks for."""
         return fh.to_relative(self.cutoff).to_numpy().astype(int) - 1
 
     @classmethod
