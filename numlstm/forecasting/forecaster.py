@@ -577,7 +577,7 @@ class LSTMForecaster(Savable, BaseEstimator):
     def _learnt_for(self, attribute: str) -> Learnt:
         """What `fit` has learnt, for a fitted attribute."""
         if not hasattr(self, "_learnt"):
-            raise AttributeError(f"LSTMForecaster is not fitted yet: call fit to get {attribute}")
+            raise AttributeError(f"LSTMForecaster is not fitted yet, so it has no {attribute}: call fit")
         return self._learnt
 
     @property

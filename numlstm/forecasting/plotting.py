@@ -35,9 +35,9 @@ def plot_forecast(
     y : in a form of `LSTMForecaster.fit`
         The series, from any step on. Its values after the last step that the forecaster knows are drawn as the truth.
     X : optional
-        Future covariates, as of `LSTMForecaster.predict`.
+        Future covariates, as in `LSTMForecaster.predict`.
     series : hashable, optional
-        Which one of several series; the first by default.
+        The name of the series to draw; by default the first one.
     coverages : sequence of float in (0, 1), default (0.5, 0.8, 0.95)
         Coverages of the intervals. A forecaster with `quantiles` has the intervals between its quantiles instead; one
         without `conformal`, `quantiles` and `distribution` has none.
