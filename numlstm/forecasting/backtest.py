@@ -37,12 +37,15 @@ class Forecasts(NamedTuple):
         None if the model has no intervals.
     seconds : float
         Time for learning and forecasting.
+    levels : array, shape (levels,)
+        Of the quantiles.
     """
 
     point: np.ndarray
     quantiles: np.ndarray | None
     interval: np.ndarray | None
     seconds: float
+    levels: np.ndarray = LEVELS
 
 
 def backtest(
@@ -113,7 +116,11 @@ def _forecaster_forecasts(
     seconds = (time.perf_counter() - began) / len(panel.series)
     return [
         Forecasts(
-            point[k], None if quantiles is None else quantiles[k], None if interval is None else interval[k], seconds
+            point[k],
+            None if quantiles is None else quantiles[k],
+            None if interval is None else interval[k],
+            seconds,
+            _scored_levels(learnt),
         )
         for k in range(len(panel.series))
     ]
@@ -126,14 +133,18 @@ def _window_forecasts(learnt: Learnt, series: list[Series], coverage: float) -> 
     point = learnt.point(windows).reshape(*shape, -1)
     if not learnt.has_quantiles:
         return [point, None, None]
-    levels = learnt.levels if learnt.levels is not None else LEVELS
-    quantiles = learnt.quantiles(windows, levels)
+    quantiles = learnt.quantiles(windows, _scored_levels(learnt))
     edges = [(1 - coverage) / 2, (1 + coverage) / 2]
     has_edges = learnt.levels is None or all(np.isclose(edge, learnt.levels).any() for edge in edges)
     interval = learnt.quantiles(windows, edges) if has_edges else None
     return [point] + [
         None if array is None else array.reshape(*shape, *array.shape[1:]) for array in (quantiles, interval)
     ]
+
+
+def _scored_levels(learnt: Learnt) -> np.ndarray:
+    """The levels of the quantiles that are scored: those that the forecaster has learnt, if it has levels."""
+    return LEVELS if learnt.levels is None else np.asarray(learnt.levels, np.float64)
 
 
 def _rival_forecasts(rival: Any, series: Series, origins: np.ndarray, horizon: int, season: int) -> Forecasts:
@@ -156,10 +167,8 @@ def _rows(name: str, series: Series, origins: np.ndarray, forecasts: Forecasts, 
     smape[np.isnan(truth)] = np.nan
     pinball, covered = np.full_like(errors, np.nan), np.full_like(errors, np.nan)
     if forecasts.quantiles is not None:
-        levels = LEVELS if forecasts.quantiles.shape[2] == len(LEVELS) else None
-        above = truth[:, :, None] - forecasts.quantiles
-        weights = LEVELS if levels is not None else np.linspace(0, 1, forecasts.quantiles.shape[2] + 2)[1:-1]
-        pinball = 2 * np.maximum(weights * above, (weights - 1) * above).mean(axis=2)
+        above, levels = truth[:, :, None] - forecasts.quantiles, forecasts.levels
+        pinball = 2 * np.maximum(levels * above, (levels - 1) * above).mean(axis=2)
     if forecasts.interval is not None:
         covered = ((forecasts.interval[:, :, 0] <= truth) & (truth <= forecasts.interval[:, :, 1])).astype(float)
         covered[np.isnan(truth)] = np.nan

@@ -10,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
 
 from numlstm import LSTMForecaster
-from numlstm.metrics import coverage
+from numlstm.metrics import coverage, pinball_loss
 
 
 def test_seasons_trends_and_steps_are_forecast(small, wave):
@@ -224,6 +224,17 @@ def test_backtest(small, wave):
     scales = np.array([np.abs(wave[12:o] - wave[: o - 12]).mean() for o in origins])
     np.testing.assert_allclose(naive["mase"], (errors / scales[:, None]).mean(axis=0))
     np.testing.assert_allclose(naive["rmse"], np.sqrt((errors**2).mean(axis=0)))
+
+
+@pytest.mark.parametrize("levels", [(0.1, 0.5, 0.9), (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 0.9, 0.95)])
+def test_backtest_scores_the_levels_of_the_forecaster(small, wave, levels):
+    """Nine levels may be others than those that are scored without `quantiles`."""
+    forecaster = small(horizon=6, quantiles=levels)
+    table = forecaster.backtest(wave, n_windows=1)
+    expected = forecaster.fit(wave[:-6]).predict_quantiles()
+    loss = 2 * pinball_loss(wave[-6:], expected, quantiles=levels)
+    ours = table[table["model"] == "LSTMForecaster"]["pinball"].mean()
+    assert ours == pytest.approx(loss, rel=1e-3)
 
 
 def test_backtest_does_not_look_ahead(small, wave):
