@@ -158,7 +158,7 @@ neg_step_mean_absolute_error_scorer = make_scorer(step_mean_absolute_error, grea
 
 
 def edit_distance(a: Any, b: Any) -> int:
-    """The fewest insertions, deletions and substitutions that make one row of labels into another.
+    """The fewest insertions, deletions and substitutions that change one row of labels into another.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def edit_distance(a: Any, b: Any) -> int:
     Raises
     ------
     TypeError
-        If one of them is no sequence.
+        If one of them is not a sequence.
 
     References
     ----------
@@ -187,7 +187,7 @@ def edit_distance(a: Any, b: Any) -> int:
 
 
 def character_error_rate(y_true: Any, y_pred: Any) -> float:
-    """The edits that make predicted texts into true ones, divided by the labels of the true ones.
+    """The edits that change predicted texts into true texts, divided by the number of labels of the true texts.
 
     Parameters
     ----------
@@ -196,16 +196,16 @@ def character_error_rate(y_true: Any, y_pred: Any) -> float:
     Returns
     -------
     float, at least 0
-        It may be above 1, where too much is predicted.
+        It may be above 1 if predicted texts are too long.
 
     Raises
     ------
     TypeError, ValueError
-        If they are not as described, or the true texts are all empty.
+        If an argument is not as described, or if all true texts are empty.
 
     See Also
     --------
-    numlstm.LSTMTranscriber.score : 1 less this rate, of a transcriber's own predictions.
+    numlstm.LSTMTranscriber.score : 1 minus this rate, for the predictions of a transcriber.
 
     Examples
     --------
@@ -217,7 +217,7 @@ def character_error_rate(y_true: Any, y_pred: Any) -> float:
 
 
 def word_error_rate(y_true: Any, y_pred: Any) -> float:
-    """`character_error_rate` of words instead of characters: what stands between spaces.
+    """The character error rate with words instead of characters; spaces separate words.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ def word_error_rate(y_true: Any, y_pred: Any) -> float:
     Raises
     ------
     TypeError, ValueError
-        If they are not as described, or the true texts hold no word.
+        If an argument is not as described, or if the true texts hold no word.
 
     Examples
     --------
@@ -245,12 +245,12 @@ def word_error_rate(y_true: Any, y_pred: Any) -> float:
 
 
 def flat_accuracy(y_true: Any, y_pred: Any) -> float:
-    """The share of labelled steps whose labels are right.
+    """The share of labelled steps whose labels are correct.
 
     Parameters
     ----------
     y_true, y_pred : list of n sequences of T_i labels
-        What is None or NaN in `y_true` is left out.
+        Steps where `y_true` is None or NaN do not count.
 
     Returns
     -------
@@ -259,7 +259,7 @@ def flat_accuracy(y_true: Any, y_pred: Any) -> float:
     Raises
     ------
     TypeError, ValueError
-        If they are not as described, or lengths differ.
+        If an argument is not as described, or if lengths differ.
 
     Examples
     --------
@@ -267,8 +267,8 @@ def flat_accuracy(y_true: Any, y_pred: Any) -> float:
     >>> flat_accuracy([["a", "b", None], ["b"]], [["a", "a", "a"], ["b"]])
     0.6666666666666666
     """
-    true, said = _flat(y_true, y_pred)
-    return float(np.mean([a == b for a, b in zip(true, said, strict=True)]))
+    true, predicted = _flat(y_true, y_pred)
+    return float(np.mean([a == b for a, b in zip(true, predicted, strict=True)]))
 
 
 def flat_f1(y_true: Any, y_pred: Any, *, average: str = "macro", labels: Any = None) -> float:
@@ -277,9 +277,9 @@ def flat_f1(y_true: Any, y_pred: Any, *, average: str = "macro", labels: Any = N
     Parameters
     ----------
     y_true, y_pred : list of n sequences of T_i labels
-        What is None or NaN in `y_true` is left out.
+        Steps where `y_true` is None or NaN do not count.
     average : {"macro", "micro", "weighted"}, default "macro"
-        As of `sklearn.metrics.f1_score`.
+        As in `sklearn.metrics.f1_score`.
     labels : list, optional
         The labels that count; by default all.
 
@@ -290,7 +290,7 @@ def flat_f1(y_true: Any, y_pred: Any, *, average: str = "macro", labels: Any = N
     Raises
     ------
     TypeError, ValueError
-        If they are not as described, or lengths differ.
+        If an argument is not as described, or if lengths differ.
 
     Examples
     --------
@@ -302,17 +302,17 @@ def flat_f1(y_true: Any, y_pred: Any, *, average: str = "macro", labels: Any = N
 
     if average not in ("macro", "micro", "weighted"):
         raise ValueError(f"average must be one of ['macro', 'micro', 'weighted'], got {average!r}")
-    true, said = _flat(y_true, y_pred)
-    return float(f1_score(true, said, average=average, labels=labels, zero_division=0.0))
+    true, predicted = _flat(y_true, y_pred)
+    return float(f1_score(true, predicted, average=average, labels=labels, zero_division=0.0))
 
 
 def sequence_accuracy(y_true: Any, y_pred: Any) -> float:
-    """The share of sequences that are right as a whole.
+    """The share of sequences whose labels are all correct.
 
     Parameters
     ----------
     y_true, y_pred : list of n str, or of n sequences of labels
-        What is None or NaN in `y_true` is left out.
+        Steps where `y_true` is None or NaN do not count.
 
     Returns
     -------
@@ -321,7 +321,7 @@ def sequence_accuracy(y_true: Any, y_pred: Any) -> float:
     Raises
     ------
     TypeError, ValueError
-        If they are not as described.
+        If an argument is not as described.
 
     Examples
     --------
@@ -329,8 +329,8 @@ def sequence_accuracy(y_true: Any, y_pred: Any) -> float:
     >>> sequence_accuracy(["four", "nine"], ["for", "nine"])
     0.5
     """
-    true, said = _pairs(y_true, y_pred)
-    return float(np.mean([_agree(a, b) for a, b in zip(true, said, strict=True)]))
+    true, predicted = _pairs(y_true, y_pred)
+    return float(np.mean([_agree(a, b) for a, b in zip(true, predicted, strict=True)]))
 
 
 flat_accuracy_scorer = make_scorer(flat_accuracy)
@@ -354,36 +354,38 @@ def _pairs(y_true: Any, y_pred: Any) -> tuple[list[list[Any]], list[list[Any]]]:
             raise ValueError(f"{name} must be a list with a row of labels for each sequence, got {rows!r:.60}")
     if len(y_true) != len(y_pred):
         raise ValueError(f"y_pred must have {len(y_true)} entries, one for each sequence of y_true, got {len(y_pred)}")
-    true, said = (
+    true, predicted = (
         [_labels(row, f"{name}[{i}]") for i, row in enumerate(rows)]
         for name, rows in (("y_true", y_true), ("y_pred", y_pred))
     )
-    return true, said
+    return true, predicted
 
 
-def _error_rate(true: list[list[Any]], said: list[list[Any]]) -> float:
+def _error_rate(true: list[list[Any]], predicted: list[list[Any]]) -> float:
     total = sum(map(len, true))
     if not total:
         raise ValueError("y_true must hold at least one label, got empty texts")
-    return sum(edits(b, a) for a, b in zip(true, said, strict=True)) / total
+    return sum(edits(b, a) for a, b in zip(true, predicted, strict=True)) / total
 
 
 def _missing(label: Any) -> bool:
-    """None and NaN stand for no label."""
+    """Whether there is no label: None or NaN."""
     return label is None or label != label
 
 
-def _agree(true: list[Any], said: list[Any]) -> bool:
-    return len(true) == len(said) and all(_missing(a) or a == b for a, b in zip(true, said, strict=True))
+def _agree(true: list[Any], predicted: list[Any]) -> bool:
+    return len(true) == len(predicted) and all(_missing(a) or a == b for a, b in zip(true, predicted, strict=True))
 
 
 def _flat(y_true: Any, y_pred: Any) -> tuple[list[Any], list[Any]]:
-    """The labels of all labelled steps."""
-    true, said = _pairs(y_true, y_pred)
-    for i, (own, given) in enumerate(zip(true, said, strict=True)):
-        if len(own) != len(given):
-            raise ValueError(f"y_pred[{i}] must have {len(own)} labels, as y_true[{i}], got {len(given)}")
-    pairs = [pair for rows in zip(true, said, strict=True) for pair in zip(*rows, strict=True) if not _missing(pair[0])]
+    """True and predicted labels of all labelled steps."""
+    true, predicted = _pairs(y_true, y_pred)
+    for i, (row, predicted_row) in enumerate(zip(true, predicted, strict=True)):
+        if len(row) != len(predicted_row):
+            raise ValueError(f"y_pred[{i}] must have {len(row)} labels, as y_true[{i}], got {len(predicted_row)}")
+    pairs = [
+        pair for rows in zip(true, predicted, strict=True) for pair in zip(*rows, strict=True) if not _missing(pair[0])
+    ]
     if not pairs:
         raise ValueError("y_true must hold a label for at least one step, got none at any step")
     return [a for a, _ in pairs], [b for _, b in pairs]

@@ -1,4 +1,4 @@
-"""Small real data that ships inside the package, and the artificial tasks that the LSTM was made for."""
+"""A small real data set, and the artificial tasks that the LSTM was made for."""
 
 from .lags import make_long_lag, make_two_sequence
 from .marked import make_adding, make_multiplication

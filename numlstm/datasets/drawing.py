@@ -1,4 +1,4 @@
-"""What the artificial tasks share."""
+"""Functions that all artificial tasks share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def random_lengths(rng: np.random.Generator, count: int, shortest: int) -> np.nd
 
 
 def cut(padded: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
-    """The sequences of a padded array (n, T, C), each of its own length."""
+    """The sequences of a padded array (n, T, C), without the padding."""
     return [row[:length] for row, length in zip(padded, lengths.tolist(), strict=True)]
 
 

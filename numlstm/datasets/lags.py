@@ -1,4 +1,4 @@
-"""What is told at the first steps, and asked for at the last."""
+"""Tasks with long time lags: the first steps tell what to predict at the end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .drawing import cut, one_hot, random_lengths
 def make_long_lag(
     n_samples: int = 100, *, lag: int = 100, regular: bool = True, random_state: Any = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The next symbol, the last one of which is the first again (experiments 2a and 2b of [1]_).
+    """The long-lag problem: predict the next symbol; the last symbol is the first again (experiments 2a, 2b of [1]_).
 
     There are p + 1 symbols, p being the `lag`. A sequence begins with one of two, x and y, and ends with the same one.
     Between them are p - 1 other symbols: always a_1, a_2, ..., a_(p-1) in experiment 2a, random ones in 2b.
@@ -25,15 +25,15 @@ def make_long_lag(
     lag : int, at least 2, default 100
         Steps from the first symbol to the last.
     regular : bool, default True
-        Whether the symbols between are always the same, as in 2a; else they are drawn, as in 2b, and only the last
-        symbol can be told in advance.
+        Whether the symbols between are always the same, as in 2a. Otherwise they are random, as in 2b, and only the
+        last symbol can be predicted.
     random_state : int, numpy.random.Generator or None, default None
         Where random numbers come from; with an int, each call gives the same data.
 
     Returns
     -------
     X : float32 array, shape (n_samples, lag, lag + 1)
-        All symbols but the last, as vectors with one 1; x and y are the last two.
+        All symbols but the last, as vectors with one 1; the last two columns are x and y.
     y : float32 array, shape (n_samples, lag, lag + 1)
         The symbol that follows each of them.
 
@@ -120,7 +120,7 @@ def make_two_sequence(
     rng = check_rng(random_state, "random_state")
     lengths, y = random_lengths(rng, count, shortest), rng.integers(0, 2, count)
     padded = rng.normal(0.0, 0.2**0.5, (count, lengths.max(), 1)).astype(np.float32)
-    told = (2.0 * y - 1.0)[:, None, None]
+    signal = (2.0 * y - 1.0)[:, None, None]
     start = padded[:, :n_informative]
-    start[...] = told + (start if check_flag(noisy, "noisy") else 0.0)
+    start[...] = signal + (start if check_flag(noisy, "noisy") else 0.0)
     return cut(padded, lengths), y

@@ -40,7 +40,7 @@ def make_adding(
 
     Notes
     -----
-    A sequence counts as right if the error is below 0.04. Where the first step is marked, its number is 0.
+    A sequence counts as right if the error is below 0.04. If the first step is marked, its number is 0.
 
     References
     ----------
@@ -64,7 +64,7 @@ def make_multiplication(
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """The multiplication problem: the product of the two numbers that are marked (experiment 5 of [1]_).
 
-    As `make_adding`, with numbers in [0, 1].
+    It works as `make_adding`, with numbers in [0, 1].
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def make_multiplication(
 
     Notes
     -----
-    A sequence counts as right if the error is below 0.04. Where the first step is marked, its number is 1.
+    A sequence counts as right if the error is below 0.04. If the first step is marked, its number is 1.
 
     References
     ----------
@@ -109,7 +109,7 @@ def make_multiplication(
 def _marked(
     n_samples: int, length: int, lowest: float, neutral: float, random_state: Any
 ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
-    """Sequences, and the two marked numbers of each; `neutral` stands in a marked first step."""
+    """Sequences, and the two marked numbers of each. If the first step is marked, its number is `neutral`."""
     count, shortest = check_integer(n_samples, "n_samples", 1), check_integer(length, "length", 20)
     rng = check_rng(random_state, "random_state")
     rows, lengths = np.arange(count), random_lengths(rng, count, shortest)

@@ -1,4 +1,4 @@
-"""The temporal order problem: which of two symbols came first, and which next."""
+"""The temporal order problem: in which order did two symbols come?"""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def make_temporal_order(
     symbols[:, 0], symbols[rows, lengths - 1] = START, TRIGGER
     y = np.zeros(count, np.int64)
     for earliest, latest in PLACES[n_symbols]:
-        which = rng.integers(0, 2, count)
-        symbols[rows, rng.integers(earliest, latest + 1, count)] = X + which
-        y = 2 * y + which
+        choices = rng.integers(0, 2, count)
+        symbols[rows, rng.integers(earliest, latest + 1, count)] = X + choices
+        y = 2 * y + choices
     return cut(one_hot(symbols, 8), lengths), y

@@ -1,4 +1,4 @@
-"""The embedded Reber grammar: strings of symbols, the last but one of which repeats the second."""
+"""The embedded Reber grammar: strings whose last symbol but one repeats the second."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..checks import check_integer, check_rng
 from .drawing import one_hot
 
 SYMBOLS = "BTPSXVE"
-REBER = {  # state: symbols that may follow, and the state after each
+REBER = {  # for each state, the symbols that may follow, and the state after each symbol
     0: {"B": 1},
     1: {"T": 2, "P": 3},
     2: {"S": 2, "X": 4},
@@ -24,7 +24,7 @@ START, CHOICE, BRANCH, LAST = 0, 1, 2, 18  # a branch has 8 states: those of a R
 
 
 class SymbolSequences(NamedTuple):
-    """Strings, and what may follow each of their symbols.
+    """Strings, and the symbols that may follow each of their symbols.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class SymbolSequences(NamedTuple):
     y : array, or list of array, shape (T_i, 7)
         The symbol that follows.
     legal : bool array, or list of bool array, shape (T_i, 7)
-        All symbols that might have followed.
+        All symbols that may follow.
     """
 
     X: Any
@@ -54,14 +54,15 @@ def make_embedded_reber(
     n_samples : int, at least 1, default 256
         Number of strings.
     exclude : list of array, shape (T_i, 7), default ()
-        Strings that do not come: as `X` of a call before, for test strings apart from those for training.
+        Strings that must not occur, such as `X` of an earlier call: this keeps test strings separate from training
+        strings.
     random_state : int, numpy.random.Generator or None, default None
         Where random numbers come from; with an int, each call gives the same data.
 
     Returns
     -------
     SymbolSequences
-        Lists of arrays (T_i, 7): all symbols but the last, E; what follows each; and what may follow.
+        Lists of arrays (T_i, 7): all symbols but the last, E; the symbol that follows each; and those that may follow.
 
     Raises
     ------
@@ -91,31 +92,31 @@ def make_embedded_reber(
     symbols: list[np.ndarray] = []
     states: list[np.ndarray] = []
     while len(symbols) < count:
-        walked, spelt = _walk(rng, 16 * count)
-        ends = np.flatnonzero(walked == LAST)
+        walk_states, walk_symbols = _walk(rng, 16 * count)
+        ends = np.flatnonzero(walk_states == LAST)
         for first, last in zip([0, *ends[:-1] + 1], ends, strict=True):
-            string = spelt[first : last + 1]
+            string = walk_symbols[first : last + 1]
             if string[:-1].tobytes() not in known:
                 symbols.append(string)
-                states.append(walked[first : last + 1])
+                states.append(walk_states[first : last + 1])
     symbols, states = symbols[:count], states[:count]
     legal = _legal()
-    vectors = [one_hot(each, len(SYMBOLS)) for each in symbols]
-    return SymbolSequences([each[:-1] for each in vectors], [each[1:] for each in vectors],
-                           [legal[each[1:]] for each in states])  # fmt: skip
+    strings = [one_hot(string, len(SYMBOLS)) for string in symbols]
+    return SymbolSequences([string[:-1] for string in strings], [string[1:] for string in strings],
+                           [legal[path[1:]] for path in states])  # fmt: skip
 
 
 def make_continual_reber(n_samples: int = 1, *, length: int = 1000, random_state: Any = None) -> SymbolSequences:
-    """Streams of embedded Reber strings, one after the other, with nothing between them [1]_.
+    """Streams of embedded Reber strings, one directly after the other: predict the next symbol [1]_.
 
-    Nothing tells a network where a string begins: it has to forget by itself what is over. Predict the next symbol.
+    There is no mark where a string begins: a network must forget the last string by itself.
 
     Parameters
     ----------
     n_samples : int, at least 1, default 1
         Number of streams.
     length : int, at least 1, default 1000
-        Symbols of each; a stream begins with a string, and ends anywhere.
+        Symbols of each stream. A stream begins with a string, and may end within one.
     random_state : int, numpy.random.Generator or None, default None
         Where random numbers come from; with an int, each call gives the same data.
 
@@ -147,7 +148,7 @@ def make_continual_reber(n_samples: int = 1, *, length: int = 1000, random_state
     count, steps = check_integer(n_samples, "n_samples", 1), check_integer(length, "length", 1)
     rng = check_rng(random_state, "random_state")
     walks = [_walk(rng, steps + 1) for _ in range(count)]
-    states, symbols = (np.stack(each) for each in zip(*walks, strict=True))
+    states, symbols = (np.stack(rows) for rows in zip(*walks, strict=True))
     vectors = one_hot(symbols, len(SYMBOLS))
     return SymbolSequences(vectors[:, :-1], vectors[:, 1:], _legal()[states[:, 1:]])
 
@@ -156,10 +157,10 @@ def _edges() -> list[list[tuple[int, int]]]:
     """For each state of the embedded grammar, the symbols that may follow and the states after them."""
     edges: list[dict[str, int]] = [{"B": CHOICE}, {"T": BRANCH, "P": BRANCH + 8}]
     for symbol, first in edges[CHOICE].items():
-        edges += [{own: first + state for own, state in REBER[k].items()} for k in REBER]
+        edges += [{after: first + state for after, state in REBER[k].items()} for k in REBER]
         edges.append({symbol: LAST})
     edges.append({"E": START})
-    return [[(SYMBOLS.index(symbol), state) for symbol, state in each.items()] for each in edges]
+    return [[(SYMBOLS.index(symbol), state) for symbol, state in choices.items()] for choices in edges]
 
 
 def _walk(rng: np.random.Generator, steps: int) -> tuple[np.ndarray, np.ndarray]:

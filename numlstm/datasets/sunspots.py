@@ -29,7 +29,7 @@ def load_sunspots() -> Sunspots:
     Returns
     -------
     Sunspots
-        Months, and the number of each.
+        Months, and the number of sunspots in each.
 
     Notes
     -----

@@ -27,14 +27,14 @@ from .targets.tags import FORBIDDEN, Tags
 class LSTMTagger(SequenceLabeller):
     """Label every step of sequences: LSTM layers [1]_, an affine map to scores, and a CRF [5]_ [6]_ on top.
 
-    Words are those of sklearn-crfsuite's ``CRF`` where the meaning is the same.
+    The names are those of sklearn-crfsuite's ``CRF`` where the meaning is the same.
 
     Parameters
     ----------
     <<FIRST>>
     crf : bool, default True
-        Whether the labels of a sequence are chosen together: a linear-chain conditional random field learns how well
-        labels go with the ones before. Without it each step's labels have a softmax of their own.
+        Whether the model predicts the labels of a sequence together: a linear-chain conditional random field learns
+        which labels follow each other. Otherwise each step has a separate softmax.
 
     <<NETWORK>>
 
@@ -44,12 +44,13 @@ class LSTMTagger(SequenceLabeller):
 
     <<DATA>>
     class_weight : dict, "balanced" or None, default None
-        Weight of the steps of each label; "balanced" gives all labels the same sum of weights. Not with `crf`, whose
-        loss is of whole sequences.
+        Weight of the steps of each label; "balanced" gives all labels the same sum of weights. It must be None with
+        `crf`, because the loss of a CRF is one of whole sequences.
     ignore_label : str, int or None, default None
-        A label that stands for none, as None and NaN always do: such steps are read, and not trained on.
+        A label that means "no label", as None and NaN always do. The model reads such steps, but their labels do not
+        count.
     forbid_unseen_transitions : bool, default False
-        With `crf`, whether a label must never follow on another if it never does so in y.
+        With `crf`, whether a label must never follow another label if it never does so in y.
 
     <<TOKENS>>
 
@@ -62,21 +63,21 @@ class LSTMTagger(SequenceLabeller):
     classes_ : array, shape (K,)
         The labels, sorted.
     transitions_ : array, shape (K, K)
-        Of the CRF, read-only: what the score of a path is raised by where label j follows on label i. Its parameters
-        have names that end in ``_crf``.
+        The scores of the CRF, read-only: entry (i, j) is added to the score of a path where label j follows label i.
+        The names of the parameters of the CRF end in ``_crf``.
     <<ATTRIBUTES>>
 
     See Also
     --------
     LSTMClassifier : A label for each sequence.
-    LSTMTranscriber : Fewer labels than steps, without places.
-    numlstm.metrics : `flat_accuracy`, `flat_f1` and `sequence_accuracy` of rows of labels, and scorers of them.
+    LSTMTranscriber : Fewer labels than steps, at unknown steps.
+    numlstm.metrics : `flat_accuracy`, `flat_f1` and `sequence_accuracy` for rows of labels, and their scorers.
 
     Notes
     -----
     The loss is the mean over all steps that have a label. With a CRF it is the negative logarithm of the probability of
-    all labels of a sequence together, summed over the sequences, and divided by the labelled steps; where steps have no
-    label, the probability is the sum over all paths that agree.
+    all labels of a sequence together, summed over the sequences and divided by the number of labelled steps. If some
+    steps have no label, the probability is the sum over all paths that agree with the other labels.
 
     <<THREADS>>
 
@@ -89,7 +90,7 @@ class LSTMTagger(SequenceLabeller):
 
     Examples
     --------
-    Is a step above the one before?
+    Is a step higher than the step before it?
 
     >>> import numpy as np
     >>> from numlstm import LSTMTagger
@@ -206,12 +207,13 @@ class LSTMTagger(SequenceLabeller):
         ----------
         <<SEQUENCES>>
         y : list of n lists of T_i labels, or array, shape (n, T)
-            Texts or numbers; None, NaN or `ignore_label` for steps without one. Of an array, what is past `lengths` is
-            not looked at.
+            Texts or numbers; None, NaN or `ignore_label` for steps without a label. In an array, labels past `lengths`
+            are not read.
         X_dev, y_dev : optional
             Other names of `X_val` and `y_val`.
         sample_weight : array, shape (n,) or (n, T), not negative, or list of n arrays of shape (T_i,); optional
-            Weight of each sequence; or, without `crf`, of each step. All the same by default. Only their ratios matter.
+            Weight of each sequence; or, without `crf`, of each step. By default all weights are equal. Only their
+            ratios matter.
         <<VALIDATION>>
 
         Returns
@@ -236,7 +238,7 @@ class LSTMTagger(SequenceLabeller):
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, *, sample_weight: Any = None, lengths: Any = None
     ) -> LSTMTagger:
-        """Train for one epoch on some sequences, going on from where the last call ended.
+        """Train for one epoch on some sequences. Training continues where the last call ended.
 
         Parameters
         ----------
@@ -244,7 +246,7 @@ class LSTMTagger(SequenceLabeller):
         y
             As in `fit`.
         classes : array-like, shape (K,)
-            All labels that will ever come, in the first call; by default those of the first y.
+            All labels of this and later calls, in the first call; by default those of the first y.
         sample_weight
             As in `fit`.
 
@@ -273,7 +275,7 @@ class LSTMTagger(SequenceLabeller):
         return self._partial_fit(X, y, sample_weight, lengths, None, codec)
 
     def predict(self, X: Any, *, lengths: Any = None) -> list[list[Any]]:
-        """The labels of all steps: of the most likely path, or without a CRF of each step.
+        """Predict the labels of all steps: the most likely path, or without a CRF the most likely label of each step.
 
         Parameters
         ----------
@@ -295,7 +297,7 @@ class LSTMTagger(SequenceLabeller):
         return RowPredictions([labels[k] for k in path] for path in paths)
 
     def predict_single(self, x: Any) -> list[Any]:
-        """The labels of one sequence.
+        """Predict the labels of one sequence.
 
         Parameters
         ----------
@@ -313,7 +315,7 @@ class LSTMTagger(SequenceLabeller):
         return self.predict([x])[0]
 
     def predict_proba(self, X: Any, *, lengths: Any = None) -> list[np.ndarray]:
-        """The probability of each label at each step; by a CRF its marginals, the sums over all paths.
+        """Predict the probability of each label at each step; with a CRF the marginals, which are sums over all paths.
 
         Parameters
         ----------
@@ -353,7 +355,7 @@ class LSTMTagger(SequenceLabeller):
         return [[dict(zip(labels, step, strict=True)) for step in row.tolist()] for row in rows]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None) -> float:
-        """The share of labelled steps whose labels are right.
+        """The share of labelled steps whose prediction is correct.
 
         Parameters
         ----------
@@ -374,18 +376,18 @@ class LSTMTagger(SequenceLabeller):
         _, _, sequences = self._ready(X, lengths)
         rows = checked_step_rows(y, X, sequences, "y", self.ignore_label)
         weights = step_weights(sample_weight, sequences.lengths, padded_steps(X, sequences))
-        said = [label for row in self.predict(X, lengths=lengths) for label in row]
+        predicted = [label for row in self.predict(X, lengths=lengths) for label in row]
         true = [label for row in rows.labels for label in row]
-        counted = np.array([label is not None for label in true]) * weights
-        return float(np.average([a == b for a, b in zip(said, true, strict=True)], weights=counted))
+        weights = np.array([label is not None for label in true]) * weights
+        return float(np.average([a == b for a, b in zip(predicted, true, strict=True)], weights=weights))
 
     def stream(self, batch_size: int = 1) -> Any:  # type: ignore[override]
-        """Label while a sequence arrives: one step at a time, with the state kept.
+        """Label the steps of a sequence while they arrive: one at a time, with the state kept.
 
         Parameters
         ----------
         batch_size : int, at least 1, default 1
-            Streams that advance together.
+            Number of streams that advance together.
 
         Returns
         -------
@@ -397,16 +399,16 @@ class LSTMTagger(SequenceLabeller):
         NotFittedError
             Before `fit`.
         ValueError
-            If the tagger is bidirectional, or has a CRF: both read to the end before they say anything.
+            If the tagger is bidirectional or has a CRF: both need the whole sequence for a prediction.
         """
         stream = super().stream(batch_size)
         if self._model.codec.chain:  # type: ignore[union-attr]
-            raise ValueError("stream() needs crf=False: a CRF says a label when it knows all that come after")
+            raise ValueError("stream() needs crf=False: a CRF needs all later steps to predict a label")
         return stream
 
     @property
     def transitions_(self) -> np.ndarray:
-        """What the score of a path is raised by where label j follows on label i, (K, K)."""
+        """The score (K, K) that a path gets where label j follows label i."""
         name = "transitions" + CHAIN
         parameters = self._fitted("transitions_").parameters
         if name not in parameters:
@@ -424,15 +426,15 @@ class LSTMTagger(SequenceLabeller):
         if self.crf:
             _check_for_sequences(sample_weight)
             return sample_weights(sample_weight, len(sequences))
-        of_steps = step_weights(sample_weight, sequences.lengths, padded_steps(X, sequences))
+        weights = step_weights(sample_weight, sequences.lengths, padded_steps(X, sequences))
         labelled = [label is not None for row in checked.labels for label in row]
-        return (of_steps * labelled)[:, None]
+        return (weights * labelled)[:, None]
 
     def _weights_of_classes(self, codec: Codec, checked: Rows) -> Any:
         if self.class_weight is None:
             return 1.0
         if self.crf:
-            raise ValueError("class_weight must be None with crf=True, whose loss is of whole sequences")
+            raise ValueError("class_weight must be None with crf=True: the loss of a CRF is one of whole sequences")
         assert isinstance(codec, Tags)
         return codec.weigh(self.class_weight, checked)[:, None]
 
@@ -460,12 +462,12 @@ class LSTMTagger(SequenceLabeller):
 
 
 def _check_for_sequences(sample_weight: Any) -> None:
-    """Weights of steps have no meaning where all labels of a sequence have one probability."""
+    """Check that weights are not weights of steps: a CRF has one probability for all labels of a sequence."""
     rows = [] if sample_weight is None or np.isscalar(sample_weight) else list(sample_weight)
     if any(np.ndim(row) for row in rows):
         raise ValueError(
-            "sample_weight must have shape (n,), one for each sequence, with crf=True, whose loss is of whole "
-            "sequences: a step with the label None does not count"
+            "sample_weight must have shape (n,), one for each sequence, with crf=True: the loss of a CRF is one of "
+            "whole sequences. To exclude steps, set their labels to None"
         )
 
 

@@ -1,4 +1,4 @@
-"""A transcriber: from long sequences to short texts."""
+"""A transcriber: short texts from long sequences."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from .targets.rows import RowPredictions, checked_rows, classes_of, some
 class LSTMTranscriber(SequenceLabeller):
     """Read texts from long sequences, as from speech or handwriting: LSTM layers [1]_ and CTC [5]_.
 
-    y says what was said or written, not where: connectionist temporal classification sums over all places. It takes any
-    ratio of lengths, as long as no text is longer than its sequence.
+    y holds the text of each sequence, but not the steps of its labels: connectionist temporal classification sums over
+    all possible steps. Texts may have any length up to that of their sequence.
 
     Parameters
     ----------
     <<FIRST>>
     subsample : int, at least 1, default 1
-        Steps that are read as one, side by side, as pixels and frames of sound come finer than labels. Zeros, the mean
-        of scaled channels, fill up the last.
+        Steps that the network reads as one, side by side: pixels and frames of sound are often much finer than labels.
+        Zeros, the mean of scaled channels, complete the last group.
 
     <<NETWORK>>
 
@@ -65,9 +65,9 @@ class LSTMTranscriber(SequenceLabeller):
 
     Notes
     -----
-    At every step, or every `subsample` of them, the network says a label or a blank. A path reads as its labels without
-    repetitions, then without blanks; the loss is the negative logarithm of the probability of all paths that read as y,
-    summed over the sequences, and divided by all labels (of a sequence without any: by 1).
+    At every step, or at every `subsample` steps, the network predicts a label or a blank. A path becomes a text in two
+    steps: repetitions are removed, then blanks. The loss is the negative logarithm of the probability of all paths that
+    become y, summed over the sequences and divided by the number of labels (a sequence without labels counts as 1).
 
     <<THREADS>>
 
@@ -80,7 +80,7 @@ class LSTMTranscriber(SequenceLabeller):
 
     Examples
     --------
-    Bumps up and down, of any width and at any place, are the letters of a text.
+    The letters of a text are bumps up and down, of any width and at any step.
 
     >>> import numpy as np
     >>> from numlstm import LSTMTranscriber
@@ -182,7 +182,7 @@ class LSTMTranscriber(SequenceLabeller):
         ----------
         <<SEQUENCES>>
         y : list of n str, or of n lists of labels
-            The text of each sequence, or its labels, texts or numbers; it may be empty.
+            The text of each sequence, or its labels, which are texts or numbers; it may be empty.
         <<WEIGHTS>>
         <<VALIDATION>>
 
@@ -193,8 +193,8 @@ class LSTMTranscriber(SequenceLabeller):
         Raises
         ------
         TypeError, ValueError
-            If a parameter, X or y is not as described, or a text has more labels than its sequence can say (two that
-            are the same take a step between them); the transcriber is unchanged then.
+            If a parameter, X or y is not as described, or if a text has too many labels for its sequence (two equal
+            neighbours need a step between them); the transcriber is unchanged then.
         FloatingPointError
             If the loss does not stay finite.
         BackendUnavailableError
@@ -205,7 +205,7 @@ class LSTMTranscriber(SequenceLabeller):
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None, *, lengths: Any = None
     ) -> LSTMTranscriber:
-        """Train for one epoch on some sequences, going on from where the last call ended.
+        """Train for one epoch on some sequences. Training continues where the last call ended.
 
         Parameters
         ----------
@@ -213,7 +213,7 @@ class LSTMTranscriber(SequenceLabeller):
         y
             As in `fit`.
         classes : array-like, shape (K,), or str
-            All labels that will ever come, in the first call; by default those of the first y.
+            All labels of this and later calls, in the first call; by default those of the first y.
         <<WEIGHTS>>
 
         Returns
@@ -244,18 +244,18 @@ class LSTMTranscriber(SequenceLabeller):
         beam_size: int | None = None,
         language_model: Callable[[Any], Any] | None = None,
     ) -> list[Any]:
-        """What sequences say.
+        """Predict the text of each sequence.
 
         Parameters
         ----------
         <<SEQUENCES>>
         beam_size, language_model
-            As in `predict_n_best`; without either, the text of the best path, the most likely label of each step.
+            As in `predict_n_best`. Without both, the text is that of the best path: the most likely label of each step.
 
         Returns
         -------
         list of n str, or of n lists of labels
-            As y was in `fit`.
+            In the form of y in `fit`.
 
         Raises
         ------
@@ -265,10 +265,10 @@ class LSTMTranscriber(SequenceLabeller):
             If X is not as described, or has other features than in `fit`.
         """
         if beam_size is not None or language_model is not None:
-            found = self.predict_n_best(
+            candidates = self.predict_n_best(
                 X, lengths=lengths, beam_size=10 if beam_size is None else beam_size, language_model=language_model
             )
-            return RowPredictions([best[0][0] for best in found])
+            return RowPredictions([best[0][0] for best in candidates])
         paths, alphabet = self._by_row(X, lengths, _best_paths)
         return RowPredictions([alphabet.decode(collapsed(path)) for path in paths])
 
@@ -281,30 +281,30 @@ class LSTMTranscriber(SequenceLabeller):
         beam_size: int = 10,
         language_model: Callable[[Any], Any] | None = None,
     ) -> list[list[tuple[Any, float]]]:
-        """The most probable texts of each sequence, by a search through beams of prefixes (Graves 2012).
+        """Predict the most probable texts of each sequence with a beam search over prefixes (Graves 2012).
 
         Parameters
         ----------
         <<SEQUENCES>>
         n_best : int, at least 1; optional
-            Texts of each sequence; by default as many as there are in the beam at the end.
+            Texts of each sequence; by default all prefixes in the last beam.
         beam_size : int, at least 1, default 10
-            Prefixes that are kept after each step.
+            Prefixes that the search keeps after each step.
         language_model : callable, optional
-            ``language_model(prefix)`` gives K numbers in the order of `classes_`, which are added to the score where
-            that label follows on `prefix`, a str or a tuple of labels: the logarithms of its probabilities, with a
-            weight perhaps. -inf forbids.
+            ``language_model(prefix)`` returns K numbers in the order of `classes_` for `prefix`, a str or a tuple of
+            labels. They are added to the score if that label follows `prefix`. They are logarithms of probabilities,
+            perhaps times a weight; -inf forbids a label.
 
         Returns
         -------
         list of n lists of (text, score)
-            The best first. The score is the logarithm of the probability of the paths in the beam that read so, with
-            what the language model adds.
+            The best comes first. The score is the logarithm of the probability of the paths in the beam that become
+            this text, plus the numbers of the language model.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            As `predict` does; and if the language model gives something else.
+            As `predict` does; and if the language model returns something else.
         """
         check_integer(beam_size, "beam_size", 1)
         if n_best is not None:
@@ -313,11 +313,11 @@ class LSTMTranscriber(SequenceLabeller):
             raise TypeError(f"language_model must be callable, got {type(language_model).__name__}")
         rows, alphabet = self._by_row(X, lengths, _log_shares)
         model = None if language_model is None else _of_numbers(language_model, alphabet)
-        found = [beam_search(row, int(beam_size), model)[:n_best] for row in rows]
-        return [[(alphabet.decode(numbers), score) for numbers, score in best] for best in found]
+        candidates = [beam_search(row, int(beam_size), model)[:n_best] for row in rows]
+        return [[(alphabet.decode(numbers), score) for numbers, score in best] for best in candidates]
 
     def predict_proba(self, X: Any, *, lengths: Any = None) -> list[np.ndarray]:
-        """The probability of the blank and of each label at each step, or each `subsample` of them.
+        """Predict the probability of the blank and of each label at each step, or at every `subsample` steps.
 
         Parameters
         ----------
@@ -326,7 +326,7 @@ class LSTMTranscriber(SequenceLabeller):
         Returns
         -------
         list of n arrays, shape (ceil(T_i / subsample), 1 + K)
-            The blank's column is the first; then they are in the order of `classes_`.
+            The first column is that of the blank; the others are in the order of `classes_`.
 
         Raises
         ------
@@ -336,24 +336,24 @@ class LSTMTranscriber(SequenceLabeller):
         return RowPredictions(self._by_row(X, lengths, shares)[0])
 
     def predict_alignment(self, X: Any, y: Any = None, *, lengths: Any = None) -> list[list[tuple[Any, int, int]]]:
-        """Where each label stands: its steps on the most probable path that reads as the text.
+        """Find the steps of each label: those on the most probable path that becomes the text.
 
         Parameters
         ----------
         <<SEQUENCES>>
         y : list of n str, or of n lists of labels; optional
-            The texts to be found; by default those that `predict` gives.
+            The texts; by default those that `predict` returns.
 
         Returns
         -------
         list of n lists of (label, first, last)
-            First and last step of X, counted from 0. CTC learns to say labels, not how long they take: most have a few
-            steps.
+            First and last step of X, counted from 0. CTC learns labels, but not how long they last: most have only a
+            few steps.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            As `predict` does; and if a text has labels that are not known, or more than its sequence can say.
+            As `predict` does; and if a text has unknown labels, or too many labels for its sequence.
         """
         check_is_fitted(self)
         sequences = check_sequences(self, X, lengths, "float64", reset=False)
@@ -369,13 +369,13 @@ class LSTMTranscriber(SequenceLabeller):
         return [
             [
                 (labels[k - 1], size * first, min(size * (last + 1), end) - 1)
-                for k, (first, last) in zip(own, align(row, own), strict=True)
+                for k, (first, last) in zip(text, align(row, text), strict=True)
             ]
-            for row, own, end in zip(rows, numbers, steps, strict=True)
+            for row, text, end in zip(rows, numbers, steps, strict=True)
         ]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None) -> float:
-        """1 less the character error rate: the edits from `predict` to y, divided by the labels of y.
+        """1 minus the character error rate: the edits from `predict` to y, divided by the number of labels of y.
 
         Parameters
         ----------
@@ -391,36 +391,36 @@ class LSTMTranscriber(SequenceLabeller):
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            As `predict` does; and if y has no label at all.
+            As `predict` does; and if y has no label.
         """
-        said = self.predict(X, lengths=lengths)
+        predicted = self.predict(X, lengths=lengths)
         sequences = check_sequences(self, X, lengths, "float64", reset=False)
         true = checked_rows(y, X, sequences, "y").labels
         weights = sample_weights(sample_weight, len(true))
         total = float(weights @ [len(row) for row in true])
         if not total:
             raise ValueError("y must hold at least one label, got empty texts")
-        return 1.0 - float(weights @ [edits(a, [*b]) for a, b in zip(true, said, strict=True)]) / total
+        return 1.0 - float(weights @ [edits(a, [*b]) for a, b in zip(true, predicted, strict=True)]) / total
 
     def stream(self, batch_size: int = 1) -> LabelStream:  # type: ignore[override]
-        """Transcribe while a sequence arrives: labels as they come, of the best path.
+        """Transcribe a sequence while it arrives: the new labels of the best path at each step.
 
         Parameters
         ----------
         batch_size : int, at least 1, default 1
-            Streams that advance together.
+            Number of streams that advance together.
 
         Returns
         -------
         LabelStream
-            A snapshot of the trained transcriber. Its ``step(x_t)`` gives the labels that are new.
+            A snapshot of the trained transcriber. Its ``step(x_t)`` returns the new labels.
 
         Raises
         ------
         NotFittedError
             Before `fit`.
         ValueError
-            If the transcriber is bidirectional: the end of a stream is not known.
+            If the transcriber is bidirectional: the last step of a stream is not known.
         """
         check_is_fitted(self)
         fitted = self._model
@@ -467,16 +467,16 @@ def _log_shares(model: Model, scores: Array, lengths: np.ndarray) -> np.ndarray:
 
 
 def _of_numbers(language_model: Callable[[Any], Any], alphabet: Alphabet) -> LanguageModel:
-    """A language model that is asked with the numbers of labels."""
+    """The language model as a function of the numbers of labels."""
 
     def model(prefix: tuple[int, ...]) -> np.ndarray:
         labels = alphabet.decode(prefix)
-        said = np.asarray(language_model(labels if alphabet.texts else tuple(labels)), np.float64)
-        if said.shape != (len(alphabet.classes),) or np.isnan(said).any() or (said == np.inf).any():
+        scores = np.asarray(language_model(labels if alphabet.texts else tuple(labels)), np.float64)
+        if scores.shape != (len(alphabet.classes),) or np.isnan(scores).any() or (scores == np.inf).any():
             raise ValueError(
                 f"language_model must give {len(alphabet.classes)} logarithms of probabilities, one for each of "
-                f"classes_, got shape {said.shape} of {labels!r}"
+                f"classes_, got shape {scores.shape} for {labels!r}"
             )
-        return said
+        return scores
 
     return model

@@ -1,4 +1,4 @@
-"""What a prediction rests on: a share of it for each channel at each step."""
+"""Attribution: how much each channel contributes to a prediction at each step."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from .reading import sequences_of
 from .scorer import STEPS, Scorer
 
 METHODS = ("integrated_gradients", "gradient_x_input", "occlusion")
-INCOMPLETE = 0.05  # of the difference of scores: from there on integrated gradients have too few steps
+INCOMPLETE = 0.05  # the share of the difference of scores that integrated gradients may miss without a warning
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """Shares of scores, with a check of how much they add up to.
+    """Shares of scores, with a check of their sums.
 
     Attributes
     ----------
     values : list of float64 array, shape (T_i, C)
-        For each sequence the share of each channel at each step.
+        The share of each channel at each step, for each sequence.
     scores, baseline_scores : float64 array, shape (n,)
-        What was explained, of the sequences and of their baselines.
+        The explained scores of the sequences, and those of their baselines.
     delta : float64 array, shape (n,)
         The sum of the shares of a sequence minus the difference of its two scores: 0 if they are complete.
     method : str
@@ -59,7 +59,7 @@ def attribute(
 ) -> Attribution:
     """Explain scores of a model by the channels and steps of its input.
 
-    Words are Captum's where the meaning is the same.
+    The names are those of Captum where the meaning is the same.
 
     Parameters
     ----------
@@ -72,39 +72,40 @@ def attribute(
         says, in its unit; may be left out if there is one. Where each step has targets, (step, number), with steps
         that may count from the end: ``(-1, 0)``. Where each step has a label, (step, label): its score there.
     method : {"integrated_gradients", "gradient_x_input", "occlusion"}, default "integrated_gradients"
-        - integrated gradients: the gradient's mean on the straight way from the baseline to the sequence, times their
-          difference [1]_; complete: the shares add up to the difference of the scores;
-        - gradient times input: the gradient at the sequence, times the difference: what one step of calculation gives;
-        - occlusion: by how much the score falls if the baseline takes the place of some steps of a channel [2]_.
+        - integrated gradients: the mean gradient on the straight line from the baseline to the sequence, times their
+          difference [1]_. The shares add up to the difference of the scores.
+        - gradient times input: the gradient at the sequence, times the difference. It needs one gradient only.
+        - occlusion: how much the score falls if the baseline replaces some steps of a channel [2]_.
     baselines : number, array of shape (C,), or sequences as X; optional
-        What stands for "nothing there", in the unit of X. By default the mean of each channel in training with
-        `scale_inputs`, else 0; a vector of zeros in the place of a token, the only one there.
+        The input that stands for "no information", in the unit of X. The default is the mean of each channel in
+        training with `scale_inputs`, else 0. A token has a vector of zeros as its baseline; this cannot be changed.
     lengths : int array, shape (n,); optional
         Steps of each sequence of a padded array.
     static : array, shape (n, F); optional
-        Static features, as in `fit`; they stay as they are, and get no share.
+        Static features, as in `fit`. They do not change, and get no share.
     n_steps : int, at least 1, default 50
-        Points on the way, of integrated gradients (Gauss-Legendre quadrature).
+        Points on the path of integrated gradients (Gauss-Legendre quadrature).
     window : int, at least 1, default 1
-        Steps that occlusion takes at once; each gets the same share.
+        Steps that occlusion replaces together; each gets the same share.
 
     Returns
     -------
     Attribution
-        With shares in `values`, a list of arrays (T_i, C).
+        The shares are in `values`, a list of arrays (T_i, C).
 
     Raises
     ------
     NotFittedError
         Before `fit`.
     TypeError, ValueError
-        If X is not as the model wants it, or there is no such target, method or step; or baselines do not fit X.
+        If X has a form that the model does not take, if the target, method or step does not exist, or if baselines do
+        not fit X.
 
     Warns
     -----
     UserWarning
-        If integrated gradients miss the difference of scores by more than 5 % of it, and of the mean difference of all
-        sequences: `n_steps` is too low.
+        If integrated gradients miss the difference of scores by more than 5 % of it, and by more than 5 % of the mean
+        difference of all sequences: `n_steps` is too low.
 
     References
     ----------
@@ -118,12 +119,12 @@ def attribute(
     >>> from numlstm.inspection import attribute
     >>> X = np.random.default_rng(0).normal(size=(400, 8, 2))
     >>> model = LSTMClassifier(hidden_size=16, random_state=0).fit(X, X[:, 7, 1] > 0)  # channel 1 at step 7 decides
-    >>> found = attribute(model, X[:5], n_steps=300)
-    >>> shares = np.abs(found.values).mean(axis=0)
+    >>> result = attribute(model, X[:5], n_steps=300)
+    >>> shares = np.abs(result.values).mean(axis=0)
     >>> step, channel = np.unravel_index(shares.argmax(), shares.shape)
     >>> int(step), int(channel)
     (7, 1)
-    >>> bool(np.abs(found.delta).max() < 0.02 * np.abs(found.scores - found.baseline_scores).max())
+    >>> bool(np.abs(result.delta).max() < 0.02 * np.abs(result.scores - result.baseline_scores).max())
     True
     """
     check_option(method, "method", METHODS)
@@ -131,26 +132,28 @@ def attribute(
     check_integer(window, "window", 1)
     scorer = Scorer(model, target)
     sequences = read(model, X, lengths).split()
-    given = sequences if scorer.tokens or not len(sequences) else sequences_of(X, lengths)
-    bases = _baselines(scorer, baselines, given)
+    inputs = sequences if scorer.tokens or not len(sequences) else sequences_of(X, lengths)
+    baseline_inputs = _baselines(scorer, baselines, inputs)
     if method == "occlusion":
         explain = partial(_occluded, scorer, window)
     else:
-        explain = partial(_along_the_way, scorer, *_points(n_steps, method))
+        explain = partial(_integrated, scorer, *_points(n_steps, method))
     values, scores = [], []
-    for sequence, base, beside in zip(sequences, bases, scorer.static(static, len(sequences)), strict=True):
+    features = scorer.static(static, len(sequences))
+    for sequence, baseline, feature_row in zip(sequences, baseline_inputs, features, strict=True):
         x = scorer.read(sequence)
-        values.append(explain(x.astype(np.float64), base, beside))
-        scores.append(scorer.scores(np.stack([x, base.astype(x.dtype)]), beside))
-    own, of_bases = np.array(scores).reshape(-1, 2).T
-    delta = np.array([each.sum() for each in values]) - (own - of_bases)
+        values.append(explain(x.astype(np.float64), baseline, feature_row))
+        scores.append(scorer.scores(np.stack([x, baseline.astype(x.dtype)]), feature_row))
+    input_scores, baseline_scores = np.array(scores).reshape(-1, 2).T
+    differences = input_scores - baseline_scores
+    delta = np.array([shares.sum() for shares in values]) - differences
     if method == "integrated_gradients" and len(values):
-        _check_complete(delta, own - of_bases, n_steps)
-    return Attribution(values, own, of_bases, delta, method, given)
+        _check_complete(delta, differences, n_steps)
+    return Attribution(values, input_scores, baseline_scores, delta, method, inputs)
 
 
 def _check_complete(delta: np.ndarray, differences: np.ndarray, n_steps: int) -> None:
-    """Warn where shares do not add up."""
+    """Warn if shares do not add up to the differences of scores."""
     sizes = np.abs(differences)
     missing = np.flatnonzero(np.abs(delta) > INCOMPLETE * np.maximum(sizes, sizes.mean()))
     if len(missing):
@@ -163,37 +166,37 @@ def _check_complete(delta: np.ndarray, differences: np.ndarray, n_steps: int) ->
 
 
 def _points(n_steps: int, method: str) -> tuple[np.ndarray, np.ndarray]:
-    """Where gradients are taken, from the baseline (0) to the sequence (1), and their weights in the mean."""
+    """The points where gradients are taken, from the baseline (0) to the sequence (1), and their weights."""
     if method == "gradient_x_input":
         return np.ones(1), np.ones(1)
     points, weights = np.polynomial.legendre.leggauss(n_steps)
     return (points + 1) / 2, weights / 2
 
 
-def _along_the_way(
-    scorer: Scorer, points: np.ndarray, weights: np.ndarray, x: np.ndarray, base: np.ndarray, static: Any
+def _integrated(
+    scorer: Scorer, points: np.ndarray, weights: np.ndarray, x: np.ndarray, baseline: np.ndarray, static: Any
 ) -> np.ndarray:
-    """The weighted mean of gradients at points from `base` (0) to `x` (1), times the difference of both."""
-    at = base + points[:, None, None] * (x - base)
-    return scorer.by_channel(np.tensordot(weights, scorer.gradients(at, static), axes=1) * (x - base))
+    """The weighted mean of gradients at points from `baseline` (0) to `x` (1), times the difference of both."""
+    path = baseline + points[:, None, None] * (x - baseline)
+    return scorer.by_channel(np.tensordot(weights, scorer.gradients(path, static), axes=1) * (x - baseline))
 
 
-def _occluded(scorer: Scorer, window: int, x: np.ndarray, base: np.ndarray, static: Any) -> np.ndarray:
-    """What the score loses without some steps of a channel, shared among these."""
+def _occluded(scorer: Scorer, window: int, x: np.ndarray, baseline: np.ndarray, static: Any) -> np.ndarray:
+    """The fall of the score if the baseline replaces some steps of a channel, divided by their number."""
     values = np.empty((len(x), len(scorer.columns)))
-    before = scorer.scores(x[None], static)[0]
+    original = scorer.scores(x[None], static)[0]
     for places in _parts(values.shape, window):
         versions = np.repeat(x[None], len(places), axis=0)
         for version, (steps, channel) in zip(versions, places, strict=True):
-            own = scorer.columns[channel]
-            version[steps, own] = base[steps, own]
+            columns = scorer.columns[channel]
+            version[steps, columns] = baseline[steps, columns]
         for (steps, channel), score in zip(places, scorer.scores(versions, static), strict=True):
-            values[steps, channel] = (before - score) / len(values[steps])
+            values[steps, channel] = (original - score) / len(values[steps])
     return values
 
 
 def _parts(shape: tuple[int, ...], window: int) -> Iterator[list[tuple[slice, int]]]:
-    """Some steps of each channel, as many at a time as fit into memory."""
+    """Windows of each channel, in groups that fit into memory."""
     steps, channels = shape
     places = [(slice(t, t + window), c) for t in range(0, steps, window) for c in range(channels)]
     count = max(1, STEPS // steps)
@@ -202,7 +205,7 @@ def _parts(shape: tuple[int, ...], window: int) -> Iterator[list[tuple[slice, in
 
 
 def _baselines(scorer: Scorer, baselines: Any, sequences: list[np.ndarray]) -> list[np.ndarray]:
-    """What stands for nothing, as the network reads it, for each sequence.
+    """The baseline of each sequence, as the network reads it.
 
     Raises
     ------
@@ -210,7 +213,7 @@ def _baselines(scorer: Scorer, baselines: Any, sequences: list[np.ndarray]) -> l
         If baselines have neither the channels of X nor its shapes.
     """
     if baselines is None:
-        size = max(own.stop for own in scorer.columns)
+        size = max(columns.stop for columns in scorer.columns)
         return [np.zeros((len(x), size)) for x in sequences]  # the mean where channels are scaled
     if scorer.tokens is not None:
         raise ValueError("baselines must be None where X holds texts or categories: vectors of zeros stand for nothing")
@@ -220,15 +223,15 @@ def _baselines(scorer: Scorer, baselines: Any, sequences: list[np.ndarray]) -> l
         raw = [np.broadcast_to(np.asarray(baselines, np.float64), x.shape) for x in sequences]
     else:
         raw = _sequences_or_none(baselines)
-    if [each.shape for each in raw] != [x.shape for x in sequences]:
+    if [baseline.shape for baseline in raw] != [x.shape for x in sequences]:
         raise ValueError(f"baselines must be a number, have {_channels(sequences)} channels, or be sequences as X")
-    if not all(np.isfinite(each).all() for each in raw):
+    if not all(np.isfinite(baseline).all() for baseline in raw):
         raise ValueError("baselines must be finite")
-    return raw if scorer.channels is None else [scorer.channels.scaled(each, "float64") for each in raw]
+    return raw if scorer.channels is None else [scorer.channels.scaled(baseline, "float64") for baseline in raw]
 
 
 def _sequences_or_none(baselines: Any) -> list[np.ndarray]:
-    """Sequences, if there are any."""
+    """Baselines as sequences; an empty list if they have another form."""
     try:
         return sequences_of(baselines)
     except (TypeError, ValueError):
@@ -240,7 +243,7 @@ def _channels(sequences: list[np.ndarray]) -> int:
 
 
 def _is_step(baselines: Any, sequences: list[np.ndarray]) -> bool:
-    """Whether there is a number for each channel."""
+    """Whether baselines hold one number for each channel."""
     try:
         return np.shape(baselines) == (_channels(sequences),)
     except ValueError:  # ragged: sequences
@@ -248,7 +251,7 @@ def _is_step(baselines: Any, sequences: list[np.ndarray]) -> bool:
 
 
 def score_function(model: Any, target: Any = None) -> Callable[[np.ndarray], np.ndarray]:
-    """What `attribute` explains, as a function of arrays: for libraries such as TimeSHAP [1]_ and SHAP.
+    """The score that `attribute` explains, as a function of arrays, for libraries such as TimeSHAP [1]_ and SHAP.
 
     Parameters
     ----------
@@ -259,7 +262,7 @@ def score_function(model: Any, target: Any = None) -> Callable[[np.ndarray], np.
     Returns
     -------
     callable
-        Takes an array (n, T, C), and gives scores (n, 1).
+        Takes an array (n, T, C), and returns scores (n, 1).
 
     Raises
     ------
@@ -282,7 +285,9 @@ def score_function(model: Any, target: Any = None) -> Callable[[np.ndarray], np.
     """
     scorer = Scorer(model, target)
     if scorer.statics is not None:
-        raise ValueError("model must be fitted without static features, which such libraries do not pass on")
+        raise ValueError(
+            "model must be fitted without static features: libraries that call the function do not pass them"
+        )
 
     def score(X: np.ndarray) -> np.ndarray:
         return np.array([scorer.scores(x[None], None) for x in read(model, X).split()]).reshape(-1, 1)

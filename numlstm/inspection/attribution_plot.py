@@ -14,13 +14,13 @@ from .reading import check_index
 class AttributionDisplay:
     """A sequence, and below it the share of each channel at each step.
 
-    Use `from_estimator`, or make one of what `attribute` gives.
+    Use `from_estimator`, or pass the result of `attribute`.
 
     Parameters
     ----------
     attribution : Attribution
     row : int, at least 0, default 0
-        Which sequence.
+        The sequence to draw.
 
     Attributes
     ----------
@@ -47,14 +47,14 @@ class AttributionDisplay:
         cls, model: Any, X: Any, target: Any = None, *, row: int = 0, lengths: Any = None, static: Any = None,
         ax: Any = None, **options: Any,
     ) -> Self:  # fmt: skip
-        """Explain a score, and draw that.
+        """Explain a score, and draw the shares.
 
         Parameters
         ----------
         model, X, target, lengths, static
             As in `attribute`.
         row : int, at least 0, default 0
-            Which sequence.
+            The sequence to draw.
         ax : array of three matplotlib Axes, or one; optional
             Where to draw; by default there is a new figure.
         **options
@@ -67,7 +67,7 @@ class AttributionDisplay:
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            As `attribute` does, and if there is no such row.
+            As `attribute` does, and if the row does not exist.
         ImportError
             If matplotlib is not installed.
         """
@@ -89,7 +89,7 @@ class AttributionDisplay:
         Raises
         ------
         TypeError, ValueError
-            If there is no such row, or `ax` is an array of another length.
+            If the row does not exist, or `ax` is an array of another length.
         ImportError
             If matplotlib is not installed.
         """
@@ -100,9 +100,9 @@ class AttributionDisplay:
         self.ax_ = top, middle, bottom = stacked_axes(ax, [1.4, min(2.4, 0.6 + 0.2 * channels), 1.2])
         self.figure_ = top.figure
         self.lines_ = lines(top, x, [f"channel {k}" for k in range(channels)])
-        score, before = attribution.scores[row], attribution.baseline_scores[row]
+        score, baseline_score = attribution.scores[row], attribution.baseline_scores[row]
         top.set_ylabel("input")
-        top.set_title(f"score {score:.3g}, of the baseline {before:.3g}", loc="left")
+        top.set_title(f"score {score:.3g}, of the baseline {baseline_score:.3g}", loc="left")
         bound = max(float(np.abs(values).max()), 1e-12)
         self.image_ = middle.imshow(
             values.T, aspect="auto", interpolation="nearest", cmap=SIGNED, vmin=-bound, vmax=bound
@@ -123,7 +123,7 @@ def plot_attribution(
     model: Any, X: Any, target: Any = None, row: int = 0, *, lengths: Any = None, static: Any = None, ax: Any = None,
     **options: Any,
 ) -> AttributionDisplay:  # fmt: skip
-    """Draw what a prediction rests on: the share of each channel at each step.
+    """Draw an attribution: the share of each channel at each step in a prediction.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def plot_attribution(
     X, target, lengths, static
         As in `attribute`.
     row : int, at least 0, default 0
-        Which sequence.
+        The sequence to draw.
     ax : array of three matplotlib Axes, or one; optional
         Where to draw; by default there is a new figure.
     **options
@@ -145,7 +145,7 @@ def plot_attribution(
     Raises
     ------
     NotFittedError, TypeError, ValueError
-        As `attribute` does, and if there is no such row.
+        As `attribute` does, and if the row does not exist.
     ImportError
         If matplotlib is not installed: extra ``plot``.
 

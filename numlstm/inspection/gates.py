@@ -1,4 +1,4 @@
-"""Heat maps of what the gates let in, kept and gave out."""
+"""Heat maps of gates and states over time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class GatesDisplay:
     values : dict of str to array, shape (T, H)
         Gates and states by name, as in `Trace`.
     order : int array, shape (H,)
-        Which unit stands in each row, from the top.
+        The unit in each row, from the top.
     x : array, shape (T, C), or None, default None
         The sequence, drawn above.
 
@@ -46,7 +46,7 @@ class GatesDisplay:
     images_ : dict of str to matplotlib AxesImage
         The heat map of each gate and state.
     lines_ : list of matplotlib Line2D
-        The channels of the sequence, if they are few.
+        The channels of the sequence, if they are at most four.
 
     See Also
     --------
@@ -61,7 +61,7 @@ class GatesDisplay:
     def from_estimator(
         cls, model: Any, X: Any, *, row: int = 0, layer: int = 0, lengths: Any = None, ax: Any = None
     ) -> Self:
-        """Run a model over sequences, and draw what happened in one of them.
+        """Run a model over sequences, and draw the gates and states of one of them.
 
         Parameters
         ----------
@@ -69,14 +69,14 @@ class GatesDisplay:
         X
             Sequences, in a form that the model takes.
         row : int, at least 0, default 0
-            Which sequence.
+            The sequence to draw.
         layer : int, at least 0, default 0
-            Which layer and direction, as in `Trace`: with `bidirectional`, 0 is the first layer forwards, 1 the first
+            The layer and direction, as in `Trace`: with `bidirectional`, 0 is the first layer forwards, 1 the first
             layer backwards, 2 the second layer forwards, and so on.
         lengths : int array, shape (n,); optional
             Steps of each sequence of a padded array.
         ax : matplotlib Axes, or array of them; optional
-            Where to draw: in the place of one, or in one for each panel. By default there is a new figure.
+            Where to draw: one axes that the panels replace, or one for each panel. By default there is a new figure.
 
         Returns
         -------
@@ -87,7 +87,7 @@ class GatesDisplay:
         NotFittedError
             Before `fit`.
         TypeError, ValueError
-            If X is not as the model wants it, or there is no such row or layer.
+            If X has a form that the model does not take, or the row or layer does not exist.
         ImportError
             If matplotlib is not installed.
         """
@@ -95,13 +95,13 @@ class GatesDisplay:
 
     @classmethod
     def from_trace(cls, trace: Any, X: Any = None, *, row: int = 0, layer: int = 0, ax: Any = None) -> Self:
-        """Draw what is in a trace.
+        """Draw the gates and states of one sequence in a trace.
 
         Parameters
         ----------
         trace : Trace
         X : optional
-            The sequences that were traced, to be drawn above.
+            The sequences of the trace; the chosen one is drawn above.
         row, layer, ax
             As in `from_estimator`.
 
@@ -118,7 +118,7 @@ class GatesDisplay:
 
     @classmethod
     def _of(cls, row: Row) -> Self:
-        """A display with the unit on top that remembers longest."""
+        """A display that has the unit with the longest memory on top."""
         constants = row.time_constants
         units = row.values["hidden_state"].shape[1] if constants is None else len(constants)
         order = np.arange(units) if constants is None else np.argsort(-constants, kind="stable")
@@ -171,7 +171,7 @@ class GatesDisplay:
 
     def _draw_values(self, panel: Any, name: str) -> None:
         values = self.values[name]
-        if values.shape[1] == len(self.order):  # a projection has units of its own
+        if values.shape[1] == len(self.order):  # a projection has other units
             values = values[:, self.order]
         self.images_[name] = heat_map(panel, values, LABELS[name], share=name.endswith("_gate"))
 
@@ -179,43 +179,43 @@ class GatesDisplay:
 def plot_gates(
     model: Any, X: Any = None, row: int = 0, *, layer: int = 0, lengths: Any = None, ax: Any = None
 ) -> GatesDisplay:
-    """Draw what the gates of a layer let in, kept and gave out while a model read a sequence.
+    """Draw the gates and states of a layer while a model reads a sequence.
 
-    Heat maps over time, one for each gate and state, below the sequence itself. Units stand in the order of how long
-    they remember, the longest on top: by the mean of their forget gate, or update gate of a GRU.
+    It draws a heat map over time for each gate and state, below the sequence itself. The units with the longest memory
+    are on top: those with the largest mean of the forget gate, or of the update gate of a GRU.
 
     Parameters
     ----------
     model : fitted estimator, layer or Trace
     X
-        Sequences, in a form that the model takes; of a trace those that were traced, or None.
+        Sequences, in a form that the model takes. With a trace, the sequences of the trace, or None.
     row : int, at least 0, default 0
-        Which sequence.
+        The sequence to draw.
     layer : int, at least 0, default 0
-        Which layer and direction, as in `Trace`: with `bidirectional`, 0 is the first layer forwards, 1 the first layer
+        The layer and direction, as in `Trace`: with `bidirectional`, 0 is the first layer forwards, 1 the first layer
         backwards, 2 the second layer forwards, and so on.
     lengths : int array, shape (n,); optional
         Steps of each sequence of a padded array.
     ax : matplotlib Axes, or array of them; optional
-        Where to draw: in the place of one, or in one for each panel. By default there is a new figure.
+        Where to draw: one axes that the panels replace, or one for each panel. By default there is a new figure.
 
     Returns
     -------
     GatesDisplay
-        With the figure in `figure_`.
+        The figure is in `figure_`.
 
     Raises
     ------
     NotFittedError
         Before `fit`.
     TypeError, ValueError
-        If X is not as the model wants it, or there is no such row or layer.
+        If X has a form that the model does not take, or the row or layer does not exist.
     ImportError
         If matplotlib is not installed: extra ``plot``.
 
     See Also
     --------
-    plot_memory : How long each unit remembers, and why it wrote.
+    plot_memory : How long each unit remembers, and what made it write.
 
     References
     ----------

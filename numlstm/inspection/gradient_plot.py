@@ -15,14 +15,14 @@ from .reading import check_index
 class GradientFlowDisplay:
     """Norms of gradients against steps before the end, for one model or several.
 
-    Use `from_estimator`, or make one of what `gradient_flow` gives.
+    Use `from_estimator`, or pass results of `gradient_flow`.
 
     Parameters
     ----------
     flows : dict of str to GradientFlow
-        By the names of the models.
+        The flow of each model, by the names of the models.
     layer : int, default -1
-        Which layer and direction.
+        The layer and direction.
 
     Attributes
     ----------
@@ -47,11 +47,11 @@ class GradientFlowDisplay:
         Parameters
         ----------
         model : fitted estimator, or dict of str to fitted estimator
-            Several are drawn side by side, under their names.
+            Several are drawn together, with their names.
         X, y, lengths, static
             As in `gradient_flow`.
         layer : int, default -1
-            Which layer and direction; the last one by default.
+            The layer and direction; the last one by default.
         ax : matplotlib Axes, optional
             Where to draw; by default there is a new figure.
 
@@ -62,12 +62,12 @@ class GradientFlowDisplay:
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            As `gradient_flow` does; and if there is no such layer.
+            As `gradient_flow` does; and if the layer does not exist.
         ImportError
             If matplotlib is not installed.
         """
         models = dict(model) if isinstance(model, Mapping) else {_name(model): model}
-        flows = {name: gradient_flow(each, X, y, lengths=lengths, static=static) for name, each in models.items()}
+        flows = {name: gradient_flow(fitted, X, y, lengths=lengths, static=static) for name, fitted in models.items()}
         for flow in flows.values():
             if layer != -1:
                 check_index(layer, "layer", len(flow.hidden), "layers (times directions)")
@@ -107,7 +107,7 @@ class GradientFlowDisplay:
 
 
 def _name(model: Any) -> str:
-    """What a model's line is called."""
+    """The label of a model's line."""
     return str(getattr(model, "cell", type(model).__name__)).upper()
 
 
@@ -116,17 +116,17 @@ def plot_gradient_flow(
 ) -> GradientFlowDisplay:
     """Draw how the gradient of the loss vanishes, or explodes, on its way back through the steps.
 
-    What is drawn is the norm of the gradient of the whole state of a layer, of cell and hidden state together, the mean
-    over all sequences.
+    The lines show the norm of the gradient of the whole state of a layer, cell and hidden state together: the mean over
+    all sequences.
 
     Parameters
     ----------
     model : fitted estimator, or dict of str to fitted estimator
-        Several are drawn side by side, under their names: such as an RNN, a GRU and an LSTM.
+        Several are drawn together, with their names: for example an RNN, a GRU and an LSTM.
     X, y
         Sequences and targets, in forms that their `fit` takes.
     layer : int, default -1
-        Which layer and direction, as in `Trace`; the last one by default.
+        The layer and direction, as in `Trace`; the last one by default.
     lengths : int array, shape (n,); optional
         Steps of each sequence of a padded array.
     static : array, shape (n, F); optional
@@ -137,12 +137,12 @@ def plot_gradient_flow(
     Returns
     -------
     GradientFlowDisplay
-        With the numbers in `flows`, and the figure in `figure_`.
+        The numbers are in `flows`, the figure is in `figure_`.
 
     Raises
     ------
     NotFittedError, TypeError, ValueError
-        As `gradient_flow` does; and if there is no such layer.
+        As `gradient_flow` does; and if the layer does not exist.
     ImportError
         If matplotlib is not installed: extra ``plot``.
 

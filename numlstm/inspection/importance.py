@@ -1,4 +1,4 @@
-"""What a score rests on: how much is lost when channels, or windows of time, are shuffled among sequences."""
+"""Permutation importance: how much a score falls if channels, or windows of time, are shuffled among sequences."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def permutation_importance(
     static: Any = None,
     random_state: Any = None,
 ) -> Bunch:
-    """By how much a model's score falls when a channel is shuffled among sequences [1]_.
+    """Measure how much a model's score falls if a channel is shuffled among sequences [1]_.
 
-    As `sklearn.inspection.permutation_importance`, which refuses sequences.
+    It works as `sklearn.inspection.permutation_importance`, which does not take sequences.
 
     Parameters
     ----------
@@ -39,31 +39,31 @@ def permutation_importance(
     n_repeats : int, at least 1, default 5
         How often each channel is shuffled.
     n_windows : int, at least 1, default 1
-        Windows of equal length that each sequence is cut into; each is shuffled by itself.
+        Each sequence is cut into so many windows of equal length, and each window is shuffled separately.
     lengths : int array, shape (n,); optional
         Steps of each sequence of a padded array.
     static : array, shape (n, F); optional
-        Static features, as in `fit`; they stay as they are.
+        Static features, as in `fit`. They do not change.
     random_state : int, numpy.random.Generator or None, default None
-        How sequences are shuffled.
+        The source of random numbers for the shuffling.
 
     Returns
     -------
     sklearn.utils.Bunch
         With ``importances`` (C, n_repeats), the falls of the score; ``importances_mean`` and ``importances_std`` (C,).
-        With several windows (C, n_windows, n_repeats) and (C, n_windows).
+        With several windows the shapes are (C, n_windows, n_repeats) and (C, n_windows).
 
     Raises
     ------
     NotFittedError
         Before `fit`.
     TypeError, ValueError
-        If X and y are not as `score` wants them, a sequence has fewer steps than there are windows, or another
-        parameter is not as described.
+        If `score` does not take X and y, if a sequence has fewer steps than there are windows, or if another parameter
+        is not as described.
 
     Notes
     -----
-    Where sequences differ in length, a window of another sequence is stretched to the steps that it takes the place of.
+    If sequences differ in length, a window of another sequence is stretched to the steps that it replaces.
 
     References
     ----------
@@ -85,7 +85,7 @@ def permutation_importance(
         raise ValueError("X must hold numbers: texts and categories are not shuffled")
     check_integer(n_repeats, "n_repeats", 1)
     windows, rng = check_integer(n_windows, "n_windows", 1), check_rng(random_state, "random_state")
-    read(model, X, lengths)  # says what is wrong with X in the words of predict
+    read(model, X, lengths)  # raises the errors of predict
     sequences = sequences_of(X, lengths)
     shortest = min(map(len, sequences), default=0)
     if windows > shortest:
@@ -95,13 +95,14 @@ def permutation_importance(
     def score(changed: list[np.ndarray]) -> float:
         return float(scorer(model, changed, y, **options))
 
-    before, channels = score(sequences), sequences[0].shape[1]
+    original, channels = score(sequences), sequences[0].shape[1]
     falls = np.empty((channels, windows, n_repeats))
     for channel in range(channels):
         for window in range(windows):
             for repeat in range(n_repeats):
                 order = rng.permutation(len(sequences))
-                falls[channel, window, repeat] = before - score(_shuffled(sequences, order, channel, window, windows))
+                shuffled = _shuffled(sequences, order, channel, window, windows)
+                falls[channel, window, repeat] = original - score(shuffled)
     importances = falls[:, 0] if windows == 1 else falls
     return Bunch(
         importances=importances, importances_mean=importances.mean(axis=-1), importances_std=importances.std(axis=-1)
@@ -111,12 +112,12 @@ def permutation_importance(
 def _shuffled(
     sequences: list[np.ndarray], order: np.ndarray, channel: int, window: int, windows: int
 ) -> list[np.ndarray]:
-    """Sequences with a window of a channel taken from others."""
+    """Copies of sequences in which a window of a channel comes from other sequences."""
     changed = [x.copy() for x in sequences]
     for x, donor in zip(changed, order.tolist(), strict=True):
-        theirs, ours = _window(sequences[donor], window, windows), _window(x, window, windows)
-        places = np.arange(len(ours)) * len(theirs) // len(ours)
-        ours[:, channel] = theirs[places, channel]
+        source, target = _window(sequences[donor], window, windows), _window(x, window, windows)
+        steps = np.arange(len(target)) * len(source) // len(target)
+        target[:, channel] = source[steps, channel]
     return changed
 
 

@@ -1,4 +1,4 @@
-"""Losses and scores of a fit, by epoch."""
+"""Losses and scores of a fit by epoch."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class TrainingCurveDisplay:
     validation_loss, validation_scores : list of float, or None, default None
         Loss and score of the validation set.
     score_name : str, default "score"
-        What the score is.
+        The name of the score.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Of the losses.
+        The axes of the losses.
     score_ax_ : matplotlib Axes or None
-        Of the score, on the right.
+        The axes of the score, on the right.
     figure_ : matplotlib Figure
     lines_ : dict of str to matplotlib Line2D
-        By the names of the attributes that they show.
+        The lines, by the names of the attributes that they show.
 
     See Also
     --------
@@ -48,7 +48,7 @@ class TrainingCurveDisplay:
 
     @classmethod
     def from_estimator(cls, model: Any, *, ax: Any = None) -> Self:
-        """Draw what a fitted estimator has kept of its training.
+        """Draw the losses and scores of a fitted estimator.
 
         Parameters
         ----------
@@ -65,7 +65,7 @@ class TrainingCurveDisplay:
         NotFittedError
             Before `fit`.
         TypeError
-            If it is no estimator of sequences.
+            If the model is not an estimator of sequences.
         ImportError
             If matplotlib is not installed.
         """
@@ -133,7 +133,7 @@ def plot_learning_curve(model: Any, *, ax: Any = None) -> TrainingCurveDisplay:
     NotFittedError
         Before `fit`.
     TypeError
-        If it is no estimator of sequences.
+        If the model is not an estimator of sequences.
     ImportError
         If matplotlib is not installed: extra ``plot``.
 

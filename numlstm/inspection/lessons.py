@@ -1,4 +1,4 @@
-"""A fitted estimator with checked sequences and targets: what its loss and scores are, and how they go back."""
+"""A fitted estimator with checked sequences and targets: its loss, and the gradients of its outputs."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from ..training.network import Model
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """Sequences as a network reads them, and what it should say of them.
+    """Sequences as a network reads them, and their targets.
 
     Attributes
     ----------
     model : Model
     parameters : mapping of str to array
     backend : str or None
-        What the estimator was told to compute with.
+        The backend option of the estimator.
     data : Data
     x : array, shape (N, T, D)
-        All sequences as the recurrent layers read them, vectors in the place of tokens.
+        All sequences as the recurrent layers read them, with vectors for tokens.
     lengths : int array, shape (N,)
     """
 
@@ -49,7 +49,7 @@ class Lesson:
         return self.model.network.stack
 
     def output_gradients(self) -> tuple[float, np.ndarray | None, list[list[Any]]]:
-        """The loss, and its gradients: of the last layer's outputs, and of final states, as NumPy arrays."""
+        """The loss, and its gradients by the last layer's outputs and by the final states, as NumPy arrays."""
         backend = self.model.backend
         rows = np.arange(len(self.lengths))
         targets, weights = self.data.targets.take(rows, self.data.targets.count(rows))
@@ -58,7 +58,7 @@ class Lesson:
         )
         loss, dscores = self.model.loss(scores, targets, weights, self.lengths)
         _, dy, dfinal = pullback(dscores)
-        dfinal = [[_on_host(backend, each) for each in states] for states in dfinal]
+        dfinal = [[_on_host(backend, state) for state in states] for states in dfinal]
         return float(loss), _on_host(backend, dy), dfinal
 
     @property
@@ -68,7 +68,7 @@ class Lesson:
 
     @property
     def inside(self) -> np.ndarray:
-        """Which steps are not past a sequence's end, (N, T)."""
+        """Whether each step is within its sequence, (N, T)."""
         return np.arange(self.x.shape[1]) < self.lengths[:, None]
 
     def layer(self) -> Layer:
@@ -89,36 +89,36 @@ class Lesson:
 
 
 def _on_host(backend: Backend, array: Any) -> np.ndarray | None:
-    """A copy in the host's memory, of what may not be there."""
+    """A copy in the host's memory; None for None."""
     return None if array is None else np.array(backend.to_numpy(array))
 
 
 def lesson_of(model: Any, X: Any, y: Any, lengths: Any = None, static: Any = None) -> Lesson:
-    """A fitted estimator, and X and y as its `fit` takes them.
+    """The lesson of a fitted estimator, with X and y in the forms of its `fit`.
 
     Raises
     ------
     NotFittedError, TypeError, ValueError
-        If it is no estimator, not fitted, or X and y are not as in `fit`.
+        If the model is not an estimator, if it is not fitted, or if `fit` does not take X and y.
     """
     fitted = fitted_model(model)
-    read(model, X, lengths)  # says what is wrong with X in the words of predict
+    read(model, X, lengths)  # raises the errors of predict
     _, network, data = model._prepare(model._without_results(), X, y, None, lengths, static, previous=fitted)
     sequences = data.sequences
     x, _ = sequences.take(np.arange(len(sequences)))
     x = np.where(np.arange(x.shape[1])[:, None] < sequences.lengths[:, None, None], x, 0).astype(x.dtype)
     backend = backend_for(model.backend, work=3 * network.stack.operations(*x.shape[:2]))
-    own, tokens = models_of(fitted, backend)
+    recurrent, tokens = models_of(fitted, backend)
     x = x if tokens is None else backend.to_numpy(tokens.read(x)[0])
-    return Lesson(own, fitted.parameters, model.backend, data, x, sequences.lengths)
+    return Lesson(recurrent, fitted.parameters, model.backend, data, x, sequences.lengths)
 
 
 def models_of(fitted: Any, backend: Backend) -> tuple[Model, Model | None]:
-    """What a network computes of its recurrent layers' input; and what makes that of tokens, if it reads some."""
+    """A model from the input of the recurrent layers on; and the whole model, if the network reads tokens."""
     network = fitted.network
     models = [
-        Model(each, backend, each.pack(backend, fitted.parameters), training=False)
-        for each in (replace(network, tokens=None), network)
+        Model(part, backend, part.pack(backend, fitted.parameters), training=False)
+        for part in (replace(network, tokens=None), network)
     ]
     return models[0], models[1] if network.tokens else None
 
@@ -129,18 +129,18 @@ def read(model: Any, X: Any, lengths: Any = None) -> Sequences:
     Raises
     ------
     TypeError, ValueError
-        If X is not as its `predict` wants it.
+        If its `predict` does not take X.
     """
     return model._ready(X, lengths)[2]
 
 
 def fitted_model(model: Any) -> Any:
-    """What an estimator has learnt.
+    """The fitted model of an estimator.
 
     Raises
     ------
     TypeError
-        If it is no estimator of sequences.
+        If the model is not an estimator of sequences.
     NotFittedError
         Before `fit`.
     """

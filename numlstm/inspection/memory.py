@@ -1,4 +1,4 @@
-"""How long each unit remembers, what made it write, and when it was read."""
+"""The memory of each unit: how long it lasts, what made the unit write, and how open its output gate was."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ WRITES, READS = ("input_gate",), ("output_gate", "reset_gate")
 
 
 class MemoryDisplay:
-    """For each unit of a layer: its time constant, what made it write, and how open it was to be read.
+    """The memory of each unit of a layer: its time constant, what made it write, and how open its output gate was.
 
     Use `from_estimator`.
 
     Parameters
     ----------
     time_constants : array, shape (H,)
-        Steps after which 1/e of a unit's state is left, ``-1 / log f`` with the mean f of its forget gate.
+        Steps until 1/e of a unit's state is left: ``-1 / log f`` with the mean f of its forget gate.
     written_by : array, shape (H, C)
         Correlation of each unit's input gate with each channel of the input, over all steps.
     read : array, shape (H,)
         Mean of each unit's output gate.
     names : tuple of (str, str, str)
-        Of the gates that say what is kept, written and read.
+        The names of the gates that keep, write and read.
 
     Attributes
     ----------
     order : int array, shape (H,)
-        Units from the longest memory to the shortest: how they stand from left to right.
+        Units from left to right, from the longest memory to the shortest.
     ax_ : array of matplotlib Axes, shape (3,)
     figure_ : matplotlib Figure
     image_ : matplotlib AxesImage
-        Of `written_by`.
+        The image of `written_by`.
     constants_, read_ : matplotlib Line2D
-        Of `time_constants` and `read`.
+        The lines of `time_constants` and `read`.
 
     See Also
     --------
@@ -52,7 +52,7 @@ class MemoryDisplay:
 
     @classmethod
     def from_estimator(cls, model: Any, X: Any, *, layer: int = 0, lengths: Any = None, ax: Any = None) -> Self:
-        """Run a model over sequences, and draw what its units did on average.
+        """Run a model over sequences, and draw the memory of its units.
 
         Parameters
         ----------
@@ -60,7 +60,7 @@ class MemoryDisplay:
         X
             Sequences, in a form that the model takes.
         layer : int, at least 0, default 0
-            Which layer and direction, as in `Trace`.
+            The layer and direction, as in `Trace`.
         lengths : int array, shape (n,); optional
             Steps of each sequence of a padded array.
         ax : array of three matplotlib Axes, or one; optional
@@ -75,7 +75,8 @@ class MemoryDisplay:
         NotFittedError
             Before `fit`.
         TypeError, ValueError
-            If X is not as the model wants it, there is no such layer, or its cells have no gates that keep.
+            If X has a form that the model does not take, if the layer does not exist, or if its cells have neither a
+            forget gate nor an update gate.
         ImportError
             If matplotlib is not installed.
         """
@@ -140,34 +141,33 @@ class MemoryDisplay:
 
 
 def _steps(trace: Any, name: str, layer: int) -> np.ndarray:
-    """What a gate was at all steps of all sequences, (M, H)."""
+    """The values of a gate at all steps of all sequences, (M, H)."""
     values = np.asarray(trace[name][layer], np.float64)
     values = values[None] if values.ndim == 2 else values
-    return np.concatenate([own[:length] for own, length in zip(values, trace.lengths.tolist(), strict=True)])
+    return np.concatenate([row[:length] for row, length in zip(values, trace.lengths.tolist(), strict=True)])
 
 
 def _correlations(gates: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of columns of gates (M, H) and of x (M, C), (H, C); 0 where one is constant."""
+    """Pearson's correlations (H, C) of columns of gates (M, H) and of x (M, C); 0 where a column is constant."""
     gates, x = gates - gates.mean(axis=0), x - x.mean(axis=0)
     norms = np.linalg.norm(gates, axis=0)[:, None] * np.linalg.norm(x, axis=0)
     return np.divide(gates.T @ x, norms, out=np.zeros(norms.shape), where=norms > 1e-12)
 
 
 def plot_memory(model: Any, X: Any, *, layer: int = 0, lengths: Any = None, ax: Any = None) -> MemoryDisplay:
-    """Draw how long each unit of a layer remembers, what made it write, and how open it was to be read.
+    """Draw how long each unit of a layer remembers, what made it write, and how open its output gate was.
 
-    The mean f of a forget gate is a time constant: ``-1 / log f`` steps after something was written, 1/e of it is left.
-    What made a unit write is the correlation of its input gate with each channel of the input. How much is read of it
-    is the mean of its output gate. Of a GRU, the update gate says what is kept and what is written, and the reset gate
-    what is read.
+    The mean f of a forget gate gives a time constant: after ``-1 / log f`` steps, 1/e of the state is left. The
+    correlation of the input gate with each channel of the input shows what made a unit write. The mean of the output
+    gate shows how much of the unit is read. In a GRU, the update gate keeps and writes, and the reset gate reads.
 
     Parameters
     ----------
     model : fitted estimator, layer or Trace
     X
-        Sequences, in a form that the model takes; of a trace those that were traced.
+        Sequences, in a form that the model takes. With a trace, the sequences of the trace.
     layer : int, at least 0, default 0
-        Which layer and direction, as in `Trace`: with `bidirectional`, 0 is the first layer forwards, 1 the first layer
+        The layer and direction, as in `Trace`: with `bidirectional`, 0 is the first layer forwards, 1 the first layer
         backwards, 2 the second layer forwards, and so on.
     lengths : int array, shape (n,); optional
         Steps of each sequence of a padded array.
@@ -177,14 +177,15 @@ def plot_memory(model: Any, X: Any, *, layer: int = 0, lengths: Any = None, ax: 
     Returns
     -------
     MemoryDisplay
-        With the numbers in `time_constants`, `written_by` and `read`, and the figure in `figure_`.
+        The numbers are in `time_constants`, `written_by` and `read`, the figure is in `figure_`.
 
     Raises
     ------
     NotFittedError
         Before `fit`.
     TypeError, ValueError
-        If X is not as the model wants it, there is no such layer, or its cells have no gate that says what is kept.
+        If X has a form that the model does not take, if the layer does not exist, or if its cells have neither a
+        forget gate nor an update gate.
     ImportError
         If matplotlib is not installed: extra ``plot``.
 

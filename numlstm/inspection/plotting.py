@@ -1,4 +1,4 @@
-"""What all displays share: matplotlib when it is needed, colours, axes."""
+"""Code that all displays share: the import of matplotlib, colours, axes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def integer_ticks(axis: Any) -> None:
 
 
 def plain_log_ticks(axis: Any) -> None:
-    """Plain numbers at 1, 2 and 5 times powers of 10 of an axis that is logarithmic."""
+    """Plain numbers at 1, 2 and 5 times powers of 10 on a logarithmic axis."""
     plt = pyplot()
     axis.set_major_locator(plt.LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter(plt.ScalarFormatter())
@@ -48,12 +48,12 @@ def single_axes(ax: Any, size: tuple[float, float] = (6.4, 4.0)) -> Any:
 
 
 def stacked_axes(ax: Any, heights: Sequence[float], width: float = 7.0) -> np.ndarray:
-    """Axes below one another with one horizontal axis, of a new figure or in the place of `ax`.
+    """Axes below one another that share the horizontal axis: in a new figure, or in the place of `ax`.
 
     Raises
     ------
     ValueError
-        If `ax` is an array of axes, but not one for each height.
+        If `ax` is an array of axes that does not have one for each height.
     """
     plt = pyplot()
     if isinstance(ax, np.ndarray | list | tuple):
@@ -70,7 +70,7 @@ def stacked_axes(ax: Any, heights: Sequence[float], width: float = 7.0) -> np.nd
 
 
 def heat_map(ax: Any, values: np.ndarray, label: str, *, share: bool) -> Any:
-    """Values (T, H) as an image, a row for each unit; from 0 to 1 if they are shares, else around 0."""
+    """Values (T, H) as an image with a row for each unit; colours range from 0 to 1 for shares, else around 0."""
     bound = 1.0 if share else max(float(np.abs(values).max(initial=0.0)), 1e-12)
     image = ax.imshow(
         values.T, aspect="auto", interpolation="nearest", cmap=SHARES if share else SIGNED,

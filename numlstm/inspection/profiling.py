@@ -1,4 +1,4 @@
-"""Where the time of training goes."""
+"""A profile of training: the time of each of its parts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..estimators.base.estimator import SequenceEstimator
 from ..training.loop import Trainer
 from .plotting import COLOURS, single_axes
 
-PARTS = {  # what is timed, and the functions of a backend that do it
+PARTS = {  # the parts of training, and the functions of a backend that belong to them
     "forward": ("sequence_forward",),
     "backward": ("sequence_backward",),
     "weight gradients": (),
@@ -33,26 +33,27 @@ OTHERS = "Python"
 
 @dataclass(frozen=True)
 class Profile:
-    """Where the time of training went; as text it is a table.
+    """The time of each part of training; as text it is a table.
 
     Attributes
     ----------
     seconds : dict of str to float
-        Of an epoch: ``forward`` and ``backward`` of the recurrent layers, and their ``weight gradients``, which are
-        a part of ``backward`` where a backend does not sum them apart, as GPUs and the reference; ``head and loss``,
-        ``optimizer``, ``data`` (batches, and their way to the device), and ``Python``, all that is between them.
+        Seconds of an epoch: ``forward``, ``backward`` and ``weight gradients`` of the recurrent layers,
+        ``head and loss``, ``optimizer``, ``data`` (batches, and their copy to the device), and ``Python``, the rest.
+        On GPUs and the reference backend, ``weight gradients`` are a part of ``backward``.
     operations : float
-        Floating-point operations of the products of the recurrent layers in an epoch, about: once forward, twice
+        Approximate floating-point operations of the products of the recurrent layers in an epoch: once forward, twice
         backward.
     gflops : float
-        Billions of them in a second of forward, backward and weight gradients.
+        Billions of operations in a second of forward, backward and weight gradients.
     peak : float or None
-        Billions of operations that a second has at most, as measured with the same threads; None if nobody knows.
+        The largest number of billions of operations in a second, measured with the same threads; None if it is not
+        known.
     tape_bytes : int
-        Memory that the forward pass of the largest batch keeps for the way back.
+        Memory that the forward pass of the largest batch keeps for the backward pass.
     backend : str
     epochs : int
-        Over which times are averaged.
+        The times are means over so many epochs.
     """
 
     seconds: dict[str, float]
@@ -104,7 +105,7 @@ class Profile:
 
 
 class Clock:
-    """Counts the time of nested calls once: for the innermost."""
+    """Counts the time of nested calls once: for the innermost call."""
 
     def __init__(self) -> None:
         self.seconds = dict.fromkeys([*PARTS, OTHERS], 0.0)
@@ -112,7 +113,7 @@ class Clock:
         self.since = time.perf_counter()
 
     def timed(self, part: str, function: Callable[..., Any], wait: Callable[[], None]) -> Callable[..., Any]:
-        """A function whose time is counted for a part."""
+        """A wrapper of `function` that counts its time for a part."""
 
         @wraps(function)
         def call(*arguments: Any, **options: Any) -> Any:
@@ -125,7 +126,7 @@ class Clock:
 
     @contextmanager
     def counting(self, part: str) -> Any:
-        """What is in the block counts for a part."""
+        """Count the time of the block for a part."""
         self.switch()
         self.parts.append(part)
         try:
@@ -135,7 +136,7 @@ class Clock:
             self.parts.pop()
 
     def switch(self) -> None:
-        """Count what has passed since the last call."""
+        """Count the time since the last call."""
         now = time.perf_counter()
         self.seconds[self.parts[-1]] += now - self.since
         self.since = now
@@ -163,7 +164,7 @@ class TimedBackend:
 def profile(
     model: Any, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None, static: Any = None, epochs: int = 2
 ) -> Profile:
-    """Measure where the time of a fit goes, on fresh weights; the estimator does not change.
+    """Measure the time of each part of a fit, on fresh weights. The estimator does not change.
 
     Parameters
     ----------
@@ -172,7 +173,7 @@ def profile(
     X, y, sample_weight, lengths, static
         As in its `fit`.
     epochs : int, at least 1, default 2
-        Epochs to average over. One more comes before, in which kernels are compiled and memory is made.
+        Epochs to average over. One more epoch runs before them, to compile kernels and allocate memory.
 
     Returns
     -------
@@ -182,12 +183,12 @@ def profile(
     Raises
     ------
     TypeError, ValueError, FloatingPointError, BackendUnavailableError
-        As `fit` does; and if it is no estimator of sequences.
+        As `fit` does; and if the model is not an estimator of sequences.
 
     Notes
     -----
-    On a GPU each part is waited for, so that its time is known: an epoch takes longer than in `fit`, where the
-    processor prepares the next step meanwhile. Where other processes run, so does the clock.
+    On a GPU the profile waits for the end of each part, to know its time. So an epoch takes longer than in `fit`, where
+    the processor prepares the next step meanwhile. The times include those of other processes on the machine.
 
     Examples
     --------
@@ -230,7 +231,7 @@ def profile(
 
 
 def _trainer(model: Any, X: Any, y: Any, sample_weight: Any, lengths: Any, static: Any, clock: Clock) -> Trainer:
-    """What trains fresh weights of an estimator, timed."""
+    """A timed trainer with fresh weights of an estimator."""
     model._check_parameters()
     fitted = model._without_results()
     codec, network, data = model._prepare(fitted, X, y, sample_weight, lengths, static)
@@ -238,21 +239,21 @@ def _trainer(model: Any, X: Any, y: Any, sample_weight: Any, lengths: Any, stati
     backend: Any = TimedBackend(model._backend_to_train(network, data), clock)
     parameters = model._initial_parameters(fitted, codec, network, data, rng)
     trainer = model._trainer(network, backend, parameters, data, rng)
-    own: Any = trainer
-    own.model.loss_and_gradient = clock.timed(OTHERS, trainer.model.loss_and_gradient, backend.wait)
-    own._loss_and_gradient = clock.timed("data", trainer._loss_and_gradient, backend.wait)
-    own.groups = clock.timed("data", trainer.groups, backend.wait)
+    timed: Any = trainer
+    timed.model.loss_and_gradient = clock.timed(OTHERS, trainer.model.loss_and_gradient, backend.wait)
+    timed._loss_and_gradient = clock.timed("data", trainer._loss_and_gradient, backend.wait)
+    timed.groups = clock.timed("data", trainer.groups, backend.wait)
     return trainer
 
 
 def _epoch(trainer: Trainer, learning_rate: float) -> None:
-    """Take the steps of an epoch."""
+    """Train for an epoch."""
     for batches in trainer.groups():
         float(trainer.step(batches, learning_rate)[0])
 
 
 def _tape_bytes(trainer: Trainer) -> int:
-    """What a forward pass over the longest batch keeps, in bytes of the host's memory."""
+    """Bytes of the host's memory that a forward pass over the longest batch keeps."""
     model, sequences = trainer.model, trainer.data.sequences
     stack, backend = model.network.stack, model.backend
     x, lengths = sequences.take(np.argsort(-sequences.lengths, kind="stable")[: trainer.batch_size])
@@ -261,11 +262,11 @@ def _tape_bytes(trainer: Trainer) -> int:
     tracemalloc.start()
     try:
         y, final, tapes = stack.forward(backend, layers, x, None, lengths, training=True)
-        kept = tracemalloc.get_traced_memory()[0] if tapes else 0
+        allocated = tracemalloc.get_traced_memory()[0] if tapes else 0
     finally:
         tracemalloc.stop()
     results = [y, *(state for states in final for state in states)]
-    return max(0, kept - sum(array.nbytes for array in results if isinstance(array, np.ndarray)))
+    return max(0, allocated - sum(array.nbytes for array in results if isinstance(array, np.ndarray)))
 
 
 class ProfileDisplay:

@@ -1,4 +1,4 @@
-"""What users pass to inspect: a fitted estimator, a layer or a trace, and sequences."""
+"""The arguments of inspection functions: a fitted estimator, a layer or a trace, and sequences."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ..estimators.data.forms import array_or_list
 from ..layers.layer import Layer
 from ..layers.trace import Trace
 
-KEEPS = ("forget_gate", "update_gate")  # gates that say how much of a state stays
+KEEPS = ("forget_gate", "update_gate")  # gates that control how much of a state is kept
 
 
 @dataclass(frozen=True)
 class Row:
-    """One sequence, and what happened in one layer and direction.
+    """One sequence, and its trace in one layer and direction.
 
     Attributes
     ----------
     x : array, shape (T, C), or None
         The sequence.
     values : dict of str to array, shape (T, H)
-        Gates and states, by the names in the trace.
+        Gates and states by their names in the trace.
     """
 
     x: np.ndarray | None
@@ -33,30 +33,30 @@ class Row:
 
     @property
     def kept(self) -> np.ndarray | None:
-        """Which part of its state each unit keeps at each step, if a gate says it."""
+        """The share of its state that each unit keeps at each step; None without a forget or update gate."""
         return next((self.values[name] for name in KEEPS if name in self.values), None)
 
     @property
     def time_constants(self) -> np.ndarray | None:
-        """For each unit the steps after which 1/e of its state is left, if a gate says it."""
+        """Steps until 1/e of each unit's state is left; None without a forget or update gate."""
         return None if self.kept is None else time_constants(self.kept)
 
 
 def time_constants(kept: np.ndarray) -> np.ndarray:
-    """``-1 / log f`` for the mean f over the steps of what units keep, (T, H)."""
+    """``-1 / log f`` (H,), where f is the mean over the steps of the shares (T, H) that units keep."""
     mean = kept.mean(axis=0, dtype=np.float64)
     with np.errstate(divide="ignore"):
         return np.where(mean > 0, -1.0 / np.log(np.clip(mean, None, 1.0 - 1e-12)), 0.0)
 
 
 def row_of(source: Any, X: Any, row: Any, layer: Any, lengths: Any = None) -> Row:
-    """A sequence of X, and what happened in a layer while the source read it.
+    """A sequence of X, and its trace in a layer of the source.
 
     Raises
     ------
     TypeError, ValueError
-        If the source is neither a fitted estimator, a layer nor a trace; X is not as it wants it, or there is no such
-        row or layer.
+        If the source is neither a fitted estimator, a layer nor a trace, if it does not take X, or if the row or layer
+        does not exist.
     """
     trace, sequences = traced(source, X, lengths)
     names = list(trace)
@@ -65,7 +65,7 @@ def row_of(source: Any, X: Any, row: Any, layer: Any, lengths: Any = None) -> Ro
     check_index(layer, "layer", layers, "layers (times directions)")
     length = int(trace.lengths[row])
     values = {name: np.asarray(trace[name][layer]) for name in names}
-    values = {name: each[row, :length] if each.ndim == 3 else each[:length] for name, each in values.items()}
+    values = {name: array[row, :length] if array.ndim == 3 else array[:length] for name, array in values.items()}
     x = None if sequences is None else sequences[row]
     if x is not None and len(x) != length:
         raise ValueError(f"X must be what was traced: sequence {row} has {len(x)} steps, and {length} in the trace")
@@ -73,9 +73,9 @@ def row_of(source: Any, X: Any, row: Any, layer: Any, lengths: Any = None) -> Ro
 
 
 def traced(source: Any, X: Any, lengths: Any = None) -> tuple[Trace, list[np.ndarray] | None]:
-    """The trace of all sequences, and these, (T_i, C) each, if they are known."""
+    """The trace of all sequences; and the sequences, (T_i, C) each, or None if they are not known."""
     if isinstance(source, Trace):
-        single = any(np.ndim(each[0]) == 2 for each in source.values())
+        single = any(np.ndim(layers[0]) == 2 for layers in source.values())
         return source, None if X is None else sequences_of(X, lengths, single=single)
     if not isinstance(source, SequenceModel | Layer):
         raise TypeError(f"model must be a fitted estimator, a layer or a Trace of numlstm, got {type(source).__name__}")
@@ -83,18 +83,18 @@ def traced(source: Any, X: Any, lengths: Any = None) -> tuple[Trace, list[np.nda
         raise TypeError(f"X must be given with a {type(source).__name__}: only a Trace goes without, got None")
     trace = source.trace(X, lengths=lengths)
     if isinstance(source, SequenceModel) and source._model.network.tokens is not None:
-        return trace, None  # texts and categories are no numbers to draw
+        return trace, None  # texts and categories cannot be drawn as numbers
     return trace, sequences_of(X, lengths, single=isinstance(source, Layer))
 
 
 def sequences_of(X: Any, lengths: Any = None, *, single: bool = False) -> list[np.ndarray]:
-    """Sequences (T_i, C) in any of their forms; an (n, T) array is one of them if `single`."""
+    """Sequences in any of their forms, as arrays (T_i, C); with `single`, a 2-d array is one sequence."""
     X = array_or_list(X)
     if single and getattr(X, "ndim", 0) == 2:
         X = [X]
-    arrays = [np.asarray(each, np.float64) for each in X]
-    arrays = [each[:, None] if each.ndim == 1 else each for each in arrays]
-    return [each[: len(each) if lengths is None else int(lengths[k])] for k, each in enumerate(arrays)]
+    arrays = [np.asarray(x, np.float64) for x in X]
+    arrays = [x[:, None] if x.ndim == 1 else x for x in arrays]
+    return [x[: len(x) if lengths is None else int(lengths[k])] for k, x in enumerate(arrays)]
 
 
 def check_index(value: Any, name: str, count: int, what: str) -> int:
@@ -103,7 +103,7 @@ def check_index(value: Any, name: str, count: int, what: str) -> int:
     Raises
     ------
     TypeError, ValueError
-        If it is no integer, or there is nothing at that place.
+        If it is not an integer, or not below `count`.
     """
     if check_integer(value, name, 0) >= count:
         raise ValueError(f"{name} must be below {count}, the number of {what}, got {value}")

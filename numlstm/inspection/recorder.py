@@ -13,8 +13,7 @@ from .plotting import COLOURS, STYLES, integer_ticks, stacked_axes
 class TrainingRecorder:
     """A callback that keeps norms of weights, gradients and updates, and how many gates are saturated, by epoch.
 
-    Pass it as `callback` of an estimator. A fit, and each call of `partial_fit`, goes on where the last one ended;
-    `clear` starts anew.
+    Pass it as `callback` of an estimator. Each call of `fit` or `partial_fit` adds to the record; `clear` empties it.
 
     Attributes
     ----------
@@ -22,10 +21,10 @@ class TrainingRecorder:
         The mean training loss of each epoch.
     weights, gradients, updates : dict of str to list of float
         Euclidean norms after each epoch, by the names of the parameters: of the parameter, of the gradient of the last
-        batch before clipping, and of what the epoch has changed (NaN for the first epoch that was seen).
+        batch before clipping, and of the change in the epoch (NaN for the first recorded epoch).
     saturated : dict of str to list of float
-        For each gate of each layer, such as ``forget_gate_l0``, the share of values within 0.05 of 0 or 1 while the
-        first 32 training sequences are read.
+        The share of values within 0.05 of 0 or 1 in the first 32 training sequences, for each gate of each layer, such
+        as ``forget_gate_l0``.
 
     Examples
     --------
@@ -43,13 +42,13 @@ class TrainingRecorder:
         self.clear()
 
     def clear(self) -> None:
-        """Forget what has been recorded."""
+        """Empty the record."""
         self.losses: list[float] = []
         self.weights: dict[str, list[float]] = {}
         self.gradients: dict[str, list[float]] = {}
         self.updates: dict[str, list[float]] = {}
         self.saturated: dict[str, list[float]] = {}
-        self._before: dict[str, np.ndarray] = {}
+        self._previous: dict[str, np.ndarray] = {}
 
     def __call__(self, progress: Progress) -> None:
         """Record an epoch.
@@ -61,15 +60,15 @@ class TrainingRecorder:
         self.losses.append(progress.loss)
         parameters = progress.parameters()
         for name, value in parameters.items():
-            before = self._before.get(name)
-            change = np.full(1, np.nan) if before is None else value - before
+            previous = self._previous.get(name)
+            change = np.full(1, np.nan) if previous is None else value - previous
             self.weights.setdefault(name, []).append(_norm(value))
             self.updates.setdefault(name, []).append(_norm(change))
         for name, value in progress.gradients().items():
             self.gradients.setdefault(name, []).append(_norm(value))
         for gate, share in progress.saturation().items():
             self.saturated.setdefault(gate, []).append(share)
-        self._before = parameters
+        self._previous = parameters
 
     def plot(self, ax: Any = None) -> TrainingRecordDisplay:
         """Draw the record.
@@ -86,7 +85,7 @@ class TrainingRecorder:
         Raises
         ------
         ValueError
-            If nothing has been recorded, or `ax` is an array of another length.
+            If the record is empty, or `ax` is an array of another length.
         ImportError
             If matplotlib is not installed.
         """
@@ -130,7 +129,7 @@ class TrainingRecordDisplay:
         Raises
         ------
         ValueError
-            If nothing has been recorded, or `ax` is an array of another length.
+            If the record is empty, or `ax` is an array of another length.
         ImportError
             If matplotlib is not installed.
         """

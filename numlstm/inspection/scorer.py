@@ -1,4 +1,4 @@
-"""What is explained of a model: one number for each sequence, and its gradient."""
+"""The score that is explained: one number for each sequence, and its gradient."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ from ..estimators.targets.numbers import Numbers
 from ..training.network import Network
 from .lessons import fitted_model, models_of
 
-STEPS = 1 << 15  # padded steps that go through the network at once
+STEPS = 1 << 15  # padded steps in one pass through the network
 
 
 @dataclass(frozen=True)
 class Target:
-    """A number that follows from the scores of a network.
+    """A number that is computed from the scores of a network.
 
     Attributes
     ----------
     weights : float64 array, shape (K,)
-        What scores are multiplied with before they are added up.
+        The number is the sum of the scores times these weights, plus `shift`.
     shift : float
-        What is then added.
     step : int or None
-        At which step, from the start or, if negative, from the end; None for scores of whole sequences.
+        The step, from the start or, if negative, from the end; None for scores of whole sequences.
     """
 
     weights: np.ndarray
@@ -40,13 +39,13 @@ class Target:
 
 
 def target_of(model: Any, target: Any) -> Target:
-    """What a user names: a class, the number of an output, or (step, output) where each step has outputs.
+    """The target that a user names: a class, the number of an output, or (step, output) for outputs at each step.
 
     Raises
     ------
     TypeError, ValueError
-        If there is no such class, output or step; or if it is None, and there are several; or if a model of that kind
-        is not explained.
+        If the class, output or step does not exist, if it is None and there are several, or if models of that kind
+        cannot be explained.
     """
     fitted = fitted_model(model)
     codec, outputs = fitted.codec, fitted.network.outputs
@@ -74,15 +73,15 @@ def target_of(model: Any, target: Any) -> Target:
 
 
 def _at_step(target: Any) -> tuple[int, Any]:
-    """A step, checked, and what is asked for at it."""
-    step, rest = target
+    """A checked step, and the output or label at it."""
+    step, choice = target
     if isinstance(step, bool) or not isinstance(step, numbers.Integral):
         raise TypeError(f"target must have an integer for its step, got {step!r}")
-    return int(step), rest
+    return int(step), choice
 
 
 def _class_weights(codec: Classes, target: Any, outputs: int) -> np.ndarray:
-    """Scores of a class as `decision_function` has them: of two, the difference of both."""
+    """Weights that give the score of a class in `decision_function`: with two classes, their difference."""
     weights, classes = np.zeros(outputs), codec.classes.tolist()
     if len(classes) == 2 and not codec.multilabel:
         k = 1 if target is None else _place(target, classes, "classes")
@@ -93,7 +92,7 @@ def _class_weights(codec: Classes, target: Any, outputs: int) -> np.ndarray:
 
 
 def _place(target: Any, choices: list[Any], what: str) -> int:
-    """Where a target is among all that there are."""
+    """The index of a target among all choices."""
     if target is None and len(choices) == 1:
         return 0
     if target is None or isinstance(target, np.ndarray | list) or target not in choices:
@@ -102,7 +101,7 @@ def _place(target: Any, choices: list[Any], what: str) -> int:
 
 
 class Scorer:
-    """Gives the number that is explained of sequences, as the network reads them.
+    """Computes the explained number of sequences, as the network reads them.
 
     Parameters
     ----------
@@ -120,12 +119,12 @@ class Scorer:
         self.columns = _columns(network)
 
     def read(self, x: np.ndarray) -> np.ndarray:
-        """What the recurrent layers read of a sequence (T, C), (T, D): vectors in the place of tokens."""
+        """A sequence (T, C) as the recurrent layers read it, (T, D): with vectors for tokens."""
         return x if self.tokens is None else self.tokens.backend.to_numpy(self.tokens.read(x[None])[0])[0]
 
     def by_channel(self, values: np.ndarray) -> np.ndarray:
-        """Sums (T, C) of values (T, D): of the numbers of a token's vector."""
-        return np.stack([values[:, own].sum(axis=1) for own in self.columns], axis=1)
+        """Values (T, D) of the recurrent layers' input, summed over the columns of each channel: (T, C)."""
+        return np.stack([values[:, columns].sum(axis=1) for columns in self.columns], axis=1)
 
     def static(self, static: Any, count: int) -> list[np.ndarray | None]:
         """Checked static features of each sequence, (1, F)."""
@@ -133,30 +132,30 @@ class Scorer:
         return [None] * count if values is None else [*values[:, None]]
 
     def scores(self, x: np.ndarray, static: np.ndarray | None) -> np.ndarray:
-        """The number for each of some versions (N, T, C) of one sequence, (N,)."""
-        found = []
-        for part in _some_at_once(x):
+        """The number (N,) for each of some versions (N, T, C) of one sequence."""
+        results = []
+        for part in _chunks(x):
             resident = self.model.backend.to_device(part, self.dtype)
             scores = self.model.scores(resident, None, _repeated(static, len(part)))
             scores = self.model.backend.to_numpy(scores).reshape(len(part), -1, len(self.target.weights))
-            found.append(scores[:, self._step(part)].astype(np.float64) @ self.target.weights)
-        return np.concatenate(found) + self.target.shift
+            results.append(scores[:, self._step(part)].astype(np.float64) @ self.target.weights)
+        return np.concatenate(results) + self.target.shift
 
     def gradients(self, x: np.ndarray, static: np.ndarray | None) -> np.ndarray:
-        """Its gradient for each version, (N, T, C)."""
-        found = []
-        for part in _some_at_once(x):
+        """The gradient of the number for each version, (N, T, C)."""
+        gradients = []
+        for part in _chunks(x):
             backend = self.model.backend
             resident = backend.to_device(part, self.dtype)
             scores, pullback = self.model.scores_vjp(resident, None, _repeated(static, len(part)))
             dscores = np.zeros((len(part), scores.shape[0] // len(part), scores.shape[1]), self.dtype)
             dscores[:, self._step(part)] = self.target.weights
             dx, _, _ = pullback(backend.to_device(dscores.reshape(scores.shape), self.dtype))
-            found.append(backend.to_numpy(dx).astype(np.float64))
-        return np.concatenate(found)
+            gradients.append(backend.to_numpy(dx).astype(np.float64))
+        return np.concatenate(gradients)
 
     def _step(self, x: np.ndarray) -> int:
-        """Where the scores are that count."""
+        """The index of the target's step."""
         step, steps = self.target.step, x.shape[1]
         if step is None:
             return 0
@@ -166,7 +165,7 @@ class Scorer:
 
 
 def _columns(network: Network) -> list[slice]:
-    """Where what a channel becomes is in the input of the recurrent layers."""
+    """The columns of each channel in the input of the recurrent layers."""
     tokens = network.tokens
     if tokens is None:
         return [slice(k, k + 1) for k in range(network.stack.input_size)]
@@ -180,7 +179,7 @@ def _columns(network: Network) -> list[slice]:
     return [by_channel[channel] for channel in sorted(by_channel)]
 
 
-def _some_at_once(x: np.ndarray) -> Iterator[np.ndarray]:
+def _chunks(x: np.ndarray) -> Iterator[np.ndarray]:
     count = max(1, STEPS // x.shape[1])
     for first in range(0, len(x), count):
         yield x[first : first + count]

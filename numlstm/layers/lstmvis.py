@@ -43,7 +43,7 @@ def save(path: str | os.PathLike[str], values: Mapping[str, Any], lengths: np.nd
         import h5py
     except ImportError as error:
         raise ImportError('Trace.save needs h5py: pip install "numlstm[keras]"') from error
-    spoken = _words(words, lengths)
+    flat_words = _words(words, lengths)
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     types = []
@@ -53,39 +53,39 @@ def save(path: str | os.PathLike[str], values: Mapping[str, Any], lengths: np.nd
             for k, layer in enumerate(layers, 1):
                 file[f"{name}_{k}"] = _joined(np.asarray(layer), lengths)
                 types.append("    " + pattern % (k, f"{name}_{k}"))
-    ids = {word: k for k, word in enumerate(dict.fromkeys(spoken))}
+    ids = {word: k for k, word in enumerate(dict.fromkeys(flat_words))}
     with h5py.File(folder / "words.h5", "w") as file:
-        file["word_ids"] = np.array([ids[word] for word in spoken], np.int64)
+        file["word_ids"] = np.array([ids[word] for word in flat_words], np.int64)
     (folder / "words.dict").write_text("".join(f"{word} {k}\n" for word, k in ids.items()), encoding="utf-8")
     config = CONFIG.format(name=json.dumps(folder.resolve().name), types=",\n".join(types))
     (folder / "lstm.yml").write_text(config, encoding="utf-8")
 
 
 def _joined(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The steps of all sequences, one after the other, (M, H), of (N, T, H) or (T, H)."""
+    """The steps of all sequences of values (N, T, H) or (T, H), one after the other: (M, H)."""
     values = values[None] if values.ndim == 2 else values
-    return np.concatenate([own[:length] for own, length in zip(values, lengths.tolist(), strict=True)])
+    return np.concatenate([row[:length] for row, length in zip(values, lengths.tolist(), strict=True)])
 
 
 def _words(words: Any, lengths: np.ndarray) -> list[str]:
-    """What stands at each step of all sequences: given, or the number of the step.
+    """The word at each step of all sequences; without `words`, the number of the step.
 
     Raises
     ------
     TypeError, ValueError
-        If there is not one for each step, or one is empty or has spaces, which LSTMVis would split.
+        If there is not one word for each step, or if a word is empty or has spaces: LSTMVis would split it.
     """
     if words is None:
         return [str(step) for length in lengths.tolist() for step in range(length)]
     if isinstance(words, str) or not isinstance(words, Sequence | np.ndarray):
         raise TypeError(f"words must be a list with one for each step of each sequence, got {type(words).__name__}")
-    one = len(lengths) == 1 and (not len(words) or isinstance(words[0], str))
-    sequences = [list(words)] if one else [list(own) for own in words]
-    if [len(own) for own in sequences] != lengths.tolist():
-        counts = [len(own) for own in sequences]
+    single = len(lengths) == 1 and (not len(words) or isinstance(words[0], str))
+    rows = [list(words)] if single else [list(row) for row in words]
+    counts = [len(row) for row in rows]
+    if counts != lengths.tolist():
         raise ValueError(f"words must have one for each step, {lengths.tolist()} of each sequence, got {counts}")
-    spoken = [str(word) for own in sequences for word in own]
-    for word in spoken:
+    flat = [str(word) for row in rows for word in row]
+    for word in flat:
         if len(word.split()) != 1:
             raise ValueError(f"words must have no spaces and not be empty, got {word!r}")
-    return spoken
+    return flat

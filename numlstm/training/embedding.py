@@ -1,4 +1,4 @@
-"""What stands before the recurrent layers where channels hold tokens: a vector for each token."""
+"""The embedding before the recurrent layers: a vector for each token."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 from ..backends.contract import Array, Backend, EmbeddingSpec, Noise
 from ..backends.streams import row_hashes, threshold
 
-FIRST_STREAM = 1 << 20  # the number of a layer that no stack has: the masks of units, then those of each table's tokens
+FIRST_STREAM = 1 << 20  # a layer number that no stack uses: masks of units, then masks of each table's tokens
 
 
 @dataclass(frozen=True)
 class TokenChannels:
-    """Which channels hold numbers of tokens, and the tables of their vectors.
+    """The channels that hold numbers of tokens, and the tables of their vectors.
 
-    The recurrent layers read the other channels, in their order, and the vectors after them.
+    The recurrent layers read the other channels first, in their order, and then the vectors.
 
     Attributes
     ----------
@@ -28,9 +28,9 @@ class TokenChannels:
     numeric : tuple of int
         The other channels.
     embedding_dropout : float in [0, 1)
-        Share of the units of all vectors that are zeroed in training, the same ones at all steps of a sequence.
+        Share of the units of all vectors that are zeroed in training: the same units at all steps of a sequence.
     token_dropout : float in [0, 1)
-        Share of the tokens that are zeroed in training, wherever they stand in a sequence (Gal & Ghahramani 2016).
+        Share of the tokens that are zeroed in training, at all their places in a sequence (Gal & Ghahramani 2016).
     """
 
     spec: EmbeddingSpec
@@ -46,13 +46,13 @@ class TokenChannels:
 
     @property
     def output_size(self) -> int:
-        """D, what the recurrent layers read at a step."""
+        """D, the number of inputs of the recurrent layers."""
         return len(self.numeric) + self.spec.output_size
 
     def read(self, backend: Backend, weights: Any, x: np.ndarray, seed: int | None = None) -> tuple[Array, Tape]:
-        """The input (N, T, D) of the recurrent layers for x (N, T, C), and what `backward` takes.
+        """The input (N, T, D) of the recurrent layers for x (N, T, C), and the tape for `backward`.
 
-        With a `seed`, units and tokens are dropped.
+        With a `seed`, it drops units and tokens.
         """
         rows, steps, _ = x.shape
         tokens = x[:, :, list(self.channels)].astype(np.int64)
@@ -66,7 +66,7 @@ class TokenChannels:
         return backend.concatenate([backend.upload(numbers, self.spec.dtype), vectors]), tape
 
     def backward(self, backend: Backend, weights: Any, tape: Tape, dx: Array, gradient: Array) -> None:
-        """Overwrite `gradient` with that of the tables, for the gradient dx (N, T, D) of what `read` gave."""
+        """Overwrite `gradient` with the gradient of the tables, from the gradient dx (N, T, D) of `read`'s result."""
         dvectors = dx[:, :, len(self.numeric) :] if self.numeric else dx
         if self.numeric:
             dvectors = backend.multiply(dvectors, 1.0)
@@ -74,13 +74,13 @@ class TokenChannels:
         backend.embed_backward(weights, tape.tokens, dvectors.reshape(len(tape.tokens), -1), gradient)
 
     def vectors(self, parameters: Mapping[str, np.ndarray], values: np.ndarray) -> np.ndarray:
-        """What the recurrent layers read of one step of N sequences, values (N, C): (N, D)."""
+        """The input (N, D) of the recurrent layers for one step of N sequences, values (N, C)."""
         tables = [parameters[name] for name in self.spec.shapes]
         parts = [table[values[:, k].astype(np.int64)] for table, k in zip(tables, self.channels, strict=True)]
         return np.concatenate([values[:, list(self.numeric)].astype(self.spec.dtype), *parts], axis=1)
 
     def _drop(self, backend: Backend, vectors: Array, tape: Tape) -> Array:
-        """Vectors, or their gradients, without the units that are dropped; what is left is scaled up."""
+        """Vectors, or their gradients, with dropped units at zero; the others are scaled up."""
         if tape.seed is None:
             return vectors
         if self.token_dropout:
@@ -90,16 +90,16 @@ class TokenChannels:
         return vectors
 
     def _without_dropped(self, tokens: np.ndarray, seed: int) -> np.ndarray:
-        """Tokens (N, T, F) with -1 for those that are dropped in their sequence."""
-        kept = [
+        """Tokens (N, T, F), with -1 for dropped tokens."""
+        stay = [
             row_hashes(Noise(seed, FIRST_STREAM + 1 + k), "dropout", tokens[:, :, k]) >= threshold(self.token_dropout)
             for k in range(tokens.shape[2])
         ]
-        return np.where(np.stack(kept, axis=2), tokens, -1)
+        return np.where(np.stack(stay, axis=2), tokens, -1)
 
 
 class Tape(NamedTuple):
-    """What the way back needs: tokens (N · T, F), (N, T), and the seed of what was dropped."""
+    """The values that `backward` needs: tokens (N · T, F), their shape (N, T), and the seed of dropout."""
 
     tokens: np.ndarray
     shape: tuple[int, int]

@@ -1,4 +1,4 @@
-"""What the scores of `LossSpec`'s quantiles and distributions stand for."""
+"""Quantiles and parameters of distributions, from the scores of a network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def softplus(scores: np.ndarray) -> np.ndarray:
 
 
 def ordered_quantiles(scores: np.ndarray, levels: int) -> np.ndarray:
-    """Quantiles (M, H, levels), which grow along the last axis, of scores (M, H · levels).
+    """Quantiles (M, H, levels), increasing along the last axis, from scores (M, H · levels).
 
     Examples
     --------
@@ -30,7 +30,7 @@ def ordered_quantiles(scores: np.ndarray, levels: int) -> np.ndarray:
 
 
 def distribution_parameters(kind: str, scores: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Parameters of distributions, each (M, H), of scores (M, H · P).
+    """Parameters of distributions, each (M, H), from scores (M, H · P).
 
     Parameters
     ----------
@@ -53,4 +53,4 @@ def distribution_parameters(kind: str, scores: np.ndarray) -> tuple[np.ndarray, 
     first, *raw = np.moveaxis(np.asarray(scores, np.float64).reshape(len(scores), -1, SCORES[kind]), 2, 0)
     if kind == "negative_binomial":
         return softplus(first) + LEAST_DISPERSION, softplus(raw[0]) + LEAST_DISPERSION
-    return first, *(softplus(each) + least for each, least in zip(raw, (LEAST_SCALE, LEAST_FREEDOM), strict=False))
+    return first, *(softplus(score) + least for score, least in zip(raw, (LEAST_SCALE, LEAST_FREEDOM), strict=False))

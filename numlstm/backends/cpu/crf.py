@@ -1,7 +1,7 @@
 """Linear-chain conditional random fields: loss with its gradient, marginals and best paths (Lafferty et al. 2001).
 
-All in float64, and in logarithms. Rows of labels are filled up to whole vectors with labels that never occur. Sums over
-the rows are of parts that each row has of its own, in the batch's order.
+The kernels compute in float64 and in logarithms. Labels that never occur pad each row of labels to whole vectors. Each
+row of the batch writes its own part of a gradient; the parts are summed in the order of the batch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .machine import threads
 from .machine.compiling import inner, kernel
 from .machine.log_sums import NEVER, at, every, exp_down, exponentials, larger, len_of_vector, put
 
-FLOP_OF_A_TRANSITION = 60.0  # about: three exponentials
+FLOP_OF_A_TRANSITION = 60.0  # roughly: three exponentials
 
 
 class Field(NamedTuple):
@@ -43,7 +43,7 @@ class CrfWeights:
         self.refresh()
 
     def refresh(self) -> None:
-        """Follow a change of `flat`."""
+        """Update to a change of `flat`."""
         labels = self.spec.outputs
         values = np.maximum(self.flat.astype(np.float64), NEVER)
         transitions, ends = values[: labels**2].reshape(labels, labels), values[labels**2 :].reshape(2, labels)
@@ -51,7 +51,7 @@ class CrfWeights:
 
 
 def _filled(rows: np.ndarray) -> np.ndarray:
-    """Rows with room for whole vectors of any width."""
+    """Rows, padded to whole vectors of any width."""
     filled = np.full((len(rows), -(-len(rows) // MOST_LANES) * MOST_LANES), NEVER)
     filled[:, : len(rows)] = rows
     return filled
@@ -89,7 +89,7 @@ def _total(values):
 
 @inner
 def _walk(emissions, length, field, ahead, back, onward, totals):
-    """Log-sums over the paths up to each label of a step, with it, and from there on, without; and over all paths."""
+    """Write log-sums over paths to each label of each step, and from it to the end; return that over all paths."""
     labels = len(field.start)
     for k in range(labels):
         ahead[0, k] = field.start[k] + emissions[0, k]
@@ -107,7 +107,7 @@ def _walk(emissions, length, field, ahead, back, onward, totals):
 
 @inner
 def _expect(emissions, length, field, ahead, back, onward, shares, total, weight, gradient, of_parameters):
-    """Add `weight` times how often each label is expected at each step, and how often each parameter."""
+    """Add `weight` times the expected number of each label at each step, and of each use of a parameter."""
     labels = len(field.start)
     pairs = of_parameters[: labels * labels].reshape(labels, labels)
     for t in range(length):
@@ -131,7 +131,7 @@ def _expect(emissions, length, field, ahead, back, onward, shares, total, weight
 
 @inner
 def _follow(emissions, length, target, field, weight, gradient, of_parameters):
-    """The score of the one path of a target; take `weight` from where it goes."""
+    """The score of the path of a complete target; subtract `weight` along this path."""
     labels = len(field.start)
     pairs = of_parameters[: labels * labels].reshape(labels, labels)
     score = field.start[target[0]] + field.end[target[length - 1]]
@@ -148,18 +148,18 @@ def _follow(emissions, length, target, field, weight, gradient, of_parameters):
 
 @inner
 def _read(scores, length, emissions):
-    """A row's scores; whether all of them are finite."""
+    """Copy a row's scores; return whether all of them are finite."""
     finite = True
     for t in range(length):
         for k in range(scores.shape[1]):
-            finite = finite and abs(scores[t, k]) < math.inf  # NaN is not either
+            finite = finite and abs(scores[t, k]) < math.inf  # false for NaN
             emissions[t, k] = scores[t, k]
     return finite
 
 
 @inner
 def _clamp(emissions, length, target, labels):
-    """No other label where there is one; whether each step has one."""
+    """Exclude all other labels at labelled steps; return whether each step has a label."""
     complete = True
     for t in range(length):
         complete = complete and target[t] >= 0
@@ -189,13 +189,13 @@ def crf(scores, lengths, targets, weights, field, gradient, losses, of_parameter
             emissions, length, field, ahead, back, onward, shares, total, weight, gradient[n], of_parameters[n]
         )  # fmt: skip
         if _clamp(emissions, length, target, labels):
-            wanted = _follow(emissions, length, target, field, weight, gradient[n], of_parameters[n])
+            agreeing = _follow(emissions, length, target, field, weight, gradient[n], of_parameters[n])
         else:
-            wanted = _walk(emissions, length, field, ahead, back, onward, shares)
+            agreeing = _walk(emissions, length, field, ahead, back, onward, shares)
             _expect(
-                emissions, length, field, ahead, back, onward, shares, wanted, -weight, gradient[n], of_parameters[n]
+                emissions, length, field, ahead, back, onward, shares, agreeing, -weight, gradient[n], of_parameters[n]
             )  # fmt: skip
-        losses[n] = weight * (total - wanted)
+        losses[n] = weight * (total - agreeing)
 
 
 @kernel
@@ -263,12 +263,12 @@ def best_paths(weights: CrfWeights, scores: np.ndarray, lengths: np.ndarray | No
 
 def contiguous(scores: np.ndarray, lengths: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Scores and lengths as kernels take them."""
-    given = np.full(len(scores), scores.shape[1]) if lengths is None else lengths
-    return np.ascontiguousarray(scores, np.float64), np.ascontiguousarray(given, np.int64)
+    lengths = np.full(len(scores), scores.shape[1]) if lengths is None else lengths
+    return np.ascontiguousarray(scores, np.float64), np.ascontiguousarray(lengths, np.int64)
 
 
 def _run(function: Any, scores: np.ndarray, *arguments: Any) -> None:
-    """Share the rows out over threads."""
+    """Run a kernel over all rows, divided among threads."""
     rows, steps, labels = scores.shape
     shards = threads.even_shards(rows, rows * steps * labels**2 * FLOP_OF_A_TRANSITION)
     threads.run(function[()], shards, scores, *arguments)

@@ -1,8 +1,8 @@
 """CTC: the loss of rows of labels without places, and its gradient (Graves et al. 2006).
 
-All in float64, and in logarithms. A row with L labels has 2 L + 1 states: its labels, with blanks before, between and
-after. A path stays in its state, goes on to the next, or leaps over a blank between two labels that differ. States are
-filled up to whole vectors with states that are never reached.
+The kernels compute in float64 and in logarithms. A row with L labels has 2 L + 1 states: its labels, with a blank
+before each, and one at the end. A path stays in its state, goes to the next state, or leaps over a blank between two
+different labels. Unreachable states pad the states to whole vectors.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from .machine import threads
 from .machine.compiling import inner, kernel
 from .machine.log_sums import NEVER, at, exponentials, len_of_vector, log_sum, put
 
-FLOP_OF_A_STATE, FLOP_OF_A_SCORE = 150.0, 30.0  # about: four sums of two, and an exponential; an exponential
+FLOP_OF_A_STATE, FLOP_OF_A_SCORE = 150.0, 30.0  # roughly: four log-sums and an exponential; an exponential
 
 
 @inner
 def _normalise(scores, padded, shares):
-    """The softmax of a step's scores, and the logarithm of what their exponentials are divided by; NaN of NaN."""
+    """Write the softmax of a step's scores; return the log-sum of their exponentials, NaN if a score is not finite."""
     labels, highest = len(scores), -math.inf
     for k in range(labels):
         if not abs(scores[k]) < math.inf:
@@ -40,7 +40,7 @@ def _normalise(scores, padded, shares):
 
 @inner
 def _number_states(target, blank, labels, leaps, leaps_on):
-    """The label of each state, and 0 where a path may leap to it, and on from it, `NEVER` where not; their count."""
+    """Write each state's label, and 0 if a path may leap to or from it, else `NEVER`; return the number of states."""
     leaps[:], leaps_on[:] = NEVER, NEVER
     labels[0] = blank
     states = 1
@@ -56,7 +56,7 @@ def _number_states(target, blank, labels, leaps, leaps_on):
 
 @inner
 def _sum_ways(values, stay, leap, leaps, out, place):
-    """Log-sums over the three ways of each state: from where `values` has it, from its neighbour, and by a leap."""
+    """Log-sums over the three ways to each state: from the same state, from its neighbour, and by a leap."""
     for s in range(0, len(leaps), len_of_vector()):
         leaping = at(values, s + leap) + at(leaps, s)
         put(out, s + place, log_sum(at(values, s + stay), at(values, s + 1), leaping))
@@ -64,7 +64,7 @@ def _sum_ways(values, stay, leap, leaps, out, place):
 
 @inner
 def _walk_ahead(scores, length, labels, leaps, states, row, shares, emissions, ahead):
-    """Log-probabilities of all paths up to each step and state, and in all; NaN if a score is not finite."""
+    """Write log-probabilities of paths up to each step and state; return that of all paths, NaN for bad scores."""
     ahead[0, 2:] = NEVER
     ahead[0, 2] = 0.0  # before the first step, all paths stand at the first state
     for t in range(length):
@@ -83,7 +83,7 @@ def _walk_ahead(scores, length, labels, leaps, states, row, shares, emissions, a
 
 @inner
 def _walk_back(length, labels, leaps_on, states, emissions, ahead, total, weight, shares, back, onward, gradient):
-    """The way back over the paths from each step and state on, and the gradient."""
+    """Sum over the paths from each step and state to the end, and write the gradient."""
     width, count = len(leaps_on), gradient.shape[1]
     back[:] = NEVER
     back[max(0, states - 2) : states] = 0.0
@@ -108,8 +108,8 @@ def ctc(scores, lengths, targets, weights, blank, gradient, losses, first, last)
     width, wide = -(-room // lanes) * lanes, -(-count // lanes) * lanes
     shares, row, emissions = np.empty((steps, wide)), np.full(wide, NEVER), np.empty((steps, width))
     labels, leaps, leaps_on = np.empty(room, np.int64), np.empty(width), np.empty(width)
-    ahead = np.full((steps + 1, width + 2), NEVER)  # two places before the states, which no path comes from
-    back, onward = np.empty(width), np.full(width + 2, NEVER)  # two places behind them, which none goes to
+    ahead = np.full((steps + 1, width + 2), NEVER)  # two extra places before the states, which no path uses
+    back, onward = np.empty(width), np.full(width + 2, NEVER)  # two extra places after the states, which no path uses
     for n in range(first, last):
         length, weight = lengths[n], weights[n]
         gradient[n], losses[n] = 0.0, 0.0

@@ -1,4 +1,4 @@
-"""Vectors of tokens, and the sums of their gradients."""
+"""Vectors of tokens, and their gradients."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def scatter(tokens, dy, column, gradient):
 
 
 class EmbeddingWeights:
-    """Tables; views of the flat vector, so always up to date."""
+    """Tables of vectors. They are views of the flat vector, so they are always up to date."""
 
     def __init__(self, spec: EmbeddingSpec, flat: np.ndarray) -> None:
         self.spec, self.tables = spec, tables_of(spec, flat)
 
     def refresh(self) -> None:
-        """Follow a change of the flat vector."""
+        """Update to a change of the flat vector."""
 
 
 def tables_of(spec: EmbeddingSpec, flat: np.ndarray) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Losses of distributions and their gradients: computed in float64, whatever the scores are stored in."""
+"""Losses of distributions and their gradients, computed in float64 for scores of any dtype."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Activation functions and their slopes, by the names of ONNX, each with its parameters as it defines them.
 
-Slopes are taken at the argument, not from the value, so that they keep their relative accuracy far out. Where a
-function has a kink the slope is that of one side: as `SLOPES` says.
+Slopes are computed from the argument, not from the value, so that they keep their relative accuracy for large
+arguments. At a kink of a function, the slope is that of one side, as `SLOPES` defines it.
 
 References
 ----------
@@ -52,7 +52,7 @@ def tanh_slope(x: np.ndarray) -> np.ndarray:
     return 4.0 * sigmoid_slope(2.0 * x)
 
 
-# NaN is a value of every one of them: comparisons are such that it is on the side of x.
+# Each function gives NaN for NaN: comparisons are written so that NaN takes the branch with x.
 VALUES: dict[str, Function] = {
     "identity": lambda x: x,
     "affine": lambda x, alpha, beta: alpha * x + beta,

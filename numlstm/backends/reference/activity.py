@@ -1,4 +1,4 @@
-"""The penalty on what a layer gives.
+"""The penalty on the outputs of a layer.
 
 References
 ----------
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def activity(rows: list[np.ndarray], size: float, change: float) -> tuple[float, list[np.ndarray]]:
-    """The penalty of rows, each (length, F), and its gradient for every one of them.
+    """The penalty of rows, each (length, F), and its gradient for each row.
 
     The two means are over all rows together, so that a long row weighs more than a short one.
     """

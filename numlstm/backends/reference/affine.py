@@ -1,6 +1,6 @@
-"""The sums that pre-activations are made of: a block of weights times a vector, and a bias.
+"""The sums in pre-activations: a block of weights times a vector, plus a bias.
 
-`side` is ``"ih"`` for what multiplies the input, ``"hh"`` for what multiplies a vector of the step before.
+`side` is ``"ih"`` for the weights of the input, ``"hh"`` for the weights of a vector of the step before.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def backward(
     delta: np.ndarray,
     gradient: Mapping[str, np.ndarray],
 ) -> np.ndarray:
-    """The gradient of v from that of the sum; those of W and b are added to `gradient`."""
+    """The gradient of v from that of the sum; adds the gradients of W and b to `gradient`."""
     gradient[f"weight_{side}"][block] += delta.T @ v
     gradient[f"bias_{side}"][block] += delta.sum(axis=0)
     return delta @ weights[f"weight_{side}"][block]

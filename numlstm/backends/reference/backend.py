@@ -1,7 +1,7 @@
 """The reference backend: the contract in few lines that are easy to check.
 
-Every row of a batch is computed alone, so that neither its neighbours nor the steps past its length can change it.
-Arithmetic is in float64; results are rounded once, when they are stored in narrower arrays.
+It computes each row of a batch separately, so that neither other rows nor the steps past its length can change it. It
+computes in float64, and rounds results once, when it stores them in narrower arrays.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class AffineWeights:
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """A recurrent layer, ready to compute: parameters in float64, as a `Twin` takes them, biases always there."""
+    """A recurrent layer, ready to compute: parameters in float64, as a `Twin` takes them, always with biases."""
 
     spec: LayerSpec
     flat: Array
@@ -70,7 +70,7 @@ class PoolWeights:
 
 @dataclass(frozen=True)
 class EmbeddingWeights:
-    """Tables, ready to be looked up: parameters in float64."""
+    """Tables of vectors, ready to compute: parameters in float64."""
 
     spec: EmbeddingSpec
     flat: Array
@@ -90,10 +90,10 @@ Weights = AffineWeights | LayerWeights | PoolWeights | EmbeddingWeights | Sequen
 
 
 class ReferenceBackend(Backend):
-    """NumPy in float64, for arrays of any dtype; it is slow, and made to be read.
+    """A backend in NumPy and float64, for arrays of any dtype. It is slow, but easy to read.
 
-    It knows the cells that have a `Twin`. Resident arrays are NumPy arrays, and flat parameter vectors are
-    in the order of `Spec.shapes`.
+    It supports cells that have a `Twin`. Resident arrays are NumPy arrays. Flat parameter vectors are in the order of
+    `Spec.shapes`.
     """
 
     name = "reference"
@@ -115,7 +115,7 @@ class ReferenceBackend(Backend):
         Raises
         ------
         UnsupportedError
-            If the cell has no twin, or products are to be rounded.
+            If the cell has no twin, or if `compute_dtype` is set.
         """
         if isinstance(spec, LayerSpec) and spec.compute_dtype:
             raise UnsupportedError(
@@ -159,15 +159,15 @@ class ReferenceBackend(Backend):
     ) -> tuple[tuple[Array, ...], Any]:
         """Run a layer over whole sequences, row by row; see `Backend`.
 
-        The tape is, for every row, the masks and what the twin saved at each step, in the order of computing; or a
-        function that makes it.
+        The tape holds for each row the masks and the twin's saved values at each step, in the order of computation;
+        with `recompute` it is a function that returns such a tape.
         """
         if training and recompute:
             start = [None if state is None else state.copy() for state in initial]
             options: dict[str, Any] = {"lengths": lengths, "reverse": reverse, "noise": noise}
-            again = partial(self.sequence_forward, weights, x, start, [None] * len(start), training=True, **options)
+            record = partial(self.sequence_forward, weights, x, start, [None] * len(start), training=True, **options)
             final, _ = self.sequence_forward(weights, x, initial, outputs, traces=traces, **options)
-            return final, lambda: again()[1]
+            return final, lambda: record()[1]
         spec, step, traces = weights.spec, weights.twin.step, dict(traces or {})
         n_rows, n_steps, _ = x.shape
         final = tuple(self.empty((n_rows, size), spec.dtype) for size in spec.state_sizes)
@@ -302,12 +302,12 @@ class ReferenceBackend(Backend):
     def loss(self, spec: LossSpec, scores: Array, targets: np.ndarray, weights: np.ndarray) -> tuple[float, Array]:
         """Sum of the rows' losses, each times its weight, and its gradient, row by row; see `Backend`."""
         loss, gradient = 0.0, self.zeros(scores.shape, str(scores.dtype))
-        wanted = targets if spec.kind == "softmax" else _float64(targets)
-        of_kind = (LOSSES | LIKELIHOODS)[spec.kind]
+        targets = targets if spec.kind == "softmax" else _float64(targets)
+        row_loss = (LOSSES | LIKELIHOODS)[spec.kind]
         for m, weight in enumerate(weights):
             if weight > 0.0:  # 0 times NaN would be NaN
-                of_row, dscores = of_kind(_float64(scores[m]), wanted[m], spec.levels or spec.parameter)
-                loss += weight * of_row
+                value, dscores = row_loss(_float64(scores[m]), targets[m], spec.levels or spec.parameter)
+                loss += weight * value
                 gradient[m] = weight * dscores
         return float(loss), gradient
 
@@ -323,20 +323,20 @@ class ReferenceBackend(Backend):
     ) -> tuple[float, Array]:
         """Sum of the rows' losses, each times its weight, and its gradient, row by row; see `Backend`."""
         spec, loss, dscores = weights.spec, 0.0, self.zeros(scores.shape, str(scores.dtype))
-        of_parameters = {name: np.zeros(shape) for name, shape in spec.shapes.items()}
+        total = {name: np.zeros(shape) for name, shape in spec.shapes.items()}
         for n, weight in enumerate(row_weights):
             if weight > 0.0:
-                own = _float64(scores[n, : _length(lengths, n, scores)])
-                named: dict[str, np.ndarray] = {}
+                row = _float64(scores[n, : _length(lengths, n, scores)])
+                dparameters: dict[str, np.ndarray] = {}
                 if spec.kind == "ctc":
-                    of_row, slope = ctc.ctc(own, targets[n][targets[n] >= 0], spec.blank)
+                    value, slope = ctc.ctc(row, targets[n][targets[n] >= 0], spec.blank)
                 else:
-                    of_row, slope, named = crf.crf(own, targets[n, : len(own)], weights.parameters)
-                loss += weight * of_row
-                dscores[n, : len(own)] = weight * slope
-                for name, value in named.items():
-                    of_parameters[name] += weight * value
-        self.pack(spec, of_parameters, gradient)
+                    value, slope, dparameters = crf.crf(row, targets[n, : len(row)], weights.parameters)
+                loss += weight * value
+                dscores[n, : len(row)] = weight * slope
+                for name, dparameter in dparameters.items():
+                    total[name] += weight * dparameter
+        self.pack(spec, total, gradient)
         return float(loss), dscores
 
     @_quiet
@@ -344,8 +344,8 @@ class ReferenceBackend(Backend):
         """The probability of each label at each step, row by row; see `Backend`."""
         shares = self.zeros(scores.shape, str(scores.dtype))
         for n in range(len(scores)):
-            own = _float64(scores[n, : _length(lengths, n, scores)])
-            shares[n, : len(own)] = crf.expectations(own, weights.parameters)[1]
+            row = _float64(scores[n, : _length(lengths, n, scores)])
+            shares[n, : len(row)] = crf.expectations(row, weights.parameters)[1]
         return shares
 
     @_quiet
@@ -353,8 +353,8 @@ class ReferenceBackend(Backend):
         """The most likely path of each row; see `Backend`."""
         paths = np.full(scores.shape[:2], -1)
         for n in range(len(scores)):
-            own = _float64(scores[n, : _length(lengths, n, scores)])
-            paths[n, : len(own)] = crf.best_path(own, weights.parameters)
+            row = _float64(scores[n, : _length(lengths, n, scores)])
+            paths[n, : len(row)] = crf.best_path(row, weights.parameters)
         return paths
 
     @_quiet
@@ -430,22 +430,22 @@ class ReferenceBackend(Backend):
 
 
 def _pull(flat: Array, decay: Array | None) -> np.ndarray:
-    """Gradient of the L2 penalty."""
+    """The gradient of the L2 penalty."""
     return np.zeros(len(flat)) if decay is None else _float64(decay) * _float64(flat)
 
 
 def _length(lengths: np.ndarray | None, n: int, scores: Array) -> int:
-    """Steps of a row."""
+    """Number of steps of a row."""
     return scores.shape[1] if lengths is None else int(lengths[n])
 
 
 def _float64(array: Array) -> np.ndarray:
-    """A float64 copy, in C order, so that results depend on values alone, never on strides."""
+    """A float64 copy in C order, so that results depend only on values, not on strides."""
     return np.array(array, np.float64, order="C")
 
 
 def _in_blocks(spec: LayerSpec, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Parameters with an axis of blocks in front; zeros for biases that are not there."""
+    """Parameters with an axis of blocks in front; zeros for absent biases."""
     blocks = {}
     for parameter in spec.description.parameters:
         absent = np.zeros(parameter.blocks * spec.hidden_size)
@@ -456,11 +456,11 @@ def _in_blocks(spec: LayerSpec, parameters: Mapping[str, np.ndarray]) -> dict[st
 
 def _sums(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
     """The sums of the arrays of two sequences."""
-    return tuple(one + other for one, other in zip(a, b, strict=True))
+    return tuple(x + y for x, y in zip(a, b, strict=True))
 
 
 def _row(arrays: States, index: Any, sizes: Sequence[int]) -> tuple[np.ndarray, ...]:
-    """A batch of one from every array, zeros of its size where there is no array."""
+    """A batch of one row from each array; zeros of the same size for None."""
     return tuple(
         np.zeros((1, size)) if a is None else _float64(a[index])[np.newaxis]
         for a, size in zip(arrays, sizes, strict=True)
@@ -468,14 +468,14 @@ def _row(arrays: States, index: Any, sizes: Sequence[int]) -> tuple[np.ndarray, 
 
 
 def _store(arrays: States, index: Any, batches: Sequence[np.ndarray]) -> None:
-    """Write a batch of one to each array that is there."""
+    """Write a batch of one row to each array that is not None."""
     for array, batch in zip(arrays, batches, strict=True):
         if array is not None:
             array[index] = batch[0]
 
 
 def _clear(arrays: States, n: int, length: int) -> None:
-    """Zero what lies past the length of row `n` in each array that is there."""
+    """Set the steps past the length of row `n` to 0 in each array that is not None."""
     for array in arrays:
         if array is not None:
             array[n, length:] = 0.0

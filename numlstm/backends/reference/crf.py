@@ -1,6 +1,6 @@
 """A linear-chain conditional random field over one row: sums and maxima over all paths of labels.
 
-It takes scores s (T, K), and the field's parameters by name, in float64.
+The functions take scores s (T, K), and the field's parameters by name, in float64.
 
 References
 ----------
@@ -19,9 +19,9 @@ Parameters = Mapping[str, np.ndarray]
 
 
 def crf(s: np.ndarray, labels: np.ndarray, p: Parameters) -> tuple[float, np.ndarray, dict[str, np.ndarray]]:
-    """``log(sum of exp(score))`` over all paths, less that over those that agree with `labels`; gradients of s and p.
+    """``log(sum of exp(score))`` over all paths, minus that over paths that agree with `labels`; gradients of s and p.
 
-    A label of -1 agrees with any.
+    A label of -1 agrees with any label.
     """
     if not np.isfinite(s).all():
         return np.nan, np.full_like(s, np.nan), {name: np.full_like(value, np.nan) for name, value in p.items()}
@@ -33,7 +33,7 @@ def crf(s: np.ndarray, labels: np.ndarray, p: Parameters) -> tuple[float, np.nda
 
 
 def expectations(s: np.ndarray, p: Parameters) -> tuple[float, np.ndarray, np.ndarray]:
-    """The log-sum over all paths, the probability of each label at each step, and how often each pair is expected."""
+    """The log-sum over all paths, the probability of each label at each step, the expected number of each pair."""
     forward, backward = np.empty_like(s), np.empty_like(s)
     forward[0], backward[-1] = p["start"] + s[0], p["end"]
     for t in range(1, len(s)):
@@ -48,7 +48,7 @@ def expectations(s: np.ndarray, p: Parameters) -> tuple[float, np.ndarray, np.nd
 
 
 def best_path(s: np.ndarray, p: Parameters) -> np.ndarray:
-    """The path of the largest score, by Viterbi's algorithm."""
+    """The path with the largest score, by Viterbi's algorithm."""
     best, origins = p["start"] + s[0], []
     for scores in s[1:]:
         ways = best[:, np.newaxis] + p["transitions"]

@@ -1,4 +1,4 @@
-"""Connectionist temporal classification of one row, as Graves et al. (2006) write it, in logarithms.
+"""Connectionist temporal classification of one row, in logarithms, with the notation of Graves et al. (2006).
 
 References
 ----------
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def ctc(s: np.ndarray, labels: np.ndarray, blank: int) -> tuple[float, np.ndarray]:
-    """``-log p(labels | s)`` of scores s (T, K), and its gradient; eq. 6-8, 10-11 and 15 there."""
+    """``-log p(labels | s)`` of scores s (T, K), and its gradient: eq. 6-8, 10-11 and 15 of the paper."""
     if not np.isfinite(s).all():
         return np.nan, np.full_like(s, np.nan)
     log_y = s - np.logaddexp.reduce(s, axis=1, keepdims=True)
@@ -23,7 +23,7 @@ def ctc(s: np.ndarray, labels: np.ndarray, blank: int) -> tuple[float, np.ndarra
     log_p = np.logaddexp.reduce(alpha[-1, -2:])
     if log_p == -np.inf:
         return np.inf, np.zeros_like(s)
-    posterior = np.exp(alpha + beta - log_y[:, states] - log_p)  # both count the step's own y
+    posterior = np.exp(alpha + beta - log_y[:, states] - log_p)  # both alpha and beta contain y of the step
     gradient = np.exp(log_y)
     for state, column in zip(states, posterior.T, strict=True):
         gradient[:, state] -= column

@@ -1,7 +1,7 @@
-"""Losses of one target under a distribution whose parameters are a row of scores: as those in `losses`.
+"""Losses of one target under a distribution whose parameters are a row of scores.
 
-Each takes the scores s (P,), the numbers of the target, and the levels of quantiles. It gives the loss, and its
-gradient with respect to the scores.
+Each function takes the scores s (P,), the numbers of the target, and the levels of quantiles. It returns the loss, and
+its gradient with respect to the scores, as the functions in `losses` do.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def softplus(s: np.ndarray) -> np.ndarray:
 def ordered(s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Quantiles that cannot cross, and their Jacobian: row k is the gradient of quantile k.
 
-    The middle one is its score; the ones above and below lie softplus of their scores beyond their neighbours.
+    The middle quantile is its score. Each other quantile is its inner neighbour plus or minus softplus of its score.
     """
     count, middle = len(s), len(s) // 2
     k, j = np.indices((count, count))

@@ -10,7 +10,7 @@ from ..contract import EmbeddingSpec
 
 
 def one_hot(tokens: np.ndarray, count: int) -> np.ndarray:
-    """A row for each token, with a one in the token's column; none for a negative token."""
+    """A row for each token, with a one in the token's column; only zeros for a negative token."""
     return (tokens[:, None] == np.arange(count)).astype(np.float64)
 
 

@@ -9,9 +9,9 @@ step before, ⊙ the product by elements::
     n = tanh(W_n x + R_n (r ⊙ h⁻) + b_n)   eq. 8: ``reset_after=False``
     n = tanh(u + r ⊙ v),  u = W_n x + b_in,  v = R_n h⁻ + b_hn:  ``reset_after=True``
 
-The last is what cuDNN and PyTorch compute; it came with version 1 of the paper. Layer normalisation is of the sums of
-r, of z, and of n, or of u and v each. As in ONNX, options replace σ and tanh by other functions,
-and bound their arguments; a bar marks these arguments.
+cuDNN and PyTorch compute the last form, which is from version 1 of the paper. Layer normalisation applies to the sums
+of r, of z, and of n; with ``reset_after=True`` to u and v separately. As in ONNX, options replace σ and tanh by other
+functions, and bound their arguments; a bar marks these arguments.
 
 References
 ----------
@@ -36,7 +36,7 @@ NORM_U, NORM_V = 2, 3
 
 
 class Squash(NamedTuple):
-    """An activation behind its bounds."""
+    """An activation with bounds on its argument."""
 
     activation: Activation
     bound: float
@@ -52,7 +52,7 @@ class Squash(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """The values that a step keeps for its way back: inputs, and the sums before they are normalised."""
+    """The values that a step keeps for the backward step: inputs, and sums before normalisation."""
 
     x: np.ndarray
     h_prev: np.ndarray
@@ -62,7 +62,7 @@ class Saved(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """For n: the vector that R_n multiplied, the sum of x or of all, the separate sum of h⁻, the pre-activation."""
+    """For n: the vector that R_n multiplied, the sum of x or of both, the separate sum of h⁻, the pre-activation."""
 
     h_in: np.ndarray
     a_u: np.ndarray
@@ -122,7 +122,7 @@ def _reset_after(spec: LayerSpec) -> bool:
 
 
 def _candidate_before(weights: Weights, x: np.ndarray, h_prev: np.ndarray, r: np.ndarray, masks: Masks) -> Candidate:
-    """n̄, the reset gate before the product."""
+    """n̄ with the reset gate before the product."""
     h_in = masks.recurrent * (r * h_prev)
     a = affine.forward(weights, "ih", N, x) + affine.forward(weights, "hh", N, h_in)
     return Candidate(h_in, a, None, norm.forward(weights, N, a))
@@ -131,7 +131,7 @@ def _candidate_before(weights: Weights, x: np.ndarray, h_prev: np.ndarray, r: np
 def _candidate_before_backward(
     weights: Weights, saved: Saved, r: np.ndarray, delta_n: np.ndarray, masks: Masks, gradient: Weights
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gradients of x, h⁻ and r, as far as they come from n̄."""
+    """The parts of the gradients of x, h⁻ and r that come from n̄."""
     h_in, a, _, _ = saved.candidate
     delta = norm.backward(weights, N, a, delta_n, gradient)
     d_reset = masks.recurrent * affine.backward(weights, "hh", N, h_in, delta, gradient)
@@ -139,7 +139,7 @@ def _candidate_before_backward(
 
 
 def _candidate_after(weights: Weights, x: np.ndarray, h_prev: np.ndarray, r: np.ndarray, masks: Masks) -> Candidate:
-    """n̄, the reset gate after the product."""
+    """n̄ with the reset gate after the product."""
     h_in = masks.recurrent * h_prev
     a_u, a_v = affine.forward(weights, "ih", N, x), affine.forward(weights, "hh", N, h_in)
     n_bar = norm.forward(weights, NORM_U, a_u) + r * norm.forward(weights, NORM_V, a_v)
@@ -149,7 +149,7 @@ def _candidate_after(weights: Weights, x: np.ndarray, h_prev: np.ndarray, r: np.
 def _candidate_after_backward(
     weights: Weights, saved: Saved, r: np.ndarray, delta_n: np.ndarray, masks: Masks, gradient: Weights
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gradients of x, h⁻ and r, as far as they come from n̄."""
+    """The parts of the gradients of x, h⁻ and r that come from n̄."""
     h_in, a_u, a_v, _ = saved.candidate
     assert a_v is not None
     delta_u = norm.backward(weights, NORM_U, a_u, delta_n, gradient)

@@ -1,6 +1,6 @@
-"""Losses of one row of scores: each function gives the loss, and its gradient with respect to the scores.
+"""Losses of one row of scores: each function returns the loss, and its gradient with respect to the scores.
 
-They take the scores s (K,), the row's target t, and the loss's parameter; all in float64. NaN passes through.
+It takes the scores s (K,), the row's target t, and the parameter of the loss, all in float64. NaN passes through.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-Loss = Callable[[np.ndarray, Any, Any], tuple[float, np.ndarray]]  # the last: a number, or levels
+Loss = Callable[
+    [np.ndarray, Any, Any], tuple[float, np.ndarray]
+]  # the last argument is a number, or the levels of quantiles
 
 
 def softmax(s: np.ndarray, t: int, _: float) -> tuple[float, np.ndarray]:
-    """Cross-entropy of ``p = softmax(s)``: -log p[t]; its gradient is p, less 1 at t."""
-    shifted = s - np.max(s)  # the largest becomes 0: exp cannot overflow, nor the sum vanish
+    """Cross-entropy of ``p = softmax(s)``: -log p[t]; its gradient is p, minus 1 at t."""
+    shifted = s - np.max(s)  # the largest becomes 0: exp does not overflow, and the sum is at least 1
     exponentials = np.exp(shifted)
     total = np.sum(exponentials)
     return np.log(total) - shifted[t], exponentials / total - (np.arange(len(s)) == t)
@@ -55,7 +57,7 @@ def huber(s: np.ndarray, t: np.ndarray, delta: float) -> tuple[float, np.ndarray
 
 
 def pinball(s: np.ndarray, t: np.ndarray, level: float) -> tuple[float, np.ndarray]:
-    """Koenker & Bassett (1978): `level` times what s is too low by, 1 - `level` times what it is too high by.
+    """Koenker & Bassett (1978): ``level * (t - s)`` if s is too low, ``(1 - level) * (s - t)`` if it is too high.
 
     References
     ----------

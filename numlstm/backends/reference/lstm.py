@@ -1,9 +1,9 @@
-"""The LSTM of Gers et al. (2000) as Greff et al. (2017) write it, and the variants of it that they compare.
+"""The LSTM of Gers et al. (2000) as Greff et al. (2017) write it, and the variants that they compare.
 
 Notation: x input, y block output (``"h"`` elsewhere), z block input (PyTorch's g), i, f, o the gates, c the
 cell. W are the input weights, R the recurrent ones, p the peepholes; a bar marks a pre-activation and ⊙ the product by
-elements. The equations are in the order of Greff et al., section II, whose numbers here are ours; φ_z and φ_c are tanh,
-and σ is the logistic function, unless options say otherwise::
+elements. The equations are in the order of Greff et al., section II; the numbers are ours. By default φ_z and φ_c are
+tanh, and σ is the logistic function; options can change them::
 
     II-A, forward                                             II-B, backward
     (1) z̄ = W_z x + R_z y⁻ + b_z,             z = φ_z(z̄)     ( 7) δy = Δ + R_z'δz⁺ + R_i'δi⁺ + R_f'δf⁺ + R_o'δo⁺
@@ -20,13 +20,13 @@ Each b is the sum of PyTorch's two biases, which have the same gradient. The mar
 before and the step after, Δ the gradient from the layer above.
 
 The forget gate in (4) is the change that Gers et al. made to the LSTM of 1997. They squash z and c by scaled
-logistic functions and truncate the gradient; tanh and the whole gradient are Greff's. Greff's variants (section
+logistic functions and truncate the gradient; tanh and the full gradient are from Greff et al. Their variants (section
 III-B) are gates that are 1 (NIG, NFG, NOG), ``i = 1 - f`` (CIFG), no peepholes (NP), and full gate recurrence (FGR):
-each gate's sum has three more terms, weights times what each gate was at the step before.
+each gate's sum has three more terms: weights times the value of each gate at the step before.
 
-Greff et al. do not have these: ``f = 1 - i`` (ONNX), y is a projection (Sak et al.), sums and what φ_c takes are
-normalised (Ba et al.), what R and (4) take is dropped (Gal & Ghahramani; Semeniuta et al.), pre-activations and c are
-clipped.
+Other options are not in Greff et al.: ``f = 1 - i`` (ONNX), y as a projection (Sak et al.), layer normalisation of sums
+and of the argument of φ_c (Ba et al.), dropout of the vectors in R's products and in (4) (Gal & Ghahramani; Semeniuta
+et al.), and clipping of pre-activations and c.
 
 References
 ----------
@@ -53,14 +53,14 @@ from .masks import Masks
 from .twin import Gates, States, Twin, Weights, register
 
 NORM_C = 4  # block of layer normalisation, after those of i, f, z, o
-LEADERS = {"i": "f", "f": "i"}  # of two coupled gates, the one that the other is 1 minus
+LEADERS = {"i": "f", "f": "i"}  # for each coupled gate (the follower), its leader: follower = 1 - leader
 
 
 class Saved(NamedTuple):
-    """The values that a step keeps for its way back.
+    """The values that a step keeps for the backward step.
 
-    Of its inputs, what R multiplied and what the gates were; of every gate that is computed the sum of products, and
-    the pre-activation; of every gate the value; and the new cell.
+    They are its inputs: x, the vector that R multiplied, and the old cell and gates; the sum and the pre-activation of
+    each computed gate; the value of every gate; and the new cell.
     """
 
     x: np.ndarray
@@ -103,15 +103,16 @@ def step_backward(
 ) -> tuple[np.ndarray, States]:
     """One step back: equations (8) to (17).
 
-    ``dstates`` holds δy of (7), the terms of (9) from the step after, and the gradients of the gates from there by full
-    gate recurrence; each with any gradient from outside. The result for the states before has the same form.
+    ``dstates`` holds δy of (7), the terms of (9) from the next step, and the gradients of the gates from the next step
+    by full gate recurrence; each includes the gradient from outside. The result for the states before has the same
+    form.
     """
     variant = Variant.of(spec)
     values, (dy, dc, *carried) = saved.values, dstates
     dvalues = dict.fromkeys("ifo", np.zeros_like(saved.c)) | dict(zip(variant.carried, carried, strict=True))
     do, dc = _output_backward(variant, weights, saved, dy, dc, gradient)
     dvalues["o"] = dvalues["o"] + do
-    back = _Back(variant, weights, saved, gradient)
+    back = _GatesBackward(variant, weights, saved, gradient)
     if "o" in variant.computed:
         dc = dc + back.gate("o", dvalues["o"], saved.c)
     dc = dc * activations.clip_slope(saved.c, variant.cell_clip)
@@ -142,7 +143,7 @@ def _sum(
 def _output_backward(
     variant: Variant, weights: Weights, saved: Saved, dy: np.ndarray, dc: np.ndarray, gradient: Weights
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients of o, and of c without the peephole: the way back through the projection and equation (6)."""
+    """Gradients of o, and of c without the peephole: back through the projection and equation (6)."""
     normal = norm.forward(weights, NORM_C, saved.c)
     squashed = activations.apply(variant.output, normal)
     if "weight_hr" in weights:
@@ -152,8 +153,8 @@ def _output_backward(
     return dy * squashed, dc + norm.backward(weights, NORM_C, saved.c, dnormal, gradient)
 
 
-class _Back:
-    """The way back from the gates, which adds up what they give to x, y⁻ and the gates of the step before."""
+class _GatesBackward:
+    """Goes back through the gates, and sums their gradients of x, y⁻ and the gates of the step before."""
 
     def __init__(self, variant: Variant, weights: Weights, saved: Saved, gradient: Weights) -> None:
         self.variant, self.weights, self.saved, self.gradient = variant, weights, saved, gradient
@@ -161,7 +162,7 @@ class _Back:
         self.dgates_prev = {g: np.zeros_like(value) for g, value in saved.gates_prev.items()}
 
     def gate(self, g: str, dvalue: np.ndarray, c: np.ndarray) -> np.ndarray:
-        """From the gradient of a gate's value to that of the cell c that its peephole looks at."""
+        """The gradient of the cell c that a gate's peephole reads, from the gradient of the gate's value."""
         gate, weights, gradient = self.variant.computed[g], self.weights, self.gradient
         dbar, dc = gate.backward(weights, self.saved.bars[g], c, dvalue, gradient)
         delta = norm.backward(weights, gate.block, self.saved.sums[g], dbar, gradient)
@@ -175,7 +176,7 @@ class _Back:
 
 
 def _public(values: dict[str, np.ndarray]) -> Gates:
-    """Gates by the names that users know."""
+    """Gates by their public names."""
     names = {"input_gate": "i", "forget_gate": "f", "cell_input": "z", "output_gate": "o"}
     return {name: values[g] for name, g in names.items()}
 

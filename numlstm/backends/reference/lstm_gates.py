@@ -1,4 +1,4 @@
-"""The gates of an LSTM with options: which of them are computed, and how, from the sums of products."""
+"""The gates of an LSTM with options: which gates are computed, and how, from the sums of products."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Gate:
     Attributes
     ----------
     block : int
-        Of the rows of weights, biases and layer normalisation.
+        The block of rows in weights, biases and layer normalisation.
     number : int or None
-        Among the three gates; None for the block input, which has no peephole, and no weights from gates.
+        Index among the three gates; None for the block input, which has no peephole and no weights from gates.
     activation : tuple
     clip : float
         Bound of the pre-activation.
@@ -41,7 +41,7 @@ class Gate:
     clip: float
 
     def forward(self, weights: Weights, a: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The pre-activation, normalised, with its look at the cell c, clipped; and the value."""
+        """The pre-activation, after normalisation, the peephole to the cell c, and clipping; and the value."""
         bar = norm.forward(weights, self.block, a)
         if self.number is not None and "peephole" in weights:
             bar = bar + weights["peephole"][self.number] * c
@@ -73,13 +73,13 @@ class Variant:
     Attributes
     ----------
     computed : dict of str to Gate
-        The block input, and the gates that come from sums: the others are 1, or coupled.
+        The block input, and the gates that are computed from sums; the others are 1, or coupled.
     carried : tuple of str
-        Gates that are states too, for full gate recurrence.
+        Gates that are also states, for full gate recurrence.
     follower : str or None
-        Which of the gates i and f is 1 minus the other.
+        The gate, i or f, that is 1 minus the other.
     output : tuple
-        The activation of the cell on its way out.
+        The activation of the cell in the block output.
     cell_clip : float
         Bound of the cell.
     """
@@ -110,7 +110,7 @@ class Variant:
 
     @property
     def before_cell(self) -> list[str]:
-        """The gates that look at the cell of the step before: all but the output gate."""
+        """The gates that read the cell of the step before: all but the output gate."""
         return [g for g in self.computed if g != "o"]
 
     def clip_cell(self, c: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Random masks, from numbers that depend on a seed and a place alone.
+"""Random masks, from numbers that depend only on a seed and a place.
 
-Integers are wider than the words of `numlstm.backends.contract`, and cut to their bits wherever they may have grown:
-nothing overflows.
+The integers are wider than the words of `numlstm.backends.contract`. They are cut to the bits of a word where they may
+become larger, so nothing overflows.
 
 References
 ----------
@@ -32,11 +32,11 @@ class Masks(NamedTuple):
     Attributes
     ----------
     recurrent : array, shape (1, columns of weight_hh)
-        What every vector is multiplied by before ``weight_hh`` is: 0 where dropped.
+        The factor of each vector before its product with ``weight_hh``: 0 for dropped units.
     candidate : array, shape (1, H)
-        The factor of the vector that is added to the memory.
+        The factor of the vector that the step adds to the memory.
     zoneout : tuple of array, shape (1, S)
-        For each state the share of the old value in the new.
+        The share of the old value in the new value, for each state.
     """
 
     recurrent: np.ndarray
@@ -45,7 +45,7 @@ class Masks(NamedTuple):
 
 
 def make_masks(spec: LayerSpec, noise: Noise | None, t: int, n: int) -> Masks:
-    """The masks of step t (of x) of row n; their expected values where there is no noise."""
+    """The masks of step t (of x) of row n; their expected values without noise."""
     columns = spec.shapes["weight_hh"][1]
     shares = [*spec.zoneout, *[0.0] * len(spec.state_sizes)]
     sized_shares = list(zip(spec.state_sizes, shares, strict=False))
@@ -63,17 +63,17 @@ def make_masks(spec: LayerSpec, noise: Noise | None, t: int, n: int) -> Masks:
 
 
 def scaled(drop: np.ndarray, probability: float) -> np.ndarray:
-    """0 where a unit is dropped, ``1 / (1 - probability)`` elsewhere."""
+    """0 for dropped units, ``1 / (1 - probability)`` for the others."""
     return np.where(drop, 0.0, 1.0 / (1.0 - probability))
 
 
 def zone_out(masks: Masks, old: tuple[np.ndarray, ...], new: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """States of which some units stay what they were: Krueger et al., eq. 1 to 3."""
+    """New states in which some units keep their old values: Krueger et al., eq. 1 to 3."""
     return tuple(n + k * (o - n) for k, o, n in zip(masks.zoneout, old, new, strict=True))
 
 
 def zone_out_backward(masks: Masks, d: tuple[np.ndarray, ...]) -> tuple[tuple[np.ndarray, ...], ...]:
-    """Gradients of the old states and of the new, from those of the mixed ones."""
+    """Gradients of the old and of the new states, from those of the mixed states."""
     old = tuple(k * dstate for k, dstate in zip(masks.zoneout, d, strict=True))
     return old, tuple((1.0 - k) * dstate for k, dstate in zip(masks.zoneout, d, strict=True))
 
@@ -86,7 +86,7 @@ def dropped(noise: Noise, kind: int, t: int, n: int, units: int, probability: fl
 
 
 def row_key(seed: int, stream: int, t: int, n: int) -> int:
-    """The 64 bits that no other row or step has."""
+    """The 64-bit key of a row, stream and step."""
     key = _mix(seed)
     for word in (stream, t, n):
         key = _mix((key + _GOLDEN * (word + 1)) & _LOW_64)
@@ -94,7 +94,7 @@ def row_key(seed: int, stream: int, t: int, n: int) -> int:
 
 
 def _mix(z: int) -> int:
-    """Steele et al., figure 16, in the variant that SplitMix64 has (Stafford's mix 13)."""
+    """The mixing function of Steele et al., figure 16, in the variant of SplitMix64 (Stafford's mix 13)."""
     z ^= z >> 30
     z = (z * 0xBF58476D1CE4E5B9) & _LOW_64
     z ^= z >> 27
@@ -103,7 +103,7 @@ def _mix(z: int) -> int:
 
 
 def unit_hash(key: int, unit: np.ndarray) -> np.ndarray:
-    """32 bits for every unit, in uint64, of the row that has this key."""
+    """32 random bits in uint64 for each unit of the row with this key."""
     low, high = key & _LOW_32, key >> 32
     v = (unit * 0x9E3779B1 + low) & _LOW_32
     v ^= v >> 16

@@ -1,4 +1,4 @@
-"""Layer normalisation, of any vector of units, where the layer has it; elsewhere vectors stay as they are.
+"""Layer normalisation of vectors of units. Without it in a layer, vectors do not change.
 
 References
 ----------
@@ -29,7 +29,7 @@ def backward(
     delta: np.ndarray,
     gradient: Mapping[str, np.ndarray],
 ) -> np.ndarray:
-    """The gradient of a from that of the result; those of γ and β are added to `gradient`.
+    """The gradient of a from that of the result; adds the gradients of γ and β to `gradient`.
 
     With â = (a - mean(a)) / s and d the gradient of â, that of a is ``(d - mean(d) - â mean(d â)) / s``.
     """
@@ -43,7 +43,7 @@ def backward(
 
 
 def _standardised(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The units less their mean, over their deviation; and that deviation."""
+    """The units minus their mean, divided by their deviation; and the deviation."""
     centred = a - _mean(a)
     deviation = np.sqrt(_mean(centred**2) + EPSILON)
     return centred / deviation, deviation

@@ -1,4 +1,4 @@
-"""One step of each optimizer: from the parameters theta, their gradient g and the old state to the new ones."""
+"""One step of each optimizer: new parameters theta and state, from the gradient g and the old ones."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def sgd(
 def rmsprop(
     theta: np.ndarray, g: np.ndarray, q: np.ndarray, *, learning_rate: float, rho: float, epsilon: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The gradient over the root of the running mean of its square.
+    """The gradient, divided by the root of the running mean of its square.
 
     References
     ----------

@@ -1,8 +1,8 @@
-"""Pooling of one sequence y (T, F), all of whose steps are its own; all in float64.
+"""Pooling of one sequence y (T, F) without padding, in float64.
 
-Forward gives the pooled vector (F,) and a trace: for each step its weight, or for each feature the step of its
-maximum. Backward takes the trace and the gradient of the pooled vector, and gives the gradients of y and of the
-parameters by name.
+Forward returns the pooled vector (F,) and a trace: the weight of each step, or the step of each feature's maximum.
+Backward takes the trace and the gradient of the pooled vector, and returns the gradients of y and of the parameters by
+name.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ Weights = Mapping[str, np.ndarray]
 
 
 class Pooling(NamedTuple):
-    """The two ways through a kind of pooling."""
+    """The forward and the backward function of a kind of pooling."""
 
     forward: Callable[[Weights, np.ndarray], tuple[np.ndarray, np.ndarray]]
     backward: Callable[[Weights, np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, dict[str, np.ndarray]]]
 
 
 def mean(_: Weights, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Every step weighs the same."""
+    """The mean over the steps."""
     return np.sum(y, axis=0) / len(y), np.full(len(y), 1.0 / len(y))
 
 
 def mean_backward(
     _: Weights, y: np.ndarray, trace: np.ndarray, dpooled: np.ndarray
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Each step has its share of the gradient."""
+    """Each step gets its share of the gradient."""
     return np.outer(trace, dpooled), {}
 
 
 def maximum(_: Weights, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The first of the largest, or the first NaN: what `numpy.argmax` finds."""
+    """The first maximum, or the first NaN, as `numpy.argmax` finds it."""
     steps = np.argmax(y, axis=0)
     return y[steps, np.arange(y.shape[1])], steps
 
@@ -43,7 +43,7 @@ def maximum(_: Weights, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def maximum_backward(
     _: Weights, y: np.ndarray, trace: np.ndarray, dpooled: np.ndarray
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The step of each maximum has the whole gradient."""
+    """The step of each maximum gets the whole gradient."""
     dy = np.zeros_like(y)
     dy[trace, np.arange(y.shape[1])] = dpooled
     return dy, {}

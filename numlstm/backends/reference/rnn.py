@@ -21,7 +21,7 @@ from .twin import Gates, States, Twin, Weights, register
 
 
 class Saved(NamedTuple):
-    """The values that a step keeps for its way back: inputs, the sum, and the pre-activation."""
+    """The values that a step keeps for the backward step: inputs, the sum, and the pre-activation."""
 
     x: np.ndarray
     h_in: np.ndarray

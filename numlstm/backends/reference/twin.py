@@ -1,4 +1,4 @@
-"""What the reference needs of a cell: one step, and the way back through it."""
+"""The reference of a cell: one step forward, and one step back."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _registry: dict[str, Twin] = {}
 class Twin:
     """The independent reference of one cell, with all of its options.
 
-    Both functions are plain NumPy on float64 arrays, share no code with the cell's equations, and change
-    none of their arguments but `gradient`. Parameters come by name, with an axis of blocks in front: rows
+    Both functions are plain NumPy on float64 arrays. They share no code with the cell's equations, and change
+    only the argument `gradient`. Parameters come by name, with an axis of blocks in front: rows
     ``k * H`` to ``(k + 1) * H`` of ``weight_ih`` are ``weights["weight_ih"][k]``. The biases are zeros where the layer
-    has none. `affine` and `norm` do the sums and, where the layer has it, layer normalisation; a twin has no
+    has none. `affine` computes the sums, and `norm` the layer normalisation, if the layer has it. A twin has no
     zoneout.
 
     Attributes
@@ -38,8 +38,8 @@ class Twin:
         needs, `gates` has the gates (N, H) by their public names.
     step_backward : callable
         ``step_backward(spec, weights, saved, dstates, masks, gradient) -> (dx, dstates_prev)``: from the gradients of
-        the new states to those of the input and of the states before. That of every parameter in use, biases included,
-        summed over N, is added to `gradient`, whose arrays are shaped as those of `weights`.
+        the new states to those of the input and of the states before. It adds the gradient of each used parameter,
+        biases included, summed over N, to `gradient`, whose arrays have the shapes of those in `weights`.
     """
 
     step: StepFunction
@@ -52,7 +52,7 @@ def register(name: str, twin: Twin) -> None:
     Raises
     ------
     ValueError
-        If the cell has another twin.
+        If the cell already has another twin.
     """
     if _registry.setdefault(name, twin) is not twin:
         raise ValueError(f"cell {name!r} has a twin already: choose another name")
@@ -64,7 +64,7 @@ def get_twin(name: str) -> Twin:
     Raises
     ------
     ValueError
-        If there is none; the message names the cells that have one.
+        If there is no twin; the message names the cells that have one.
     """
     try:
         return _registry[name]

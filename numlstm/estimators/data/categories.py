@@ -1,4 +1,4 @@
-"""X that holds tokens, or tokens beside numbers: which channels are categorical, and their numbers."""
+"""Input with tokens, or with tokens and numbers: its categorical channels, and the numbers of their tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .forms import array_or_list
 from .frames import column_labels, group_rows, is_frame, is_indexed, rows_of_sequences
 from .tokens import Analyzer, Vocabulary, checked_texts, is_text
 
-Table = tuple[list[np.ndarray], list[Hashable]]  # (T_i, C) arrays of objects, and what the channels are called
+Table = tuple[list[np.ndarray], list[Hashable]]  # (T_i, C) arrays of objects, and the names of the channels
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class TokenReading:
     Attributes
     ----------
     vocabularies : tuple of Vocabulary
-        Of each categorical channel.
+        The vocabulary of each categorical channel.
     channels : tuple of int
-        These channels.
+        The categorical channels.
     names : tuple or None
-        What all channels are called; None where X holds texts.
+        The names of all channels; None if X holds texts.
     analyzer : {"char", "word"} or callable
     lowercase : bool
     """
@@ -39,12 +39,12 @@ class TokenReading:
 
     @property
     def width(self) -> int:
-        """C."""
+        """C, the number of channels."""
         return 1 if self.names is None else len(self.names)
 
     @property
     def text(self) -> bool:
-        """Whether X holds texts: a token a step."""
+        """Whether X holds texts: one token at each step."""
         return self.names is None
 
     def encode(self, X: Any, name: str) -> list[np.ndarray]:
@@ -53,7 +53,7 @@ class TokenReading:
         Raises
         ------
         TypeError, ValueError
-            If X is not of the kind that the estimator was fitted with.
+            If X has another form than in `fit`.
         """
         if self.text:
             if not is_text(X) and len(X):
@@ -76,7 +76,7 @@ class TokenReading:
         return np.concatenate(self.encode(sequences, "x_t"))
 
     def is_one_step(self, x_t: Any) -> bool:
-        """Whether it is the step of one sequence, not a list of such."""
+        """Whether `x_t` is the step of one sequence, not a list of steps."""
         return isinstance(x_t, str | Mapping) or np.ndim(x_t) < 2 - self.text
 
     def _numbers(self, array: np.ndarray, name: str) -> np.ndarray:
@@ -106,19 +106,19 @@ def reading_of(
     max_vocabulary: int | None,
     categorical_features: Sequence[Hashable] | None,
 ) -> TokenReading | None:
-    """How X is read, with the vocabularies that are in it; None if it holds numbers alone.
+    """How an estimator reads X, with the vocabularies of X; None if X holds only numbers.
 
     Raises
     ------
     TypeError, ValueError
-        If X is not as `TokenReading.encode` takes it, or `categorical_features` are not among its channels.
+        If `TokenReading.encode` does not take X, or if `categorical_features` are not among its channels.
     """
 
     def vocabulary(sequences: Any) -> Vocabulary:
-        found = Vocabulary.of(sequences, min_frequency, max_vocabulary)
-        if not found.tokens:
+        words = Vocabulary.of(sequences, min_frequency, max_vocabulary)
+        if not words.tokens:
             raise ValueError(f"min_frequency must leave at least one token, got {min_frequency}")
-        return found
+        return words
 
     if is_text(X):
         if categorical_features is not None:
@@ -138,8 +138,8 @@ def reading_of(
 
 
 def categorical(arrays: list[np.ndarray], names: list[Hashable], features: Sequence[Hashable] | None) -> list[int]:
-    """The channels that hold categories: those named, and those with a string."""
-    chosen = {k for k in range(len(names)) if any(isinstance(each, str) for array in arrays for each in array[:, k])}
+    """The channels that hold categories: the named ones, and those with a string."""
+    chosen = {k for k in range(len(names)) if any(isinstance(value, str) for array in arrays for value in array[:, k])}
     for feature in [] if features is None else features:
         place = names.index(feature) if feature in names else feature
         if isinstance(place, bool) or not isinstance(place, int | np.integer) or not 0 <= place < len(names):
@@ -149,7 +149,7 @@ def categorical(arrays: list[np.ndarray], names: list[Hashable], features: Seque
 
 
 def has_named_columns(X: Any) -> bool:
-    """Whether X is a list of tables, of structured arrays or of lists of dicts, or a table with an index."""
+    """Whether X is a list of tables, of structured arrays or of lists of dicts; or a table with an index."""
     if is_indexed(X):
         return X.ndim == 2
     if not isinstance(X, list | tuple) or not len(X):
@@ -172,11 +172,11 @@ def table_of(X: Any, name: str) -> Table:
     Raises
     ------
     TypeError, ValueError
-        If sequences have other channels than the first, or are none.
+        If sequences have other channels than the first, or a form that is not a sequence.
     """
     if is_indexed(X):
         rows = rows_of_sequences(X, name)
-        X = [X.iloc[own] for own in group_rows(np.arange(len(X)), rows)]
+        X = [X.iloc[steps] for steps in group_rows(np.arange(len(X)), rows)]
     if not has_named_columns(X):
         X = array_or_list(X, name)
         arrays = [np.asarray(sequence, object) for sequence in X]
@@ -212,5 +212,5 @@ def _columns(sequence: Any, name: str) -> dict[Hashable, np.ndarray]:
 
 
 def plain(column: np.ndarray) -> list[Hashable]:
-    """Categories of a channel, as Python's own types: 1.0, 1 and True are one."""
-    return [each.item() if isinstance(each, np.generic) else each for each in column]
+    """Categories of a channel in Python's types: 1.0, 1 and True are the same category."""
+    return [value.item() if isinstance(value, np.generic) else value for value in column]

@@ -1,4 +1,4 @@
-"""Text as tokens, and tokens as the numbers that tables of vectors know them by."""
+"""Texts as tokens, and tokens as numbers: the rows of a table of vectors."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Vocabulary:
     Attributes
     ----------
     tokens : tuple
-        The known tokens, the most frequent first. Token k has the number k + 1; 0 is for all others.
+        The known tokens, the most frequent first. Token k has the number k + 1; all unknown tokens have the number 0.
     """
 
     tokens: tuple[Hashable, ...]
 
     @classmethod
     def of(cls, sequences: Iterable[Iterable[Hashable]], min_frequency: int, most: int | None) -> Vocabulary:
-        """The tokens that come at least `min_frequency` times; of these the `most` frequent, in the order of text."""
+        """At most `most` tokens that occur at least `min_frequency` times; equal counts are sorted by the token."""
         counts: Counter[Hashable] = Counter()
         for sequence in sequences:
             counts.update(sequence)
@@ -42,7 +42,7 @@ class Vocabulary:
 
     @property
     def count(self) -> int:
-        """Rows of a table of vectors: the known tokens, and one for all others."""
+        """Rows of a table of vectors: one for each known token, and one for all unknown tokens."""
         return len(self.tokens) + 1
 
     @cached_property
@@ -52,7 +52,7 @@ class Vocabulary:
 
     @property
     def names(self) -> np.ndarray:
-        """What the numbers stand for, as strings."""
+        """The token of each number, as a string."""
         return np.array([UNKNOWN, *map(str, self.tokens)], object)
 
     def encode(self, tokens: Sequence[Hashable]) -> np.ndarray:
@@ -62,12 +62,12 @@ class Vocabulary:
 
 
 def default_size(count: int) -> int:
-    """Numbers of a vector, for a table of so many tokens: the fourth root, eight times, from 4 to 256."""
+    """The default size of vectors for `count` tokens: eight times the fourth root of `count`, from 4 to 256."""
     return int(min(max(4, round(8 * count**0.25)), 256, max(1, count)))
 
 
 def tokens_of(text: str, analyzer: Analyzer, lowercase: bool) -> Sequence[Hashable]:
-    """The tokens of a text: its characters, its words of two letters or more, or what a callable makes of it."""
+    """The tokens of a text: its characters, its words of two letters or more, or the result of a callable."""
     text = text.lower() if lowercase else text
     if analyzer == "char":
         return text
@@ -83,7 +83,7 @@ def is_text(X: Any) -> bool:
         return getattr(X, "ndim", 0) == 1 and (kind == "U" or (kind == "O" and len(X) > 0 and is_text(list(X))))
     if not isinstance(X, list | tuple):
         return False
-    first = next((each for each in X if isinstance(each, str) or (isinstance(each, list | tuple) and len(each))), None)
+    first = next((x for x in X if isinstance(x, str) or (isinstance(x, list | tuple) and len(x))), None)
     return isinstance(first, str) or (isinstance(first, list | tuple) and isinstance(first[0], str))
 
 

@@ -1,4 +1,4 @@
-"""Vectors of tokens that users pass."""
+"""Vectors of tokens that users pass as `embedding`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .tokens import Vocabulary, default_size
 
 
 def vector_size(size: int | str, embedding: Any, words: Vocabulary) -> int:
-    """Numbers of a token's vector: those of `embedding`, if it is set.
+    """The size of a token's vector: that of `embedding`, if it is set.
 
     Raises
     ------
     TypeError, ValueError
-        If `embedding` is no matrix with a row for each token, nor a mapping of tokens to vectors of one length.
+        If `embedding` is neither a matrix with a row for each token nor a mapping of tokens to vectors of one length.
     """
     if embedding is None:
         return default_size(words.count) if size == "auto" else int(size)
@@ -35,12 +35,12 @@ def vector_size(size: int | str, embedding: Any, words: Vocabulary) -> int:
 
 
 def replace_vectors(parameters: dict[str, np.ndarray], embedding: Any, reading: TokenReading) -> None:
-    """Write the vectors that users pass into initial parameters; tokens without one keep theirs.
+    """Write the vectors that users pass into initial parameters; tokens without a vector keep their initial one.
 
     Raises
     ------
     ValueError
-        If there are several channels with tokens, or a number is not finite.
+        If several channels hold tokens, or if a number is not finite.
     """
     if len(reading.vocabularies) > 1:
         raise ValueError(f"embedding must be None with {len(reading.vocabularies)} categorical channels")

@@ -1,1 +1,1 @@
-"""From y to what losses take, and from scores back to labels and numbers."""
+"""Targets: from y to the arguments of losses, and from scores back to labels and numbers."""

@@ -1,4 +1,4 @@
-"""Texts, or rows of labels without places, made into what CTC takes; and its paths made into texts."""
+"""Labels of texts: from texts to the numbers that CTC takes, and from its paths back to texts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BLANK = 0
 
 @dataclass(frozen=True)
 class Texts(Rows):
-    """Rows of labels, and the steps of the sequences that say them.
+    """Rows of labels, and the lengths of their sequences.
 
     Attributes
     ----------
@@ -35,11 +35,11 @@ class Alphabet:
     Attributes
     ----------
     classes : array, shape (K,)
-        Sorted. The scores of a step have the blank before them.
+        The labels, sorted. In the scores of a step, the blank comes before them.
     texts : bool
-        Whether rows of labels are given, and shown, as texts.
+        Whether rows of labels are texts in y and in predictions.
     subsample : int
-        Steps that are read as one.
+        Steps that the network reads as one.
     """
 
     classes: np.ndarray
@@ -54,37 +54,37 @@ class Alphabet:
         Raises
         ------
         ValueError
-            If there is none.
+            If there is no label.
         """
         return cls(classes_of(rows.known, "y", 1), rows.texts, subsample)
 
     @property
     def loss(self) -> SequenceLossSpec:
-        """What is lost."""
+        """The loss of a transcriber."""
         return SequenceLossSpec("ctc", self.outputs, BLANK)
 
     @property
     def outputs(self) -> int:
-        """Scores of a step: of the blank, and of the labels."""
+        """Number of scores at each step: one for the blank, and one for each label."""
         return len(self.classes) + 1
 
     def encode(self, rows: Rows, name: str) -> np.ndarray:
-        """All labels by their numbers, from 1 on."""
+        """The numbers of all labels, from 1."""
         return rows.numbers(self.classes, name, first=1)
 
     def decode(self, numbers: Iterable[int]) -> Any:
-        """A row of labels: a text, or a list."""
+        """The labels of numbers, as a text or a list."""
         labels = [self.classes[k - 1] for k in numbers]
         return "".join(labels) if self.texts else [label.item() for label in labels]
 
     def describe(self, scores: np.ndarray) -> str:
-        """What scores predict, for a message."""
+        """The prediction of scores, as text for a message."""
         return "labels by their frequencies"
 
-    def score(self, said: np.ndarray, wanted: np.ndarray, weights: np.ndarray) -> float:
-        """1 less the error rate of labels, of best paths; both are arrays of rows of numbers."""
-        rows = [row[row >= 0].tolist() for row in wanted]
-        errors = [edits(row, collapsed(path)) for row, path in zip(rows, said, strict=True)]
+    def score(self, paths: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:
+        """1 minus the error rate of labels of best paths; `paths` and `targets` hold rows of numbers."""
+        rows = [row[row >= 0].tolist() for row in targets]
+        errors = [edits(row, collapsed(path)) for row, path in zip(rows, paths, strict=True)]
         total = float(weights @ [len(row) for row in rows])
         return 1.0 - float(weights @ errors) / total if total else float(not any(errors))
 
@@ -96,23 +96,23 @@ def collapsed(path: np.ndarray) -> list[int]:
 
 
 def least_steps(row: list[Any]) -> int:
-    """Steps that a row of labels needs: one for each, and one between two that are the same."""
+    """Steps that a row of labels needs: one for each label, and one between two equal neighbours."""
     return len(row) + sum(a == b for a, b in pairwise(row))
 
 
 def check_room(rows: Rows, lengths: np.ndarray, alphabet: Alphabet, name: str) -> None:
-    """Each sequence must have the steps that its labels need.
+    """Check that each sequence has the steps that its labels need.
 
     Raises
     ------
     ValueError
-        Naming the first that has not.
+        If a sequence has too few; the message names the first one.
     """
     for i, (row, steps) in enumerate(zip(rows.labels, lengths.tolist(), strict=True)):
-        needed, there = least_steps(row), -(-steps // alphabet.subsample)
-        if needed > there:
-            of = f"{steps} steps" if alphabet.subsample == 1 else f"{there} steps of subsample={alphabet.subsample}"
+        needed, available = least_steps(row), -(-steps // alphabet.subsample)
+        if needed > available:
+            subsampled = "" if alphabet.subsample == 1 else f" of subsample={alphabet.subsample}"
             raise ValueError(
-                f"{name}[{i}] must fit into the {of} of {name.replace('y', 'X')}[{i}]: {len(row)} labels, "
-                f"{needed - len(row)} of them repeated, need at least {needed}"
+                f"{name}[{i}] must fit into the {available} steps{subsampled} of {name.replace('y', 'X')}[{i}]: "
+                f"{len(row)} labels, {needed - len(row)} of them repeated, need at least {needed}"
             )

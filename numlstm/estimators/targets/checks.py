@@ -12,13 +12,13 @@ from ..data.frames import is_frame, is_indexed
 
 
 def check_not_none(y: Any, name: str) -> None:
-    """There must be a y."""
+    """Check that y is not None."""
     if y is None:
         raise ValueError(f"{name} must be given: fit requires y to be passed, but the target {name} is None")
 
 
 def check_count(y: Any, X: Any, count: int, name: str) -> None:
-    """There must be one target for each sequence."""
+    """Check that y has one target for each sequence."""
     if len(y) != count:
         hint = ""
         if is_frame(X) and not is_indexed(X):

@@ -1,4 +1,4 @@
-"""Labels of sequences: from y to what losses take, and from scores to labels."""
+"""Labels of sequences: from y to the arguments of losses, and from scores to labels."""
 
 from __future__ import annotations
 

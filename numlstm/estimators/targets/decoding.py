@@ -1,4 +1,4 @@
-"""From the probabilities of CTC to labels: beams of prefixes, and where each label stands."""
+"""From the probabilities of CTC to labels: beam search, and the steps of each label."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ def beam_search(
 ) -> list[tuple[Prefix, float]]:
     """The most probable rows of labels, the best first, with their log-probabilities.
 
-    Each prefix is kept with the probability of all paths seen that read so, of those that end in a blank and of those
-    that do not apart, as a label may be repeated only after a blank (Graves 2012, section 7.5). With a language model,
-    ``language_model(prefix)`` (K,) is added for each new label.
+    The search keeps for each prefix two probabilities: of the paths that read so and end in a blank, and of those that
+    end in a label. It needs both because a label may repeat only after a blank (Graves 2012, section 7.5). A language
+    model adds ``language_model(prefix)`` (K,) for each new label.
 
     Parameters
     ----------
     log_probabilities : array, shape (T, 1 + K)
-        The blank's first.
+        The first column is that of the blank.
     beam_size : int
-        Prefixes that are kept after each step.
+        Prefixes that the search keeps after each step.
     language_model : callable, optional
     """
     beams: dict[Prefix, tuple[float, float]] = {(): (0.0, -np.inf)}
-    of_prefix: dict[Prefix, np.ndarray] = {}
+    language_scores: dict[Prefix, np.ndarray] = {}
     for step in log_probabilities.astype(np.float64):
         grown: dict[Prefix, list[float]] = defaultdict(lambda: [-np.inf, -np.inf])
         for prefix, (blank, label) in beams.items():
-            both, own = np.logaddexp(blank, label), grown[prefix]
-            own[0] = np.logaddexp(own[0], both + step[BLANK])
+            both, same = np.logaddexp(blank, label), grown[prefix]
+            same[0] = np.logaddexp(same[0], both + step[BLANK])
             if prefix:
-                own[1] = np.logaddexp(own[1], label + step[prefix[-1]])
-            if language_model and prefix not in of_prefix:
-                of_prefix[prefix] = language_model(prefix)
+                same[1] = np.logaddexp(same[1], label + step[prefix[-1]])
+            if language_model and prefix not in language_scores:
+                language_scores[prefix] = language_model(prefix)
             for k in range(1, len(step)):
                 before = blank if prefix and k == prefix[-1] else both
-                value = before + step[k] + (of_prefix[prefix][k - 1] if language_model else 0.0)
+                value = before + step[k] + (language_scores[prefix][k - 1] if language_model else 0.0)
                 if value > -np.inf:
                     longer = grown[(*prefix, k)]
                     longer[1] = np.logaddexp(longer[1], value)
@@ -73,6 +73,6 @@ def align(log_probabilities: np.ndarray, labels: Sequence[int]) -> list[tuple[in
     path = [state]
     for origin in reversed(origins):
         path.append(path[-1] - int(origin[path[-1]]))
-    where = np.array(path[::-1])
-    steps = [np.flatnonzero(where == 2 * k + 1) for k in range(len(labels))]
-    return [(int(each[0]), int(each[-1])) for each in steps]
+    states_by_step = np.array(path[::-1])
+    steps_by_label = [np.flatnonzero(states_by_step == 2 * k + 1) for k in range(len(labels))]
+    return [(int(steps[0]), int(steps[-1])) for steps in steps_by_label]

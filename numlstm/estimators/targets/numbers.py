@@ -1,4 +1,4 @@
-"""Real targets: from y to what losses take, and from scores to numbers."""
+"""Real targets: from y to the arguments of losses, and from scores to numbers."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Numbers:
         return np.array2string(self.decode(scores), precision=4, threshold=6)
 
     def decode(self, scores: np.ndarray) -> np.ndarray:
-        """Predicted targets for scores (m, K), in float64: float32 would lose small differences from a large mean."""
+        """Predicted targets for scores (m, K), in float64: float32 loses small differences from a large mean."""
         return scores * self.scale + self.mean
 
     def score(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:
@@ -139,8 +139,8 @@ def check_numbers(y: Any, X: Any, sequences: Sequences, name: str = "y") -> Chec
     Raises
     ------
     TypeError, ValueError
-        If they are not finite real numbers in one of the forms, or not one for each sequence or step. NaN is allowed
-        at steps without a label.
+        If targets are not finite real numbers in one of the forms, or if there is not one for each sequence or step.
+        NaN is allowed at steps without a label.
     """
     check_not_none(y, name)
     if is_indexed(y):
@@ -180,7 +180,7 @@ def check_numbers(y: Any, X: Any, sequences: Sequences, name: str = "y") -> Chec
 
 
 def _check_labelled(targets: CheckedNumbers, name: str) -> CheckedNumbers:
-    """At least one step must have a target."""
+    """Check that at least one step has a target."""
     if np.isnan(targets.values).all():
         raise ValueError(f"{name} must hold a target for at least one step, got NaN (no label) at every step")
     return targets

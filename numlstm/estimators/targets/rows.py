@@ -1,4 +1,4 @@
-"""Rows of labels: checked, and made into numbers."""
+"""Rows of labels: their checks, and their numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from ...training.batches import Sequences
 from .checks import check_count, check_not_none, padded_steps
 
-MOST_SHOWN = 20  # labels in a message
+MOST_SHOWN = 20  # at most so many labels appear in a message
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Rows:
     Attributes
     ----------
     labels : list of list
-        None where a step has no label.
+        The labels of each row; None for a step without a label.
     texts : bool
         Whether all rows were texts.
     """
@@ -32,26 +32,26 @@ class Rows:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Labels of each row."""
+        """Number of labels in each row."""
         return np.array([len(row) for row in self.labels], np.int64)
 
     @property
     def starts(self) -> np.ndarray:
-        """Where each row begins among all labels."""
+        """Index among all labels where each row begins."""
         return np.cumsum(self.lengths) - self.lengths
 
     @property
     def known(self) -> set[Any]:
-        """All labels there are."""
+        """All different labels."""
         return {label for row in self.labels for label in row if label is not None}
 
     def numbers(self, classes: np.ndarray, name: str, first: int = 0) -> np.ndarray:
-        """Labels by their place among `classes`, counted from `first`; -1 where there is none.
+        """The index of each label in `classes`, counted from `first`; -1 for no label.
 
         Raises
         ------
         ValueError
-            If some are not among the classes.
+            If a label is not among the classes.
         """
         places = {label: first + k for k, label in enumerate(classes.tolist())}
         for i, row in enumerate(self.labels):
@@ -65,26 +65,26 @@ class Rows:
 
 
 class RowPredictions(list[Any]):
-    """Predictions of sequences, one for each: a list that NumPy takes for an array of n objects.
+    """Predictions for a list of sequences. NumPy converts the list to an array of n objects.
 
-    So scikit-learn's `cross_val_predict` joins those of several folds, whatever their lengths.
+    So scikit-learn's `cross_val_predict` can join the predictions of several folds, whatever their lengths.
     """
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         array = np.empty(len(self), object)
-        for i, each in enumerate(self):
-            array[i] = each
+        for i, prediction in enumerate(self):
+            array[i] = prediction
         return array
 
 
 def some(classes: np.ndarray) -> str:
-    """Labels, or the first of many."""
+    """Labels as text; only the first ones if there are many."""
     shown = classes.tolist()
     return str(shown) if len(shown) <= MOST_SHOWN else f"{str(shown[:MOST_SHOWN])[:-1]}, ...] ({len(shown)} in all)"
 
 
 def classes_of(labels: Iterable[Any], name: str, least: int) -> np.ndarray:
-    """Different labels, sorted.
+    """The different labels, sorted.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def checked_rows(y: Any, X: Any, sequences: Sequences, name: str = "y") -> Rows:
     Raises
     ------
     TypeError, ValueError
-        If it is not.
+        If y has another form.
     """
     check_not_none(y, name)
     if isinstance(y, str) or not hasattr(y, "__len__"):
@@ -128,7 +128,7 @@ def checked_rows(y: Any, X: Any, sequences: Sequences, name: str = "y") -> Rows:
 
 
 def _plain(row: Any, name: str) -> list[Any]:
-    """The labels of a row as Python has them."""
+    """The labels of a row in Python's types."""
     labels = row.tolist() if hasattr(row, "tolist") else list(row)
     labels = [label.item() if isinstance(label, np.generic) else label for label in labels]
     for label in labels:
@@ -138,12 +138,12 @@ def _plain(row: Any, name: str) -> list[Any]:
 
 
 def checked_step_rows(y: Any, X: Any, sequences: Sequences, name: str, ignored: Any) -> Rows:
-    """A label, or None, for each step; what is `ignored` is none.
+    """One label for each step, or None for NaN and for the label `ignored`.
 
     Raises
     ------
     TypeError, ValueError
-        If there is not one for each step, or none anywhere.
+        If there is not one label for each step, or if no step has a label.
     """
     rows = checked_rows(y, X, sequences, name)
     padded, steps = getattr(y, "ndim", 1) == 2, padded_steps(X, sequences)

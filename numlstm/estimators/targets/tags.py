@@ -1,4 +1,4 @@
-"""Labels of steps, made into what losses take; and scores made into labels."""
+"""Labels of steps: from y to the arguments of losses, and from scores to labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...backends.contract import LossSpec, SequenceLossSpec
 from ...layers.sequences import as_numbers
 from .rows import Rows, classes_of, some
 
-FORBIDDEN = -1e4  # the score of a transition that may not be: finite, and exp of it is 0
+FORBIDDEN = -1e4  # the score of a forbidden transition: finite, but exp of it is 0
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Tags:
     Attributes
     ----------
     classes : array, shape (K,)
-        Sorted.
+        The labels, sorted.
     chain : bool
-        Whether the labels of a sequence belong together, by a CRF.
+        Whether a CRF predicts the labels of a sequence together.
     unseen : array of bool, shape (K, K), or None
-        Which labels must not follow on which, in training.
+        True at (i, j) if label j must not follow label i.
     """
 
     classes: np.ndarray
@@ -35,24 +35,24 @@ class Tags:
 
     @classmethod
     def among(cls, rows: Rows, chain: bool, *, forbid: bool) -> Tags:
-        """The labels among rows; whether they are to `forbid` what never follows on one another.
+        """The labels in rows; with `forbid`, pairs that never occur in them are forbidden.
 
         Raises
         ------
         ValueError
-            If there are fewer than two.
+            If there are fewer than two labels.
         """
         classes = classes_of(rows.known, "y", 2)
         return cls(classes, chain, _unseen(rows, classes) if chain and forbid else None)
 
     @property
     def loss(self) -> LossSpec | SequenceLossSpec:
-        """What is lost."""
+        """The loss of a tagger."""
         return SequenceLossSpec("crf", self.outputs) if self.chain else LossSpec("softmax")
 
     @property
     def outputs(self) -> int:
-        """Scores of a step."""
+        """Number of scores at each step."""
         return len(self.classes)
 
     def weigh(self, class_weight: Any, rows: Rows) -> np.ndarray:
@@ -61,7 +61,7 @@ class Tags:
         Raises
         ------
         ValueError
-            If it is of the wrong kind, names a label that there is not, or holds what is no weight.
+            If `class_weight` is of the wrong kind, names an unknown label, or contains a number that is not a weight.
         """
         numbers = rows.numbers(self.classes, "y")
         if isinstance(class_weight, str) and class_weight == "balanced":
@@ -71,8 +71,8 @@ class Tags:
             unknown = [label for label in class_weight if label not in self.classes.tolist()]
             if unknown:
                 raise ValueError(f"class_weight must name labels among {some(self.classes)}, got {unknown}")
-            each = [class_weight.get(label, 1.0) for label in self.classes.tolist()]
-            weights = as_numbers(each, "class_weight", "float64")
+            by_class = [class_weight.get(label, 1.0) for label in self.classes.tolist()]
+            weights = as_numbers(by_class, "class_weight", "float64")
         else:
             raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {class_weight!r}")
         if not np.isfinite(weights).all() or (weights < 0).any():
@@ -80,24 +80,24 @@ class Tags:
         return weights[numbers]
 
     def describe(self, scores: np.ndarray) -> str:
-        """What scores (K,) predict, for a message."""
+        """The prediction of scores (K,), as text for a message."""
         return f"label {self.classes.tolist()[int(scores.argmax())]!r}"
 
-    def score(self, said: np.ndarray, wanted: np.ndarray, weights: np.ndarray) -> float:
-        """The share of labelled steps that are right.
+    def score(self, predicted: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:
+        """The share of labelled steps whose prediction is correct.
 
-        With a chain `said` and `wanted` are arrays of rows of numbers, `weights` those of the rows; else scores (M, K),
-        numbers (M,) and weights (M,).
+        With a chain, `predicted` and `targets` hold rows of numbers, and `weights` has one weight for each row.
+        Otherwise they are scores (M, K), numbers (M,) and weights (M,).
         """
         if not self.chain:
-            return float(np.average(said.argmax(axis=1) == wanted, weights=weights))
-        right = [(path == row[: len(path)]).sum() for path, row in zip(said, wanted, strict=True)]
-        labelled = [(row >= 0).sum() for row in wanted]
-        return float(weights @ right / (weights @ labelled))
+            return float(np.average(predicted.argmax(axis=1) == targets, weights=weights))
+        correct = [(path == row[: len(path)]).sum() for path, row in zip(predicted, targets, strict=True)]
+        labelled = [(row >= 0).sum() for row in targets]
+        return float(weights @ correct / (weights @ labelled))
 
 
 def _unseen(rows: Rows, classes: np.ndarray) -> np.ndarray:
-    """Which pairs of labels never follow on one another, (K, K)."""
+    """True at (i, j) if label j never follows label i in rows, (K, K)."""
     unseen = np.ones((len(classes), len(classes)), bool)
     numbers, starts = rows.numbers(classes, "y"), rows.starts
     for start, length in zip(starts.tolist(), rows.lengths.tolist(), strict=True):
