@@ -67,10 +67,16 @@ def attribute(
     X
         Sequences, in a form that the model takes.
     target : optional
-        What is explained. Of a classifier, one of `classes_`: its score in `decision_function`, of two classes the
-        logarithm of its odds; the second one by default. Of a regressor, the number of the target: what `predict`
-        says, in its unit; may be left out if there is one. Where each step has targets, (step, number), with steps
-        that may count from the end: ``(-1, 0)``. Where each step has a label, (step, label): its score there.
+        The score to explain:
+
+        - of a classifier: one of `classes_`. The score is that of `decision_function`; with two classes it is the
+          log-odds of the class, and the default is the second class.
+        - of a regressor: the number of the target. The score is the prediction in the unit of y. The number may be
+          left out if there is only one target.
+        - of a regressor with targets at each step: (step, number). Negative steps count from the end: ``(-1, 0)``.
+        - of a tagger: (step, label). The score is that of the label at this step.
+        - of a transcriber: (step, label), with None for the blank. Steps are those of `predict_proba`: each has
+          `subsample` steps of X.
     method : {"integrated_gradients", "gradient_x_input", "occlusion"}, default "integrated_gradients"
         - integrated gradients: the mean gradient on the straight line from the baseline to the sequence, times their
           difference [1]_. The shares add up to the difference of the scores.
@@ -131,7 +137,7 @@ def attribute(
     check_integer(n_steps, "n_steps", 1)
     check_integer(window, "window", 1)
     scorer = Scorer(model, target)
-    sequences = read(model, X, lengths).split()
+    sequences = scorer.split(read(model, X, lengths))
     inputs = sequences if scorer.tokens or not len(sequences) else sequences_of(X, lengths)
     baseline_inputs = _baselines(scorer, baselines, inputs)
     if method == "occlusion":
@@ -141,7 +147,7 @@ def attribute(
     values, scores = [], []
     features = scorer.static(static, len(sequences))
     for sequence, baseline, feature_row in zip(sequences, baseline_inputs, features, strict=True):
-        x = scorer.read(sequence)
+        x = scorer.read(sequence)[: len(baseline)]
         values.append(explain(x.astype(np.float64), baseline, feature_row))
         scores.append(scorer.scores(np.stack([x, baseline.astype(x.dtype)]), feature_row))
     input_scores, baseline_scores = np.array(scores).reshape(-1, 2).T
@@ -290,6 +296,6 @@ def score_function(model: Any, target: Any = None) -> Callable[[np.ndarray], np.
         )
 
     def score(X: np.ndarray) -> np.ndarray:
-        return np.array([scorer.scores(x[None], None) for x in read(model, X).split()]).reshape(-1, 1)
+        return np.array([scorer.scores(x[None], None) for x in scorer.split(read(model, X))]).reshape(-1, 1)
 
     return score

@@ -12,8 +12,10 @@ import numpy as np
 from ..backends.dispatch import backend_for
 from ..checks import check_tuple
 from ..estimators.data.static import scaled_static
+from ..estimators.targets.alphabet import Alphabet
 from ..estimators.targets.classes import Classes
 from ..estimators.targets.numbers import Numbers
+from ..training.batches import Sequences
 from ..training.network import Network
 from .lessons import fitted_model, models_of
 
@@ -51,14 +53,15 @@ def target_of(model: Any, target: Any) -> Target:
     codec, outputs = fitted.codec, fitted.network.outputs
     if isinstance(codec, Classes):
         return Target(_class_weights(codec, target, outputs), 0.0, None)
-    if codec.by_step and len(labels := getattr(codec, "classes", ())) == outputs:
-        place, label = _at_step(check_tuple(target, "target", ("step", "label")))
+    if codec.by_step and len(labels := _step_labels(codec)) == outputs:
+        label_step, label = _at_step(check_tuple(target, "target", ("step", "label")))
         weights = np.zeros(outputs)
-        weights[_place(label, np.asarray(labels).tolist(), "labels")] = 1.0
-        return Target(weights, 0.0, place)
+        weights[_place(label, labels, "labels")] = 1.0
+        return Target(weights, 0.0, label_step)
     if not isinstance(codec, Numbers) or len(codec.scale) != outputs:
         raise TypeError(
-            f"model must be a classifier, or a regressor with one output for each target, got {type(model).__name__}"
+            "model must be a classifier, a tagger, a transcriber, or a regressor with one output for each target, "
+            f"got {type(model).__name__}"
         )
     step = None
     if codec.by_step:
@@ -70,6 +73,12 @@ def target_of(model: Any, target: Any) -> Target:
     weights = np.zeros(outputs)
     weights[k] = codec.scale[k]
     return Target(weights, float(codec.mean[k]), step)
+
+
+def _step_labels(codec: Any) -> list[Any]:
+    """The label of each score of a step, None for the blank of CTC; an empty list if targets are numbers."""
+    labels = np.asarray(getattr(codec, "classes", ())).tolist()
+    return [None, *labels] if isinstance(codec, Alphabet) else labels
 
 
 def _at_step(target: Any) -> tuple[int, Any]:
@@ -95,7 +104,7 @@ def _place(target: Any, choices: list[Any], what: str) -> int:
     """The index of a target among all choices."""
     if target is None and len(choices) == 1:
         return 0
-    if target is None or isinstance(target, np.ndarray | list) or target not in choices:
+    if isinstance(target, np.ndarray | list) or target not in choices:
         raise ValueError(f"target must be one of the {what} {choices}, got {target!r}")
     return choices.index(target)
 
@@ -115,8 +124,12 @@ class Scorer:
         network, self.channels, self.statics = fitted.network, fitted.channels, fitted.static
         backend = backend_for(model.backend, work=network.stack.operations(1, STEPS))
         self.model, self.tokens = models_of(fitted, backend)
-        self.dtype = network.stack.dtype
-        self.columns = _columns(network)
+        self.dtype, self.subsample = network.stack.dtype, getattr(fitted.codec, "subsample", 1)
+        self.columns = _columns(network, self.subsample)
+
+    def split(self, sequences: Sequences) -> list[np.ndarray]:
+        """Each sequence (T, C), from sequences as the network reads them; with `subsample`, zeros fill up T."""
+        return sequences.unframed(sequences.channels // self.subsample).split()
 
     def read(self, x: np.ndarray) -> np.ndarray:
         """A sequence (T, C) as the recurrent layers read it, (T, D): with vectors for tokens."""
@@ -134,7 +147,7 @@ class Scorer:
     def scores(self, x: np.ndarray, static: np.ndarray | None) -> np.ndarray:
         """The number (N,) for each of some versions (N, T, C) of one sequence."""
         results = []
-        for part in _chunks(x):
+        for part in _chunks(self._framed(x)):
             resident = self.model.backend.to_device(part, self.dtype)
             scores = self.model.scores(resident, None, _repeated(static, len(part)))
             scores = self.model.backend.to_numpy(scores).reshape(len(part), -1, len(self.target.weights))
@@ -144,7 +157,7 @@ class Scorer:
     def gradients(self, x: np.ndarray, static: np.ndarray | None) -> np.ndarray:
         """The gradient of the number for each version, (N, T, C)."""
         gradients = []
-        for part in _chunks(x):
+        for part in _chunks(self._framed(x)):
             backend = self.model.backend
             resident = backend.to_device(part, self.dtype)
             scores, pullback = self.model.scores_vjp(resident, None, _repeated(static, len(part)))
@@ -152,7 +165,12 @@ class Scorer:
             dscores[:, self._step(part)] = self.target.weights
             dx, _, _ = pullback(backend.to_device(dscores.reshape(scores.shape), self.dtype))
             gradients.append(backend.to_numpy(dx).astype(np.float64))
-        return np.concatenate(gradients)
+        return np.concatenate(gradients).reshape(len(x), -1, x.shape[2])[:, : x.shape[1]]
+
+    def _framed(self, x: np.ndarray) -> np.ndarray:
+        """Versions (N, T, C) with `subsample` steps side by side, as the network reads them."""
+        padded = np.pad(x, ((0, 0), (0, -x.shape[1] % self.subsample), (0, 0)))
+        return padded.reshape(len(x), -1, self.subsample * x.shape[2])
 
     def _step(self, x: np.ndarray) -> int:
         """The index of the target's step."""
@@ -164,11 +182,11 @@ class Scorer:
         return step
 
 
-def _columns(network: Network) -> list[slice]:
+def _columns(network: Network, subsample: int) -> list[slice]:
     """The columns of each channel in the input of the recurrent layers."""
     tokens = network.tokens
     if tokens is None:
-        return [slice(k, k + 1) for k in range(network.stack.input_size)]
+        return [slice(k, k + 1) for k in range(network.stack.input_size // subsample)]
     numbers = {channel: slice(k, k + 1) for k, channel in enumerate(tokens.numeric)}
     first = len(tokens.numeric)
     vectors = {

@@ -80,20 +80,20 @@ def _empty_trace(spec: LayerSpec, backend: Backend, rows: int, steps: int) -> di
     return {name: backend.empty((rows, steps, size), spec.dtype) for name, size in sizes.items()}
 
 
-def stagnation(model: Model, sequences: Sequences) -> str:
-    """A message about saturated gates or dead units of a model that has learnt nothing; empty if there are none."""
+def stagnation(model: Model, sequences: Sequences, epoch: int) -> str:
+    """A message about saturated gates or dead units after an epoch, if nothing is learnt; empty if there are none."""
     observed = activity(model, sequences)
     for gate, share in observed.saturation.items():
         if share > MOST:
             return (
-                f". {share:.0%} of the values of {gate} are within {EDGE} of 0 or 1: it is saturated, and hardly "
-                "learns; lower learning_rate_init, or choose another init or forget_bias"
+                f". After epoch {epoch}, {share:.0%} of the values of {gate} are within {EDGE} of 0 or 1: it is "
+                "saturated, and hardly learns; lower learning_rate_init, or choose another init or forget_bias"
             )
     for suffix, states in observed.hidden.items():
         dead = float((states == 0).all(axis=0).mean())
         if dead > MOST:
             return (
-                f". {dead:.0%} of the hidden units behind weight_hh{suffix} are 0 at all steps: they are dead; lower "
-                "learning_rate_init, or choose another init or nonlinearity"
+                f". After epoch {epoch}, {dead:.0%} of the hidden units behind weight_hh{suffix} are 0 at all steps: "
+                "they are dead; lower learning_rate_init, or choose another init or nonlinearity"
             )
     return ""

@@ -192,10 +192,14 @@ class EarlyStopping:
         self.tol, self.patience, self.keeps_best = tol, patience, keeps_best
         self.best_loss = self.last_improvement = math.inf
         self.epochs_without_improvement = 0
+        self.epochs = self.kept_epoch = 0
         self.best_weights: np.ndarray | None = None
 
     def update(self, loss: float, model: Model) -> bool:
         """Record the loss of an epoch. Returns whether it improved."""
+        self.epochs += 1
+        if loss < self.best_loss or self.best_weights is None:
+            self.kept_epoch = self.epochs
         if loss < self.best_loss:
             self.best_loss = loss
             if self.keeps_best:
@@ -274,6 +278,7 @@ def train(
                     history.validation_scores.append(score)
                 schedule.end_epoch(early_stopping.update(history.monitored[-1], trainer.model))
                 history.kept_loss = early_stopping.best_loss if early_stopping.keeps_best else history.monitored[-1]
+                history.kept_epoch = early_stopping.kept_epoch
                 progress = _progress(history, epochs, trainer, schedule, time.perf_counter() - began)
                 progress_display.show(progress)
                 stop_requests = [callback(progress) for callback in callbacks]

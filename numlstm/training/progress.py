@@ -74,8 +74,8 @@ class Progress:
 class History:
     """The losses of all epochs; the two lists of validation stay empty without a validation set.
 
-    `stop_reason` tells why training ended: "max_iter", "no_improvement", "callback" or "interrupted". `kept_loss` is
-    the monitored loss of the weights that the model keeps.
+    `stop_reason` tells why training ended: "max_iter", "no_improvement", "callback" or "interrupted". `kept_loss` and
+    `kept_epoch` are the monitored loss and the epoch of the weights that the model keeps.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -83,6 +83,7 @@ class History:
     validation_scores: list[float] = field(default_factory=list)
     stop_reason: str = ALL_EPOCHS
     kept_loss: float = math.inf
+    kept_epoch: int = 0
 
     @property
     def monitored(self) -> list[float]:

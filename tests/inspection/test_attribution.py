@@ -6,7 +6,7 @@ import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.inspection import permutation_importance as of_tables
 
-from numlstm import LSTM, LSTMClassifier, LSTMRegressor
+from numlstm import LSTM, LSTMClassifier, LSTMRegressor, LSTMTagger, LSTMTranscriber
 from numlstm.inspection import (
     AttributionDisplay,
     attribute,
@@ -310,3 +310,49 @@ def test_labels_of_steps():
         target_of(model, (0, "d"))
     with pytest.raises(TypeError, match=r"target must be a tuple \(step, label\), got str"):
         target_of(model, "b")
+
+
+@pytest.mark.parametrize("subsample", [1, 2])
+def test_transcribers(subsample):
+    """Scores are logarithms of `predict_proba` but for a constant of the step; shares are those of the steps of X."""
+    options = {name: value for name, value in FAST.items() if name != "pooling"}
+    model = LSTMTranscriber(**options, subsample=subsample).fit(X, ["a", "b", "ab"])
+    results = [attribute(model, X, (-1, label), n_steps=100) for label in (None, "a", "b")]
+    expected = np.log([shares[-1] for shares in model.predict_proba(X)])
+    scores = np.stack([result.scores for result in results], axis=1)
+    np.testing.assert_allclose(scores - scores[:, :1], expected - expected[:, :1], atol=1e-9)
+    for result in results:
+        assert [shares.shape for shares in result.values] == [x.shape for x in X]
+        np.testing.assert_allclose(result.delta, 0, atol=1e-6)
+    padded = np.stack([x[:4] for x in X])
+    np.testing.assert_allclose(score_function(model, (0, "a"))(padded)[:, 0], attribute(model, padded, (0, "a")).scores)
+
+
+def test_steps_of_transcribers():
+    """Each of the steps of X has a share of its own: what its change does to the score."""
+    options = {name: value for name, value in FAST.items() if name != "pooling"}
+    model = LSTMTranscriber(**options, subsample=2, scale_inputs=False).fit(X, ["a", "b", "ab"])
+    result = attribute(model, X, (1, "b"), method="occlusion")
+    score = score_function(model, (1, "b"))
+    for i, x in enumerate(X):
+        for step, channel in np.ndindex(x.shape):
+            occluded = x.copy()
+            occluded[step, channel] = 0.0
+            fall = score([x])[0, 0] - score([occluded])[0, 0]
+            assert result.values[i][step, channel] == pytest.approx(fall, abs=1e-9)
+    gradients = attribute(model, X, (1, "b"), method="gradient_x_input")
+    changed = X[1].copy()
+    changed[3, 1] *= 1.0 + 1e-5
+    slope = (score([changed])[0, 0] - score([X[1]])[0, 0]) / 1e-5
+    assert gradients.values[1][3, 1] == pytest.approx(slope, rel=1e-3)
+
+
+def test_errors_of_transcribers():
+    model = LSTMTranscriber(hidden_size=4, subsample=2, max_iter=1).fit(X, ["a", "b", "ab"])
+    with pytest.raises(ValueError, match="one of the 3 steps of each sequence, got step 3"):
+        attribute(model, X[:1], (3, "a"))
+    with pytest.raises(ValueError, match=r"one of the labels \[None, 'a', 'b'\], got 'c'"):
+        attribute(model, X, (0, "c"))
+    tagger = LSTMTagger(hidden_size=4, max_iter=1).fit(X, [["a", *"b" * (len(x) - 1)] for x in X])
+    with pytest.raises(ValueError, match=r"one of the labels \['a', 'b'\], got None"):
+        attribute(tagger, X, (0, None))

@@ -80,7 +80,7 @@ NOTHING_LEARNT = {"hidden_size": 4, "learning_rate_init": 1e-9, "max_iter": 2, "
 def test_saturated_gates():
     model = LSTMRegressor(**NOTHING_LEARNT, forget_bias=30.0)
     told = convergence_warning(model, Y)
-    assert "100% of the values of forget_gate_l0 are within 0.05 of 0 or 1: it is saturated" in told
+    assert "After epoch 2, 100% of the values of forget_gate_l0 are within 0.05 of 0 or 1: it is saturated" in told
     assert "choose another init or forget_bias" in told
     assert "saturated" not in convergence_warning(LSTMRegressor(**NOTHING_LEARNT), Y)
 
@@ -89,7 +89,15 @@ def test_dead_units():
     dead = spoil("bias_ih_l0", -1e3, 1)
     model = LSTMRegressor(cell="rnn", nonlinearity="relu", callback=dead, **NOTHING_LEARNT)
     told = convergence_warning(model, Y)
-    assert "100% of the hidden units behind weight_hh_l0 are 0 at all steps: they are dead" in told
+    assert "After epoch 2, 100% of the hidden units behind weight_hh_l0 are 0 at all steps: they are dead" in told
+
+
+def test_the_epoch_is_that_of_the_weights_that_are_kept():
+    options = NOTHING_LEARNT | {"max_iter": 3, "early_stopping": True, "forget_bias": 30.0}
+    model = LSTMRegressor(**options, callback=spoil("bias_output", 1e3, 1))
+    told = convergence_warning(model, Y)
+    assert np.argmin(model.validation_loss_curve_) == 0
+    assert "After epoch 1, 100% of the values of forget_gate_l0" in told
 
 
 def test_what_callbacks_see():

@@ -47,7 +47,7 @@ def warn_of_training(history: History, model: Model, data: Data, codec: Any) -> 
         warnings.warn(
             f"training ended with a loss of {min(losses):.4g}, no better than always predicting "
             f"{codec.describe(scores)}, which has the loss {constant:.4g}. Try another learning_rate_init, more "
-            f"epochs (max_iter), or scale_inputs=True{stagnation(model, data.sequences)}",
+            f"epochs (max_iter), or scale_inputs=True{stagnation(model, data.sequences, history.kept_epoch)}",
             ConvergenceWarning,
             stacklevel=5,
         )
