@@ -43,7 +43,7 @@ class CrfWeights:
         self.refresh()
 
     def refresh(self) -> None:
-        """Update to a change of `flat`."""
+        """Read the new values of `flat`."""
         labels = self.spec.outputs
         values = np.maximum(self.flat.astype(np.float64), NEVER)
         transitions, ends = values[: labels**2].reshape(labels, labels), values[labels**2 :].reshape(2, labels)

@@ -37,7 +37,7 @@ class EmbeddingWeights:
         self.spec, self.tables = spec, tables_of(spec, flat)
 
     def refresh(self) -> None:
-        """Update to a change of the flat vector."""
+        """Do nothing: the views show the new values of the flat vector."""
 
 
 def tables_of(spec: EmbeddingSpec, flat: np.ndarray) -> list[np.ndarray]:

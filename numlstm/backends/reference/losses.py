@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-Loss = Callable[
-    [np.ndarray, Any, Any], tuple[float, np.ndarray]
-]  # the last argument is a number, or the levels of quantiles
+Loss = Callable[[np.ndarray, Any, Any], tuple[float, np.ndarray]]  # the parameter is a number, or levels of quantiles
 
 
 def softmax(s: np.ndarray, t: int, _: float) -> tuple[float, np.ndarray]:

@@ -33,7 +33,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, sequences: Iterable[Iterable[Hashable]], min_frequency: int, most: int | None) -> Vocabulary:
-        """At most `most` tokens that occur at least `min_frequency` times; equal counts are sorted by the token."""
+        """At most `most` tokens that occur at least `min_frequency` times, by falling frequency, then by token."""
         counts: Counter[Hashable] = Counter()
         for sequence in sequences:
             counts.update(sequence)
