@@ -81,8 +81,8 @@ def test_stacks_end_at_the_inputs(options, monkeypatch):
     from numlstm.inspection import gradients
 
     lowest = []
-    real = gradients._Walk.back
-    monkeypatch.setattr(gradients._Walk, "back", lambda *args: lowest.append(real(*args)) or lowest[-1])
+    real = gradients._BackwardWalk.back
+    monkeypatch.setattr(gradients._BackwardWalk, "back", lambda *args: lowest.append(real(*args)) or lowest[-1])
     model = LSTMClassifier(
         num_layers=2, **{**FAST, "hidden_size": [3, 3] if "residual" in options else [4, 3]}, **options
     )
