@@ -71,7 +71,8 @@ class TokenReading:
         if len(steps) != count:
             raise ValueError(f"x_t must hold a step for each of {count} sequences, got {len(steps)}")
         if self.text:
-            return self.vocabularies[0].encode(steps)[:, None].astype(np.float64)
+            tokens = checked_texts([[token] for token in steps], "x_t", self.analyzer, self.lowercase)
+            return np.stack([self.vocabularies[0].encode(token) for token in tokens]).astype(np.float64)
         sequences = [[step] if isinstance(step, Mapping) else np.array([step], object) for step in steps]
         return np.concatenate(self.encode(sequences, "x_t"))
 
@@ -212,5 +213,6 @@ def _columns(sequence: Any, name: str) -> dict[Hashable, np.ndarray]:
 
 
 def plain(column: np.ndarray) -> list[Hashable]:
-    """Categories of a channel in Python's types: 1.0, 1 and True are the same category."""
-    return [value.item() if isinstance(value, np.generic) else value for value in column]
+    """Categories of a channel in Python's types: 1.0, 1 and True are the same category, and so are None and NaN."""
+    values = [value.item() if isinstance(value, np.generic) else value for value in column]
+    return [None if value != value else value for value in values]

@@ -12,7 +12,6 @@ import numpy as np
 
 from ...concurrency import cached_property
 
-UNKNOWN = "<unknown>"
 WORD = re.compile(r"(?u)\b\w\w+\b")  # scikit-learn's
 ANALYZERS = "char", "word"
 
@@ -49,11 +48,6 @@ class Vocabulary:
     def numbers(self) -> dict[Hashable, int]:
         """The number of each known token."""
         return {token: k for k, token in enumerate(self.tokens, 1)}
-
-    @property
-    def names(self) -> np.ndarray:
-        """The token of each number, as a string."""
-        return np.array([UNKNOWN, *map(str, self.tokens)], object)
 
     def encode(self, tokens: Sequence[Hashable]) -> np.ndarray:
         """The numbers of tokens, (T,) int64."""

@@ -132,6 +132,13 @@ def test_a_stream_takes_tokens():
         both.step(["a", "b", "c"])
 
 
+def test_a_stream_lowers_the_case_as_predictions_do():
+    model = fitted(bidirectional=False, lowercase=True)
+    stream = model.stream()
+    stream.step("A")
+    np.testing.assert_allclose(stream.step("B"), model.predict_proba(["AB"])[0], atol=1e-6)
+
+
 def test_a_trace_of_texts():
     assert fitted().trace(["ab", "abc"]).forget_gate.shape == (2, 2, 3, 8)
 
@@ -225,6 +232,12 @@ def test_numbers_can_be_categories():
     y = [float((x == 1).sum()) for x in X]
     model = regressor(categorical_features=[0]).fit(X, y)
     assert {*model.vocabularies_[0]} == {0, 1, 2}
+
+
+def test_missing_categories_are_one():
+    X = [np.array([["a"], [None], [np.nan], [np.float64("nan")]], object) for _ in range(6)]
+    model = regressor(categorical_features=[0]).fit(X, np.arange(6.0))
+    assert model.vocabularies_ == {0: {None: 1, "a": 2}}
 
 
 def test_it_learns_of_both():
