@@ -68,7 +68,7 @@ class Combination:
 
     def predict_each(self, windows: Windows) -> np.ndarray:
         """Forecasts of each member, (members, n, H)."""
-        windows, inputs = self._prepared(windows)
+        windows, inputs = self.inputs(windows)
         forecasts = [member.predict(windows, inputs[member.kind], self.lengths) for member in self.members]
         return self._restored(forecasts, inputs)
 
@@ -79,11 +79,11 @@ class Combination:
         ----------
         .. [1] R. Ratcliff, "Group reaction time distributions and an analysis of distribution statistics", 1979.
         """
-        windows, inputs = self._prepared(windows)
+        windows, inputs = self.inputs(windows)
         quantiles = [member.quantiles(windows, inputs[member.kind], self.lengths, levels) for member in self.members]
         return np.tensordot(self.weights, self._restored(quantiles, inputs), 1)
 
-    def _prepared(self, windows: Windows) -> tuple[Windows, dict[str, Prepared]]:
+    def inputs(self, windows: Windows) -> tuple[Windows, dict[str, Prepared]]:
         """Windows with scaled covariates, and what members of each kind read from them."""
         windows = self.scale.scaled(windows)
         kinds = {member.kind for member in self.members}

@@ -555,12 +555,7 @@ class LSTMForecaster(Savable, BaseEstimator):
     def _quantiles(self, windows: Windows, levels: Sequence[float] | np.ndarray) -> np.ndarray:
         """Quantiles (n, H, levels) at levels that the forecaster has; warns if intervals are too narrow."""
         learnt = self._learnt
-        if not learnt.has_quantiles:
-            raise ValueError("conformal must be True for intervals of a forecaster without quantiles or distribution")
-        if learnt.levels is not None and not np.isclose(np.asarray(levels)[:, None], learnt.levels).any(axis=1).all():
-            raise ValueError(
-                f"quantiles must be among those that were learnt, {list(self.quantiles or ())}, got {levels}"
-            )
+        learnt.check_levels(levels, "quantiles")
         if learnt.calibration is not None and not learnt.calibration.held_out:
             warnings.warn(
                 "y in fit was too short to hold out windows: intervals rest on errors in windows that members learnt "

@@ -56,6 +56,19 @@ class Learnt:
         """The levels at which it can give quantiles; None for all levels."""
         return np.array(self.head.levels) if self.head.kind == "quantiles" else None
 
+    def check_levels(self, levels: Sequence[float] | np.ndarray, name: str) -> None:
+        """Refuse quantiles that it cannot give.
+
+        Raises
+        ------
+        ValueError
+            If it has no quantiles, or not these.
+        """
+        if not self.has_quantiles:
+            raise ValueError("conformal must be True for intervals of a forecaster without quantiles or distribution")
+        if self.levels is not None and not np.isclose(np.asarray(levels)[:, None], self.levels).any(axis=1).all():
+            raise ValueError(f"{name} must be among those that were learnt, {list(self.head.levels)}, got {levels}")
+
     def windows(self, series: Sequence[Series], origins: Sequence[np.ndarray]) -> Windows:
         """The windows that end at some origins of series, which are not transformed yet."""
         return _windows(series, origins, self.settings, self.frequency)

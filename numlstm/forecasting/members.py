@@ -98,7 +98,7 @@ class Network:
         targets = head.targets(inputs.scaled(windows.ahead), inputs.scale)
         rows = np.isfinite(targets[:, :: head.loss.numbers]).any(axis=1)
         gaps = bool(inputs.missing.any())
-        channels = _channels(windows, inputs, gaps, lengths)
+        channels = channels_of(windows, inputs, gaps, lengths)
         static = windows.static if windows.static.shape[1] else None
         models = []
         with warnings.catch_warnings():
@@ -111,23 +111,23 @@ class Network:
 
     def predict(self, windows: Windows, inputs: Prepared, lengths: Lengths) -> np.ndarray:
         """Scaled forecasts, (n, H)."""
-        forecasts = [self.head.point(scores) for scores in self._scores(windows, inputs, lengths)]
+        forecasts = [self.head.point(scores) for scores in self.scores(windows, inputs, lengths)]
         return np.mean(forecasts, axis=0) if forecasts else np.zeros((len(windows), lengths.horizon))
 
     def quantiles(self, windows: Windows, inputs: Prepared, lengths: Lengths, levels: np.ndarray) -> np.ndarray:
         """Scaled quantiles, (n, H, levels): the mean of the networks' quantiles, so they stay in order."""
-        scores = self._scores(windows, inputs, lengths)
+        scores = self.scores(windows, inputs, lengths)
         quantiles = [self.head.quantiles(network_scores, levels, inputs.scale) for network_scores in scores]
         return np.mean(quantiles, axis=0) if quantiles else np.zeros((len(windows), lengths.horizon, len(levels)))
 
-    def _scores(self, windows: Windows, inputs: Prepared, lengths: Lengths) -> list[np.ndarray]:
+    def scores(self, windows: Windows, inputs: Prepared, lengths: Lengths) -> list[np.ndarray]:
         """The outputs of each network."""
-        channels = _channels(windows, inputs, self.gaps, lengths)
+        channels = channels_of(windows, inputs, self.gaps, lengths)
         static = windows.static if windows.static.shape[1] else None
         return [model.predict(channels, static=static).reshape(len(windows), -1) for model in self.models]
 
 
-def _channels(windows: Windows, inputs: Prepared, gaps: bool, lengths: Lengths) -> np.ndarray:
+def channels_of(windows: Windows, inputs: Prepared, gaps: bool, lengths: Lengths) -> np.ndarray:
     """What the network reads at each step: future covariates twice, of the step and of the step a horizon later."""
     missing = inputs.missing[:, inputs.missing.shape[1] - lengths.context :]
     parts = [inputs.channels, windows.past]

@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 
 from ..checks import check_integer, check_option
+from ..forecasting import LSTMForecaster
+from ..training.batches import Sequences
+from .forecasts import forecast_cases
 from .lessons import read
 from .reading import sequences_of
-from .scorer import STEPS, Scorer
+from .scorer import STEPS, Case, Explained, Scorer
 
 METHODS = ("integrated_gradients", "gradient_x_input", "occlusion")
 INCOMPLETE = 0.05  # the share of the difference of scores that integrated gradients may miss without a warning
@@ -34,7 +37,10 @@ class Attribution:
         The sum of the shares of a sequence minus the difference of its two scores: 0 if they are complete.
     method : str
     sequences : list of array, shape (T_i, C)
-        X; numbers of tokens, where it holds texts or categories.
+        X; numbers of tokens, where it holds texts or categories. For a forecaster: the numbers that it reads, NaN where
+        it reads none.
+    first_step : int
+        The number of the first step. It is 0, but for a forecaster, whose step 0 is the first one that is forecast.
     """
 
     values: list[np.ndarray]
@@ -43,6 +49,7 @@ class Attribution:
     delta: np.ndarray
     method: str
     sequences: list[np.ndarray]
+    first_step: int = 0
 
 
 def attribute(
@@ -54,6 +61,7 @@ def attribute(
     baselines: Any = None,
     lengths: Any = None,
     static: Any = None,
+    covariates: Any = None,
     n_steps: int = 50,
     window: int = 1,
 ) -> Attribution:
@@ -65,7 +73,8 @@ def attribute(
     ----------
     model : fitted estimator
     X
-        Sequences, in a form that the model takes.
+        Sequences, in a form that the model takes. For a forecaster: the series to forecast, as y in `predict`; None for
+        those of `fit`.
     target : optional
         The score to explain:
 
@@ -77,6 +86,8 @@ def attribute(
         - of a tagger: (step, label). The score is that of the label at this step.
         - of a transcriber: (step, label), with None for the blank. Steps are those of `predict_proba`: each has
           `subsample` steps of X.
+        - of a forecaster: a step of the horizon, from 0, of the forecast that `predict` returns; or (step, level) for a
+          quantile as `predict_quantiles` returns it. The step may be left out if there is only one.
     method : {"integrated_gradients", "gradient_x_input", "occlusion"}, default "integrated_gradients"
         - integrated gradients: the mean gradient on the straight line from the baseline to the sequence, times their
           difference [1]_. The shares add up to the difference of the scores.
@@ -85,10 +96,15 @@ def attribute(
     baselines : number, array of shape (C,), or sequences as X; optional
         The input that stands for "no information", in the unit of X. The default is the mean of each channel in
         training with `scale_inputs`, else 0. A token has a vector of zeros as its baseline; this cannot be changed.
+        For a forecaster: a number for the series, or one for each channel; by default the mean of the series in its
+        window, and the means of covariates in training. The series keeps a thousandth of its distances from that
+        number, as the width of intervals jumps where a window is constant.
     lengths : int array, shape (n,); optional
         Steps of each sequence of a padded array.
     static : array, shape (n, F); optional
         Static features, as in `fit`. They do not change, and get no share.
+    covariates : optional
+        Covariates of a forecaster, as X in `predict`.
     n_steps : int, at least 1, default 50
         Points on the path of integrated gradients (Gauss-Legendre quadrature).
     window : int, at least 1, default 1
@@ -97,7 +113,9 @@ def attribute(
     Returns
     -------
     Attribution
-        The shares are in `values`, a list of arrays (T_i, C).
+        The shares are in `values`, a list of arrays (T_i, C). The channels of a forecaster are the series, past
+        covariates and future covariates; its steps are those of the window, and those ahead if there are future
+        covariates. Shares are in the unit of the series.
 
     Raises
     ------
@@ -112,6 +130,11 @@ def attribute(
     UserWarning
         If integrated gradients miss the difference of scores by more than 5 % of it, and by more than 5 % of the mean
         difference of all sequences: `n_steps` is too low.
+
+    Notes
+    -----
+    What a forecaster knows of a whole series, its mean and deviation in training, does not change, and gets no share;
+    nor do features of the calendar.
 
     References
     ----------
@@ -136,26 +159,45 @@ def attribute(
     check_option(method, "method", METHODS)
     check_integer(n_steps, "n_steps", 1)
     check_integer(window, "window", 1)
-    scorer = Scorer(model, target)
-    sequences = scorer.split(read(model, X, lengths))
-    inputs = sequences if scorer.tokens or not len(sequences) else sequences_of(X, lengths)
-    baseline_inputs = _baselines(scorer, baselines, inputs)
+    scorer: Explained
+    first_step = 0
+    if isinstance(model, LSTMForecaster):
+        if lengths is not None:
+            raise ValueError("lengths must be None for a forecaster: pass a list of series")
+        scorer, cases = forecast_cases(model, X, target, covariates, static, baselines, method)
+        inputs, first_step = [case.x for case in cases], scorer.first_step
+    elif covariates is not None:
+        raise ValueError(f"covariates must be None for {type(model).__name__}: channels of X are its covariates")
+    else:
+        scorer = Scorer(model, target)
+        inputs, cases = _cases(scorer, read(model, X, lengths), X, lengths, static, baselines)
+    explain: Callable[..., np.ndarray]
     if method == "occlusion":
         explain = partial(_occluded, scorer, window)
     else:
         explain = partial(_integrated, scorer, *_points(n_steps, method))
-    values, scores = [], []
-    features = scorer.static(static, len(sequences))
-    for sequence, baseline, feature_row in zip(sequences, baseline_inputs, features, strict=True):
-        x = scorer.read(sequence)[: len(baseline)]
-        values.append(explain(x.astype(np.float64), baseline, feature_row))
-        scores.append(scorer.scores(np.stack([x, baseline.astype(x.dtype)]), feature_row))
+    values = [explain(*case) for case in cases]
+    scores = [scorer.scores(np.stack([case.x, case.baseline]), case.fixed) for case in cases]
     input_scores, baseline_scores = np.array(scores).reshape(-1, 2).T
     differences = input_scores - baseline_scores
     delta = np.array([shares.sum() for shares in values]) - differences
     if method == "integrated_gradients" and len(values):
         _check_complete(delta, differences, n_steps)
-    return Attribution(values, input_scores, baseline_scores, delta, method, inputs)
+    return Attribution(values, input_scores, baseline_scores, delta, method, inputs, first_step)
+
+
+def _cases(
+    scorer: Scorer, sequences: Sequences, X: Any, lengths: Any, static: Any, baselines: Any
+) -> tuple[list[np.ndarray], list[Case]]:
+    """X as arrays, and each sequence as the network reads it, with its baseline and static features."""
+    split = scorer.split(sequences)
+    inputs = split if scorer.tokens or not split else sequences_of(X, lengths)
+    cases = []
+    for x, baseline, row in zip(
+        split, _baselines(scorer, baselines, inputs), scorer.static(static, len(split)), strict=True
+    ):
+        cases.append(Case(scorer.read(x)[: len(baseline)].astype(np.float64), baseline, row))
+    return inputs, cases
 
 
 def _check_complete(delta: np.ndarray, differences: np.ndarray, n_steps: int) -> None:
@@ -180,23 +222,23 @@ def _points(n_steps: int, method: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _integrated(
-    scorer: Scorer, points: np.ndarray, weights: np.ndarray, x: np.ndarray, baseline: np.ndarray, static: Any
+    scorer: Explained, points: np.ndarray, weights: np.ndarray, x: np.ndarray, baseline: np.ndarray, fixed: Any
 ) -> np.ndarray:
     """The weighted mean of gradients at points from `baseline` (0) to `x` (1), times the difference of both."""
     path = baseline + points[:, None, None] * (x - baseline)
-    return scorer.by_channel(np.tensordot(weights, scorer.gradients(path, static), axes=1) * (x - baseline))
+    return scorer.by_channel(np.tensordot(weights, scorer.gradients(path, fixed), axes=1) * (x - baseline))
 
 
-def _occluded(scorer: Scorer, window: int, x: np.ndarray, baseline: np.ndarray, static: Any) -> np.ndarray:
+def _occluded(scorer: Explained, window: int, x: np.ndarray, baseline: np.ndarray, fixed: Any) -> np.ndarray:
     """The fall of the score if the baseline replaces some steps of a channel, divided by their number."""
     values = np.empty((len(x), len(scorer.columns)))
-    original = scorer.scores(x[None], static)[0]
+    original = scorer.scores(x[None], fixed)[0]
     for places in _parts(values.shape, window):
         versions = np.repeat(x[None], len(places), axis=0)
         for version, (steps, channel) in zip(versions, places, strict=True):
             columns = scorer.columns[channel]
             version[steps, columns] = baseline[steps, columns]
-        for (steps, channel), score in zip(places, scorer.scores(versions, static), strict=True):
+        for (steps, channel), score in zip(places, scorer.scores(versions, fixed), strict=True):
             values[steps, channel] = (original - score) / len(values[steps])
     return values
 

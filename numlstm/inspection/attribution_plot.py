@@ -58,7 +58,7 @@ class AttributionDisplay:
         ax : array of three matplotlib Axes, or one; optional
             Where to draw; by default there is a new figure.
         **options
-            `method`, `baselines`, `n_steps` and `window` of `attribute`.
+            `method`, `baselines`, `covariates`, `n_steps` and `window` of `attribute`.
 
         Returns
         -------
@@ -96,24 +96,25 @@ class AttributionDisplay:
         attribution = self.attribution
         row = check_index(self.row, "row", len(attribution.values), "sequences")
         x, values = attribution.sequences[row], attribution.values[row]
-        channels = values.shape[1]
+        channels, first = values.shape[1], attribution.first_step
         self.ax_ = top, middle, bottom = stacked_axes(ax, [1.4, min(2.4, 0.6 + 0.2 * channels), 1.2])
         self.figure_ = top.figure
-        self.lines_ = lines(top, x, [f"channel {k}" for k in range(channels)])
+        self.lines_ = lines(top, x, [f"channel {k}" for k in range(channels)], first)
         score, baseline_score = attribution.scores[row], attribution.baseline_scores[row]
         top.set_ylabel("input")
         top.set_title(f"score {score:.3g}, of the baseline {baseline_score:.3g}", loc="left")
         bound = max(float(np.abs(values).max()), 1e-12)
         self.image_ = middle.imshow(
-            values.T, aspect="auto", interpolation="nearest", cmap=SIGNED, vmin=-bound, vmax=bound
-        )
+            values.T, aspect="auto", interpolation="nearest", cmap=SIGNED, vmin=-bound, vmax=bound,
+            extent=(first - 0.5, first + len(values) - 0.5, channels - 0.5, -0.5),
+        )  # fmt: skip
         self.figure_.colorbar(self.image_, ax=middle, pad=0.01)
         middle.set(ylabel="channel", title=attribution.method.replace("_", " "))
         integer_ticks(middle.yaxis)
         integer_ticks(bottom.xaxis)
         if 1 < channels <= len(COLOURS):
             top.legend(frameon=False, fontsize="small", loc="lower right", bbox_to_anchor=(1, 1), ncols=channels)
-        self.bars_ = bottom.bar(range(len(values)), values.sum(axis=1), color=COLOURS[0])
+        self.bars_ = bottom.bar(first + np.arange(len(values)), values.sum(axis=1), color=COLOURS[0])
         bottom.axhline(0, color="black", linewidth=0.8)
         bottom.set(xlabel="step", ylabel="sum")
         return self
@@ -135,7 +136,7 @@ def plot_attribution(
     ax : array of three matplotlib Axes, or one; optional
         Where to draw; by default there is a new figure.
     **options
-        `method`, `baselines`, `n_steps` and `window` of `attribute`.
+        `method`, `baselines`, `covariates`, `n_steps` and `window` of `attribute`.
 
     Returns
     -------

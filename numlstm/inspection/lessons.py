@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..backends.contract import Backend
 from ..backends.dispatch import backend_for
 from ..estimators.base.estimator import SequenceEstimator
+from ..estimators.base.model import Fitted
 from ..layers import LAYERS
 from ..layers.layer import Layer, layer_of
 from ..layers.stack import Stack
@@ -101,19 +102,19 @@ def lesson_of(model: Any, X: Any, y: Any, lengths: Any = None, static: Any = Non
     NotFittedError, TypeError, ValueError
         If the model is not an estimator, if it is not fitted, or if `fit` does not take X and y.
     """
-    fitted = fitted_model(model)
+    estimator, fitted = estimator_of(model), fitted_model(model)
     read(model, X, lengths)  # raises the errors of predict
-    _, network, data = model._prepare(model._without_results(), X, y, None, lengths, static, previous=fitted)
+    _, network, data = estimator._prepare(estimator._without_results(), X, y, None, lengths, static, previous=fitted)
     sequences = data.sequences
     x, _ = sequences.take(np.arange(len(sequences)))
     x = np.where(np.arange(x.shape[1])[:, None] < sequences.lengths[:, None, None], x, 0).astype(x.dtype)
-    backend = backend_for(model.backend, work=3 * network.stack.operations(*x.shape[:2]))
+    backend = backend_for(estimator.backend, work=3 * network.stack.operations(*x.shape[:2]))
     recurrent, tokens = models_of(fitted, backend)
     x = x if tokens is None else backend.to_numpy(tokens.read(x)[0])
-    return Lesson(recurrent, fitted.parameters, model.backend, data, x, sequences.lengths)
+    return Lesson(recurrent, fitted.parameters, estimator.backend, data, x, sequences.lengths)
 
 
-def models_of(fitted: Any, backend: Backend) -> tuple[Model, Model | None]:
+def models_of(fitted: Fitted, backend: Backend) -> tuple[Model, Model | None]:
     """A model from the input of the recurrent layers on; and the whole model, if the network reads tokens."""
     network = fitted.network
     models = [
@@ -131,10 +132,10 @@ def read(model: Any, X: Any, lengths: Any = None) -> Sequences:
     TypeError, ValueError
         If its `predict` does not take X.
     """
-    return model._ready(X, lengths)[2]
+    return estimator_of(model)._ready(X, lengths)[2]
 
 
-def fitted_model(model: Any) -> Any:
+def fitted_model(model: Any) -> Fitted:
     """The fitted model of an estimator.
 
     Raises
@@ -144,7 +145,20 @@ def fitted_model(model: Any) -> Any:
     NotFittedError
         Before `fit`.
     """
+    return estimator_of(model)._model
+
+
+def estimator_of(model: Any) -> SequenceEstimator:
+    """The model, which must be a fitted estimator of sequences.
+
+    Raises
+    ------
+    TypeError
+        If it is not an estimator of sequences.
+    NotFittedError
+        Before `fit`.
+    """
     if not isinstance(model, SequenceEstimator):
         raise TypeError(f"model must be a fitted classifier or regressor of numlstm, got {type(model).__name__}")
     check_is_fitted(model)
-    return model._model
+    return model

@@ -82,10 +82,11 @@ def heat_map(ax: Any, values: np.ndarray, label: str, *, share: bool) -> Any:
     return image
 
 
-def lines(ax: Any, values: np.ndarray, labels: Sequence[str]) -> list[Any]:
-    """Columns of values (T, C) as lines that differ in colour and style."""
+def lines(ax: Any, values: np.ndarray, labels: Sequence[str], first: int = 0) -> list[Any]:
+    """Columns of values (T, C), from step `first` on, as lines that differ in colour and style."""
+    steps = first + np.arange(len(values))
     drawn = []
     for k, (column, label) in enumerate(zip(values.T, labels, strict=True)):
         colour, style = COLOURS[k % len(COLOURS)], STYLES[k % len(STYLES)]
-        drawn += ax.plot(column, color=colour, linestyle=style, label=label)
+        drawn += ax.plot(steps, column, color=colour, linestyle=style, label=label)
     return drawn

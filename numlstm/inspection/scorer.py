@@ -5,7 +5,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -20,6 +20,43 @@ from ..training.network import Network
 from .lessons import fitted_model, models_of
 
 STEPS = 1 << 15  # padded steps in one pass through the network
+
+
+class Case(NamedTuple):
+    """One input to explain.
+
+    Attributes
+    ----------
+    x, baseline : array, shape (T, D)
+        What a scorer reads.
+    fixed : object
+        What does not change, as the scorer takes it.
+    """
+
+    x: np.ndarray
+    baseline: np.ndarray
+    fixed: Any
+
+
+class Explained(Protocol):
+    """A number that is computed from an input (T, D), and its gradient.
+
+    Attributes
+    ----------
+    columns : list of slice
+        The columns of each channel.
+    """
+
+    columns: list[slice]
+
+    def by_channel(self, values: np.ndarray) -> np.ndarray:
+        """Shares (T, D), summed over the columns of each channel: (T, C)."""
+
+    def scores(self, x: np.ndarray, fixed: Any) -> np.ndarray:
+        """The number (N,) for each of some versions (N, T, D) of one input."""
+
+    def gradients(self, x: np.ndarray, fixed: Any) -> np.ndarray:
+        """Its gradient for each version, (N, T, D)."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +163,10 @@ class Scorer:
         self.model, self.tokens = models_of(fitted, backend)
         self.dtype, self.subsample = network.stack.dtype, getattr(fitted.codec, "subsample", 1)
         self.columns = _columns(network, self.subsample)
+
+    def scaled(self, x: np.ndarray) -> np.ndarray:
+        """Numbers (..., C) in the units of X, as the network reads them, in float64."""
+        return x if self.channels is None else self.channels.scaled(x, "float64")
 
     def split(self, sequences: Sequences) -> list[np.ndarray]:
         """Each sequence (T, C), from sequences as the network reads them; with `subsample`, zeros fill up T."""
