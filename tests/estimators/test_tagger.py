@@ -253,8 +253,6 @@ def test_other_bad_input(fitted):
         LSTMTagger(forbid_unseen_transitions=True).partial_fit(X, Y)
     with pytest.raises(ValueError, match="labels among"):
         fitted.partial_fit(X[:1], [["left"] * len(X[0])])
-    with pytest.raises(ValueError, match=r"X\[0\]\[1\] must have the keys \['word'\]"):
-        LSTMTagger(**SMALL).fit([[{"word": "a"}, {"suffix": "b"}]], [["N", "V"]])
     if not fitted.crf:
         with pytest.raises(AttributeError, match="crf=False"):
             fitted.transitions_  # noqa: B018
@@ -273,6 +271,23 @@ def test_dicts_of_features_and_tokens(tmp_path):
     tagger.save(path)
     assert numlstm.load(path).predict(X) == tagger.predict(X)
     assert LSTMTagger(**SMALL | {"max_iter": 15}).fit(words, y).score(words, y) == 1
+
+
+def test_features_that_only_some_steps_have():
+    """As in sklearn-crfsuite's tutorial: the first step has no word before it."""
+
+    def features(words):
+        steps = [{"word": word, "before": before} for before, word in pairwise(["", *words])]
+        return [{"bos": True, "word": words[0]}, *steps[1:]]
+
+    words = [list(RNG.permutation(["a", "b", "c"])) for _ in range(60)]
+    y = [["first", *(before for before, _ in pairwise(row))] for row in words]
+    X = [features(row) for row in words]
+    tagger = LSTMTagger(**SMALL | {"max_iter": 20, "bidirectional": False}).fit(X[:40], y[:40], X[40:], y[40:])
+    assert tagger.vocabularies_["before"].keys() == {None, "a", "b", "c"}
+    assert tagger.score(X[40:], y[40:]) == 1
+    with pytest.raises(ValueError, match=r"X\[0\]\[0\] must have keys among those of fit.*got 'eos'"):
+        tagger.predict([[{"word": "a", "eos": True}]])
 
 
 def test_classifiers_name_the_tagger():

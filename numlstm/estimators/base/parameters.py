@@ -259,7 +259,8 @@ SEQUENCES = """
             counts as a list. After `fit`, X may be empty. Arrays in a GPU's memory (of CuPy, PyTorch or Numba) are
             copied to the host's memory with every backend, because batches are made there; layers use such arrays
             without a copy. Or texts: a list of n strings, or of n lists of tokens; or sequences with categories:
-            DataFrames with columns of strings, structured arrays, or lists of dicts, one for each step.
+            DataFrames with columns of strings, structured arrays, or lists of dicts, one for each step. A dict may lack
+            features: a missing string is a category of its own, a missing number is 0.
         lengths : int array, shape (n,), in 1..T; optional
             Number of steps of each sequence in a padded array; T by default. An estimator that was fitted with lengths
             needs them with every array, because without them it would read padding. `GridSearchCV` and similar tools

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .dicts import columns_of, features_of, is_list_of_dicts
 from .forms import array_or_list
 from .frames import column_labels, group_rows, is_frame, is_indexed, rows_of_sequences
 from .tokens import Analyzer, Vocabulary, checked_texts, is_text
@@ -60,7 +61,7 @@ class TokenReading:
                 raise TypeError(f"{name} must hold texts or lists of tokens, as in fit, got numbers")
             texts = checked_texts(X, name, self.analyzer, self.lowercase)
             return [self.vocabularies[0].encode(tokens)[:, None].astype(np.float64) for tokens in texts]
-        arrays, names = table_of(X, name)
+        arrays, names = table_of(X, name, self._absent())
         if len(arrays) and (*names,) != self.names:
             raise ValueError(f"{name} must have the channels {[*(self.names or ())]}, as in fit, got {names}")
         return [self._numbers(array, f"{name}[{i}]") for i, array in enumerate(arrays)]
@@ -79,6 +80,10 @@ class TokenReading:
     def is_one_step(self, x_t: Any) -> bool:
         """Whether `x_t` is the step of one sequence, not a list of steps."""
         return isinstance(x_t, str | Mapping) or np.ndim(x_t) < 2 - self.text
+
+    def _absent(self) -> dict[Hashable, Any]:
+        """What a feature is in a dict that lacks it: a category of its own, None, or the number 0."""
+        return {label: None if k in self.channels else 0.0 for k, label in enumerate(self.names or ())}
 
     def _numbers(self, array: np.ndarray, name: str) -> np.ndarray:
         numbers = np.empty(array.shape)
@@ -128,10 +133,16 @@ def reading_of(
         if not texts:
             raise ValueError(f"{name} must hold at least one sequence, got none")
         return TokenReading((vocabulary(texts),), (0,), None, analyzer, lowercase)
-    if categorical_features is None and not (has_named_columns(X) and _begins_with_strings(X)):
+    dicts = _is_of_dicts(X)
+    if categorical_features is None and not dicts and not (has_named_columns(X) and _begins_with_strings(X)):
         return None
     arrays, names = table_of(X, name)
     chosen = categorical(arrays, names, categorical_features)
+    if dicts and not chosen:
+        raise TypeError(
+            f"{name} must have a string among the values of its dicts, or names in categorical_features, got numbers "
+            "alone: pass them as arrays, which sklearn.feature_extraction.DictVectorizer makes"
+        )
     if not chosen:
         return None
     vocabularies = tuple(vocabulary(plain(array[:, k]) for array in arrays) for k in chosen)
@@ -156,9 +167,11 @@ def has_named_columns(X: Any) -> bool:
     if not isinstance(X, list | tuple) or not len(X):
         return False
     first = X[0]
-    if is_frame(first) or getattr(getattr(first, "dtype", None), "names", None):
-        return True
-    return isinstance(first, list | tuple) and len(first) > 0 and isinstance(first[0], Mapping)
+    return is_frame(first) or bool(getattr(getattr(first, "dtype", None), "names", None)) or is_list_of_dicts(first)
+
+
+def _is_of_dicts(X: Any) -> bool:
+    return isinstance(X, list | tuple) and len(X) > 0 and is_list_of_dicts(X[0])
 
 
 def _begins_with_strings(X: Any) -> bool:
@@ -167,8 +180,10 @@ def _begins_with_strings(X: Any) -> bool:
     return any(isinstance(column[0], str) for column in _columns(first, "X").values() if len(column))
 
 
-def table_of(X: Any, name: str) -> Table:
+def table_of(X: Any, name: str, absent: Mapping[Hashable, Any] | None = None) -> Table:
     """Sequences as arrays of objects, and the names of their channels.
+
+    Dicts have the channels of `absent`, with the values that stand for missing ones; by default all that occur in X.
 
     Raises
     ------
@@ -186,6 +201,9 @@ def table_of(X: Any, name: str) -> Table:
             if array.ndim != 2 or array.shape[1] != arrays[0].shape[1]:
                 raise ValueError(f"{name}[{i}] must have shape (T_i, C) with the C of {name}[0], got {array.shape}")
         return arrays, [*range(arrays[0].shape[1])] if arrays else []
+    if _is_of_dicts(X):
+        absent = dict.fromkeys(features_of(X, name)) if absent is None else absent
+        return [np.stack(columns_of(steps, absent, f"{name}[{i}]"), axis=1) for i, steps in enumerate(X)], [*absent]
     tables = [_columns(sequence, f"{name}[{i}]") for i, sequence in enumerate(X)]
     names = [*tables[0]]
     for i, table in enumerate(tables):
@@ -203,13 +221,7 @@ def _columns(sequence: Any, name: str) -> dict[Hashable, np.ndarray]:
     names = getattr(getattr(sequence, "dtype", None), "names", None)
     if names:
         return {label: np.array(sequence[label].tolist(), object) for label in names}
-    if not isinstance(sequence, list | tuple) or not len(sequence) or not all(isinstance(s, Mapping) for s in sequence):
-        raise TypeError(f"{name} must be of the same kind as the first sequence: a table, or a list of dicts")
-    keys = [*sequence[0]]
-    for t, step in enumerate(sequence):
-        if {*step} != {*keys}:
-            raise ValueError(f"{name}[{t}] must have the keys {keys}, as the first step has, got {[*step]}")
-    return {key: np.array([step[key] for step in sequence], object) for key in keys}
+    raise TypeError(f"{name} must be a table or a structured array, as the first sequence is")
 
 
 def plain(column: np.ndarray) -> list[Hashable]:

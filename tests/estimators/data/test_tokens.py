@@ -227,6 +227,39 @@ def test_all_forms_are_one():
         np.testing.assert_array_equal(model.predict(form), expected)
 
 
+def sparse_days():
+    """Days as dicts that say nothing of sun and of weak wind."""
+    said = {"weather": lambda weather: weather == "rain", "wind": lambda wind: wind > 45}
+    return [[{k: v for k, v in step.items() if said[k](v)} for step in x.to_dict("records")] for x in days()]
+
+
+def test_dicts_may_lack_features():
+    """A missing string is a category of its own, and a missing number is 0."""
+    X = [[{}, {"wind": 40.0}], *sparse_days()]
+    full = [[{"wind": step.get("wind", 0.0), "weather": step.get("weather")} for step in x] for x in X]
+    y = np.random.default_rng(0).normal(size=len(X))
+    model, expected = (regressor().fit(form, y, X_val=form[:5], y_val=y[:5]) for form in (X, full))
+    assert model.vocabularies_ == {"weather": {"rain": 1, None: 2}}
+    np.testing.assert_array_equal(model.predict(X), expected.predict(full))
+    np.testing.assert_array_equal(model.predict([[{}]]), expected.predict([[{"wind": 0.0, "weather": None}]]))
+    assert model.predict([[{}]]) != model.predict([[{"weather": "rain"}]])
+    streams = model.stream(), expected.stream()
+    for step, full_step in zip(X[0], full[0], strict=True):
+        np.testing.assert_array_equal(*(s.step(x) for s, x in zip(streams, (step, full_step), strict=True)))
+
+
+def test_dicts_that_are_wrong():
+    with pytest.raises(TypeError, match="X must have a string among the values of its dicts"):
+        regressor().fit([[{"wind": 1.0}]] * 4, np.arange(4.0))
+    with pytest.raises(TypeError, match=r"X\[1\] must be a list of dicts, one for each step"):
+        regressor().fit([[{"weather": "sun"}], [{"weather": "sun"}, "rain"]], np.arange(2.0))
+    with pytest.raises(TypeError, match=r"X\[1\] must be a table or a structured array"):
+        regressor().fit([days()[0], [{"weather": "sun"}]], np.arange(2.0))
+    model = regressor().fit([[{"weather": "sun"}, {"wind": 1.0}]] * 4, np.arange(4.0))
+    with pytest.raises(TypeError, match=r"X\[0\] must hold numbers in channel 'wind'"):
+        model.predict([[{"wind": "strong"}]])
+
+
 def test_numbers_can_be_categories():
     X = [RNG.integers(0, 3, (6, 1)) for _ in range(40)]
     y = [float((x == 1).sum()) for x in X]
@@ -338,5 +371,7 @@ def test_other_channels_than_in_fit():
         model.predict([x[["wind", "weather"]] for x in days()])
     with pytest.raises(TypeError, match=r"X\[0\] must hold numbers in channel 'wind'"):
         model.predict([x.assign(wind="strong") for x in days()])
-    with pytest.raises(ValueError, match=r"X\[0\]\[1\] must have the keys"):
-        model.predict([[{"weather": "sun", "wind": 1.0}, {"weather": "sun"}]])
+    with pytest.raises(
+        ValueError, match=r"X\[0\]\[1\] must have keys among those of fit, \['weather', 'wind'\], got 'rain'"
+    ):
+        model.predict([[{"weather": "sun", "wind": 1.0}, {"weather": "sun", "rain": 2.0}]])
