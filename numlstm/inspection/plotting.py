@@ -29,7 +29,7 @@ def pyplot() -> Any:
 
 def integer_ticks(axis: Any) -> None:
     """Ticks at whole numbers."""
-    axis.set_major_locator(pyplot().MaxNLocator(integer=True))
+    axis.set_major_locator(pyplot().MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def plain_log_ticks(axis: Any) -> None:
