@@ -540,8 +540,8 @@ class LSTMForecaster(Savable, BaseEstimator):
         elif X is not None and self.future_covariates:
             panel = read_future(panel, X, names_of(self))
         checked_future(panel.series, horizon, self.future_covariates or ())
-        ends = [np.array([len(series)]) for series in panel.series]
-        return panel, self._learnt.windows(panel.series, ends), horizon
+        ends = np.array([len(series) for series in panel.series])[:, None]
+        return panel, self._learnt.windows(panel.series, [*ends]), horizon
 
     def _check_covariates(self, panel: Panel, roles: Sequence[str] = ("past", "future", "static")) -> None:
         """Check that new series have as many covariates as the series of `fit`."""

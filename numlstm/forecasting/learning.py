@@ -17,7 +17,7 @@ from .scores import naive_error
 from .series import Names, Panel, Seen, Series
 from .settings import Settings, settings_for
 from .transforms import BACK, FORWARD
-from .windows import Windows, spread_of, windows_before
+from .windows import Windows, spreads_of, windows_before
 
 MOST = 4000  # windows to learn from, at most about
 NETWORK_PARAMETERS = (
@@ -197,7 +197,7 @@ def _windows(
 
 def seen(series: Series, settings: Settings, frequency: Frequency) -> Series:
     """The series, with its statistics in `seen`."""
-    mean, deviation = spread_of(FORWARD[settings.transform](series.values))
+    mean, deviation = spreads_of(FORWARD[settings.transform](series.values)[None])[0].tolist()
     error = naive_error(series.values, settings.lengths.season)
     return replace(series, seen=Seen(mean, deviation, error, series.start + frequency.count * len(series)))
 

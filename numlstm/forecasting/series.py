@@ -143,6 +143,7 @@ def read_panel(y: Any, X: Any, static: Any, names: Names, frequency: Frequency |
     tables = _single_columns(tables, form, name)
     frequency = frequency or _frequency(tables, name)
     series = [_on_grid(table, frequency, name) for table in tables]
+    _check_values(series, name)
     if X is not None:
         series = _with_covariates(series, X, names, frequency)
     if static is not None:
@@ -198,13 +199,21 @@ def _on_grid(table: Table, frequency: Frequency, name: str) -> Series:
     values, start = table.values, 0
     if table.times is not None:
         start, values = _fill_gaps(table, frequency, name)
-    values = values[:, 0]
-    if np.isinf(values).any():
-        raise ValueError(f"{name} must be finite or NaN, but contains infinity{_in_series(table.key)}")
-    if np.isnan(values).all():
-        raise ValueError(f"{name} must hold a number at some step, got NaN at every step{_in_series(table.key)}")
     empty = np.empty((len(values), 0))
-    return Series(table.key, values, start, empty, empty, np.empty(0))
+    return Series(table.key, values[:, 0], start, empty, empty, empty[0])
+
+
+def _check_values(series: list[Series], name: str) -> None:
+    """Check that values are finite or NaN, and that each series has some that are not NaN."""
+    if np.isfinite(np.concatenate([one_series.values for one_series in series])).all():
+        return
+    for one_series in series:
+        if np.isinf(one_series.values).any():
+            raise ValueError(f"{name} must be finite or NaN, but contains infinity{_in_series(one_series.key)}")
+        if np.isnan(one_series.values).all():
+            raise ValueError(
+                f"{name} must hold a number at some step, got NaN at every step{_in_series(one_series.key)}"
+            )
 
 
 def _fill_gaps(table: Table, frequency: Frequency, name: str) -> tuple[int, np.ndarray]:

@@ -92,6 +92,9 @@ class Form:
     names: tuple[Any, ...] = ()
 
 
+ARRAY, MATRIX = Form("array"), Form("frame")
+
+
 def read_tables(data: Any, name: str, id_column: str, time_column: str) -> tuple[list[Table], Form]:
     """The tables of data in any form, and the form.
 
@@ -118,6 +121,8 @@ def is_table(data: Any) -> bool:
 
 
 def _library(data: Any) -> str:
+    if isinstance(data, np.ndarray):
+        return "numpy"
     for library in ("pandas", "polars"):
         module = sys.modules.get(library)
         if module is not None and isinstance(data, module.Series | module.DataFrame):
@@ -134,16 +139,16 @@ def _is_indexed(data: Any) -> bool:
 
 def _read_list(data: Sequence[Any], name: str, time_column: str) -> tuple[list[Table], Form]:
     """The tables of a list with an entry for each series."""
-    entries = [_read_one(entry, f"{name}[{k}]", time_column) for k, entry in enumerate(data)]
+    entries = [_read_one(entry, f"{name}[{k}]", time_column, k) for k, entry in enumerate(data)]
     first_table, first_form = entries[0]
     for k, (table, form) in enumerate(entries):
-        if _kinds(form) != _kinds(first_form):
+        if form is not first_form and _kinds(form) != _kinds(first_form):
             raise TypeError(f"{name}[{k}] must have the form of {name}[0], {_kinds(first_form)}, got {_kinds(form)}")
         if table.columns != first_table.columns and first_form.kind == "frame":
             raise ValueError(
                 f"{name}[{k}] must have the columns {first_table.columns} of {name}[0], got {table.columns}"
             )
-    return [replace(table, key=k) for k, (table, _) in enumerate(entries)], replace(first_form, listed=True)
+    return [table for table, _ in entries], replace(first_form, listed=True)
 
 
 def _kinds(form: Form) -> str:
@@ -151,20 +156,19 @@ def _kinds(form: Form) -> str:
     return f"{form.kind} of {form.library} with time stamps {form.stamps.kind!r}"
 
 
-def _read_one(data: Any, name: str, time_column: str) -> tuple[Table, Form]:
+def _read_one(data: Any, name: str, time_column: str, key: Any = None) -> tuple[Table, Form]:
     """The table of one array, Series or wide DataFrame."""
     library = _library(data)
     if library == "numpy":
         values = as_numbers(data, name, "float64")
         if values.ndim not in (1, 2) or 0 in values.shape:
             raise ValueError(f"{name} must be {FORMS}, got an array of shape {values.shape}")
-        kind = "array" if values.ndim == 1 else "frame"
         columns = values.reshape(len(values), -1)
-        return Table(None, None, columns, list(range(columns.shape[1]))), Form(kind)
+        return Table(key, None, columns, list(range(columns.shape[1]))), ARRAY if values.ndim == 1 else MATRIX
     if not len(data):
         raise ValueError(f"{name} must have at least one row, got none")
     if not hasattr(data, "columns"):
-        return _read_series(data, name, library)
+        return _read_series(data, name, library, key)
     labels = column_labels(data, name)
     times: np.ndarray | None
     if time_column in labels:
@@ -173,15 +177,15 @@ def _read_one(data: Any, name: str, time_column: str) -> tuple[Table, Form]:
     else:
         times, stamps = _stamps_of_index(data.index, name) if library == "pandas" else (None, Stamps())
     values = frame_numbers(data, name, labels).astype(np.float64)
-    return Table(None, times, values, labels, stamps), Form("frame", library, stamps=stamps)
+    return Table(key, times, values, labels, stamps), Form("frame", library, stamps=stamps)
 
 
-def _read_series(data: Any, name: str, library: str) -> tuple[Table, Form]:
+def _read_series(data: Any, name: str, library: str, key: Any) -> tuple[Table, Form]:
     """The table of a Series of pandas or polars."""
     frame = data.to_frame(name="value") if library == "pandas" else data.alias("value").to_frame()
     times, stamps = _stamps_of_index(data.index, name) if library == "pandas" else (None, Stamps())
     values = frame_numbers(frame, name).astype(np.float64)
-    return Table(None, times, values, [data.name], stamps), Form("series", library, stamps=stamps, names=(data.name,))
+    return Table(key, times, values, [data.name], stamps), Form("series", library, stamps=stamps, names=(data.name,))
 
 
 def _read_long(data: Any, name: str, id_column: str, time_column: str) -> tuple[list[Table], Form]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -108,25 +109,35 @@ def _group_windows(
     """The windows of series that have the same start, the same length and the same origins."""
     context, horizon = lengths.context, lengths.horizon
     around = origins[:, None] + np.arange(-context, horizon)
-    values = np.stack([series.values for series in group])[:, :, None]
-    future = _rows(np.stack([series.future for series in group]), around)
+    values = _stacked([series.values for series in group])
+    future = _rows(_stacked([series.future for series in group]), around)
     if calendar:
         times = frequency.times(group[0].start + frequency.count * around.ravel())
         features = calendar_features(times, calendar).reshape(*around.shape, -1)
         future = np.concatenate([future, np.tile(features, (len(group), 1, 1))], axis=2)
-    moments = np.array([series.seen[:2] if series.seen else spread_of(series.values) for series in group])
-    location, spread = np.repeat(moments, len(origins), axis=0).T[:, :, None]
+    moments = np.repeat(_moments_of(group, values), len(origins), axis=0)
     return Windows(
-        _rows(values, origins[:, None] + np.arange(-reach, 0))[:, :, 0],
-        _rows(values, around[:, context:])[:, :, 0],
-        _rows(np.stack([series.past for series in group]), around[:, :context]),
+        _rows(values[:, :, None], origins[:, None] + np.arange(-reach, 0))[:, :, 0],
+        _rows(values[:, :, None], around[:, context:])[:, :, 0],
+        _rows(_stacked([series.past for series in group]), around[:, :context]),
         future,
-        np.repeat([series.static for series in group], len(origins), axis=0),
-        location,
-        spread,
+        np.repeat(_stacked([series.static for series in group]), len(origins), axis=0),
+        moments[:, :1],
+        moments[:, 1:],
         np.repeat(numbers, len(origins)),
         np.tile(origins, len(group)),
     )
+
+
+def _stacked(arrays: list[np.ndarray]) -> np.ndarray:
+    """Arrays of one shape along a new first axis; faster than `np.stack` for many small arrays."""
+    return np.concatenate(arrays).reshape(len(arrays), *arrays[0].shape)
+
+
+def _moments_of(group: list[Series], values: np.ndarray) -> np.ndarray:
+    """Mean and standard deviation of each series, (S, 2): what a forecaster has learnt from, or all of the values."""
+    seen = [series.seen[:2] for series in group if series.seen is not None]
+    return np.array(seen) if len(seen) == len(group) else spreads_of(values)
 
 
 def _rows(arrays: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -140,13 +151,15 @@ def _rows(arrays: np.ndarray, places: np.ndarray) -> np.ndarray:
     return (rows if inside.all() else np.where(inside[:, :, None], rows, np.nan)).reshape(shape)
 
 
-def spread_of(values: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of the known values; the deviation of a constant is 1."""
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return 0.0, 1.0
-    mean, deviation = float(known.mean()), float(known.std())
-    return mean, deviation if deviation > TINY * np.abs(known).max() else 1.0
+def spreads_of(values: np.ndarray) -> np.ndarray:
+    """Mean and standard deviation of the known values of each row (S, T), (S, 2); the deviation of a constant is 1."""
+    known = np.isfinite(values)
+    counts = np.maximum(known.sum(axis=1, keepdims=True), 1)
+    filled = np.where(known, values, 0.0)
+    means = filled.sum(axis=1, keepdims=True) / counts
+    deviations = np.sqrt((np.where(known, values - means, 0.0) ** 2).sum(axis=1, keepdims=True) / counts)
+    varies = deviations > TINY * np.abs(filled).max(axis=1, keepdims=True, initial=0.0)
+    return np.concatenate([means, np.where(varies, deviations, 1.0)], axis=1)
 
 
 # Differencing and scaling --------------------------------------------------------------------------------
@@ -284,5 +297,4 @@ class CovariateScale:
 
 def _moments(array: np.ndarray) -> np.ndarray:
     """The mean and deviation of each column, (2, columns)."""
-    columns = [array[..., k].ravel() for k in range(array.shape[-1])]
-    return np.array([spread_of(column) for column in columns]).reshape(-1, 2).T
+    return spreads_of(array.reshape(math.prod(array.shape[:-1]), -1).T if array.size else np.empty((0, 1))).T
