@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..checks import check_integer, check_rng
 from ..savable import Savable
 from . import backtest as backtests
+from .extension import extended
 from .learning import Learnt, checked_future, learn, names_of, seen
 from .parameters import check_coverage, check_parameters, checked_levels
 from .series import Panel, joined, read_future, read_panel
@@ -272,8 +274,9 @@ class LSTMForecaster(Savable, BaseEstimator):
 
         Parameters
         ----------
-        horizon : int, at least 1 and at most that of `fit`; optional
-            Steps to forecast; by default all steps of the horizon of `fit`.
+        horizon : int, at least 1; optional
+            Steps to forecast; by default all steps of the horizon of `fit`. A longer horizon is forecast in parts: each
+            takes the forecasts before it as observations. That needs a forecaster without past covariates.
         X : optional
             Future covariates of these steps. With dates, X may contain other steps, too.
         y : in a form of `fit`; optional
@@ -292,7 +295,8 @@ class LSTMForecaster(Savable, BaseEstimator):
         NotFittedError
             Before `fit`.
         TypeError, ValueError
-            If the horizon is longer than that of `fit`, or future covariates do not reach it.
+            If future covariates do not reach the horizon, or it is longer than that of `fit` and there are past
+            covariates.
 
         Examples
         --------
@@ -303,8 +307,8 @@ class LSTMForecaster(Savable, BaseEstimator):
         >>> bool(np.abs(forecaster.predict() - y[57:]).max() < 0.1)
         True
         """
-        panel, windows, horizon = self._ahead(horizon, X, y, static)
-        point = self._learnt.point(windows)[:, :horizon]
+        panel, windows, horizon = self._ahead(horizon, X, y, static, beyond=True)
+        point = extended(self._learnt, panel, windows, horizon, self._learnt.point)
         return _written(panel, [*point], horizon)
 
     def predict_quantiles(
@@ -322,7 +326,8 @@ class LSTMForecaster(Savable, BaseEstimator):
         ----------
         quantiles : sequence of float in (0, 1), rising; optional
             Levels; by default the parameter `quantiles`, or (0.1, 0.5, 0.9).
-        horizon, X, y, static
+        horizon : int, at least 1 and at most that of `fit`; optional
+        X, y, static
             As in `predict`.
 
         Returns
@@ -333,7 +338,8 @@ class LSTMForecaster(Savable, BaseEstimator):
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            As in `predict`, and if there are no levels, or levels that were not learnt.
+            As in `predict`, and if there are no levels, or levels that were not learnt, or the horizon is longer than
+            that of `fit`: `sample` draws paths that are longer.
 
         Examples
         --------
@@ -358,7 +364,8 @@ class LSTMForecaster(Savable, BaseEstimator):
         Parameters
         ----------
         coverage : float in (0, 1), default 0.8
-        horizon, X, y, static
+        horizon : int, at least 1 and at most that of `fit`; optional
+        X, y, static
             As in `predict`.
 
         Returns
@@ -429,10 +436,15 @@ class LSTMForecaster(Savable, BaseEstimator):
         """
         check_integer(n, "n", 1)
         rng = check_rng(random_state, "random_state")
-        panel, windows, horizon = self._ahead(horizon, X, y, static)
-        if not self._learnt.head.is_distribution:
+        panel, windows, horizon = self._ahead(horizon, X, y, static, beyond=True)
+        learnt = self._learnt
+        if not learnt.head.is_distribution:
             raise ValueError("distribution must be given to sample from it, got None: fit with a distribution")
-        paths = self._learnt.paths(windows, n, rng)[:, :, :horizon]
+        if horizon <= self.horizon_:
+            paths = learnt.paths(windows, n, rng)[:, :, :horizon]
+        else:
+            path = partial(extended, learnt, panel, windows, horizon, lambda windows: learnt.paths(windows, 1, rng)[0])
+            paths = np.array([path() for _ in range(n)])
         return paths[:, 0] if panel.form.kind in ("array", "series") and not panel.form.listed else paths.swapaxes(1, 2)
 
     def score(self, y: Any, X: Any = None) -> float:
@@ -524,15 +536,16 @@ class LSTMForecaster(Savable, BaseEstimator):
         """
         return backtests.backtest(self, y, X, static, n_windows, horizon, refit, coverage)
 
-    def _ahead(self, horizon: Any, X: Any, y: Any, static: Any) -> tuple[Panel, Windows, int]:
-        """The series to forecast, their last windows, and the number of steps to forecast."""
+    def _ahead(self, horizon: Any, X: Any, y: Any, static: Any, beyond: bool = False) -> tuple[Panel, Windows, int]:
+        """The series to forecast, their last windows, and the number of steps to forecast.
+
+        With `beyond`, there may be more steps than in the horizon of `fit`.
+        """
         check_is_fitted(self)
-        settings = self._learnt.settings
-        horizon = settings.lengths.horizon if horizon is None else check_integer(horizon, "horizon", 1)
-        if horizon > settings.lengths.horizon:
-            raise ValueError(
-                f"horizon must be at most that of fit, {settings.lengths.horizon}, got {horizon}: fit with a longer one"
-            )
+        longest = self._learnt.settings.lengths.horizon
+        horizon = longest if horizon is None else check_integer(horizon, "horizon", 1)
+        if horizon > longest:
+            self._check_beyond(horizon, longest, beyond)
         panel = self._panel
         if y is not None:
             panel = read_panel(y, X, static, names_of(self), self._learnt.frequency)
@@ -540,8 +553,15 @@ class LSTMForecaster(Savable, BaseEstimator):
         elif X is not None and self.future_covariates:
             panel = read_future(panel, X, names_of(self))
         checked_future(panel.series, horizon, self.future_covariates or ())
-        ends = np.array([len(series) for series in panel.series])[:, None]
-        return panel, self._learnt.windows(panel.series, [*ends]), horizon
+        return panel, self._learnt.last_windows(panel), horizon
+
+    def _check_beyond(self, horizon: int, longest: int, possible: bool) -> None:
+        """Refuse a horizon longer than that of `fit` where forecasts cannot be taken as observations."""
+        expected = f"horizon must be at most that of fit, {longest}, got {horizon}"
+        if not possible:
+            raise ValueError(f"{expected}: fit with a longer one; beyond it there are only `predict` and `sample`")
+        if self._panel.series[0].past.shape[1]:
+            raise ValueError(f"{expected}: past covariates are not known there; fit with a longer one")
 
     def _check_covariates(self, panel: Panel, roles: Sequence[str] = ("past", "future", "static")) -> None:
         """Check that new series have as many covariates as the series of `fit`."""

@@ -73,6 +73,10 @@ class Learnt:
         """The windows that end at some origins of series, which are not transformed yet."""
         return _windows(series, origins, self.settings, self.frequency)
 
+    def last_windows(self, panel: Panel) -> Windows:
+        """The windows at the ends of the series."""
+        return self.windows(panel.series, [*np.array([len(series) for series in panel.series])[:, None]])
+
     def point(self, windows: Windows) -> np.ndarray:
         """Forecasts, (n, H)."""
         return BACK[self.settings.transform](self.combination.predict(windows))

@@ -15,7 +15,8 @@ from ..forecasting import LSTMForecaster
 class LSTMForecasterSktime(BaseForecaster):
     """`numlstm.LSTMForecaster` behind sktime's interface.
 
-    The horizon is the furthest step of `fh`. The columns of X are future covariates.
+    The horizon is the furthest step of `fh`. The columns of X are future covariates. One model learns from all columns
+    of y, and from all instances of a panel or hierarchy.
 
     Parameters
     ----------
@@ -26,7 +27,7 @@ class LSTMForecasterSktime(BaseForecaster):
     Attributes
     ----------
     forecaster_ : LSTMForecaster
-        The fitted forecaster.
+        The fitted forecaster; its series are the columns of all instances, in a list.
 
     Examples
     --------
@@ -41,7 +42,7 @@ class LSTMForecasterSktime(BaseForecaster):
     _tags = {  # noqa: RUF012 - sktime wants a plain dict
         "authors": "numlstm",
         "python_dependencies": "numlstm",
-        "capability:multivariate": False,
+        "capability:multivariate": True,
         "capability:exogenous": True,
         "capability:insample": False,
         "capability:pred_int": True,
@@ -51,8 +52,8 @@ class LSTMForecasterSktime(BaseForecaster):
         "capability:random_state": True,
         "capability:update": True,
         "capability:categorical_in_X": False,
-        "y_inner_mtype": "pd.Series",
-        "X_inner_mtype": "pd.DataFrame",
+        "y_inner_mtype": ["pd.DataFrame", "pd-multiindex", "pd_multiindex_hier"],
+        "X_inner_mtype": ["pd.DataFrame", "pd-multiindex", "pd_multiindex_hier"],
         "requires-fh-in-fit": True,
     }
 
@@ -101,41 +102,65 @@ class LSTMForecasterSktime(BaseForecaster):
         self.verbose = verbose
         super().__init__()
 
-    def _fit(self, y: pd.Series, X: pd.DataFrame | None, fh: Any) -> LSTMForecasterSktime:
+    def _fit(self, y: pd.DataFrame, X: pd.DataFrame | None, fh: Any) -> LSTMForecasterSktime:
         steps = int(fh.to_relative(self.cutoff).to_numpy().max())
         columns = None if X is None else list(X.columns)
         forecaster = LSTMForecaster(horizon=steps, future_covariates=columns, **self.get_params(deep=False))
-        self.forecaster_ = forecaster.fit(y, X)
-        self._last = y.index[-1]
+        tables = _instances(y)
+        self._columns, self._levels = y.columns, y.index.names
+        self._last = {key: table.index[-1] for key, table in tables.items()}
+        self.forecaster_ = forecaster.fit(_series(tables), self._covariates(X))
         return self
 
-    def _predict(self, fh: Any, X: pd.DataFrame | None) -> pd.Series:
-        return pd.Series(
-            self.forecaster_.predict(X=X).to_numpy()[self._steps(fh)],
-            index=fh.to_absolute_index(self.cutoff),
-            name=self._y.name,
-        )
+    def _predict(self, fh: Any, X: pd.DataFrame | None) -> pd.DataFrame:
+        forecasts = self.forecaster_.predict(X=self._covariates(X))
+        return self._joined(fh, [forecast.to_frame() for forecast in forecasts], self._columns)
 
     def _predict_quantiles(self, fh: Any, X: pd.DataFrame | None, alpha: list[float]) -> pd.DataFrame:
         levels = np.unique(alpha)
-        values = self.forecaster_.predict_quantiles(levels.tolist(), X=X).to_numpy()[self._steps(fh)]
+        quantiles = self.forecaster_.predict_quantiles(levels.tolist(), X=self._covariates(X))
         columns = pd.MultiIndex.from_product([self._get_varnames(), alpha])
-        index = fh.to_absolute_index(self.cutoff)
-        return pd.DataFrame(values[:, np.searchsorted(levels, alpha)], index=index, columns=columns)
+        return self._joined(fh, [table.iloc[:, np.searchsorted(levels, alpha)] for table in quantiles], columns)
 
-    def _update(self, y: pd.Series, X: pd.DataFrame | None = None, update_params: bool = True) -> LSTMForecasterSktime:
-        is_new = y.index > self._last
-        if is_new.any():
-            self.forecaster_.update(y[is_new], None if X is None else X.loc[y.index[is_new]])
-            self._last = y.index[-1]
+    def _update(
+        self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True
+    ) -> LSTMForecasterSktime:
+        tables = _instances(y)
+        tables = {key: table[table.index > self._last[key]] for key, table in tables.items()}
+        if any(map(len, tables.values())):
+            self.forecaster_.update(_series(tables), self._covariates(X))
+            self._last = {key: table.index[-1] for key, table in tables.items()}
         return self
 
-    def _steps(self, fh: Any) -> np.ndarray:
-        """The rows of a forecast that `fh` asks for."""
-        return fh.to_relative(self.cutoff).to_numpy().astype(int) - 1
+    def _covariates(self, X: pd.DataFrame | None) -> list[pd.DataFrame] | None:
+        """The covariates of each series: the columns of y share those of their instance."""
+        tables = {} if X is None else _instances(X)
+        return None if X is None else [tables[key] for key in self._last for _ in self._columns]
+
+    def _joined(self, fh: Any, tables: list[pd.DataFrame], columns: pd.Index) -> pd.DataFrame:
+        """One table with the steps that `fh` asks for, from a table for each series."""
+        steps, per_instance = fh.to_relative(self.cutoff).to_numpy().astype(int) - 1, len(self._columns)
+        parts = {}
+        for k, key in enumerate(self._last):
+            part = pd.concat(tables[k * per_instance : (k + 1) * per_instance], axis=1).iloc[steps]
+            parts[key] = part.set_axis(columns, axis=1)
+        return parts[()] if () in parts else pd.concat(parts, names=self._levels)
 
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
         """Small models, for sktime's tests."""
         small = {"hidden_size": 4, "max_iter": 1, "n_members": 1, "random_state": 0}
         return [small, {**small, "linear_skip": False, "differencing": "first", "context_length": 3}]
+
+
+def _instances(data: pd.DataFrame) -> dict[tuple[Any, ...], pd.DataFrame]:
+    """The table of each instance of a panel or hierarchy, by its key; the key of a single table is ()."""
+    levels = [*range(data.index.nlevels - 1)]
+    if not levels:
+        return {(): data}
+    return {key: table.droplevel(levels) for key, table in data.groupby(level=levels, sort=False)}
+
+
+def _series(tables: dict[tuple[Any, ...], pd.DataFrame]) -> list[pd.Series]:
+    """Each column of each table."""
+    return [table[column] for table in tables.values() for column in table.columns]

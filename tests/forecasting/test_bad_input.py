@@ -116,7 +116,6 @@ def test_covariates(small):
 def test_forecasts(small):
     model = small(horizon=3).fit(Y)
     refused(ValueError, "horizon must be at least 1, got 0", lambda: model.predict(0))
-    refused(ValueError, "horizon must be at most that of fit, 3, got 4", lambda: model.predict(4))
     refused(ValueError, "coverage must be in", lambda: model.predict_interval(1.0))
     refused(ValueError, "quantiles must be at least one level", lambda: model.predict_quantiles([0.5, 0.5]))
     refused(ValueError, "n_windows must be at least 1", lambda: model.backtest(Y, n_windows=0))
