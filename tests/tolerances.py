@@ -37,6 +37,9 @@ TOLERANCES = {
     "norm": Tolerance(1e-14, 1e-14, "summed in float64 whatever the dtype"),
     "parameter": Tolerance(1e-6, 1e-14, "a few steps of a few roundings each"),
     "moment": Tolerance(1e-6, 1e-14, "a few steps of a few roundings each"),
+    "pieces": Tolerance(
+        0.0, 1e-10, "the same sums in another order, in float64 only; three steps of Adam divide by small moments"
+    ),
     "equation": Tolerance(
         0.0, 1e-8, "central differences, in float64 only: truncation and cancellation, each about 1e-10"
     ),

@@ -447,6 +447,14 @@ class Backend(ABC):
         """A new array, `arrays` side by side along the last axis."""
         return np.concatenate(arrays, axis=-1)
 
+    def take_rows(self, x: Array, rows: np.ndarray) -> Array:
+        """A new array with some rows of x (M, F); `rows` are int64 numbers of rows."""
+        return x.take(rows, axis=0)
+
+    def add_rows(self, out: Array, rows: np.ndarray, value: Array) -> None:
+        """Add the rows of `value` to the rows of `out` (M, F) that have the numbers `rows`, each at most once."""
+        out[rows] += value
+
     # Parameters as flat vectors, in an order of the backend's own -----------------------------------------
 
     def size(self, spec: Spec) -> int:
@@ -467,6 +475,14 @@ class Backend(ABC):
             parameters[name] = np.array(flat[start : start + prod(shape)]).reshape(shape)
             start += prod(shape)
         return parameters
+
+    def weight_of(self, spec: AffineSpec, flat: Array) -> Array:
+        """The matrix ``weight`` (output_size, input_size) in the flat vector of an affine map; a copy, or a view."""
+        return self.unpack(spec, flat)["weight"]
+
+    def set_weight(self, spec: AffineSpec, flat: Array, weight: Array) -> None:
+        """Write the resident matrix ``weight`` to the flat vector of an affine map."""
+        self.pack(spec, {"weight": weight, "bias": self.unpack(spec, flat)["bias"]}, flat)
 
     @abstractmethod
     def prepare(self, spec: Spec, flat: Array, training: bool = False) -> Any:

@@ -142,6 +142,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         n_iter_no_change: int | str | None = "auto",
         tol: float = 1e-4,
         gradient_accumulation_steps: int = 1,
+        bptt_steps: int | None = None,
         clip_norm: float | None = 1.0,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,

@@ -9,6 +9,7 @@ from .batches import sorted_batches
 from .labels import LabelRows
 from .loop import PREDICTED_STEPS, Data
 from .network import Model
+from .outputs import log_softmax
 
 RAREST = 1e-12  # the probability that a class gets which never occurs
 
@@ -24,6 +25,8 @@ def constant_loss(model: Model, data: Data) -> tuple[float, np.ndarray]:
     values, weights = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     counted = weights.reshape(len(weights), -1).any(axis=1)
     scores = _best_scores(loss, model.network.outputs, values[counted], weights[counted])
+    if loss.kind == "softmax":  # without a row of scores for each target
+        return -float(weights[counted] @ log_softmax(scores[None])[0][values[counted].ravel()]), scores
     return sum(_loss(model, scores, *part) for part in parts), scores
 
 

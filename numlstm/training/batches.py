@@ -85,6 +85,10 @@ class Sequences:
         """Some of the sequences; the steps are not copied."""
         return Sequences(self.values, self.starts[rows], self.lengths[rows])
 
+    def window(self, start: int, steps: int) -> Sequences:
+        """At most so many steps of each sequence, from step `start` on, which all must have."""
+        return Sequences(self.values, self.starts + start, np.minimum(self.lengths - start, steps))
+
     def framed(self, size: int) -> Sequences:
         """The same with `size` steps side by side in each; zeros fill up a sequence's last one."""
         if size == 1:

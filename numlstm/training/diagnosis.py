@@ -10,6 +10,7 @@ from ..backends.contract import Array, Backend, LayerSpec
 from .batches import Sequences
 from .network import Model
 
+MOST_STEPS = 1000  # steps of a sequence that are looked at
 LOOKED_AT = 32  # sequences that show the activity of gates
 EDGE = 0.05  # a gate value is saturated if it is that close to 0 or 1
 MOST = 0.95  # a larger share of saturated values, or of dead units, is named as the cause
@@ -60,7 +61,7 @@ class Activity:
 def activity(model: Model, sequences: Sequences) -> Activity:
     """The activity of a model that reads the first sequences."""
     stack, backend = model.network.stack, model.backend
-    x, lengths = sequences.take(np.arange(min(LOOKED_AT, len(sequences))))
+    x, lengths = sequences.window(0, MOST_STEPS).take(np.arange(min(LOOKED_AT, len(sequences))))
     traces = [_empty_trace(spec, backend, *x.shape[:2]) for spec in stack.specs.values()]
     stack.forward(backend, model.layers, model.read(x)[0], None, lengths, traces=traces)
     inside = np.ones(x.shape[:2], bool) if lengths is None else np.arange(x.shape[1]) < lengths[:, None]

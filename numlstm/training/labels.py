@@ -18,10 +18,6 @@ class StepLabels(StepTargets):
         targets, weights = super().take(rows, total)
         return targets[:, 0], weights
 
-    def subset(self, rows: np.ndarray) -> StepLabels:
-        """Those of some rows."""
-        return StepLabels(self.values.subset(rows), self.weights)
-
 
 @dataclass(frozen=True)
 class LabelRows:

@@ -6,19 +6,23 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
 
+from . import pieces
 from .batches import Sequences, shuffled_batches, sorted_batches
 from .diagnosis import divergence
 from .labels import LabelRows
 from .network import Model
 from .optimizers import Optimizer
+from .pieces import Piece
 from .progress import ALL_EPOCHS, Display, History, Progress, display
 from .schedules import Schedule
 from .targets import StepTargets, Targets
+from .truncation import truncated_gradient
 
 PREDICTED_STEPS = 16384  # steps of a batch, padding included, when a network only predicts
 
@@ -41,6 +45,12 @@ class Data:
         """Some of the sequences."""
         return Data(self.sequences.subset(rows), self.targets.subset(rows), take_rows(self.static, rows))
 
+    def window(self, rows: np.ndarray, start: int, steps: int) -> Data:
+        """Some steps of some of the sequences, as `Sequences.window` has them; each step must have a target."""
+        part = self.subset(rows)
+        assert isinstance(part.targets, StepTargets)
+        return replace(part, sequences=part.sequences.window(start, steps), targets=part.targets.window(start, steps))
+
 
 @dataclass(frozen=True)
 class Validation:
@@ -48,6 +58,17 @@ class Validation:
 
     data: Data
     score: Score
+
+    def measure(self, model: Model) -> tuple[float, float]:
+        """The mean loss and the score of a model."""
+        sequences, targets = self.data.sequences, self.data.targets
+        total, loss, parts = targets.count(np.arange(len(sequences))), 0.0, []
+        for rows, scores in predict_scores(model, sequences, self.data.static):
+            values, weights = targets.take(rows, total)
+            lengths = sequences.lengths[rows]
+            loss += float(model.loss(scores, values, weights, lengths)[0])
+            parts.append(targets.compared(model.readings(scores, lengths), values, weights))
+        return loss, self.score(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 class Trainer:
@@ -65,6 +86,8 @@ class Trainer:
         Number of batches whose gradients are added for one step of the optimizer.
     rng : numpy.random.Generator
         Shuffles the data, and chooses the units that dropout zeroes.
+    bptt_steps : int or None
+        Steps that gradients flow back through; None for all steps of a sequence.
     """
 
     def __init__(
@@ -76,48 +99,70 @@ class Trainer:
         batch_size: int,
         accumulation: int,
         rng: np.random.Generator,
+        bptt_steps: int | None = None,
     ) -> None:
         self.model, self.optimizer, self.data, self.rng = model, optimizer, data, rng
         self.batch_size, self.accumulation = min(batch_size, len(data)), accumulation
+        self.bptt_steps = bptt_steps
         sequences = data.sequences
-        steps = self.batch_size * int(sequences.lengths.max())
+        longest = int(sequences.lengths.max())
+        steps = self.batch_size * (min(longest, bptt_steps) if self.cuts and bptt_steps else longest)
         # All batches use one buffer, because the first write to new memory is slow.
         self.buffer = np.empty(steps * sequences.channels, sequences.values.dtype)
 
     @property
+    def cuts(self) -> bool:
+        """Whether there is a step of the optimizer for each piece of a batch."""
+        return self.bptt_steps is not None and isinstance(self.data.targets, StepTargets)
+
+    @property
     def steps(self) -> int:
-        """Steps of the optimizer in an epoch."""
-        return -(-len(self.data) // (self.batch_size * self.accumulation))
+        """Steps of the optimizer in an epoch; with pieces of unequal batches it is about so many."""
+        sequences = self.batch_size * self.accumulation
+        if self.cuts and self.bptt_steps:
+            return pieces.count(self.data.sequences.lengths, sequences, self.bptt_steps)
+        return -(-len(self.data) // sequences)
 
-    def groups(self) -> list[list[np.ndarray]]:
-        """The batches of an epoch, as rows of the data, grouped by the steps of the optimizer."""
+    def groups(self) -> Iterable[list[Piece]]:
+        """The batches of an epoch, or their pieces, grouped by the steps of the optimizer."""
         batches = shuffled_batches(self.data.sequences.lengths, self.batch_size, self.rng)
-        return [batches[i : i + self.accumulation] for i in range(0, len(batches), self.accumulation)]
+        groups = [batches[i : i + self.accumulation] for i in range(0, len(batches), self.accumulation)]
+        if self.cuts and self.bptt_steps:
+            return chain.from_iterable(pieces.pieces(self.data, group, self.bptt_steps) for group in groups)
+        return [pieces.whole(self.data, group) for group in groups]
 
-    def step(self, batches: list[np.ndarray], learning_rate: float) -> tuple[StepLoss, int]:
+    def step(self, group: list[Piece], learning_rate: float) -> tuple[StepLoss, int]:
         """Take one step of the optimizer. Returns the mean loss before the step, and the number of its terms.
 
         A device may still compute when this returns; ``float`` of the loss waits for it.
         """
-        total = sum(map(self.data.targets.count, batches))
-        losses = [self._loss_and_gradient(batches[0], total)]
+        terms = sum(piece.data.targets.count(piece.rows) for piece in group)
+        total = max(1, terms)  # a piece may have no target
+        losses = [self._loss_and_gradient(group[0], total)]
         gradient = self.model.gradient
-        if len(batches) > 1:
+        if len(group) > 1:
             backend = self.model.backend
             gradient = backend.zeros(gradient.shape, str(gradient.dtype))
             backend.add(gradient, self.model.gradient)
-            for rows in batches[1:]:
-                losses.append(self._loss_and_gradient(rows, total))
+            for piece in group[1:]:
+                losses.append(self._loss_and_gradient(piece, total))
                 backend.add(gradient, self.model.gradient)
-        self.optimizer.step(gradient, learning_rate)
-        self.model.refresh()
-        return StepLoss(losses), total
+        if terms:
+            self.optimizer.step(gradient, learning_rate)
+            self.model.refresh()
+        return StepLoss(losses), terms
 
-    def _loss_and_gradient(self, rows: np.ndarray, total: int) -> float | Any:
-        model = self.model
-        x, lengths = self.data.sequences.take(rows, self.buffer)
-        targets, weights = self.data.targets.take(rows, total)
-        return model.loss_and_gradient(x, lengths, targets, weights, self.rng, take_rows(self.data.static, rows))
+    def _loss_and_gradient(self, piece: Piece, total: int) -> float | Any:
+        model, data, rows = self.model, piece.data, piece.rows
+        x, lengths = data.sequences.take(rows, self.buffer)
+        targets, weights = data.targets.take(rows, total)
+        static = take_rows(data.static, rows)
+        if self.bptt_steps is not None and not self.cuts:
+            return truncated_gradient(model, x, lengths, targets, weights, self.rng, static, self.bptt_steps)
+        loss, final = model.loss_and_gradient(x, lengths, targets, weights, self.rng, static, piece.initial)
+        if not piece.last:  # the next call may overwrite the states
+            piece.final = [tuple(model.backend.multiply(state, 1.0) for state in states) for states in final]
+        return loss
 
     def epoch(self, schedule: Schedule, progress_display: Display) -> float:
         """One pass over the data. Returns the mean loss.
@@ -127,18 +172,23 @@ class Trainer:
         FloatingPointError
             If the loss of a step is not finite, or if a parameter is not finite at the end.
         """
+        if self.optimizer.begin_epoch():
+            self.model.refresh()
         loss = terms = 0.0
         # The loss is read after the next step has begun, so that a device never waits for the host.
         for mean, count, sequences in delay_by_one(self._steps(schedule)):
             loss, terms = loss + float(mean) * count, terms + count
             progress_display.update(sequences)
+        if self.optimizer.end_epoch():
+            self.model.refresh()
         check_finite(self.model.backend.global_norm(self.model.flat), "norm of the parameters")
         return loss / terms
 
     def _steps(self, schedule: Schedule) -> Iterator[tuple[StepLoss, int, int]]:
         """Take the steps of an epoch. Yields the loss of each step, the number of its terms and of its sequences."""
-        for batches in self.groups():
-            yield *self.step(batches, schedule(self.optimizer.steps)), sum(map(len, batches))
+        for group in self.groups():
+            sequences = sum(len(piece.rows) for piece in group if piece.initial is None)
+            yield *self.step(group, schedule(self.optimizer.steps)), sequences
 
 
 class StepLoss:
@@ -273,9 +323,10 @@ def train(
                     begin()
                 history.losses.append(_epoch(trainer, schedule, progress_display, len(history.losses) + 1))
                 if validation:
-                    loss, score = evaluate(trainer.model, validation)
+                    loss, score = validation.measure(trainer.model)
                     history.validation_losses.append(loss)
                     history.validation_scores.append(score)
+                trainer.optimizer.record(history.monitored)
                 schedule.end_epoch(early_stopping.update(history.monitored[-1], trainer.model))
                 history.kept_loss = early_stopping.best_loss if early_stopping.keeps_best else history.monitored[-1]
                 history.kept_epoch = early_stopping.kept_epoch
@@ -318,18 +369,6 @@ def _progress(history: History, epochs: int, trainer: Trainer, schedule: Schedul
         sequences_per_second=done * len(trainer.data) / seconds,
         trainer=trainer,
     )
-
-
-def evaluate(model: Model, validation: Validation) -> tuple[float, float]:
-    """The mean loss and the score on a validation set."""
-    sequences, targets = validation.data.sequences, validation.data.targets
-    total, loss, parts = targets.count(np.arange(len(sequences))), 0.0, []
-    for rows, scores in predict_scores(model, sequences, validation.data.static):
-        values, weights = targets.take(rows, total)
-        lengths = sequences.lengths[rows]
-        loss += float(model.loss(scores, values, weights, lengths)[0])
-        parts.append(targets.compared(model.readings(scores, lengths), values, weights))
-    return loss, validation.score(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def predict_scores(model: Model, sequences: Sequences, static: np.ndarray | None) -> Any:

@@ -17,14 +17,20 @@ from ..backends.contract import (
     Backend,
     EmbeddingSpec,
     LossSpec,
+    Noise,
     PoolSpec,
     SequenceLossSpec,
 )
 from ..concurrency import cached_property
 from ..layers.stack import Stack
-from .embedding import Tape, TokenChannels
+from .embedding import FIRST_STREAM, Tape, TokenChannels
+from .outputs import HEAD, AdaptiveSoftmax, FullSoftmax, blocks
 
-HEAD, POOL, CHAIN, TABLES = "_output", "_attention", "_crf", ""  # the names of their parameters end with these
+__all__ = ["CHAIN", "HEAD", "PARTS", "POOL", "Model", "Network"]
+
+POOL, CHAIN, TABLES = "_attention", "_crf", ""  # the names of their parameters end with these
+OUTPUTS_STREAM = FIRST_STREAM - 1  # the layer number of the masks of `output_dropout`
+States = list[tuple[Array, ...]]  # of each layer and direction
 PARTS = {  # the poolings that the output layer reads side by side
     "last": ("last",),
     "mean": ("mean",),
@@ -57,6 +63,12 @@ class Network:
         Number of static features that the output layer also reads.
     tokens : TokenChannels or None
         The channels that hold tokens, if there are some.
+    cutoffs : tuple of int
+        The first class of each tail of an adaptive softmax; without any, each class has a score of its own.
+    tied : bool
+        Whether the weight of the output layer is the table of the tokens' vectors (Press & Wolf 2017).
+    output_dropout : float
+        Share of the last layer's outputs that is zeroed in training, the same at all steps of a sequence.
     """
 
     stack: Stack
@@ -66,6 +78,9 @@ class Network:
     activity: tuple[float, float] | None = None
     static: int = 0
     tokens: TokenChannels | None = None
+    cutoffs: tuple[int, ...] = ()
+    tied: bool = False
+    output_dropout: float = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}  # cached properties are left out
@@ -73,8 +88,25 @@ class Network:
     @cached_property
     def head(self) -> AffineSpec:
         """The output layer: an affine map to scores."""
-        size = self.stack.output_size * max(1, len(self.poolings))
-        return AffineSpec(size + self.static, self.outputs, self.stack.dtype)
+        return AffineSpec(self._features, self.outputs, self.stack.dtype)
+
+    @cached_property
+    def softmax(self) -> FullSoftmax | AdaptiveSoftmax | None:
+        """The output layer of a network that predicts a class for each step."""
+        if self.pooling != "none" or not isinstance(self.loss, LossSpec) or self.loss.kind != "softmax":
+            return None
+        if self.cutoffs:
+            return AdaptiveSoftmax(self._features, self.outputs, self.cutoffs, self.stack.dtype)
+        return FullSoftmax(self._features, self.outputs, self.stack.dtype)
+
+    @property
+    def _features(self) -> int:
+        return self.stack.output_size * max(1, len(self.poolings)) + self.static
+
+    @property
+    def random(self) -> bool:
+        """Whether training needs a seed of masks."""
+        return self.stack.random or bool(self.output_dropout) or (self.tokens is not None and self.tokens.random)
 
     @property
     def poolings(self) -> tuple[str, ...]:
@@ -92,7 +124,8 @@ class Network:
         """What has parameters besides the recurrent layers, by the suffix of their names."""
         tables = {TABLES: self.tokens.spec} if self.tokens else {}
         chain = {CHAIN: self.loss} if isinstance(self.loss, SequenceLossSpec) else {}
-        return {HEAD: self.head, **self.pools, **chain, **tables}
+        outputs = self.softmax.specs if self.softmax else {HEAD: self.head}
+        return {**outputs, **self.pools, **chain, **tables}
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -126,6 +159,8 @@ class Network:
                     continue
                 bound = bound_of(name, spec.shapes["weight"]) if suffix != CHAIN else 0.0
                 parameters[name + suffix] = rng.uniform(-bound, bound, shape)
+        if self.tied:
+            parameters["embedding_0"] = parameters["weight" + HEAD]
         return {name: value.astype(self.stack.dtype) for name, value in parameters.items()}
 
     def parts(self, backend: Backend, flat: Array) -> tuple[Array, dict[str, Array]]:
@@ -182,6 +217,8 @@ class Model:
     def __init__(self, network: Network, backend: Backend, flat: Array, *, training: bool) -> None:
         self.network, self.backend, self.flat = network, backend, flat
         stack, others = network.parts(backend, flat)
+        if network.tied:
+            self._tie(others)
         self.layers = network.stack.prepare(backend, stack, training)
         self.others = {suffix: backend.prepare(network.others[suffix], part, training)
                        for suffix, part in others.items()}  # fmt: skip
@@ -189,9 +226,24 @@ class Model:
     def refresh(self) -> None:
         """Update the prepared weights after a change of the flat vector."""
         refresh = self.backend.refresh
+        if self.network.tied:
+            self._tie(self.network.parts(self.backend, self.flat)[1])
         self.layers = [refresh(weights) for weights in self.layers]
         for suffix, weights in self.others.items():
             self.others[suffix] = refresh(weights)
+
+    def _tie(self, others: Mapping[str, Array]) -> None:
+        """Copy the table of vectors to the weight of the output layer."""
+        table = others[TABLES].reshape(self.network.outputs, -1)
+        self.backend.set_weight(self.network.head, others[HEAD], table)
+
+    def _tie_gradients(self, others: Mapping[str, Array]) -> None:
+        """Move the gradient of the output layer's weight to the table of vectors."""
+        backend, head, gradient = self.backend, self.network.head, others[HEAD]
+        table = others[TABLES].reshape(self.network.outputs, -1)
+        weight = backend.weight_of(head, gradient)
+        backend.add(table, weight)
+        backend.set_weight(head, gradient, backend.zeros(weight.shape, self.network.stack.dtype))
 
     @cached_property
     def gradient(self) -> Array:
@@ -209,7 +261,7 @@ class Model:
         `static` (N, F) are the static features.
         """
         x, _ = self.read(x)
-        y, final, _ = self._run(x, lengths)
+        y, final, _ = self.run(x, lengths)
         features = self._with_static(static, self._features(y, final, lengths)[0])
         return self.backend.affine_forward(self.others[HEAD], features)
 
@@ -223,7 +275,7 @@ class Model:
         """
         backend, network, head = self.backend, self.network, self.others[HEAD]
         x, _ = self.read(x)
-        y, final, tapes = self._run(x, lengths, training=True)
+        y, final, tapes = self.run(x, lengths, training=True)
         features, tapes_of_pools = self._features(y, final, lengths)
         features = self._with_static(static, features)
 
@@ -240,7 +292,7 @@ class Model:
     def attention_weights(self, x: Array, lengths: np.ndarray | None) -> Array:
         """The weights of all steps in the attention pooling, (N, T)."""
         x, _ = self.read(x)
-        y, final, _ = self._run(x, lengths)
+        y, final, _ = self.run(x, lengths)
         return self._features(y, final, lengths)[1][POOL]
 
     def loss_and_gradient(
@@ -251,36 +303,130 @@ class Model:
         weights: np.ndarray,
         rng: np.random.Generator,
         static: np.ndarray | None = None,
-    ) -> float | Any:
-        """The weighted sum of the losses of a batch; its gradient overwrites `gradient`.
+        initial: States | None = None,
+    ) -> tuple[float | Any, States]:
+        """The weighted sum of the losses of a batch, and the final states; its gradient overwrites `gradient`.
 
         Targets and weights are as in `loss`, `static` is as in `scores`. `rng` chooses the units that dropout zeroes.
-        The sum is a float, or an object whose ``float`` waits for a device.
+        The sum is a float, or an object whose ``float`` waits for a device. The states begin with `initial`, or with
+        zeros; no gradient flows back to them.
         """
-        backend, network = self.backend, self.network
-        stack, head = network.stack, self.others[HEAD]
-        gradients, others = self._gradients
-        random = stack.random or (network.tokens is not None and network.tokens.random)
-        seed = int(rng.integers(2**64, dtype=np.uint64)) if random else None
-        layers, mask = self._drop_weights(rng) if stack.weight_dropout else (self.layers, None)
+        network = self.network
+        seed = int(rng.integers(2**64, dtype=np.uint64)) if network.random else None
+        layers, mask = self.drop_weights(rng) if network.stack.weight_dropout else (self.layers, None)
         x, tape_of_tokens = self.read(x, seed)
-        y, final, tapes = self._run(x, lengths, layers, seed, training=True)
-        features, tapes_of_pools = self._features(y, final, lengths)
+        y, final, tapes = self.run(x, lengths, layers, seed, training=True, initial=initial)
+        loss, dy, dfinal = self.loss_of_outputs(y, final, lengths, targets, weights, static, seed)
+        self.backward(layers, tapes, tape_of_tokens, (x.shape[0], x.shape[1]), dy, dfinal, seed)
+        self.finish_gradient(mask)
+        return loss, final
+
+    def loss_of_outputs(
+        self,
+        y: Array | None,
+        final: States,
+        lengths: np.ndarray | None,
+        targets: np.ndarray,
+        weights: np.ndarray,
+        static: np.ndarray | None,
+        seed: int | None,
+    ) -> tuple[float | Any, Array | None, list[list[Array | None]]]:
+        """The loss, and the gradients of the last layer's outputs and of all final states.
+
+        The gradient of the parameters after the recurrent layers overwrites their part of `gradient`.
+        """
+        read = self._drop_outputs(y, seed)
+        features, tapes_of_pools = self._features(read, final, lengths)
         features = self._with_static(static, features)
-        loss, dscores = self.loss(backend.affine_forward(head, features), targets, weights, lengths)
-        dfeatures = backend.affine_backward(head, features, dscores, others[HEAD])
-        dy, dfinal = self._features_backward(dfeatures, y, lengths, len(final), tapes_of_pools)
-        if network.activity:
-            _, dy_activity = backend.activity_loss(y, lengths, *network.activity)
-            dy = self._sum(dy, backend.multiply(dy_activity, self._share(targets, weights)))
-        dx, _ = stack.backward(backend, layers, tapes, (x.shape[0], x.shape[1]), dy, dfinal, gradients, seed=seed,
+        loss, dfeatures = self._loss_of_features(features, targets, weights, lengths)
+        dy, dfinal = self._features_backward(dfeatures, read, lengths, len(final), tapes_of_pools)
+        dy = self._drop_outputs(dy, seed)
+        if self.network.activity:
+            _, dy_activity = self.backend.activity_loss(y, lengths, *self.network.activity)
+            dy = self._sum(dy, self.backend.multiply(dy_activity, self._share(targets, weights)))
+        return loss, dy, dfinal
+
+    def backward(
+        self,
+        layers: list[Any],
+        tapes: list[Any],
+        tape_of_tokens: Tape | None,
+        shape: tuple[int, int],
+        dy: Array | None,
+        dfinal: list[list[Array | None]],
+        seed: int | None,
+    ) -> None:
+        """Back-propagate through all layers; their part of `gradient`, and that of the tables, is overwritten."""
+        stack, (gradients, others) = self.network.stack, self._gradients
+        dx, _ = stack.backward(self.backend, layers, tapes, shape, dy, dfinal, gradients, seed=seed,
                                input_gradient=tape_of_tokens is not None)  # fmt: skip
-        if network.tokens is not None and tape_of_tokens is not None:
-            network.tokens.backward(backend, self.others[TABLES], tape_of_tokens, dx, others[TABLES])
+        if self.network.tokens is not None and tape_of_tokens is not None:
+            self.network.tokens.backward(self.backend, self.others[TABLES], tape_of_tokens, dx, others[TABLES])
+
+    def finish_gradient(self, mask: Array | None) -> None:
+        """Let `gradient` be that of shared weights, and of weights before dropout, whose mask is `mask`."""
+        gradients, others = self._gradients
+        if self.network.tied:
+            self._tie_gradients(others)
         if mask is not None:
-            for gradient, part in zip(gradients, stack.split(backend, mask), strict=True):
-                gradient[...] = backend.multiply(gradient, part)
-        return loss
+            for gradient, part in zip(gradients, self.network.stack.split(self.backend, mask), strict=True):
+                gradient[...] = self.backend.multiply(gradient, part)
+
+    @property
+    def early_gradients(self) -> list[Array]:
+        """The parts of `gradient` that `backward` overwrites."""
+        gradients, others = self._gradients
+        return [*gradients, *([others[TABLES]] if TABLES in others else [])]
+
+    def log_probabilities(self, features: Array) -> np.ndarray:
+        """Logarithms of the probabilities of all classes, float64 (M, K), from the output layer's input (M, F)."""
+        assert self.network.softmax is not None
+        return self.network.softmax.log_probabilities(self.backend, self.others, features)
+
+    def outputs(self, x: Array, lengths: np.ndarray | None, initial: States | None = None) -> tuple[Array, States]:
+        """The last layer's outputs (N, T, F) and the final states, without dropout."""
+        x, _ = self.read(x)
+        y, final, _ = self.run(x, lengths, initial=initial)
+        return y, final
+
+    def _drop_outputs(self, y: Array | None, seed: int | None) -> Array | None:
+        """The last layer's outputs with dropped units; on the way back, the same of their gradient."""
+        share = self.network.output_dropout
+        if not share or y is None:
+            return y
+        assert seed is not None
+        return self.backend.dropout(y, share, Noise(seed, OUTPUTS_STREAM), per_step=False)
+
+    def _loss_of_features(
+        self, features: Array, targets: np.ndarray, weights: np.ndarray, lengths: np.ndarray | None
+    ) -> tuple[float | Any, Array]:
+        """The loss, and the gradient of the output layer's input; that of the parameters overwrites `gradient`."""
+        backend, others = self.backend, self._gradients[1]
+        if self.network.softmax is not None:
+            return self._loss_in_blocks(self.network.softmax, features, targets, weights)
+        loss, dscores = self.loss(backend.affine_forward(self.others[HEAD], features), targets, weights, lengths)
+        return loss, backend.affine_backward(self.others[HEAD], features, dscores, others[HEAD])
+
+    def _loss_in_blocks(
+        self, softmax: FullSoftmax | AdaptiveSoftmax, features: Array, targets: np.ndarray, weights: np.ndarray
+    ) -> tuple[float | Any, Array]:
+        """The same for some rows at a time, so that there are never scores of all rows."""
+        backend, parts = self.backend, {suffix: self._gradients[1][suffix] for suffix in softmax.specs}
+        slices = list(blocks(features.shape[0], softmax.outputs))
+        if len(slices) == 1:
+            return softmax.loss(backend, self.others, features, targets, weights, parts)
+        totals = {suffix: backend.zeros(part.shape, softmax.dtype) for suffix, part in parts.items()}
+        dfeatures, total = backend.empty(features.shape, softmax.dtype), 0.0
+        for rows in slices:
+            loss, dfeatures[rows] = softmax.loss(
+                backend, self.others, features[rows], targets[rows], weights[rows], parts
+            )
+            total = total + loss
+            for suffix, part in parts.items():
+                backend.add(totals[suffix], part)
+        for suffix, part in parts.items():
+            part[...] = totals[suffix]
+        return total, dfeatures
 
     def read(self, x: Array, seed: int | None = None) -> tuple[Array, Tape | None]:
         """The input of the recurrent layers for x (N, T, C); with tokens, also what the gradient of their tables takes.
@@ -334,7 +480,7 @@ class Model:
             return float((weights * np.maximum(1, (targets >= 0).sum(axis=1))).sum())
         return weights.sum() * len(weights) / weights.size
 
-    def _drop_weights(self, rng: np.random.Generator) -> tuple[list[Any], Array]:
+    def drop_weights(self, rng: np.random.Generator) -> tuple[list[Any], Array]:
         """The layers after weight dropout, and the mask that all weights were multiplied with."""
         stack, backend = self.network.stack, self.backend
         flat, mask, layers = self._dropped
@@ -350,14 +496,20 @@ class Model:
         flat, mask = (backend.zeros((stack.size(backend),), stack.dtype) for _ in range(2))
         return flat, mask, stack.prepare(backend, flat, training=True)
 
-    def _run(
-        self, x: Array, lengths: np.ndarray | None, layers: Any = None, seed: int | None = None, training: bool = False
+    def run(
+        self,
+        x: Array,
+        lengths: np.ndarray | None,
+        layers: Any = None,
+        seed: int | None = None,
+        training: bool = False,
+        initial: States | None = None,
     ) -> Any:
         """The last layer's outputs, if something reads them, and the final states and tapes of all layers."""
         network = self.network
         needs_outputs = network.pooling != "last" or (training and bool(network.activity))
         return network.stack.forward(
-            self.backend, self.layers if layers is None else layers, x, None, lengths,
+            self.backend, self.layers if layers is None else layers, x, initial, lengths,
             seed=seed, training=training, last_outputs=needs_outputs,
         )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from ..backends.contract import Array, Backend
@@ -43,6 +44,17 @@ class Optimizer(ABC):
         scale = 1.0 if self.clip_norm is None else self.backend.clip_scale(gradient, self.clip_norm)
         self.steps += 1
         self._update(gradient, learning_rate, scale)
+
+    def begin_epoch(self) -> bool:
+        """Prepare for steps. Returns whether that changed the parameters."""
+        return False
+
+    def end_epoch(self) -> bool:
+        """Set the parameters to those that predict. Returns whether that changed them."""
+        return False
+
+    def record(self, losses: Sequence[float]) -> None:  # noqa: B027 most optimizers do not need them
+        """Record the monitored losses of all epochs so far."""
 
     @abstractmethod
     def _update(self, gradient: Array, learning_rate: float, scale: float | Any) -> None:
@@ -86,6 +98,45 @@ class SGD(Optimizer):
             self.flat, gradient, self.state[0], learning_rate=learning_rate, momentum=self.momentum,
             nesterov=self.nesterov, scale=scale, decay=self.decay,
         )  # fmt: skip
+
+
+class ASGD(SGD):
+    """Averaged stochastic gradient descent that begins to average when the loss stalls (Merity et al. 2018, NT-ASGD).
+
+    The average begins when the monitored loss is higher than the least one of all epochs but the last five. It is what
+    predicts; the steps continue from the weights that are not averaged.
+    """
+
+    slots = 3  # velocity, average, and the weights that the steps continue from
+    patience = 5
+
+    def __init__(self, *arguments: Any, **common: Any) -> None:
+        super().__init__(*arguments, momentum=0.0, nesterov=False, **common)
+        self.averaged = 0  # steps in the average
+        self.averaging = False
+
+    def begin_epoch(self) -> bool:
+        if self.averaged:
+            self.flat[...] = self.state[2]
+        return self.averaged > 0
+
+    def end_epoch(self) -> bool:
+        if self.averaged:
+            self.state[2][...] = self.flat
+            self.flat[...] = self.state[1]
+        return self.averaged > 0
+
+    def record(self, losses: Sequence[float]) -> None:
+        if len(losses) > self.patience and losses[-1] > min(losses[: -self.patience]):
+            self.averaging = True
+
+    def _update(self, gradient: Array, learning_rate: float, scale: float | Any) -> None:
+        super()._update(gradient, learning_rate, scale)
+        if self.averaging:
+            self.averaged += 1
+            average, multiply = self.state[1], self.backend.multiply
+            self.backend.add(average, multiply(average, -1.0 / self.averaged))
+            self.backend.add(average, multiply(self.flat, 1.0 / self.averaged))
 
 
 class RMSprop(Optimizer):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .loop import Trainer
+from .pieces import Piece
 
 SMOOTHING = 0.9
 DIVERGED = 4.0  # the test ends when the loss exceeds this multiple of the least loss
@@ -52,6 +53,6 @@ def range_test(trainer: Trainer, lowest: float, highest: float, steps: int) -> L
     return LearningRateTest(np.array(rates), np.array(losses), rates[int(np.argmin(losses))] / 10)
 
 
-def _endless_groups(trainer: Trainer) -> Iterator[list[np.ndarray]]:
+def _endless_groups(trainer: Trainer) -> Iterator[list[Piece]]:
     while True:
         yield from trainer.groups()

@@ -68,7 +68,7 @@ class Schedule:
     def __call__(self, step: int) -> float:
         """The learning rate of a step; the first step is 0."""
         warm_up_factor = min(1.0, (step + 1) / self.warm_up) if self.warm_up else 1.0
-        return self.rate * self.factor * warm_up_factor * self.shape(step / self.steps)
+        return self.rate * self.factor * warm_up_factor * self.shape(min(1.0, step / self.steps))
 
     def end_epoch(self, improved: bool) -> None:
         """Record whether the monitored loss improved in an epoch."""

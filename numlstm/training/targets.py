@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -74,9 +74,11 @@ class StepTargets:
     @cached_property
     def counts(self) -> np.ndarray:
         """Number of terms with a positive weight that each sequence adds to the loss, (n,)."""
-        terms = (self.weights > 0).sum(axis=1) * (self.values.channels // self.weights.shape[1])
-        before = np.concatenate([[0], np.cumsum(terms)])
-        return before[self.values.starts + self.values.lengths] - before[self.values.starts]
+        lengths = self.values.lengths
+        ends = np.cumsum(lengths)
+        steps = np.arange(ends[-1]) + np.repeat(self.values.starts - (ends - lengths), lengths)
+        terms = (self.weights[steps] > 0).sum(axis=1) * (self.values.channels // self.weights.shape[1])
+        return np.diff(np.concatenate([[0], np.cumsum(terms)])[np.concatenate([[0], ends])])
 
     @property
     def mean_weight(self) -> float:
@@ -108,7 +110,11 @@ class StepTargets:
 
     def subset(self, rows: np.ndarray) -> StepTargets:
         """The targets of some rows."""
-        return StepTargets(self.values.subset(rows), self.weights)
+        return replace(self, values=self.values.subset(rows))
+
+    def window(self, start: int, steps: int) -> StepTargets:
+        """The targets of some steps, as `Sequences.window` has them."""
+        return replace(self, values=self.values.window(start, steps))
 
 
 def counted(said: np.ndarray, wanted: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

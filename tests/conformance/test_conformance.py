@@ -34,6 +34,7 @@ from conformance_checks import (
 from embedding_checks import SPECS, check_embedding
 from likelihood_problems import LIKELIHOOD_SPECS
 from pairwise import pairwise
+from row_checks import check_rows, check_weight
 from variants import ONE_BY_ONE, OTHERS, lstm_variants, name_of
 
 from numlstm.backends.contract import LOSSES, POOLINGS, AffineSpec, LayerSpec, LossSpec, PoolSpec
@@ -320,6 +321,15 @@ def test_global_norm(backend, dtype, size, scale):
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{len(spec.tables)} of {spec.tables[0]}")
 def test_embedding(backend, dtype, spec, steps):
     check_embedding(backend, replace(spec, dtype=dtype), steps)
+
+
+def test_rows(backend, dtype):
+    check_rows(backend, dtype)
+
+
+@pytest.mark.parametrize(("outputs", "inputs"), [(1, 1), (37, 19), (64, 32)])
+def test_weight_of_an_affine_map(backend, dtype, outputs, inputs):
+    check_weight(backend, dtype, outputs, inputs)
 
 
 @pytest.mark.parametrize(("limit", "spoilt"), [(0.5, False), (1e3, False), (0.5, True)])

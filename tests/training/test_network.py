@@ -50,7 +50,7 @@ def test_gradient_is_that_of_the_loss(options, pooling, loss, lengths):
     def run(values):
         model = Model(network, backend, network.pack(backend, values), training=True)
         model.gradient[...] = np.nan
-        return model.loss_and_gradient(x, lengths, targets, weights, np.random.default_rng(1)), model
+        return model.loss_and_gradient(x, lengths, targets, weights, np.random.default_rng(1))[0], model
 
     found = network.unpack(backend, run(parameters)[1].gradient)
     assert found.keys() == network.shapes.keys()
@@ -69,7 +69,7 @@ def test_scores_are_those_that_the_loss_is_taken_of():
     backend, rng = backend_for("cpu"), np.random.default_rng(0)
     model = Model(network, backend, network.pack(backend, network.initialise("keras", rng)), training=True)
     x, targets = rng.normal(size=(4, 6, 2)), rng.normal(size=(4, 2))
-    loss = model.loss_and_gradient(x, None, targets, np.full(4, 0.125), rng)
+    loss = model.loss_and_gradient(x, None, targets, np.full(4, 0.125), rng)[0]
     assert loss == pytest.approx(np.mean((model.scores(x, None) - targets) ** 2), rel=1e-12)
 
 
@@ -85,7 +85,7 @@ def test_penalty_on_outputs_is_in_the_gradient_and_not_in_the_loss(pooling, leng
 
     def run(network):
         model = Model(network, backend, network.pack(backend, parameters), training=True)
-        loss = model.loss_and_gradient(x, lengths, targets, weights, rng)
+        loss = model.loss_and_gradient(x, lengths, targets, weights, rng)[0]
         return loss, network.unpack(backend, model.gradient)
 
     def penalty(values):
@@ -108,9 +108,9 @@ def test_weights_of_single_numbers_are_those_of_their_rows_where_these_agree(nam
     backend, rng = backend_for(name), np.random.default_rng(0)
     model = Model(network, backend, network.pack(backend, network.initialise("torch", rng)), training=True)
     x, targets, weights = rng.normal(size=(3, 5, 2)), rng.uniform(size=(15, 4)), rng.uniform(size=15)
-    loss = float(model.loss_and_gradient(x, None, targets, weights, rng))
+    loss = float(model.loss_and_gradient(x, None, targets, weights, rng)[0])
     gradient = np.array(model.gradient)
-    again = model.loss_and_gradient(x, None, targets, np.repeat(weights[:, None], 4, axis=1), rng)
+    again = model.loss_and_gradient(x, None, targets, np.repeat(weights[:, None], 4, axis=1), rng)[0]
     assert float(again) == pytest.approx(loss)
     np.testing.assert_allclose(model.gradient, gradient, rtol=1e-12, atol=1e-15)
 

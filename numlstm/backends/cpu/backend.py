@@ -77,6 +77,14 @@ class CpuBackend(Backend):
     def unpack(self, spec: Spec, flat: np.ndarray) -> dict[str, np.ndarray]:
         return super().unpack(spec, flat) if isinstance(spec, NOT_PACKED) else packing_of(spec).unpack(flat)
 
+    def weight_of(self, spec: AffineSpec, flat: np.ndarray) -> np.ndarray:
+        weight = np.empty(spec.shapes["weight"], flat.dtype)
+        affine_packing(spec).weight.read(flat, weight)
+        return weight
+
+    def set_weight(self, spec: AffineSpec, flat: np.ndarray, weight: np.ndarray) -> None:
+        affine_packing(spec).weight.write(flat, weight)
+
     def prepare(self, spec: Spec, flat: np.ndarray, training: bool = False) -> Any:
         if isinstance(spec, LayerSpec):
             if spec.compute_dtype not in (None, "bfloat16"):

@@ -24,12 +24,17 @@ class AffineWeights:
 
     def parts(self, flat: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
         """Weight and bias, or their gradients, in a flat vector."""
-        shape = self.spec.output_size, self.spec.input_size
-        size = shape[0] * shape[1]
-        return flat[:size].reshape(shape), flat[size:]
+        weight = weight_of(self.spec, flat)
+        return weight, flat[weight.size :]
 
     def refresh(self) -> None:
         """Follow a change of the flat vector."""
+
+
+def weight_of(spec: AffineSpec, flat: DeviceArray) -> DeviceArray:
+    """The weight in a flat vector, a view."""
+    shape = spec.output_size, spec.input_size
+    return flat[: shape[0] * shape[1]].reshape(shape)
 
 
 def affine_forward(weights: AffineWeights, x: DeviceArray) -> DeviceArray:

@@ -38,6 +38,7 @@ from . import (
 )
 from .arrays import DeviceArray
 from .device import SIMULATED, Device, on_device
+from .rows import add_rows, take_rows
 from .uploading import Uploaders
 
 TENSOR_CORES = (8, 0)  # the compute capability that has them for float32 sums of tf32 numbers and halves
@@ -116,6 +117,14 @@ class CudaBackend(Backend):
     def dropout(self, x: DeviceArray, probability: float, noise: Noise, *, per_step: bool) -> DeviceArray:
         return elementwise.dropout(x, probability, noise, per_step)
 
+    @on_device
+    def take_rows(self, x: DeviceArray, rows: np.ndarray) -> DeviceArray:
+        return take_rows(x, rows)
+
+    @on_device
+    def add_rows(self, out: DeviceArray, rows: np.ndarray, value: DeviceArray) -> None:
+        add_rows(out, rows, value)
+
     # Parameters -------------------------------------------------------------------------------------------
 
     @on_device
@@ -130,6 +139,14 @@ class CudaBackend(Backend):
             parameters[name] = values[start : start + prod(shape)].reshape(shape).copy()
             start += prod(shape)
         return parameters
+
+    @on_device
+    def weight_of(self, spec: AffineSpec, flat: DeviceArray) -> DeviceArray:
+        return affine.weight_of(spec, flat)
+
+    @on_device
+    def set_weight(self, spec: AffineSpec, flat: DeviceArray, weight: DeviceArray) -> None:
+        affine.weight_of(spec, flat)[...] = weight
 
     @on_device
     def prepare(self, spec: Spec, flat: DeviceArray, training: bool = False) -> Any:

@@ -20,7 +20,7 @@ from ...training.embedding import TokenChannels
 from ...training.labels import LabelRows
 from ...training.loop import Data, EarlyStopping, Trainer, Validation, train
 from ...training.network import Model, Network
-from ...training.optimizers import SGD, Adam, Optimizer, RMSprop
+from ...training.optimizers import ASGD, SGD, Adam, Optimizer, RMSprop
 from ...training.progress import History
 from ...training.range_test import LearningRateTest, range_test
 from ...training.schedules import Schedule
@@ -47,12 +47,14 @@ Self = TypeVar("Self", bound="SequenceEstimator")
 class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     """Base class of all estimators of sequences."""
 
+    bidirectional: bool
     activity_regularization: float
     temporal_activity_regularization: float
     solver: str
     alpha: float
     batch_size: int | str
     gradient_accumulation_steps: int
+    bptt_steps: int | None
     learning_rate: str
     learning_rate_init: float
     warm_up: float
@@ -163,6 +165,8 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
     ) -> Self:
         """Train for one epoch. Training continues where the last call ended."""
         self._check_parameters()
+        if self.solver == "asgd":
+            raise ValueError("solver must not be 'asgd' for partial_fit, which does not see when the loss stalls")
         for name, required in (("early_stopping", False), ("warm_up", 0.0)):
             if getattr(self, name) != required:
                 raise ValueError(f"{name} must be {required!r} for partial_fit, got {getattr(self, name)!r}")
@@ -320,6 +324,11 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
 
     def _check_parameters(self) -> None:
         check_parameters(self.get_params(deep=False))
+        if self.bptt_steps is not None and self.bidirectional:
+            raise ValueError(
+                f"bptt_steps must be None with bidirectional=True, got {self.bptt_steps}: the state of the direction "
+                "that begins at the end cannot go on from piece to piece; set bidirectional=False"
+            )
 
     def _network(self, sequences: Sequences, codec: Codec, static: int, reading: TokenReading | None) -> Network:
         """The network that the parameters describe."""
@@ -426,6 +435,7 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
             batch_size=automatic.batch_size(self.batch_size, len(data)),
             accumulation=int(self.gradient_accumulation_steps),
             rng=rng,
+            bptt_steps=self.bptt_steps,
         )
 
     def _optimizer(self, network: Network, backend: Backend, flat: Array, count: int) -> Optimizer:
@@ -443,6 +453,8 @@ class SequenceEstimator(CallbackSupportMixin, SequenceModel):
         common = {"clip_norm": self.clip_norm, "decay": decay}
         if self.solver == "sgd":
             return SGD(backend, flat, momentum=self.momentum, nesterov=self.nesterovs_momentum, **common)
+        if self.solver == "asgd":
+            return ASGD(backend, flat, **common)
         if self.solver == "rmsprop":
             return RMSprop(backend, flat, rho=self.rho, epsilon=self.epsilon, **common)
         betas = self.beta_1, self.beta_2

@@ -88,8 +88,9 @@ REGULARISATION = """
 TRAINING = """
     **Training**
 
-    solver : {"adam", "adamw", "sgd", "rmsprop"}, default "adam"
-        The optimizer.
+    solver : {"adam", "adamw", "sgd", "asgd", "rmsprop"}, default "adam"
+        The optimizer. "asgd" is plain gradient descent that begins to average the weights of all steps when the
+        monitored loss has not improved for five epochs; it needs a large constant `learning_rate`.
     learning_rate : {"constant", "cosine", "one_cycle", "reduce_on_plateau"}, default "one_cycle"
         The schedule of the learning rate in `fit`; in `partial_fit` the learning rate is constant. "cosine" falls to 0
         at `max_iter`. "one_cycle" rises from 1/25 of the greatest value, and then falls to almost 0.
@@ -106,6 +107,13 @@ TRAINING = """
         The loss improves if it falls by more than this.
     gradient_accumulation_steps : int, at least 1, default 1
         Number of batches whose gradients are added for one step of the optimizer.
+    bptt_steps : int, at least 1, or None, default None
+        Truncated back-propagation: sequences are cut into pieces of so many steps. The state goes on from piece to
+        piece, and gradients end at the first step of a piece. If each step has a target, the optimizer takes a step
+        after each piece, and memory does not grow with the length of the sequences. Otherwise it takes one step for a
+        batch; then the last layer's outputs are kept for all steps (not with ``pooling="last"``), but all else only
+        for one piece. Masks of dropout are drawn anew for each piece. None cuts nothing. It needs
+        ``bidirectional=False``.
     clip_norm : float, positive, or None, default 1.0
         Greatest norm of a gradient; a longer gradient is scaled down. None does not clip.
     momentum : float in [0, 1), default 0.9
@@ -363,10 +371,11 @@ CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "activity_regularization": _real(0.0),
     "temporal_activity_regularization": _real(0.0),
     "pooling": _option("last", "mean", "max", "attention", "concat"),
-    "solver": _option("adam", "adamw", "sgd", "rmsprop"),
+    "solver": _option("adam", "adamw", "sgd", "asgd", "rmsprop"),
     "alpha": _real(0.0),
     "batch_size": _or_auto(_integer(1), "an integer"),
     "gradient_accumulation_steps": _integer(1),
+    "bptt_steps": _or_none(_integer(1)),
     "learning_rate": _option(*SHAPES),
     "learning_rate_init": _real(SMALLEST),
     "warm_up": _real(0.0, 1.0),
