@@ -18,7 +18,8 @@ from numlstm.backends.cpu.machine.compiling import Kernel
 from numlstm.backends.dispatch import backend_for
 from numlstm.layers.options import stack_of
 from numlstm.training.batches import Sequences
-from numlstm.training.loop import Data, Trainer
+from numlstm.training.data import Data
+from numlstm.training.loop import Trainer
 from numlstm.training.network import Model, Network
 from numlstm.training.optimizers import Adam
 from numlstm.training.targets import Targets

@@ -12,7 +12,7 @@ from sklearn.utils.validation import column_or_1d
 
 from ..layers.parameters import read_only
 from ..training.batches import Sequences
-from ..training.loop import Data
+from ..training.data import Data
 from ..training.progress import Progress
 from ..training.targets import Targets
 from .base.callbacks import with_callbacks

@@ -10,8 +10,8 @@ import numpy as np
 from ..backends.contract import Array
 from ..layers.parameters import read_only
 from ..training.batches import Sequences
+from ..training.data import Data
 from ..training.labels import LabelRows, StepLabels
-from ..training.loop import Data
 from ..training.network import CHAIN, Model, Network
 from ..training.progress import Progress
 from .base.callbacks import with_callbacks

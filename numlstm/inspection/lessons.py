@@ -17,7 +17,7 @@ from ..layers import LAYERS
 from ..layers.layer import Layer, layer_of
 from ..layers.stack import Stack
 from ..training.batches import Sequences
-from ..training.loop import Data
+from ..training.data import Data
 from ..training.network import Model
 
 

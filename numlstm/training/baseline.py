@@ -6,8 +6,9 @@ import numpy as np
 
 from ..backends.contract import LossSpec, SequenceLossSpec
 from .batches import sorted_batches
+from .data import Data
 from .labels import LabelRows
-from .loop import PREDICTED_STEPS, Data
+from .loop import PREDICTED_STEPS
 from .network import Model
 from .outputs import log_softmax
 

@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -14,42 +14,20 @@ import numpy as np
 
 from . import pieces
 from .batches import Sequences, shuffled_batches, sorted_batches
+from .data import Data, take_rows
 from .diagnosis import divergence
-from .labels import LabelRows
 from .network import Model
 from .optimizers import Optimizer
 from .pieces import Piece
 from .progress import ALL_EPOCHS, Display, History, Progress, display
 from .schedules import Schedule
-from .targets import StepTargets, Targets
+from .targets import StepTargets
 from .truncation import truncated_gradient
 
 PREDICTED_STEPS = 16384  # steps of a batch, padding included, when a network only predicts
 
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class Data:
-    """Sequences, their targets, and their static features (n, F)."""
-
-    sequences: Sequences
-    targets: Targets | StepTargets | LabelRows
-    static: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.sequences)
-
-    def subset(self, rows: np.ndarray) -> Data:
-        """Some of the sequences."""
-        return Data(self.sequences.subset(rows), self.targets.subset(rows), take_rows(self.static, rows))
-
-    def window(self, rows: np.ndarray, start: int, steps: int) -> Data:
-        """Some steps of some of the sequences, as `Sequences.window` has them; each step must have a target."""
-        part = self.subset(rows)
-        assert isinstance(part.targets, StepTargets)
-        return replace(part, sequences=part.sequences.window(start, steps), targets=part.targets.window(start, steps))
 
 
 @dataclass(frozen=True)
@@ -376,11 +354,6 @@ def predict_scores(model: Model, sequences: Sequences, static: np.ndarray | None
     for rows in sorted_batches(sequences.lengths, PREDICTED_STEPS):
         x, lengths = sequences.take(rows)
         yield rows, model.scores(x, lengths, take_rows(static, rows))
-
-
-def take_rows(static: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
-    """Some rows of the static features, or None if there are none."""
-    return None if static is None else static[rows]
 
 
 def check_finite(value: float, name: str) -> None:

@@ -10,8 +10,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ...backends.contract import LIKELIHOODS
 from ...training.baseline import constant_loss
+from ...training.data import Data
 from ...training.diagnosis import stagnation
-from ...training.loop import Data
 from ...training.network import Model
 from ...training.progress import ALL_EPOCHS, History
 

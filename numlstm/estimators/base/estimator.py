@@ -16,9 +16,10 @@ from ...backends.dispatch import backend_for
 from ...checks import SMALLEST, check_integer, check_real
 from ...layers.options import stack_of
 from ...training.batches import Sequences
+from ...training.data import Data
 from ...training.embedding import TokenChannels
 from ...training.labels import LabelRows
-from ...training.loop import Data, EarlyStopping, Trainer, Validation, train
+from ...training.loop import EarlyStopping, Trainer, Validation, train
 from ...training.network import Model, Network
 from ...training.optimizers import ASGD, SGD, Adam, Optimizer, RMSprop
 from ...training.progress import History

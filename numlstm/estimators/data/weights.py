@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...layers.sequences import as_numbers
-from ...training.loop import Data
+from ...training.data import Data
 
 
 def sample_weights(sample_weight: Any, count: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import numlstm
 from numlstm import LSTMClassifier, LSTMRegressor
 from numlstm.backends.dispatch import backend_for
 from numlstm.training.baseline import constant_loss
-from numlstm.training.loop import Data
+from numlstm.training.data import Data
 from numlstm.training.network import Model
 
 RNG = np.random.default_rng(0)
