@@ -10,12 +10,12 @@ SMALL = {"hidden_size": 4, "max_iter": 1, "n_members": 1, "random_state": 0}
 
 @pytest.fixture
 def small():
-    """A function that makes forecasters which learn in no time."""
+    """A function that makes small forecasters, which train in a fraction of a second."""
     return lambda **options: LSTMForecaster(**{**SMALL, **options})
 
 
 @pytest.fixture
 def wave():
-    """A trend, a season of 12 steps and a little noise."""
+    """A series with a trend, a season of 12 steps and a little noise."""
     steps = np.arange(90)
     return 20 + 0.2 * steps + 3 * np.sin(2 * np.pi * steps / 12) + np.random.default_rng(0).normal(0, 0.1, 90)

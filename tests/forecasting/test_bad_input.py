@@ -1,4 +1,4 @@
-"""What cannot be forecast is refused by name."""
+"""Errors for input that cannot be forecast name the parameter and what was wrong."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Quantiles and distributions: in order, as likely as they say, and drawn from."""
+"""Quantiles are in order and calibrated; samples follow the distributions."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ LEVELS = (0.1, 0.5, 0.9)
 
 @pytest.fixture(scope="module")
 def noise():
-    """Noise whose spread goes up and down with a season of 10 steps."""
+    """Noise whose standard deviation has a season of 10 steps."""
     steps = np.arange(700)
     return (1 + 0.8 * np.sin(2 * np.pi * steps / 10)) * np.random.default_rng(0).normal(size=700)
 
@@ -48,8 +48,8 @@ def test_distributions_are_learnt(small, noise, distribution):
     assert forecaster.fit(noise).sample(7).shape == (7, 5)
 
 
-def test_paths_go_on_as_errors_do(small):
-    """Of a random walk, what is too high at one step is too high at the next."""
+def test_steps_of_paths_are_correlated(small):
+    """Errors of a random walk at neighbouring steps are correlated, and so are steps of a path."""
     walk = np.random.default_rng(0).normal(size=400).cumsum()
     paths = small(distribution="gaussian", horizon=6, season_length=1).fit(walk).sample(500, random_state=0)
     assert np.corrcoef(paths[:, 4], paths[:, 5])[0, 1] > 0.6
@@ -74,7 +74,7 @@ def test_counts(small):
         small(distribution="negative_binomial", transform="log").fit(counts)
 
 
-def test_without_a_distribution_there_is_nothing_to_draw_from(small, noise):
+def test_sample_needs_a_distribution(small, noise):
     with pytest.raises(ValueError, match="distribution must be given to sample from it"):
         small().fit(noise).sample()
 

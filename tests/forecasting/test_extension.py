@@ -1,4 +1,4 @@
-"""Beyond the horizon of `fit`, forecasts are taken as observations."""
+"""Forecasts beyond the horizon of `fit` take earlier forecasts as observations."""
 
 import numpy as np
 import pandas as pd
@@ -17,8 +17,8 @@ def test_forecasts_are_taken_as_observations(small, wave):
 
 
 @pytest.mark.parametrize("options", [{"differencing": "none"}, {"transform": "log"}, {"linear_skip": False}])
-def test_a_season_goes_on(small, wave, options):
-    """Also of other series than those of `fit`, whose mean and deviation stay."""
+def test_long_forecasts_keep_the_season(small, wave, options):
+    """A long forecast of a new series keeps its season; the mean and deviation of the series do not change."""
     forecaster = small(horizon=6, max_iter=20, **options).fit(
         wave[:60] - 0.2 * np.arange(60) * ("none" in options.values())
     )
@@ -40,7 +40,7 @@ def test_future_covariates_must_reach_the_horizon(small):
         forecaster.predict(30, X=X[:129])
 
 
-def test_paths_go_on(small):
+def test_long_paths_spread(small):
     """The spread of a random walk grows with the root of the steps, also beyond the horizon of `fit`."""
     walk = np.random.default_rng(0).normal(size=400).cumsum()
     options = {"distribution": "gaussian", "horizon": 4, "season_length": 1, "differencing": "first"}
@@ -52,7 +52,7 @@ def test_paths_go_on(small):
     assert forecaster.sample(5, 6, y=[walk, walk]).shape == (5, 6, 2)
 
 
-def test_what_cannot_go_on(small, wave):
+def test_errors_beyond_the_horizon(small, wave):
     message = "horizon must be at most that of fit, 3, got 4: "
     forecaster = small(horizon=3).fit(wave)
     for call in (lambda: forecaster.predict_interval(0.8, 4), lambda: forecaster.predict_quantiles([0.5], 4)):

@@ -1,4 +1,4 @@
-"""A forecaster in a file is the one that was saved."""
+"""A forecaster that is loaded from a file is equal to the one that was saved."""
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ MONTHS = pd.date_range("2015-01-01", periods=90, freq="MS")
 @pytest.mark.parametrize(
     "options", [{}, {"quantiles": LEVELS}, {"distribution": "student_t"}, {"conformal": False}, {"linear_skip": False}]
 )
-def test_forecasters_come_back(small, wave, tmp_path, options):
+def test_loaded_forecasters_forecast_the_same(small, wave, tmp_path, options):
     forecaster = small(horizon=3, **options).fit(pd.DataFrame({"a": wave, "b": 1e3 + wave**2}, index=MONTHS))
     forecaster.save(tmp_path / "model.safetensors")
     loaded = numlstm.load(tmp_path / "model.safetensors")

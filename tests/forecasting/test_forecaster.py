@@ -1,4 +1,4 @@
-"""A forecaster learns, goes on, is scored, and knows how sure it is."""
+"""Forecasts, covariates, updates, intervals and backtests of a forecaster."""
 
 import pickle
 
@@ -19,7 +19,7 @@ def test_seasons_trends_and_steps_are_forecast(small, wave):
     assert np.abs(forecaster.predict() - wave[78:]).mean() < 0.3
 
 
-def test_only_what_forecasts_well_keeps_its_weight(small):
+def test_accurate_members_get_the_weight(small):
     steps = np.arange(300)
     forecaster = small(horizon=4).fit(np.sin(steps / 3) + 1e-3 * np.random.default_rng(0).normal(size=300))
     weights = forecaster.weights_
@@ -29,7 +29,7 @@ def test_only_what_forecasts_well_keeps_its_weight(small):
     assert only.weights_ == {("first", "network"): 1.0}
 
 
-def test_a_constant_goes_on(small):
+def test_the_forecast_of_a_constant_is_the_constant(small):
     forecaster = small(horizon=3).fit(np.full(40, 7.0))
     np.testing.assert_array_equal(forecaster.predict(), 7.0)
     np.testing.assert_array_equal(forecaster.predict_interval(), 7.0)
@@ -43,7 +43,7 @@ def test_scales_of_series_do_not_matter(small, wave):
     np.testing.assert_allclose(small(**options).fit(1e6 * wave - 3e6).predict(), 1e6 * forecast - 3e6, rtol=1e-4)
 
 
-def test_swings_that_grow_are_learnt_as_logarithms(small):
+def test_growing_swings_are_learnt_from_logarithms(small):
     steps = np.arange(120)
     y = np.exp(0.03 * steps) * (10 + np.sin(2 * np.pi * steps / 12))
     assert small().fit(y).transform_ == "log"
@@ -62,7 +62,7 @@ def test_missing_values_are_left_out(small, wave):
     assert np.isfinite(small().fit(with_gaps).predict()).all()
 
 
-def test_targets_that_are_missing_teach_nothing(small, wave):
+def test_missing_targets_are_left_out_of_the_loss(small, wave):
     from numlstm.forecasting.network import WindowRegressor
 
     rng = np.random.default_rng(0)
@@ -83,7 +83,7 @@ def test_targets_that_are_missing_teach_nothing(small, wave):
 
 
 def driven(rng, count=200):
-    """A series that follows a plan which is known beforehand, and the plan."""
+    """A series that depends on a future covariate, and the covariate."""
     plan = rng.integers(0, 2, count + 4).astype(float)
     return 5 * plan[:count] + rng.normal(0, 0.1, count), plan
 
@@ -118,10 +118,10 @@ def test_static_covariates_tell_series_apart(small):
     assert small(horizon=2).fit(wide, static=frame).predict().shape == (2, 2)
 
 
-# Going on ------------------------------------------------------------------------------------------------
+# Updates -------------------------------------------------------------------------------------------------
 
 
-def test_update_is_as_if_it_had_been_known(small, wave):
+def test_update_forecasts_as_if_all_had_been_known(small, wave):
     forecaster = small(horizon=3, transform="none", differencing="seasonal").fit(wave[:80])
     whole = forecaster.predict(y=wave)
     forecaster.update(wave[80:85]).update(wave[85:])
@@ -135,7 +135,7 @@ def test_update_is_as_if_it_had_been_known(small, wave):
         forecaster.update(pd.DataFrame({"a": stamped, "b": stamped}))
 
 
-def test_manners_of_scikit_learn(small, wave):
+def test_conventions_of_scikit_learn(small, wave):
     forecaster = small(horizon=3).fit(wave)
     assert clone(forecaster).get_params() == forecaster.get_params()
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(forecaster)).predict(), forecaster.predict())
@@ -147,7 +147,7 @@ def test_manners_of_scikit_learn(small, wave):
     assert forecaster.set_params(horizon=5).fit(wave).predict().shape == (5,)
 
 
-def test_search_over_windows(small, wave):
+def test_grid_search(small, wave):
     search = GridSearchCV(
         small(horizon=6, linear_skip=False), {"differencing": ["none", "seasonal"]}, cv=TimeSeriesSplit(2, test_size=12)
     ).fit(wave)
@@ -155,19 +155,20 @@ def test_search_over_windows(small, wave):
     assert search.best_estimator_.predict().shape == (6,)
 
 
-def test_score_is_of_what_follows(small, wave):
+def test_score_is_minus_the_error_of_the_next_steps(small, wave):
     forecaster = small(horizon=3).fit(wave[:78])
     scale = np.mean(np.abs(wave[12:78] - wave[:66]))
-    error = np.abs(forecaster.predict() - wave[78:81]).mean()
+    before = forecaster.predict()
+    error = np.abs(before - wave[78:81]).mean()
     assert forecaster.score(wave[78:81]) == pytest.approx(-error / scale)
     assert forecaster.score(wave[78:87]) < 0
-    np.testing.assert_array_equal(forecaster.predict(), forecaster.predict())
+    np.testing.assert_array_equal(forecaster.predict(), before)  # it has not taken in what it was scored with
 
 
 # Intervals -----------------------------------------------------------------------------------------------
 
 
-def test_intervals_cover_what_they_say(small):
+def test_intervals_have_their_coverage(small):
     rng = np.random.default_rng(0)
     noise = rng.normal(size=5000)
     y = np.zeros(5000)
@@ -199,7 +200,7 @@ def test_intervals_widen_with_errors_that_are_observed(small, options):
     assert own > 2 * before
 
 
-def test_intervals_without_held_out_windows_are_told_of(small):
+def test_intervals_without_held_out_windows_warn(small):
     forecaster = small(horizon=3).fit(np.random.default_rng(0).normal(size=16))
     with pytest.warns(UserWarning, match="y in fit was too short to hold out windows"):
         forecaster.predict_interval()
@@ -228,7 +229,7 @@ def test_backtest(small, wave):
 
 @pytest.mark.parametrize("levels", [(0.1, 0.5, 0.9), (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 0.9, 0.95)])
 def test_backtest_scores_the_levels_of_the_forecaster(small, wave, levels):
-    """Nine levels may be others than those that are scored without `quantiles`."""
+    """The levels of `quantiles` are scored, also if there are nine of them, as there are by default."""
     forecaster = small(horizon=6, quantiles=levels)
     table = forecaster.backtest(wave, n_windows=1)
     expected = forecaster.fit(wave[:-6]).predict_quantiles()
@@ -238,7 +239,7 @@ def test_backtest_scores_the_levels_of_the_forecaster(small, wave, levels):
 
 
 def test_backtest_does_not_look_ahead(small, wave):
-    """What comes after a window changes nothing of it."""
+    """Values after the start of a window do not change its forecast."""
     changed = wave.copy()
     changed[-6:] += 100
     for refit in (False, True):

@@ -1,4 +1,4 @@
-"""Forecasts come in the form that series came in, and go on where these end."""
+"""Forecasts have the form of the series, and an index that continues theirs."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ NEXT = pd.date_range(MONTHS[-1], periods=4, freq="MS")[1:]
 
 @pytest.fixture
 def expected(small, wave):
-    """What is forecast of the wave, and of its double, without a calendar."""
+    """Forecasts of the wave and of its double, without calendar features."""
     return small(horizon=3, calendar=()).fit(np.stack([wave, 2 * wave], axis=1)).predict()
 
 
@@ -58,7 +58,7 @@ def test_series_of_pandas(small, wave):
         ),
     ],
 )
-def test_indices_go_on(small, wave, index, following):
+def test_indices_are_continued(small, wave, index, following):
     forecast = small(horizon=3).fit(pd.Series(wave, index=index)).predict()
     pd.testing.assert_index_equal(forecast.index, following, exact="equiv")
 

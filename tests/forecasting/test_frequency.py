@@ -1,4 +1,4 @@
-"""Frequencies are found, continued, and say what seasons there are."""
+"""Frequencies are found in time stamps, continue them, and suggest seasons."""
 
 import numpy as np
 import pandas as pd

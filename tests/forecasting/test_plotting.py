@@ -1,4 +1,4 @@
-"""The picture of a forecast shows what was, what is said, and what came."""
+"""The plot of a forecast shows the history, the forecast with its intervals, and the truth."""
 
 import matplotlib.pyplot as plt
 import numpy as np

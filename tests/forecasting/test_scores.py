@@ -1,4 +1,4 @@
-"""Metrics of forecasts are what their definitions say."""
+"""Metrics of forecasts agree with their definitions."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""The adapter keeps to sktime's interface."""
+"""The adapter follows sktime's interface."""
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,7 @@ def test_forecasts_are_those_of_the_forecaster(wave):
 
 
 def test_one_model_learns_from_a_panel(wave):
-    """Columns and instances are series of one forecaster, which need not end together."""
+    """Columns and instances are series of one forecaster; instances may end at different times."""
     months = pd.period_range("2015-01", periods=90, freq="M")
     tables = {"south": pd.DataFrame({"a": wave, "b": 2 * wave}, months)}
     tables["north"] = pd.DataFrame({"a": wave[5:85], "b": wave[5:85] ** 2}, months[5:85])

@@ -1,4 +1,4 @@
-"""Windows are prepared and undone; ridge regressions have the penalty that leaves one out best."""
+"""Scaling of windows can be undone; ridge regressions minimize the leave-one-out error."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_windows_end_before_their_origins():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_scaled_is_restored(kind):
+def test_scaling_can_be_undone(kind):
     series = np.random.default_rng(0).normal(50, 3, 21)
     windows = windows_of(series)
     own = prepared(windows, kind, LENGTHS)
@@ -57,7 +57,7 @@ def test_differences():
     np.testing.assert_allclose(seasonal.channels[0, :, 0] * seasonal.scale, differences[None], rtol=1e-12)
 
 
-def test_missing_values_are_marked_and_the_last_known_counts():
+def test_missing_values_are_marked_and_the_last_known_value_is_the_base():
     series = np.arange(1.0, 22.0)
     series[[9, 11]] = np.nan
     own = prepared(windows_of(series, origins=(12,)), "first", LENGTHS)
