@@ -198,15 +198,18 @@ class LSTMTagger(SequenceLabeller):
         *,
         sample_weight: Any = None,
         lengths: Any = None,
+        static: Any = None,
         X_val: Any = None,
         y_val: Any = None,
         lengths_val: Any = None,
+        static_val: Any = None,
     ) -> LSTMTagger:
         """Train on sequences and the labels of their steps.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         y : list of n lists of T_i labels, or array, shape (n, T)
             Texts or numbers; None, NaN or `ignore_label` for steps without a label. In an array, labels past `lengths`
             are not read.
@@ -234,16 +237,17 @@ class LSTMTagger(SequenceLabeller):
             if dev is not None and val is not None:
                 raise ValueError(f"{name}_dev and {name}_val are the same: one of them must be None")
         X_val, y_val = (X_dev if X_val is None else X_val), (y_dev if y_val is None else y_val)
-        return self._fit(X, y, sample_weight, lengths, None, X_val, y_val, lengths_val, None)
+        return self._fit(X, y, sample_weight, lengths, static, X_val, y_val, lengths_val, static_val)
 
     def partial_fit(
-        self, X: Any, y: Any, classes: Any = None, *, sample_weight: Any = None, lengths: Any = None
+        self, X: Any, y: Any, classes: Any = None, *, sample_weight: Any = None, lengths: Any = None, static: Any = None
     ) -> LSTMTagger:
         """Train for one epoch on some sequences. Training continues where the last call ended.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         y
             As in `fit`.
         classes : array-like, shape (K,)
@@ -273,14 +277,15 @@ class LSTMTagger(SequenceLabeller):
             raise ValueError(
                 f"classes must be those of the first call, {self.classes_.tolist()}, got {codec.classes.tolist()}"
             )
-        return self._partial_fit(X, y, sample_weight, lengths, None, codec)
+        return self._partial_fit(X, y, sample_weight, lengths, static, codec)
 
-    def predict(self, X: Any, *, lengths: Any = None) -> list[list[Any]]:
+    def predict(self, X: Any, *, lengths: Any = None, static: Any = None) -> list[list[Any]]:
         """Predict the labels of all steps: the most likely path, or without a CRF the most likely label of each step.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
 
         Returns
         -------
@@ -293,16 +298,18 @@ class LSTMTagger(SequenceLabeller):
         TypeError, ValueError
             If X is not as described, or has other features than in `fit`.
         """
-        paths, tags = self._by_row(X, lengths, _best_paths)
+        paths, tags = self._by_row(X, lengths, static, _best_paths)
         labels = tags.classes.tolist()
         return RowPredictions([labels[k] for k in path] for path in paths)
 
-    def predict_single(self, x: Any) -> list[Any]:
+    def predict_single(self, x: Any, *, static: Any = None) -> list[Any]:
         """Predict the labels of one sequence.
 
         Parameters
         ----------
         x : array, shape (T, C), or (T,) for one channel
+        static : array, shape (F,); optional
+            Its static features.
 
         Returns
         -------
@@ -313,14 +320,15 @@ class LSTMTagger(SequenceLabeller):
         NotFittedError, TypeError, ValueError
             As `predict` does.
         """
-        return self.predict([x])[0]
+        return self.predict([x], static=None if static is None else [static])[0]
 
-    def predict_proba(self, X: Any, *, lengths: Any = None) -> list[np.ndarray]:
+    def predict_proba(self, X: Any, *, lengths: Any = None, static: Any = None) -> list[np.ndarray]:
         """Predict the probability of each label at each step; with a CRF the marginals, which are sums over all paths.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
 
         Returns
         -------
@@ -332,14 +340,15 @@ class LSTMTagger(SequenceLabeller):
         NotFittedError, TypeError, ValueError
             As `predict` does.
         """
-        return RowPredictions(self._by_row(X, lengths, _marginals)[0])
+        return RowPredictions(self._by_row(X, lengths, static, _marginals)[0])
 
-    def predict_marginals(self, X: Any, *, lengths: Any = None) -> list[list[dict[Any, float]]]:
+    def predict_marginals(self, X: Any, *, lengths: Any = None, static: Any = None) -> list[list[dict[Any, float]]]:
         """`predict_proba` in the form of sklearn-crfsuite.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
 
         Returns
         -------
@@ -351,16 +360,17 @@ class LSTMTagger(SequenceLabeller):
         NotFittedError, TypeError, ValueError
             As `predict` does.
         """
-        rows, tags = self._by_row(X, lengths, _marginals)
+        rows, tags = self._by_row(X, lengths, static, _marginals)
         labels = tags.classes.tolist()
         return [[dict(zip(labels, step, strict=True)) for step in row.tolist()] for row in rows]
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None, static: Any = None) -> float:
         """The share of labelled steps whose prediction is correct.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         y
             As in `fit`.
         <<STEP_WEIGHTS>>
@@ -377,18 +387,20 @@ class LSTMTagger(SequenceLabeller):
         _, _, sequences = self._ready(X, lengths)
         rows = checked_step_rows(y, X, sequences, "y", self.ignore_label)
         weights = step_weights(sample_weight, sequences.lengths, padded_steps(X, sequences))
-        predicted = [label for row in self.predict(X, lengths=lengths) for label in row]
+        predicted = [label for row in self.predict(X, lengths=lengths, static=static) for label in row]
         true = [label for row in rows.labels for label in row]
         weights = np.array([label is not None for label in true]) * weights
         return float(np.average([a == b for a, b in zip(predicted, true, strict=True)], weights=weights))
 
-    def stream(self, batch_size: int = 1) -> Any:  # type: ignore[override]
+    def stream(self, batch_size: int = 1, *, static: Any = None) -> Any:  # type: ignore[override]
         """Label the steps of a sequence while they arrive: one at a time, with the state kept.
 
         Parameters
         ----------
         batch_size : int, at least 1, default 1
             Number of streams that advance together.
+        static : array, shape (batch_size, F); optional
+            Static features of each stream, as in `fit`. The stream's `reset` does not change them.
 
         Returns
         -------
@@ -402,7 +414,7 @@ class LSTMTagger(SequenceLabeller):
         ValueError
             If the tagger is bidirectional or has a CRF: both need the whole sequence for a prediction.
         """
-        stream = super().stream(batch_size)
+        stream = super().stream(batch_size, static=static)
         if self._model.codec.chain:  # type: ignore[union-attr]
             raise ValueError("stream() needs crf=False: a CRF needs all later steps to predict a label")
         return stream

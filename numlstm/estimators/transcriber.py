@@ -20,6 +20,7 @@ from .base.label_stream import LabelStream
 from .base.labelling import SequenceLabeller, documented, shares
 from .base.model import Codec
 from .data.inputs import check_sequences
+from .data.static import scaled_static
 from .data.weights import sample_weights
 from .targets.alphabet import Alphabet, Texts, check_room, collapsed
 from .targets.decoding import LanguageModel, align, beam_search
@@ -173,15 +174,18 @@ class LSTMTranscriber(SequenceLabeller):
         sample_weight: Any = None,
         *,
         lengths: Any = None,
+        static: Any = None,
         X_val: Any = None,
         y_val: Any = None,
         lengths_val: Any = None,
+        static_val: Any = None,
     ) -> LSTMTranscriber:
         """Train on sequences and their texts.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         y : list of n str, or of n lists of labels
             The text of each sequence, or its labels, which are texts or numbers; it may be empty.
         <<WEIGHTS>>
@@ -201,16 +205,17 @@ class LSTMTranscriber(SequenceLabeller):
         BackendUnavailableError
             If the backend asked for is not available.
         """
-        return self._fit(X, y, sample_weight, lengths, None, X_val, y_val, lengths_val, None)
+        return self._fit(X, y, sample_weight, lengths, static, X_val, y_val, lengths_val, static_val)
 
     def partial_fit(
-        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None, *, lengths: Any = None
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None, *, lengths: Any = None, static: Any = None
     ) -> LSTMTranscriber:
         """Train for one epoch on some sequences. Training continues where the last call ended.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         y
             As in `fit`.
         classes : array-like, shape (K,), or str
@@ -235,13 +240,14 @@ class LSTMTranscriber(SequenceLabeller):
                 raise ValueError(
                     f"classes must be those of the first call, {some(self.classes_)}, got {some(codec.classes)}"
                 )
-        return self._partial_fit(X, y, sample_weight, lengths, None, codec)
+        return self._partial_fit(X, y, sample_weight, lengths, static, codec)
 
     def predict(
         self,
         X: Any,
         *,
         lengths: Any = None,
+        static: Any = None,
         beam_size: int | None = None,
         language_model: Callable[[Any], Any] | None = None,
     ) -> list[Any]:
@@ -250,6 +256,7 @@ class LSTMTranscriber(SequenceLabeller):
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         beam_size, language_model
             As in `predict_n_best`. Without both, the text is that of the best path: the most likely label of each step.
 
@@ -267,10 +274,14 @@ class LSTMTranscriber(SequenceLabeller):
         """
         if beam_size is not None or language_model is not None:
             candidates = self.predict_n_best(
-                X, lengths=lengths, beam_size=10 if beam_size is None else beam_size, language_model=language_model
+                X,
+                lengths=lengths,
+                static=static,
+                beam_size=10 if beam_size is None else beam_size,
+                language_model=language_model,
             )
             return RowPredictions([best[0][0] for best in candidates])
-        paths, alphabet = self._by_row(X, lengths, _best_paths)
+        paths, alphabet = self._by_row(X, lengths, static, _best_paths)
         return RowPredictions([alphabet.decode(collapsed(path)) for path in paths])
 
     def predict_n_best(
@@ -279,6 +290,7 @@ class LSTMTranscriber(SequenceLabeller):
         n_best: int | None = None,
         *,
         lengths: Any = None,
+        static: Any = None,
         beam_size: int = 10,
         language_model: Callable[[Any], Any] | None = None,
     ) -> list[list[tuple[Any, float]]]:
@@ -287,6 +299,7 @@ class LSTMTranscriber(SequenceLabeller):
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         n_best : int, at least 1; optional
             Texts of each sequence; by default all prefixes in the last beam.
         beam_size : int, at least 1, default 10
@@ -312,17 +325,18 @@ class LSTMTranscriber(SequenceLabeller):
             check_integer(n_best, "n_best", 1)
         if language_model is not None and not callable(language_model):
             raise TypeError(f"language_model must be callable, got {type(language_model).__name__}")
-        rows, alphabet = self._by_row(X, lengths, _log_shares)
+        rows, alphabet = self._by_row(X, lengths, static, _log_shares)
         model = None if language_model is None else _of_numbers(language_model, alphabet)
         candidates = [beam_search(row, int(beam_size), model)[:n_best] for row in rows]
         return [[(alphabet.decode(numbers), score) for numbers, score in best] for best in candidates]
 
-    def predict_proba(self, X: Any, *, lengths: Any = None) -> list[np.ndarray]:
+    def predict_proba(self, X: Any, *, lengths: Any = None, static: Any = None) -> list[np.ndarray]:
         """Predict the probability of the blank and of each label at each step, or at every `subsample` steps.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
 
         Returns
         -------
@@ -334,14 +348,17 @@ class LSTMTranscriber(SequenceLabeller):
         NotFittedError, TypeError, ValueError
             As `predict` does.
         """
-        return RowPredictions(self._by_row(X, lengths, shares)[0])
+        return RowPredictions(self._by_row(X, lengths, static, shares)[0])
 
-    def predict_alignment(self, X: Any, y: Any = None, *, lengths: Any = None) -> list[list[tuple[Any, int, int]]]:
+    def predict_alignment(
+        self, X: Any, y: Any = None, *, lengths: Any = None, static: Any = None
+    ) -> list[list[tuple[Any, int, int]]]:
         """Find the steps of each label: those on the most probable path that becomes the text.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         y : list of n str, or of n lists of labels; optional
             The texts; by default those that `predict` returns.
 
@@ -358,7 +375,7 @@ class LSTMTranscriber(SequenceLabeller):
         """
         check_is_fitted(self)
         sequences = check_sequences(self, X, lengths, "float64", reset=False)
-        rows, alphabet = self._by_row(X, lengths, _log_shares)
+        rows, alphabet = self._by_row(X, lengths, static, _log_shares)
         if y is None:
             numbers = [collapsed(row.argmax(axis=1)) for row in rows]
         else:
@@ -375,12 +392,13 @@ class LSTMTranscriber(SequenceLabeller):
             for row, text, end in zip(rows, numbers, steps, strict=True)
         ]
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None, static: Any = None) -> float:
         """1 minus the character error rate: the edits from `predict` to y, divided by the number of labels of y.
 
         Parameters
         ----------
         <<SEQUENCES>>
+        <<STATIC>>
         y
             As in `fit`.
         <<WEIGHTS>>
@@ -394,7 +412,7 @@ class LSTMTranscriber(SequenceLabeller):
         NotFittedError, TypeError, ValueError
             As `predict` does; and if y has no label.
         """
-        predicted = self.predict(X, lengths=lengths)
+        predicted = self.predict(X, lengths=lengths, static=static)
         sequences = check_sequences(self, X, lengths, "float64", reset=False)
         true = checked_rows(y, X, sequences, "y").labels
         weights = sample_weights(sample_weight, len(true))
@@ -403,13 +421,15 @@ class LSTMTranscriber(SequenceLabeller):
             raise ValueError("y must hold at least one label, got empty texts")
         return 1.0 - float(weights @ [edits(a, [*b]) for a, b in zip(true, predicted, strict=True)]) / total
 
-    def stream(self, batch_size: int = 1) -> LabelStream:  # type: ignore[override]
+    def stream(self, batch_size: int = 1, *, static: Any = None) -> LabelStream:  # type: ignore[override]
         """Transcribe a sequence while it arrives: the new labels of the best path at each step.
 
         Parameters
         ----------
         batch_size : int, at least 1, default 1
             Number of streams that advance together.
+        static : array, shape (batch_size, F); optional
+            Static features of each stream, as in `fit`. The stream's `reset` does not change them.
 
         Returns
         -------
@@ -427,7 +447,8 @@ class LSTMTranscriber(SequenceLabeller):
         fitted = self._model
         if fitted.network.stack.bidirectional:
             raise ValueError("stream() needs bidirectional=False: the last step of a stream is not known")
-        return LabelStream(self._layer(fitted).stream(batch_size), fitted)
+        stream = self._layer(fitted).stream(batch_size)
+        return LabelStream(stream, fitted, scaled_static(fitted.static, static, batch_size, fitted.network.stack.dtype))
 
     def _check_y(self, y: Any, X: Any, sequences: Sequences, name: str = "y") -> Texts:
         rows = checked_rows(y, X, sequences, name)

@@ -20,10 +20,13 @@ class LabelStream:
     without a beam. Not for several threads at once, nor to be pickled or copied.
     """
 
-    def __init__(self, stream: Stream, model: Fitted) -> None:
+    def __init__(self, stream: Stream, model: Fitted, static: np.ndarray | None) -> None:
         assert isinstance(model.codec, Alphabet)
         self._stream, self._alphabet, self._channels = stream, model.codec, model.channels
-        self._weight, self._bias = model.parameters["weight" + HEAD].T, model.parameters["bias" + HEAD]
+        weight, self._bias = model.parameters["weight" + HEAD].T, model.parameters["bias" + HEAD]
+        self._weight, of_static = np.split(weight, [model.network.stack.output_size])
+        if static is not None:
+            self._bias = static @ of_static + self._bias
         stack, size = model.network.stack, model.codec.subsample
         self._frames = np.zeros((stream.batch_size, size, stack.input_size // size), stack.dtype)
         self.reset()

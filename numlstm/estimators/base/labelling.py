@@ -13,6 +13,7 @@ from ...documenting import sharing
 from ...layers.parameters import read_only
 from ...training.loop import predict_scores
 from ...training.network import Model
+from ..data.static import scaled_static
 from . import parameters
 from .estimator import SequenceEstimator
 from .parameters import NAMES
@@ -40,11 +41,12 @@ class SequenceLabeller(SequenceEstimator):
         codec: Any = self._fitted("classes_").codec
         return read_only(codec.classes)
 
-    def _by_row(self, X: Any, lengths: Any, function: ByRow) -> tuple[list[np.ndarray], Any]:
+    def _by_row(self, X: Any, lengths: Any, static: Any, function: ByRow) -> tuple[list[np.ndarray], Any]:
         """``function(model, scores, lengths)`` of scores (N, T, K), each row up to its length; and the codec."""
         fitted, model, sequences = self._ready(X, lengths)
+        static_values = scaled_static(fitted.static, static, len(sequences), model.network.stack.dtype)
         rows_of_all: list[Any] = [None] * len(sequences)
-        for rows, scores in predict_scores(model, sequences, None):
+        for rows, scores in predict_scores(model, sequences, static_values):
             ends = sequences.lengths[rows]
             said = function(model, scores.reshape(len(rows), -1, model.network.outputs), ends)
             for row, each, end in zip(rows.tolist(), said, ends.tolist(), strict=True):

@@ -1,17 +1,19 @@
 """Static features: what is known of whole sequences, beside them."""
 
 import pickle
+from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
 import sklearn
 from numba import config
+from scipy.special import logsumexp
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 import numlstm
-from numlstm import LSTM, LSTMClassifier, LSTMRegressor, SequenceScaler
+from numlstm import LSTM, LSTMClassifier, LSTMRegressor, LSTMTagger, LSTMTranscriber, SequenceScaler
 
 RNG = np.random.default_rng(0)
 LENGTHS = [5, 3, 4, 1, 5, 2, 3, 4]
@@ -20,6 +22,8 @@ S = RNG.normal([50.0, -3.0, 1e4], [10.0, 0.1, 1.0], size=(8, 3))
 FRAME = pd.DataFrame(S, columns=["age", "dose", "place"])
 LABELS = np.array(["a", "b", "c", "a"] * 2)
 NUMBERS = S[:, 0] + RNG.normal(size=8)
+TAGS = [[*"abcca"[:steps]] for steps in LENGTHS]
+TEXTS = [*"abbaabba"]
 STEPS = [x.cumsum(axis=0) + s[:2] for x, s in zip(X, S, strict=True)]
 TINY = {"hidden_size": 2, "bidirectional": False, "scale_inputs": False, "dtype": "float64", "random_state": 0,
         "max_iter": 3}  # fmt: skip
@@ -82,6 +86,65 @@ def test_a_regressor_of_steps_reads_them_at_each(bidirectional):
     np.testing.assert_allclose(np.concatenate(model.predict(X, static=S)), expected, rtol=1e-9)
     array = model.predict(padded(X), lengths=LENGTHS, static=S)
     np.testing.assert_allclose(array[np.arange(5) < np.array(LENGTHS)[:, None]], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("crf", [False, True])
+def test_a_tagger_reads_them_at_each_step(crf):
+    model = LSTMTagger(**TINY, crf=crf).fit(X, TAGS, static=S, X_val=X[:3], y_val=TAGS[:3], static_val=S[:3])
+    scores = np.split(scores_by_hand(model), np.cumsum(LENGTHS)[:-1])
+    for x, row, tags, own, static in zip(scores, model.predict_proba(X, static=S), TAGS, X, S, strict=True):
+        paths = np.array(list(product(range(3), repeat=len(x))))
+        weights = x[np.arange(len(x)), paths].sum(axis=1)
+        if crf:
+            weights += model.transitions_[paths[:, :-1], paths[:, 1:]].sum(axis=1)
+            weights += model.parameters["start_crf"][paths[:, 0]] + model.parameters["end_crf"][paths[:, -1]]
+        shares = np.exp(weights - logsumexp(weights))
+        expected = [[shares[paths[:, t] == k].sum() for k in range(3)] for t in range(len(x))]
+        np.testing.assert_allclose(row, expected, rtol=1e-9)
+        best = model.classes_[paths[weights.argmax()]].tolist()
+        assert model.predict_single(own, static=static) == best
+        assert model.score([own], [tags], static=[static]) == np.mean(np.array(best) == tags)
+        if not crf:
+            np.testing.assert_allclose([*map(model.stream(static=[static]).step, own)], row, rtol=1e-9)
+    assert model.validation_scores_[-1] == pytest.approx(model.score(X[:3], TAGS[:3], static=S[:3]))
+    marginals = model.predict_marginals(X[:1], static=S[:1])[0]
+    assert marginals[0]["a"] == model.predict_proba(X[:1], static=S[:1])[0][0, 0]
+    with pytest.raises(ValueError, match="static must be an array"):
+        model.predict(X)
+    assert model.partial_fit(X, TAGS, static=S).n_iter_ == 4
+
+
+def test_a_transcriber_reads_them_at_each_step():
+    options = TINY | {"max_iter": 30, "learning_rate_init": 0.1}
+    model = LSTMTranscriber(**options).fit(X, TEXTS, static=S, X_val=X[:3], y_val=TEXTS[:3], static_val=S[:3])
+    scores = scores_by_hand(model)
+    shares = np.exp(scores - logsumexp(scores, axis=1, keepdims=True))
+    np.testing.assert_allclose(np.concatenate(model.predict_proba(X, static=S)), shares, rtol=1e-9)
+    said = model.predict(X, static=S)
+    assert said != [""] * len(X)
+    assert model.score(X, said, static=S) == 1
+    assert model.validation_scores_[-1] == pytest.approx(model.score(X[:3], TEXTS[:3], static=S[:3]))
+    aligned = model.predict_alignment(X, static=S)
+    assert ["".join(label for label, *_ in row) for row in aligned] == said
+    candidates = model.predict_n_best(X, static=S)
+    assert [row[0][0] for row in candidates] == model.predict(X, static=S, beam_size=10)
+    for row, part in zip(candidates, np.split(shares, np.cumsum(LENGTHS)[:-1]), strict=True):
+        assert dict(row)[""] == pytest.approx(np.log(part[:, 0]).sum())
+    for call in (model.predict, model.predict_n_best, model.predict_proba, model.predict_alignment):
+        with pytest.raises(ValueError, match="static must be an array"):
+            call(X)
+    assert model.partial_fit(X, TEXTS, static=S).n_iter_ == 31
+
+
+@pytest.mark.parametrize("subsample", [1, 2])
+def test_streams_of_transcribers_have_them(subsample):
+    options = TINY | {"max_iter": 30, "learning_rate_init": 0.1, "subsample": subsample}
+    model = LSTMTranscriber(**options).fit(X, TEXTS, static=S)
+    said = model.predict(X, static=S)
+    assert len({*said}) > 1
+    for x, static, text in zip(X, S, said, strict=True):
+        stream = model.stream(static=[static])
+        assert "".join(map(stream.step, x)) + stream.end()[0] == text
 
 
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
