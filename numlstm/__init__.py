@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .backends.contract import BackendUnavailableError, UnsupportedError
     from .backends.dispatch import get_backend, set_backend, use_backend
     from .config import show_config
-    from .estimators import LSTMClassifier, LSTMRegressor, LSTMTagger, LSTMTranscriber
+    from .estimators import LSTMClassifier, LSTMLanguageModel, LSTMRegressor, LSTMTagger, LSTMTranscriber
     from .estimators.encoder import SequenceEncoder
     from .estimators.grouping import sequences_from_frame
     from .estimators.imputer import SequenceImputer
@@ -36,6 +36,7 @@ _homes = {  # the module that each attribute is imported from
     "LSTM": ".layers",
     "LSTMClassifier": ".estimators",
     "LSTMForecaster": ".forecasting.forecaster",
+    "LSTMLanguageModel": ".estimators",
     "LSTMRegressor": ".estimators",
     "LSTMTagger": ".estimators",
     "LSTMTranscriber": ".estimators",
@@ -68,6 +69,7 @@ __all__ = [
     "BackendUnavailableError",
     "LSTMClassifier",
     "LSTMForecaster",
+    "LSTMLanguageModel",
     "LSTMRegressor",
     "LSTMTagger",
     "LSTMTranscriber",

@@ -8,11 +8,12 @@ import sys
 from importlib import import_module
 
 from .classifier import LSTMClassifier
+from .language_model import LSTMLanguageModel
 from .regressor import LSTMRegressor
 from .tagger import LSTMTagger
 from .transcriber import LSTMTranscriber
 
-__all__ = ["LSTMClassifier", "LSTMRegressor", "LSTMTagger", "LSTMTranscriber"]
+__all__ = ["LSTMClassifier", "LSTMLanguageModel", "LSTMRegressor", "LSTMTagger", "LSTMTranscriber"]
 
 MOVED = {  # older pickles name classes in these modules
     "channels": "data.channels",

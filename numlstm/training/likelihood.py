@@ -51,7 +51,15 @@ def outputs_of_pieces(model: Model, data: Data) -> Iterator[tuple[np.ndarray, Pi
 
 
 class LikelihoodValidation(Validation):
-    """A validation set whose loss is computed for a piece of the sequences at a time; its score is minus the loss."""
+    """A validation set whose loss is computed for a piece of the sequences at a time; its score is minus the loss.
+
+    Attributes
+    ----------
+    data : Data
+    """
+
+    def __init__(self, data: Data) -> None:
+        super().__init__(data, lambda *_: 0.0)
 
     def measure(self, model: Model) -> tuple[float, float]:
         """As `Validation.measure`."""

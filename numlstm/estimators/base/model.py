@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
@@ -33,14 +32,14 @@ from ..data.inputs import check_not_empty, check_sequences
 from ..data.static import StaticFeatures, scaled_static
 from ..targets.alphabet import Alphabet
 from ..targets.classes import Classes
+from ..targets.next_tokens import NextTokens
 from ..targets.numbers import Numbers
 from ..targets.tags import Tags
 from .layer_options import effective_options
 from .parameters import documented
 from .results import results_of, snapshot
-from .stream import PredictionStream
 
-Codec = Classes | Numbers | Tags | Alphabet
+Codec = Classes | Numbers | Tags | Alphabet | NextTokens
 Self = TypeVar("Self", bound="SequenceModel")
 
 
@@ -68,7 +67,7 @@ class Fitted:
     ----------
     network : Network
     parameters : mapping of str to array
-    codec : Classes, Numbers, Tags or Alphabet
+    codec : Classes, Numbers, Tags, Alphabet or NextTokens
         Converts scores to predictions.
     shown : mapping of str to object
         Options of the layers that differ from their defaults; the layers show them in their `repr`.
@@ -457,44 +456,6 @@ class SequenceModel(Savable, BaseEstimator, ABC):
             x = model.backend.to_numpy(model.read(x)[0])
         return self._layer(fitted).trace(x, lengths=batch_lengths)
 
-    def stream(self, batch_size: int = 1, *, static: Any = None) -> PredictionStream:
-        """Predict while a sequence arrives: the stream takes one step at a time, and keeps the state.
-
-        Parameters
-        ----------
-        batch_size : int, at least 1, default 1
-            Number of sequences that arrive together.
-        static : array, shape (batch_size, F); optional
-            Static features of each sequence, as in `fit`. The stream's `reset` does not change them.
-
-        Returns
-        -------
-        PredictionStream
-            A copy of the trained model. Its ``step(x_t)`` returns the prediction for the sequence so far: the
-            probabilities of a classifier, or the targets of a regressor.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        ValueError
-            If the model is bidirectional, because the end of a stream is not known; or if `static` is not as in `fit`.
-
-        See Also
-        --------
-        numlstm.stream : The stream of a Pipeline, with its transformers: ``numlstm.stream(pipeline)``.
-        """
-        check_is_fitted(self)
-        fitted = self._model
-        stream = self._layer(fitted).stream(batch_size)
-        static_values = scaled_static(fitted.static, static, batch_size, fitted.network.stack.dtype)
-        return PredictionStream(fitted, stream, partial(self._decode_scores, fitted.codec), static_values)
-
     def _layer(self, fitted: Fitted) -> Layer:
         """The trained layer, on the backend that the estimator is set to now."""
         return on_backend(fitted.layer, self.backend)
-
-    @staticmethod
-    @abstractmethod
-    def _decode_scores(codec: Any, scores: np.ndarray) -> np.ndarray:
-        """The prediction that a stream returns for scores (N, K)."""

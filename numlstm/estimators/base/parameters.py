@@ -144,7 +144,7 @@ DATA = """
 TOKENS = """
     **Text and categories**
 
-    analyzer : {"char", "word"} or callable, default "char"
+    analyzer : {"char", "byte", "word"} or callable, default "char"
         What the strings in X are split into, as in `sklearn.feature_extraction.text.CountVectorizer`: characters, words
         of two letters or more, or what a callable returns for a string. It has an effect only if X holds strings.
     lowercase : bool, default False

@@ -28,7 +28,7 @@ class TokenReading:
         The categorical channels.
     names : tuple or None
         The names of all channels; None if X holds texts.
-    analyzer : {"char", "word"} or callable
+    analyzer : {"char", "byte", "word"} or callable
     lowercase : bool
     """
 

@@ -13,7 +13,7 @@ import numpy as np
 from ...concurrency import cached_property
 
 WORD = re.compile(r"(?u)\b\w\w+\b")  # scikit-learn's
-ANALYZERS = "char", "word"
+ANALYZERS = "char", "byte", "word"
 
 Analyzer = str | Callable[[str], Sequence[Hashable]]
 
@@ -61,10 +61,12 @@ def default_size(count: int) -> int:
 
 
 def tokens_of(text: str, analyzer: Analyzer, lowercase: bool) -> Sequence[Hashable]:
-    """The tokens of a text: its characters, its words of two letters or more, or the result of a callable."""
+    """The tokens of a text: characters, bytes in UTF-8, words of two letters or more, or the result of a callable."""
     text = text.lower() if lowercase else text
     if analyzer == "char":
         return text
+    if analyzer == "byte":
+        return list(text.encode())
     return WORD.findall(text) if analyzer == "word" else analyzer(text)  # type: ignore[operator]
 
 

@@ -12,21 +12,23 @@ import numpy as np
 from ...backends.contract import LossSpec
 from ...backends.dispatch import check_name
 from ...checks import SMALLEST, check_flag, check_integer, check_option, check_real
-from ...estimators.base.estimator import SequenceEstimator
 from ...estimators.base.model import Codec, Fitted
+from ...estimators.base.trainable import TrainableModel
 from ...estimators.classifier import LSTMClassifier
 from ...estimators.data.channels import ChannelScale
 from ...estimators.data.static import StaticFeatures
+from ...estimators.language_model import LSTMLanguageModel
 from ...estimators.tagger import LSTMTagger
 from ...estimators.targets.alphabet import Alphabet
 from ...estimators.targets.classes import Classes
+from ...estimators.targets.next_tokens import NextTokens
 from ...estimators.targets.numbers import Numbers
 from ...estimators.targets.tags import Tags
 from ...estimators.transcriber import LSTMTranscriber
 from ...layers.stack import Stack
 from ...training.embedding import TokenChannels
 from ...training.network import PARTS, Network
-from . import labels, layers, tokens, training
+from . import labels, language, layers, tokens, training
 from .features import features_from_fields, features_to_fields
 from .safetensors import Tensors
 from .values import decoded, decoded_parameters, encoded, fields_of, inside, positive
@@ -48,7 +50,7 @@ LOSSES = {
 }
 
 
-def to_fields(model: SequenceEstimator) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def to_fields(model: TrainableModel) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The fields and tensors of an estimator, fitted or not."""
     content: dict[str, Any] = {"parameters": _parameters_to_fields(model), "fitted": None}
     if not hasattr(model, "_model"):
@@ -58,7 +60,7 @@ def to_fields(model: SequenceEstimator) -> tuple[dict[str, Any], dict[str, np.nd
         "layer": (layers.to_fields(model.layers_[0])[0], {}),
         "pooling": (network.pooling, {}),
         "activity": (None if network.activity is None else [*network.activity], {}),
-        "targets": _codec_to_fields(codec),
+        "targets": _codec_to_fields(codec, network),
         "features": features_to_fields(model),
         "backend": (model.backend_, {}),
         "history": training.history_to_fields(model),
@@ -74,7 +76,7 @@ def to_fields(model: SequenceEstimator) -> tuple[dict[str, Any], dict[str, np.nd
     return content, tensors
 
 
-def from_fields(kind: type[SequenceEstimator], content: Any, tensors: Tensors) -> SequenceEstimator:
+def from_fields(kind: type[TrainableModel], content: Any, tensors: Tensors) -> TrainableModel:
     """The estimator that has these fields and tensors.
 
     Raises
@@ -94,7 +96,7 @@ def from_fields(kind: type[SequenceEstimator], content: Any, tensors: Tensors) -
 # Parameters -----------------------------------------------------------------------------------------------
 
 
-def _parameters_to_fields(model: SequenceEstimator) -> dict[str, Any]:
+def _parameters_to_fields(model: TrainableModel) -> dict[str, Any]:
     """The parameters of the constructor as JSON."""
     parameters = model.get_params(deep=False)
     parameters |= {name: None for name in NOT_WRITTEN if name in parameters}
@@ -107,7 +109,7 @@ def _parameters_to_fields(model: SequenceEstimator) -> dict[str, Any]:
     return {name: encoded(value, name) for name, value in parameters.items()}
 
 
-def _unfitted(kind: type[SequenceEstimator], content: Any) -> SequenceEstimator:
+def _unfitted(kind: type[TrainableModel], content: Any) -> TrainableModel:
     """An estimator with these parameters."""
     parameters = decoded_parameters(content, kind._get_param_names())
     with inside("parameters"):
@@ -134,18 +136,25 @@ def _check_class_weight(value: Any) -> None:
 # Results --------------------------------------------------------------------------------------------------
 
 
-def _results(model: SequenceEstimator, fitted: dict[str, Any], tensors: Tensors) -> dict[str, Any]:
+def _results(model: TrainableModel, fitted: dict[str, Any], tensors: Tensors) -> dict[str, Any]:
     """The attributes of a fitted estimator."""
     stack, shown, _ = layers.stack_from_fields(fitted["layer"], len(tensors))
-    codec = CODECS.get(type(model), _numbers_from_fields)(fitted["targets"], tensors)
+    reading, of_tokens = tokens.from_fields(fitted[TOKENS], stack) if TOKENS in fitted else (None, None)
+    writes = isinstance(model, LSTMLanguageModel)
+    codec: Codec = (
+        language.codec_of(reading)
+        if writes
+        else CODECS.get(type(model), _numbers_from_fields)(fitted["targets"], tensors)
+    )
     channels_of_frames, rest = divmod(stack.input_size, getattr(codec, "subsample", 1))
     if rest:
         raise ValueError("subsample must divide the inputs of the layer")
     static = _static_from_fields(fitted[STATIC], tensors) if STATIC in fitted else None
-    reading, of_tokens = tokens.from_fields(fitted[TOKENS], stack) if TOKENS in fitted else (None, None)
     count = channels_of_frames if reading is None else reading.width
     channels = _channels_from_fields(fitted[CHANNELS], count, tensors) if CHANNELS in fitted else None
     network = _network_from_fields(stack, codec, fitted, 0 if static is None else len(static.mean), of_tokens)
+    if writes:
+        network = language.network_from_fields(fitted["targets"], network)
     parameters = layers.read_parameters(network.shapes, stack.dtype, tensors)
     if not isinstance(fitted["backend"], str) or fitted["backend"] == "auto":
         raise ValueError("backend must be the name of a backend, and not 'auto'")
@@ -221,7 +230,9 @@ def _static_from_fields(content: Any, tensors: Tensors) -> StaticFeatures:
 # Targets --------------------------------------------------------------------------------------------------
 
 
-def _codec_to_fields(codec: Codec) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _codec_to_fields(codec: Codec, network: Network) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    if isinstance(codec, NextTokens):
+        return language.to_fields(network), {}
     if isinstance(codec, Classes):
         kind, tensor = labels.packed(codec.classes, "classes_")
         return {"multilabel": codec.multilabel, "classes": kind}, {"classes_": tensor}

@@ -51,6 +51,7 @@ CLASSES = {
     "GRU": ("numlstm.layers", ".layers"),
     "RNN": ("numlstm.layers", ".layers"),
     "LSTMClassifier": ("numlstm.estimators", ".estimators"),
+    "LSTMLanguageModel": ("numlstm.estimators", ".estimators"),
     "LSTMRegressor": ("numlstm.estimators", ".estimators"),
     "LSTMTagger": ("numlstm.estimators", ".estimators"),
     "LSTMTranscriber": ("numlstm.estimators", ".estimators"),

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ...checks import check_flag, check_integer, check_option
-from ...estimators.base.estimator import SequenceEstimator
 from ...estimators.base.model import Session
+from ...estimators.base.trainable import TrainableModel
 from ...training.loop import REASONS
 from ...training.network import Network
 from ...training.progress import ALL_EPOCHS
@@ -24,7 +24,7 @@ SLOTS = {"adam": 2, "adamw": 2, "sgd": 1, "rmsprop": 1}  # arrays that an optimi
 # Losses ---------------------------------------------------------------------------------------------------
 
 
-def history_to_fields(model: SequenceEstimator) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def history_to_fields(model: TrainableModel) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The losses of all epochs."""
     present: list[str] = [name for name in CURVES if getattr(model, name) is not None]
     content = {"best_loss": encoded(model.best_loss_, "best_loss_"), "curves": present}
@@ -55,7 +55,7 @@ def history_from_fields(content: Any, tensors: Tensors) -> dict[str, Any]:
 # Sessions -------------------------------------------------------------------------------------------------
 
 
-def session_to_fields(model: SequenceEstimator) -> tuple[dict[str, Any] | None, dict[str, np.ndarray]]:
+def session_to_fields(model: TrainableModel) -> tuple[dict[str, Any] | None, dict[str, np.ndarray]]:
     """The states of the optimizer and of the generator, if `partial_fit` was called last."""
     session = getattr(model, "_session", None)
     if session is None:

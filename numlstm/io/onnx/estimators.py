@@ -9,12 +9,10 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from ...estimators.base.model import Fitted, SequenceModel
+from ...estimators.base.model import Codec, Fitted, SequenceModel
 from ...estimators.scaler import SequenceScaler
-from ...estimators.targets.alphabet import Alphabet
 from ...estimators.targets.classes import Classes
 from ...estimators.targets.numbers import Numbers
-from ...estimators.targets.tags import Tags
 from ...graphs.graph import Graph, Value
 from ...graphs.operators.shapes import NUMBERS
 from ...layers.layer import Layer
@@ -226,7 +224,7 @@ class _Exporter:
             self._predictions(codec, scores) if isinstance(codec, Numbers) else self._step_scores(codec, scores, dtype)
         )
 
-    def _step_scores(self, codec: Tags | Alphabet, scores: str, dtype: str) -> list[Value]:
+    def _step_scores(self, codec: Codec, scores: str, dtype: str) -> list[Value]:
         """Scores of labels at each step of the layers: what decodes them stays outside."""
         self._builder.add("Identity", scores, out="scores")
         rows, steps = self._shape
