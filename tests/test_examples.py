@@ -86,6 +86,14 @@ def test_see_inside(tmp_path, capsys):
     assert "R² on new sequences: 0.99" in capsys.readouterr().out
 
 
+def test_language_model(tmp_path, capsys):
+    bits, others = run("language_model", tmp_path / "text.png", short=True)
+    assert others["zlib"] < bits < 4.1  # of 6.1 for characters that are guessed by nothing
+    printed = capsys.readouterr().out
+    assert "n-grams up to 5: 2." in printed
+    assert "after 8 epochs: The " in printed
+
+
 def test_languages(tmp_path, capsys):
     accuracy, baseline = run("languages", tmp_path / "languages.png", short=True)
     assert accuracy > 0.5

@@ -27,7 +27,7 @@ from .base.text_stream import TextStream, chooser
 from .base.trainable import TrainableModel, random_generator
 from .data import texts
 from .data.categories import TokenReading
-from .data.tokens import Vocabulary
+from .data.tokens import END, Vocabulary
 from .targets.next_tokens import NextTokens
 
 CUTOFFS = 2_000, 10_000  # the first rare tokens of "auto": the tails of an adaptive softmax
@@ -138,8 +138,8 @@ class LSTMLanguageModel(TrainableModel):
     --------
     >>> from numlstm import LSTMLanguageModel
     >>> text = "to be or not to be, that is the question. " * 50
-    >>> model = LSTMLanguageModel(hidden_size=32, max_iter=20, bptt_steps=20, random_state=0).fit(text)
-    >>> model.perplexity("to be or not to be") < 3
+    >>> model = LSTMLanguageModel(hidden_size=32, max_iter=30, bptt_steps=20, random_state=0).fit(text)
+    >>> model.bits_per_character("to be or not to be, that is the question.") < 1
     True
     >>> "".join(model.generate("to be or", n=10, temperature=0))
     ' not to be'
@@ -279,7 +279,7 @@ class LSTMLanguageModel(TrainableModel):
             tokens = texts.tokenized(list(vocabulary), "vocabulary", self.analyzer, self.lowercase)
             if len({*tokens}) < len(tokens):
                 raise ValueError("vocabulary must hold each token once")
-            codec = NextTokens(Vocabulary((texts.END, *tokens)))
+            codec = NextTokens(Vocabulary((END, *tokens)))
             if hasattr(self, "_model") and codec != self._model.codec:
                 raise ValueError("vocabulary must be that of the first call")
         return self._partial_fit(X, None, None, None, None, codec)
@@ -519,26 +519,6 @@ class LSTMLanguageModel(TrainableModel):
         model, data = self._model_and_texts(X)
         return mean_outputs(model, data).astype(model.network.stack.dtype)
 
-    def get_feature_names_out(self, input_features: None = None) -> np.ndarray:
-        """The tokens of the scores, in the order of their numbers; "<unknown>" and "<end>" are the first two.
-
-        Parameters
-        ----------
-        input_features : None
-            Is not read.
-
-        Returns
-        -------
-        array of object, shape (tokens + 1,)
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        """
-        check_is_fitted(self)
-        return np.array(["<unknown>", "<end>", *map(str, [*self.vocabulary_][1:])], object)
-
     def _log_likelihoods(self, X: Any) -> list[np.ndarray]:
         return log_likelihoods(*self._model_and_texts(X))
 
@@ -614,7 +594,7 @@ class LSTMLanguageModel(TrainableModel):
             if not isinstance(ending, str) or not ending:
                 raise ValueError(f"stop must be a text that is not empty, or a list of such, got {ending!r}")
         stream = self.stream()
-        if len(prompt):
+        if not (isinstance(prompt, str | list | tuple) and len(prompt) == 0):
             for token in texts.tokenized(prompt, "prompt", self.analyzer, bool(self.lowercase)):
                 stream.step(token)
         choose = chooser(float(temperature), top_k, top_p, random_generator(random_state))

@@ -16,6 +16,7 @@ import numlstm
 from numlstm import LSTMLanguageModel
 from numlstm.estimators.base.text_stream import chooser
 from numlstm.estimators.data import texts
+from numlstm.estimators.data.tokens import END
 from numlstm.training import likelihood
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -64,12 +65,12 @@ def test_probabilities_of_all_texts_are_a_distribution(name, backend):
     stream, total, bits = model.stream(), 0.0, []
     numbers = {token: number for number, token in enumerate(model.vocabulary_, 1)}
     probabilities = stream.probabilities
-    for token in [*model.tokenize(text), texts.END]:
+    for token in [*model.tokenize(text), END]:
         assert probabilities.shape == (len(numbers) + 1,)
         np.testing.assert_allclose(probabilities.sum(), 1.0, rtol=1e-6)
         bits.append(-math.log2(probabilities[numbers.get(token, 0)]))
         total -= bits[-1] * math.log(2)
-        probabilities = stream.step(token) if token != texts.END else None
+        probabilities = stream.step(token) if token != END else None
     np.testing.assert_allclose(model.surprise(text), bits[:-1], rtol=1e-4)
     np.testing.assert_allclose(model.score_texts([text]), total, rtol=1e-5)
     np.testing.assert_allclose(model.score(text), total / len(bits), rtol=1e-5)
@@ -196,10 +197,10 @@ def test_partial_fit():
     model.partial_fit("to be", vocabulary=tokens)
     assert [*model.vocabulary_] == ["", *tokens]
     before = model.score(LINE)
-    for _ in range(20):
+    for _ in range(40):
         model.partial_fit(LINE)
     assert model.score(LINE) > before + 0.5
-    assert model.n_iter_ == 21
+    assert model.n_iter_ == 41
     with pytest.raises(ValueError, match="vocabulary must be that of the first call"):
         model.partial_fit(LINE, vocabulary=["a", "b"])
     with pytest.raises(ValueError, match="each token once"):

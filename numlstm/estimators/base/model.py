@@ -336,6 +336,23 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         reading, parameters = self._token_reading_of("embeddings_"), self._model.parameters
         return tuple(read_only(parameters[f"embedding_{k}"]) for k in range(len(reading.channels)))
 
+    @available_if(lambda self: getattr(self, "_model", None) is not None and self._model.reading is not None)
+    def get_feature_names_out(self, input_features: None = None) -> np.ndarray:
+        """The tokens of `vocabulary_` in the order of their numbers, "<unknown>" first; only if X held tokens.
+
+        Parameters
+        ----------
+        input_features : None
+            Is not read; for scikit-learn's tools.
+
+        Returns
+        -------
+        array of object, shape (tokens + 1,)
+            With several categorical channels, the names of each begin with that of the channel.
+        """
+        assert self._model.reading is not None
+        return np.array(self._model.reading.feature_names, object)
+
     def _token_reading_of(self, attribute: str) -> TokenReading:
         reading = self._fitted(attribute).reading
         if reading is None:

@@ -10,8 +10,8 @@ import numpy as np
 from ...layers.stream import Stream
 from ...training.network import Network
 from ...training.outputs import HEAD, AdaptiveSoftmax
-from ..data.texts import END, tokenized
-from ..data.tokens import Vocabulary
+from ..data.texts import tokenized
+from ..data.tokens import END, Vocabulary
 from .model import Fitted
 
 UNKNOWN = 0

@@ -11,7 +11,7 @@ import numpy as np
 from .dicts import columns_of, features_of, is_list_of_dicts
 from .forms import array_or_list
 from .frames import column_labels, group_rows, is_frame, is_indexed, rows_of_sequences
-from .tokens import Analyzer, Vocabulary, checked_texts, is_text
+from .tokens import END, Analyzer, Vocabulary, checked_texts, is_text
 
 Table = tuple[list[np.ndarray], list[Hashable]]  # (T_i, C) arrays of objects, and the names of the channels
 
@@ -47,6 +47,16 @@ class TokenReading:
     def text(self) -> bool:
         """Whether X holds texts: one token at each step."""
         return self.names is None
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The names of all rows of the tables of vectors; if X holds several channels, with the channel's before."""
+        names = []
+        for channel, words in zip(self.channels, self.vocabularies, strict=True):
+            prefix = "" if self.names is None else f"{self.names[channel]}_"
+            tokens = ["<end>" if token == END else str(token) for token in words.tokens]
+            names += [prefix + token for token in ("<unknown>", *tokens)]
+        return names
 
     def encode(self, X: Any, name: str) -> list[np.ndarray]:
         """X as numbers: (T_i, C) arrays with the numbers of tokens in categorical channels.

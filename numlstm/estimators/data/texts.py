@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .tokens import Analyzer, Vocabulary
+from .tokens import END, Analyzer, Vocabulary
 
 WORD_OR_MARK = re.compile(r"(?u)\w+|[^\w\s]")
-END = ""  # the token at the end of each text; a text begins after the end of another one
 BYTES = tuple(range(256))
 
 

@@ -14,6 +14,7 @@ from ...concurrency import cached_property
 
 WORD = re.compile(r"(?u)\b\w\w+\b")  # scikit-learn's
 ANALYZERS = "char", "byte", "word"
+END = ""  # the token of language models at the end of each text; a text begins after the end of another one
 
 Analyzer = str | Callable[[str], Sequence[Hashable]]
 
@@ -79,8 +80,8 @@ def is_text(X: Any) -> bool:
         return getattr(X, "ndim", 0) == 1 and (kind == "U" or (kind == "O" and len(X) > 0 and is_text(list(X))))
     if not isinstance(X, list | tuple):
         return False
-    first = next((x for x in X if isinstance(x, str) or (isinstance(x, list | tuple) and len(x))), None)
-    return isinstance(first, str) or (isinstance(first, list | tuple) and isinstance(first[0], str))
+    first = next((x for x in X if isinstance(x, str | bytes) or (isinstance(x, list | tuple) and len(x))), None)
+    return isinstance(first, str | bytes) or (isinstance(first, list | tuple) and isinstance(first[0], str))
 
 
 def checked_texts(X: Any, name: str, analyzer: Analyzer, lowercase: bool) -> list[Sequence[Hashable]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...checks import check_flag, check_integer, check_real
 from ...estimators.data.categories import TokenReading
-from ...estimators.data.texts import END
+from ...estimators.data.tokens import END
 from ...estimators.targets.next_tokens import NextTokens
 from ...training.network import Network
 from .values import fields_of, inside

@@ -375,3 +375,21 @@ def test_other_channels_than_in_fit():
         ValueError, match=r"X\[0\]\[1\] must have keys among those of fit, \['weather', 'wind'\], got 'rain'"
     ):
         model.predict([[{"weather": "sun", "wind": 1.0}, {"weather": "sun", "rain": 2.0}]])
+
+
+def test_names_of_tokens():
+    model = fitted()
+    assert [*model.get_feature_names_out()] == ["<unknown>", *model.vocabulary_]
+    rows = [[{"weather": "sun", "code": 1, "wind": 2.0}]] * 12 + [[{"weather": "rain", "code": 1, "wind": 2.0}]] * 8
+    model = LSTMClassifier(**SMALL, categorical_features=["code"]).fit(rows, [0] * 12 + [1] * 8)
+    expected = ["weather_<unknown>", "weather_sun", "weather_rain", "code_<unknown>", "code_1"]
+    assert [*model.get_feature_names_out()] == expected
+    assert not hasattr(LSTMClassifier(), "get_feature_names_out")
+    assert not hasattr(LSTMClassifier(**SMALL).fit(RNG.normal(size=(20, 3, 1)), [0, 1] * 10), "get_feature_names_out")
+
+
+def test_bytes_as_tokens():
+    model = LSTMClassifier(**SMALL, analyzer="byte").fit(["é", "e"] * 10, [0, 1] * 10)
+    assert model.vocabulary_ == {101: 1, 169: 2, 195: 3}
+    with pytest.raises(TypeError, match=r"X\[0\] must be a string, got bytes"):
+        model.predict([b"e"])
