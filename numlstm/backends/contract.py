@@ -602,6 +602,27 @@ class Backend(ABC):
 
         return run
 
+    def step_runner(
+        self, weights: Sequence[Any], x: Array, states: Sequence[Array], y: Array, *, residual: bool
+    ) -> Callable[[], None] | None:
+        """A function that takes a step of layers on top of one another, each time it is called, on the same arrays.
+
+        It reads x (N, 1, D), begins with the `states` and overwrites them: each is one piece of memory that holds that
+        state of all layers, each (N, S). It writes the output of the last layer to `y` (N, 1, S). If `residual`, every
+        layer but the first adds its input to its output. None where runners of the layers do it as well.
+        """
+        return None
+
+    def jit_step(self, weights: Sequence[Any], rows: int, *, residual: bool) -> Any:
+        """A step of layers on top of one another for functions that Numba compiles; see `numlstm.layers.Stream`.
+
+        Raises
+        ------
+        UnsupportedError
+            If functions of the host cannot call this backend.
+        """
+        raise UnsupportedError(f"jit_step needs backend 'cpu', got {self.name!r}: compiled functions run on the CPU")
+
     # Pooling, affine maps, losses, optimizers -------------------------------------------------------------
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,8 @@ class Runner:
     states : list of list of array, shape (N, S)
         For each layer and direction, the states after a call. With `resume` the next call begins with them, else with
         zeros.
+    calls : list of callable
+        What a call does, one after the other.
     """
 
     def __init__(
@@ -31,38 +33,43 @@ class Runner:
     ) -> None:
         self._backend = backend
         specs, dtype = list(stack.specs.values()), stack.dtype
-        self._stacked: list[Any] = []  # for each state, all layers and directions
-        for k in range(stack.states):
-            sizes = [spec.state_sizes[k] for spec in specs]
-            shapes = [(rows, size) for size in sizes]
-            alike = len({*sizes}) == 1
-            self._stacked.append(
-                backend.zeros((len(specs), *shapes[0]), dtype)
-                if alike
-                else [backend.zeros(shape, dtype) for shape in shapes]
-            )
+        sizes = [spec.state_sizes for spec in specs]
+        joined = [backend.zeros((rows * sum(of_state),), dtype) for of_state in zip(*sizes, strict=True)]
+        self._stacked = [
+            _by_layer(state, rows, of_state) for state, of_state in zip(joined, zip(*sizes, strict=True), strict=True)
+        ]
         self.states: list[list[Array]] = [[state[index] for state in self._stacked] for index in range(len(specs))]
-        self.x = x = backend.zeros((rows, steps, stack.input_size), dtype)
-        self._calls: list[Callable[[], None]] = []
-        for layer, size in enumerate(stack.output_sizes):
-            added = stack.residual and layer > 0
-            in_state = steps == 1 and not stack.bidirectional and not added  # then the state is the output
-            y = self.states[layer][0][:, None] if in_state else backend.zeros((rows, steps, size), dtype)
-            for direction in range(stack.directions):
-                index = layer * stack.directions + direction
-                part = None if in_state else stack.part(y, direction)
-                call = backend.runner(
-                    weights[index], x, self.states[index], part, reverse=direction == 1, resume=resume
-                )
-                self._calls.append(call)
-            if added:
-                self._calls.append(partial(backend.add, y, x))
-            x = y
-        self.y = x
+        self.x = self.y = backend.zeros((rows, steps, stack.input_size), dtype)
+        self.calls: list[Callable[[], None]] = []
+        if resume and steps == 1 and not stack.bidirectional:
+            y = backend.zeros((rows, 1, stack.output_size), dtype)
+            step = backend.step_runner(weights, self.x, joined, y, residual=stack.residual)
+            if step:
+                self.y, self.calls = y, [step]
+                return
+        for layer in range(stack.num_layers):
+            self._add_layer(stack, weights, layer, resume)
+
+    def _add_layer(self, stack: Stack, weights: list[Any], layer: int, resume: bool) -> None:
+        """The calls that run a layer, from the output of the one below."""
+        backend, x = self._backend, self.y
+        rows, steps, _ = x.shape
+        added = stack.residual and layer > 0
+        in_state = steps == 1 and not stack.bidirectional and not added  # then the state is the output
+        size = stack.output_sizes[layer]
+        y = self.states[layer][0][:, None] if in_state else backend.zeros((rows, steps, size), stack.dtype)
+        for direction in range(stack.directions):
+            index = layer * stack.directions + direction
+            part = None if in_state else stack.part(y, direction)
+            call = backend.runner(weights[index], x, self.states[index], part, reverse=direction == 1, resume=resume)
+            self.calls.append(call)
+        if added:
+            self.calls.append(partial(backend.add, y, x))
+        self.y = y
 
     def __call__(self) -> None:
         """Run over the sequences in `x`."""
-        for call in self._calls:
+        for call in self.calls:
             call()
 
     def reset(self) -> None:
@@ -81,3 +88,11 @@ class Runner:
             else:
                 copies.append(self._backend.to_numpy(state if row is None else state[:, row]).copy())
         return copies[0] if len(copies) == 1 else tuple(copies)
+
+
+def _by_layer(state: Array, rows: int, sizes: Sequence[int]) -> Any:
+    """A state of all layers, (layers, N, S), in place; a list of (N, S) if sizes differ."""
+    if len({*sizes}) == 1:
+        return state.reshape(len(sizes), rows, sizes[0])
+    ends = rows * np.cumsum(sizes)
+    return [state[end - rows * size : end].reshape(rows, size) for end, size in zip(ends.tolist(), sizes, strict=True)]

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..backends.contract import Backend
 from ..checks import check_tuple
-from ..concurrency import new_lock
+from ..concurrency import cached_property, new_lock
 from .runner import Runner
 from .sequences import as_numbers, of_layers, resident
 from .stack import Stack
@@ -61,11 +61,12 @@ class Stream:
     """
 
     def __init__(self, stack: Stack, backend: Backend, weights: list[Any], batch_size: int) -> None:
-        self._stack, self._backend = stack, backend
+        self._stack, self._backend, self._weights = stack, backend, weights
         self.batch_size = batch_size
         self._run = Runner(stack, backend, weights, batch_size, 1, resume=True)
         self._x, self._y = self._run.x[:, 0], self._run.y[:, 0]
         self._x_row = self._x[0]
+        self._call = self._run.calls[0] if len(self._run.calls) == 1 else self._run
         self._dtype = np.dtype(stack.dtype)
         self._shape = (stack.input_size,) if batch_size == 1 else self._x.shape  # a shape that needs no check
         self._turn, self._steps = new_lock(), Steps("call reset(), or set state")
@@ -135,13 +136,56 @@ class Stream:
             _check_out(out, self._y.shape[single:], self._stack.dtype)
         with self._turn, self._steps:
             (self._x_row if single else self._x)[...] = x
-            self._run()
-            y = self._backend.to_numpy(self._y)[0] if single else self._backend.to_numpy(self._y)
+            self._call()
+            y = self._backend.to_numpy(self._y)
+            if single:
+                y = y[0]
             if out is None:
                 out = y.copy()
             else:
                 out[...] = y
         return out
+
+    @cached_property
+    def jit_step(self) -> Any:
+        """A step for functions that Numba compiles, and for C; the caller keeps the state.
+
+        In a function that ``numba.njit`` compiles, ``jit_step(x_t, state, out)`` takes a step as `step` does, to the
+        bit: it reads `x_t`, updates the arrays of `state` in place, and fills `out` with the last layer's output.
+        `state` is ``(h, c)`` or ``h``, as `state` gives it; where layers differ in size, an array holds those of all
+        layers one after the other. All are C-contiguous arrays of the dtype of the layer, of any shape with as many
+        numbers. It can be an argument of the compiled function (only then does ``cache=True`` keep the machine code
+        on disk) or a name that it finds outside of it. Steps may run side by side, in ``prange`` and in threads.
+
+        C calls the function at ``jit_step.address``,
+        ``void step(const void *plan, const void *x_t, void *const state[], void *out)``, with ``jit_step.plan``. It
+        checks nothing. Keep a reference to `jit_step` as long as it may be called.
+
+        Raises
+        ------
+        UnsupportedError
+            If the backend is not "cpu".
+        ValueError
+            When called from a compiled function: if an array has another size. An array of another type is an error
+            while that function is compiled.
+
+        Examples
+        --------
+        >>> import numba
+        >>> import numpy as np
+        >>> from numlstm import LSTM
+        >>> step = LSTM(3, 5, random_state=0, backend="cpu").stream().jit_step
+        >>> @numba.njit
+        ... def simulate(step, x, h, c, y):
+        ...     for t in range(len(x)):
+        ...         step(x[t], (h, c), y)
+        >>> h, c = np.zeros((2, 1, 1, 5), "float32")
+        >>> y = np.empty(5, "float32")
+        >>> simulate(step, np.ones((100, 3), "float32"), h, c, y)
+        >>> bool((y == h[-1, 0]).all())
+        True
+        """
+        return self._backend.jit_step(self._weights, self.batch_size, residual=self._stack.residual)
 
     def checked(self, x_t: Any, dtype: str | None = None) -> np.ndarray:
         """The checked input of one step, by default in the dtype of the stream."""

@@ -30,7 +30,7 @@ from .linear.packing import affine_packing
 from .machine.arrays import aligned
 from .machine.target import target
 from .machine.thread_count import thread_count
-from .recurrent import layer
+from .recurrent import jit_step, jit_types, layer
 from .recurrent.buffers import PreparedLayer
 from .recurrent.packing import layer_packing, packing_of
 from .recurrent.weights import LayerWeights
@@ -149,6 +149,15 @@ class CpuBackend(Backend):
         resume: bool = True,
     ) -> Callable[[], None]:
         return layer.runner(weights, x, states, y, reverse, resume)
+
+    def step_runner(
+        self, weights: Sequence[PreparedLayer], x: np.ndarray, states: Sequence[np.ndarray], y: np.ndarray, *,
+        residual: bool,
+    ) -> Callable[[], None] | None:  # fmt: skip
+        return jit_step.step_runner(weights, x, states, y, residual)
+
+    def jit_step(self, weights: Sequence[PreparedLayer], rows: int, *, residual: bool) -> jit_step.JitStep:
+        return jit_types.JitStep(weights, rows, residual)
 
     def dropout(self, x: np.ndarray, probability: float, noise: Noise, *, per_step: bool) -> np.ndarray:
         return activity.dropout(x, probability, noise, per_step)

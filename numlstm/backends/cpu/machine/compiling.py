@@ -53,8 +53,8 @@ class Kernel:
     call with a choice; later calls go directly to the machine code.
     """
 
-    def __init__(self, function: Callable) -> None:
-        self.dispatcher = _cached(function, nogil=True, no_cfunc_wrapper=True)
+    def __init__(self, function: Callable, **flags: bool) -> None:
+        self.dispatcher = _cached(function, nogil=True, **flags)
         self.entries: dict[Hashable, Callable] = {}
 
     def __getitem__(self, choice: Hashable) -> Callable:
@@ -64,6 +64,27 @@ class Kernel:
         entry = compiled(self.dispatcher, tuple(map(numba.typeof, arguments))).entry_point
         self.entries[choice] = entry
         return entry(*arguments)
+
+    def takes(self, arguments: type) -> None:
+        """Let kernels `call` it with a named tuple of integers: its last parameters, by name."""
+        fields, names = arguments._fields, tuple(inspect.signature(self.dispatcher.py_func).parameters)  # type: ignore[attr-defined]
+        if names[-len(fields) :] != fields:
+            raise TypeError(f"{self.dispatcher.__name__} must have the last parameters {fields}, got {names}")
+        _selecting[arguments] = len(names) - len(fields)
+
+    def address(self, arguments: type, *selecting: Any) -> int:
+        """The machine code that kernels `call`, for these types of the parameters before those named."""
+        code = compiled(self.dispatcher, (*selecting, *[types.intp] * len(arguments._fields)))  # type: ignore[attr-defined]
+        return code.library.get_pointer_to_function(code.fndesc.mangled_name)
+
+
+class CFunction(Kernel):
+    """A kernel of integers that C can call, too."""
+
+    def c_address(self, count: int) -> int:
+        """The machine code for C, of `count` parameters."""
+        code = compiled(self.dispatcher, (types.intp,) * count)
+        return code.library.get_pointer_to_function(code.fndesc.llvm_cfunc_wrapper_name)
 
 
 class Pointed:
@@ -148,22 +169,11 @@ def call(typing_context, address, arguments):
     return types.void(types.intp, arguments), generate
 
 
-def takes(*arguments: type, last: tuple[str, ...]) -> Callable[[Callable], Callable]:
-    """Check that the parameters of a kernel are the fields of named tuples, in their order, and the `last` ones.
-
-    The host fills the named tuples by name, and calls the kernel with all their items.
-    """
-    fields = (*(field for kind in arguments for field in kind._fields), *last)  # type: ignore[attr-defined]
-
-    def checked(function: Callable) -> Callable:
-        names = tuple(inspect.signature(function).parameters)
-        if names != fields:
-            raise TypeError(f"{function.__name__} must have the parameters {fields}, got {names}")
-        return function
-
-    return checked
-
-
 def kernel(function: Callable) -> Kernel:
     """Compile a function at its first call, without the GIL, and keep the machine code on disk."""
-    return Kernel(function)
+    return Kernel(function, no_cfunc_wrapper=True)
+
+
+def c_function(function: Callable) -> CFunction:
+    """The same for a function of integers that C can call."""
+    return CFunction(function)

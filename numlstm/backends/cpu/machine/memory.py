@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
+from itertools import count
+from typing import get_type_hints
+
 from numba import types
 from numba.extending import intrinsic
 
@@ -97,32 +101,93 @@ def load_address(typing_context, place):
     return types.intp(types.intp), generate
 
 
+@cache
+def integers_type(entry) -> types.BaseTuple:
+    """Numba's type of a named tuple of integers, and of other such named tuples."""
+    kinds = [integers_type(hint) if hasattr(hint, "_fields") else types.intp for hint in get_type_hints(entry).values()]
+    alike = all(kind is types.intp for kind in kinds)
+    return types.NamedUniTuple(types.intp, len(kinds), entry) if alike else types.NamedTuple(kinds, entry)
+
+
+def entry_bytes(entry) -> int:
+    """Bytes of such a named tuple in memory."""
+    return sum(entry_bytes(hint) if hasattr(hint, "_fields") else 8 for hint in get_type_hints(entry).values())
+
+
+def _read(context, builder, kind, place):
+    """The integers of a named tuple from memory, one after the other."""
+    pointer, numbers = builder.inttoptr(place, I64.as_pointer()), count()
+
+    def read(kind):
+        if kind is types.intp:
+            return builder.load(builder.gep(pointer, [I64(next(numbers))]))
+        return context.make_tuple(builder, kind, [read(part) for part in kind.types])
+
+    return read(kind)
+
+
 @intrinsic
 def load_integers(typing_context, kind, address):
     """Read the integers of a named tuple, of class `kind`, from memory."""
-    entry = kind.instance_class
-    count = len(entry._fields)
-    result = types.NamedUniTuple(types.intp, count, entry)
+    result = integers_type(kind.instance_class)
 
     def generate(context, builder, signature, arguments):
-        first = builder.inttoptr(arguments[1], I64.as_pointer())
-        values = [builder.load(builder.gep(first, [I64(k)])) for k in range(count)]
-        return context.make_tuple(builder, result, values)
+        return _read(context, builder, result, arguments[1])
 
     return result(kind, types.intp), generate
+
+
+@intrinsic
+def load_entry(typing_context, kind, table, index):
+    """Read an entry of a table of named tuples of class `kind`."""
+    entry = kind.instance_class
+    result, size = integers_type(entry), entry_bytes(entry)
+
+    def generate(context, builder, signature, arguments):
+        _, table, index = arguments
+        return _read(context, builder, result, builder.add(table, builder.mul(index, I64(size))))
+
+    return result(kind, types.intp, types.intp), generate
+
+
+@intrinsic
+def store_integers(typing_context, values, address):
+    """Write the integers of a named tuple to memory."""
+
+    def generate(context, builder, signature, arguments):
+        pointer, numbers = builder.inttoptr(arguments[1], I64.as_pointer()), count()
+
+        def write(kind, value):
+            if isinstance(kind, types.BaseTuple):
+                for k, part in enumerate(kind.types):
+                    write(part, builder.extract_value(value, k))
+            else:
+                number = context.cast(builder, value, kind, types.intp)
+                builder.store(number, builder.gep(pointer, [I64(next(numbers))]))
+
+        write(signature.args[0], arguments[0])
+        return context.get_dummy_value()
+
+    return types.void(values, types.intp), generate
+
+
+@inner
+def integer_at(integers, index):
+    """A number of an array of integers."""
+    return load_address(integers + 8 * index)
 
 
 @inner
 def time_of(rows, m, s):
     """The step of x that row m has at computing step `s`."""
-    return rows.lengths[m] - 1 - s if rows.reverse else s
+    return integer_at(rows.lengths, m) - 1 - s if rows.reverse else s
 
 
 @inner
 def rows_at(addresses, array, rows, s, first, active):
     """Write the addresses, at computing step `s`, of the rows first <= m < active to ``addresses + 8 * m``."""
     for m in range(first, active):
-        row = array.address + rows.order[m] * array.row + time_of(rows, m, s) * array.step
+        row = array.address + integer_at(rows.order, m) * array.row + time_of(rows, m, s) * array.step
         store_address(addresses + 8 * m, row)
 
 

@@ -1,15 +1,20 @@
 """The arguments of kernels: integers in named groups. Addresses, distances and sizes of memory are in bytes.
 
 Named tuples are filled by name, on the host as in kernels. A table is an array with one entry a row, of such a tuple.
+Kernels that the host calls read their arguments from memory, where `integers` has put them: to hand each integer over
+takes as long as a small product.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..machine.arrays import address_of
+from ..machine.memory import entry_bytes
+from ..machine.team import Team
 
 
 class LayerShape(NamedTuple):
@@ -23,9 +28,9 @@ class LayerShape(NamedTuple):
 class SortedRows(NamedTuple):
     """The rows of a batch, longest first."""
 
-    order: Any  # int64 array (N,): row m is `order[m]` in the arrays of the caller
-    lengths: Any  # int64 array (N,): steps of each row
-    reverse: bool  # whether to go from the last step of each row to its first
+    order: int  # (N,) integers: the row m is the row `order[m]` of the arrays of the caller
+    lengths: int  # (N,) steps of each row
+    reverse: int  # whether to go from the last step of each row to its first
 
 
 class Strided(NamedTuple):
@@ -99,6 +104,7 @@ class BackwardMemory(NamedTuple):
     places: int  # (N,) addresses that products go to, written
     span: int  # from these addresses to those of the next part of a team
     tile: int  # address of the tile for them
+    tallest: int  # rows of the tallest tile
 
 
 class BackwardStep(NamedTuple):
@@ -193,96 +199,143 @@ class MaskEntry(NamedTuple):
     per_step: int  # whether each step has a mask of its own
 
 
+class PhaseEntry(NamedTuple):
+    """A phase of a cell."""
+
+    forward: int  # address of its equations
+    backward: int
+    gates: int  # vectors for a group of units
+    groups: int  # such groups in a panel
+    panels: int
+    units: int
+    tile_row: int  # bytes of a panel's row
+    tallest: int  # rows of its tallest tile
+    block: int  # rows of a block of tiles
+    bias: int  # (panels, row) vectors
+    first_tile: int  # its own entries in the tables of tiles and sources
+    last_tile: int
+    first_source: int
+    last_source: int
+    copied_slot: int  # a vector that is its only pre-activation; -1 if there is none
+    copied_now: int
+    parameters: int  # (groups, parameters or gates) vectors, 0 where there are none
+    norm_weight: int
+    norm_bias: int
+    norm_slot: int  # where normalised numbers and their factors are kept in a record
+    norm_factors: int
+    first_side: int  # its own entries in the tables of the way back
+    sides: int
+    first_back: int
+    last_back: int
+    dparameters: int  # (pairs, numbers), gradients
+    dparameters_row: int
+    dnorm_weight: int
+    dnorm_bias: int
+    dnorm_row: int
+
+
 def table(entry: Any) -> np.dtype:
     """The type of a table of such entries."""
     return np.dtype([(name, np.int64) for name in entry._fields])
 
 
-def entry_bytes(entry: Any) -> int:
-    """Bytes of an entry in memory."""
-    return 8 * len(entry._fields)
-
-
-PLACE, TILE, SOURCE, BACK, SIDE, MASK = map(
-    table, (PlaceEntry, TileEntry, SourceEntry, BackEntry, SideEntry, MaskEntry)
+PHASE, TILE, SOURCE, BACK, SIDE, MASK = map(
+    table, (PhaseEntry, TileEntry, SourceEntry, BackEntry, SideEntry, MaskEntry)
 )  # fmt: skip
 SIDE_BYTES, MASK_BYTES = entry_bytes(SideEntry), entry_bytes(MaskEntry)
-
-# A phase of a cell; filled field by field.
-PHASE = np.dtype([(name, np.int64) for name in (
-    "forward", "backward",  # addresses of its equations
-    "gates", "groups", "panels", "units",  # vectors for a group of units, such groups in a panel, panels; units
-    "tile_row", "tallest", "block",  # bytes of a panel's row; rows of its tallest tile, and of a block of tiles
-    "bias",  # (panels, row) vectors
-    "first_tile", "last_tile", "first_source", "last_source",  # its own entries in the tables of tiles and sources
-    "copied_slot", "copied_now",  # a vector that is its only pre-activation; -1 if there is none
-    "parameters", "norm_weight", "norm_bias",  # (groups, parameters or gates) vectors, 0 where there are none
-    "norm_slot", "norm_factors",  # where normalised numbers and their factors are kept in a record
-    "first_side", "sides", "first_back", "last_back",  # its own entries in the tables of the way back
-    "dparameters", "dparameters_row", "dnorm_weight", "dnorm_bias", "dnorm_row",  # (pairs, numbers), gradients
-)])  # fmt: skip
 
 
 # Kernels ----------------------------------------------------------------------------------------------------
 
 
 class ForwardLayer(NamedTuple):
-    """The arguments of `forward` that are the same for all batches of a shape."""
+    """The arguments of `forward` that follow from the weights alone."""
 
-    real: Any  # numpy.float32 or numpy.float64
-    phases: Any  # table of PHASE
-    tiles: Any  # table of TILE
-    sources: Any  # table of SOURCE
-    constants: int  # address of the constants of the cell, vectors
+    phases: int  # table of `PhaseEntry`
+    phase_count: int
+    tiles: int  # table of `TileEntry`
+    sources: int  # table of `SourceEntry`
+    source_count: int
+    constants: int  # constants of the cell, vectors
     norm: int  # address of the machine code that normalises
     states: int  # number of states
-    shape: LayerShape
-    memory: ForwardMemory
-    team: Any  # Team: it divides the panels of a phase; then there is no mask, and no phase that takes whole rows
 
 
 class ForwardCall(NamedTuple):
-    """The arguments of `forward` for a call."""
+    """The other arguments of `forward`."""
 
-    masks: Any  # table of MASK
-    places: Any  # table of PLACE: initial states, (N, .) read, zeros if absent; final states, (N, .) written; then
-    # outputs, (N, T, .) written
+    shape: LayerShape
+    memory: ForwardMemory
+    team: Team  # it divides the panels of a phase; then there is no mask, and no phase that takes whole rows
+    masks: int  # table of `MaskEntry`
+    mask_count: int
+    places: int  # table of `PlaceEntry`: initial states, (N, .) read, zeros if absent; final states, (N, .) written;
+    # then outputs, (N, T, .) written
+    place_count: int
     x: Strided  # (N, T, D), read
-    records: Records  # written; never read before it is written
+    records: Records
     rows: SortedRows
+
+
+class ForwardRange(NamedTuple):
+    """The arguments of a call of `forward` by its address."""
+
+    layer_at: int  # a `ForwardLayer`
+    call_at: int  # a `ForwardCall`
+    first: int
+    last: int
 
 
 class BackwardLayer(NamedTuple):
     """The arguments of `backward` that are the same for all batches of a shape."""
 
-    real: Any  # numpy.float32 or numpy.float64
-    wide: Any  # tag: the width of plain products
-    phases: Any  # table of PHASE
-    sides: Any  # table of SIDE
-    backs: Any  # table of BACK
-    constants: int  # address of the constants of the cell, vectors
+    phases: int  # table of `PhaseEntry`
+    phase_count: int
+    sides: int  # table of `SideEntry`
+    backs: int  # table of `BackEntry`
+    constants: int  # constants of the cell, vectors
     norm: int  # address of the machine code for the way back through normalisation
     spread: int  # address of the machine code that copies gate gradients to sides after that
     states: int  # number of states
     memory: BackwardMemory
     gradients: Gradients  # carried from chunk to chunk; a state has two slots, for even and for odd steps
-    team: Any  # Team: as in `ForwardLayer`; its cells have one phase
+    team: Team  # as in `ForwardCall`; its cells have one phase
 
 
 class BackwardCall(NamedTuple):
-    """The arguments of `backward` for a chunk of a call."""
+    """The arguments of `backward` for a call, whatever the chunk."""
 
     shape: LayerShape
-    masks: Any  # table of MASK
+    masks: int  # table of `MaskEntry`
+    mask_count: int
     wx: int  # input weights, transposed: (panels of inputs, columns of all phases, width)
-    places: Any  # table of PLACE, one of each for each state: gradients of outputs, (N, T, .), and of final states,
-    # (N, .), read, zeros if absent; of initial states, (N, .), written by the chunk that holds step 0
+    places: int  # table of `PlaceEntry`, one of each for each state: gradients of outputs, (N, T, .), and of final
+    # states, (N, .), read, zeros if absent; of initial states, (N, .), written by the chunk that holds step 0
     x: Strided  # (N, T, D), read
     dx: Strided  # (N, T, D), written, if present
+    rows: SortedRows
+
+
+class BackwardChunk(NamedTuple):
+    """The arguments of `backward` for a chunk of a call."""
+
     records: Records  # read
     chunk: Chunk
-    starts: Any  # int64 array (steps of the chunk,): number of the first pair of each step
-    rows: SortedRows
+    starts: int  # (steps of the chunk,) numbers of the first pair of each step
+
+
+def integers(*groups: Any) -> np.ndarray:
+    """The integers of named tuples, one after the other, as kernels read them."""
+    return np.array([*flat(groups)], np.int64)
+
+
+def flat(values: Any) -> Iterator[int]:
+    """The integers in nested tuples."""
+    for value in values:
+        if isinstance(value, tuple):
+            yield from flat(value)
+        else:
+            yield value
 
 
 def strided(array: np.ndarray | None) -> Strided:
@@ -294,3 +347,8 @@ def strided(array: np.ndarray | None) -> Strided:
 
 
 ABSENT = Strided(0)
+
+
+def place(array: np.ndarray | None, slot: int, units: int) -> PlaceEntry:
+    """An array of a caller, whose values are in a slot."""
+    return PlaceEntry(*strided(array), slot=slot, units=units)  # type: ignore[misc]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from ..linear.tile import TILE_BYTES, ProductTile, height_of, tallest_tile
-from ..machine.compiling import call, inner, kernel, once, takes
+from ..linear.tile import TILE_BYTES, ProductTile, height_of
+from ..machine.compiling import call, inner, kernel, once
 from ..machine.memory import (
     add_row,
     copy_row,
+    integer_at,
     lanes_of,
     load_address,
+    load_entry,
+    load_integers,
     load_row,
     rows_at,
     slots_at,
@@ -17,70 +20,79 @@ from ..machine.memory import (
     zero_steps,
 )
 from ..machine.simd import splat, stack_bytes, store
-from ..machine.tags import width_of
+from ..machine.target import TILE_VECTORS
 from ..machine.team import NO_PART, claim, complete, next_unclaimed
-from .arguments import SIDE_BYTES, BackwardCall, BackwardLayer, BackwardStep
+from .arguments import (
+    SIDE_BYTES,
+    BackEntry,
+    BackwardCall,
+    BackwardChunk,
+    BackwardLayer,
+    BackwardStep,
+    PhaseEntry,
+    PlaceEntry,
+)
 from .equations import PhaseBackward
 from .masks import keys_of_rows
 from .norm import NormBackward, Spread
 
 
 @kernel
-@takes(BackwardLayer, BackwardCall, last=("first", "last"))
-def backward(
-    real, wide, phases, sides, backs, constants, norm, spread, states, memory, gradients, team,
-    shape, masks, wx, places, x, dx, records, chunk, starts, rows, first, last,
-):  # fmt: skip
+def backward(real, layer_at, call_at, chunk_at, first, last):
     """Rows first <= m < last, from the chunk's last step to its first; or, in a team, part `first` of all rows.
 
-    Besides the gradients of initial states and `dx`, this leaves the gate gradients of the chunk, those of parameters
+    Besides the gradients of initial states and of x, this leaves the gate gradients of the chunk, those of parameters
     with one number per unit, and the addresses of the vectors that weights multiplied. The pair (s, m) has the number
-    ``starts[s - chunk.first] + m``.
+    ``starts[s - chunk.first] + m``. A `BackwardLayer`, a `BackwardCall` and a `BackwardChunk` are at the addresses.
     """
+    layer, run = load_integers(BackwardLayer, layer_at), load_integers(BackwardCall, call_at)
+    part_of_run = load_integers(BackwardChunk, chunk_at)
+    chunk, records = part_of_run.chunk, part_of_run.records
+    memory, team, rows, gradients = layer.memory, layer.team, run.rows, layer.gradients
     scratch, zeros = stack_bytes(TILE_BYTES), stack_bytes(TILE_BYTES)
-    for i in range(width_of(wide)):
-        store(splat(real, real(0)), zeros + i * vector_bytes(real))
-    region = states * gradients.slot
+    for offset in range(0, TILE_VECTORS * vector_bytes(real), vector_bytes(real)):
+        store(splat(real, real(0)), zeros + offset)
+    region = layer.states * gradients.slot
     own_part = 0
     if team.parts > 1:
         own_part, first, last = first, 0, team.rows
     active, stage = first, -1
-    for s in range(min(chunk.last, rows.lengths[first]) - 1, chunk.first - 1, -1):
-        while active < last and rows.lengths[active] > s:
+    for s in range(min(chunk.last, integer_at(rows.lengths, first)) - 1, chunk.first - 1, -1):
+        while active < last and integer_at(rows.lengths, active) > s:
             active += 1
-        pair = starts[s - chunk.first]
-        rows_at(memory.xs + 8 * pair, x, rows, s, first, active)
-        keys_of_rows(masks, rows, s, first, active)
+        pair = integer_at(part_of_run.starts, s - chunk.first)
+        rows_at(memory.xs + 8 * pair, run.x, rows, s, first, active)
+        keys_of_rows(run.masks, run.mask_count, rows, s, first, active)
         before = records.address + (s - records.first) * records.step
         step = BackwardStep(
             first=first, active=active, pair=pair, before=before, now=before + records.step,
             dbefore=gradients.address + ((s + 1) & 1) * region, dnow=gradients.address + (s & 1) * region,
             dvalues=gradients.address + 2 * region, scratch=scratch, zeros=zeros, room=own_part * memory.span,
         )  # fmt: skip
-        for p in range(len(phases) - 1, -1, -1):
-            phase = phases[p]
+        for p in range(layer.phase_count - 1, -1, -1):
+            phase = load_entry(PhaseEntry, layer.phases, p)
             stage += 1
             part = own_part
             while part != NO_PART:
                 if claim(team, part, stage):
-                    a, b = _share(phase, shape, part, team.parts)
-                    if p == len(phases) - 1:
-                        _add_outer_gradients(real, places, states, gradients, rows, s, step, a, b)
-                    _run_phase(phase, sides, masks, constants, norm, spread, memory, records, gradients, step, a, b)
+                    a, b = _share(phase, run.shape, part, team.parts)
+                    if p == layer.phase_count - 1:
+                        _add_outer_gradients(real, layer, run, s, step, a, b)
+                    _run_phase(phase, layer, run, records, step, a, b)
                     complete(team)
                 part = next_unclaimed(team, stage)
             stage += 1
             part = own_part
             while part != NO_PART:
                 if claim(team, part, stage):
-                    _products(real, wide, phase, backs, memory, records, gradients, step, part, team.parts)
-                    if p == 0 and dx.address:
-                        rows_at(memory.places + step.room, dx, rows, s, first, active)
-                        _multiply(real, wide, wx, 0, memory.columns, shape.inputs, 1, memory, step, part, team.parts)
+                    _products(real, phase, layer, records, step, part)
+                    if p == 0 and run.dx.address:
+                        rows_at(memory.places + step.room, run.dx, rows, s, first, active)
+                        _multiply(real, run.wx, 0, memory.columns, run.shape.inputs, 1, layer, step, part)
                     complete(team)
                 part = next_unclaimed(team, stage)
     if chunk.first == 0 and claim(team, 0, stage + 1):
-        _store_initial(real, shape, places, states, dx, gradients, rows, region, first, last)
+        _store_initial(real, layer, run, region, first, last)
 
 
 @inner
@@ -92,90 +104,94 @@ def _share(phase, shape, part, parts):
 
 
 @once
-def _add_outer_gradients(real, places, states, gradients, rows, s, step, a, b):
+def _add_outer_gradients(real, layer, run, s, step, a, b):
     """Take in the gradients of final states and outputs, for the vectors a <= v < b of units."""
-    _seed_final(real, places, states, gradients, rows, s, step, a, b)
-    _add_outputs(real, places, states, gradients, rows, s, step, a, b)
+    _seed_final(real, layer, run, s, step, a, b)
+    _add_outputs(real, layer, run, s, step, a, b)
 
 
 @once
-def _seed_final(real, places, states, gradients, rows, s, step, a, b):
+def _seed_final(real, layer, run, s, step, a, b):
     """Start the rows whose last step this is with the gradients of their final states: the vectors a <= v < b.
 
     Vectors behind the units of a state become zeros.
     """
+    gradients, rows = layer.gradients, run.rows
     for m in range(step.first, step.active):
-        if rows.lengths[m] == s + 1:
-            for k in range(states):
-                final = places[states + k]
+        if integer_at(rows.lengths, m) == s + 1:
+            for k in range(layer.states, 2 * layer.states):
+                final = load_entry(PlaceEntry, run.places, k)
                 offset = a * vector_bytes(real)
                 count = max(0, final.units - a * lanes_of(real)) if final.address else 0
                 slot = step.dnow + m * gradients.row + final.slot * gradients.slot
-                load_row(real, slot + offset, final.address + rows.order[m] * final.row + offset, count, b - a)
+                place = final.address + integer_at(rows.order, m) * final.row
+                load_row(real, slot + offset, place + offset, count, b - a)
 
 
 @once
-def _add_outputs(real, places, states, gradients, rows, s, step, a, b):
+def _add_outputs(real, layer, run, s, step, a, b):
     """Add the gradients of the outputs of a step to those from the step after: the vectors a <= v < b."""
-    for k in range(states):
-        output = places[k]
+    gradients, rows, offset = layer.gradients, run.rows, a * vector_bytes(real)
+    for k in range(layer.states):
+        output = load_entry(PlaceEntry, run.places, k)
         count = min(output.units, b * lanes_of(real)) - a * lanes_of(real)
         if output.address and count > 0:
             for m in range(step.first, step.active):
                 slot = step.dnow + m * gradients.row + output.slot * gradients.slot
-                place = output.address + rows.order[m] * output.row + time_of(rows, m, s) * output.step
-                add_row(real, slot + a * vector_bytes(real), place + a * vector_bytes(real), count)
+                place = output.address + integer_at(rows.order, m) * output.row + time_of(rows, m, s) * output.step
+                add_row(real, slot + offset, place + offset, count)
 
 
 @once
-def _store_initial(real, shape, places, states, dx, gradients, rows, region, first, last):
+def _store_initial(real, layer, run, region, first, last):
     """Copy the gradients of the initial states, and write zeros to dx past the length of each row."""
+    gradients, rows, dx = layer.gradients, run.rows, run.dx
     dbefore = gradients.address + region  # of step 0
     for m in range(first, last):
-        for k in range(2 * states, 3 * states):
-            initial = places[k]
+        row = integer_at(rows.order, m)
+        for k in range(2 * layer.states, 3 * layer.states):
+            initial = load_entry(PlaceEntry, run.places, k)
             slot = dbefore + m * gradients.row + initial.slot * gradients.slot
-            copy_row(real, initial.address + rows.order[m] * initial.row, slot, initial.units)
+            copy_row(real, initial.address + row * initial.row, slot, initial.units)
         if dx.address:
-            zero_steps(real, dx, rows.order[m], rows.lengths[m], shape.steps, shape.inputs)
+            zero_steps(real, dx, row, integer_at(rows.lengths, m), run.shape.steps, run.shape.inputs)
 
 
 @once
-def _run_phase(phase, sides, masks, constants, norm, spread, memory, records, gradients, step, a, b):
+def _run_phase(phase, layer, run, records, step, a, b):
     """The equations of a phase, for its vectors a <= v < b of units, and the way back through normalisation."""
-    last = min(b, phase.panels * phase.groups)
-    _equations(phase, sides, masks, constants, memory, records, gradients, step, a, last)
+    _equations(phase, layer, run, records, step, a, min(b, phase.panels * phase.groups))
     if phase.norm_weight:
-        _normalise(phase, sides, norm, spread, memory, records, step)
+        _normalise(phase, layer, records, step)
 
 
 @once
-def _equations(phase, sides, masks, constants, memory, records, gradients, step, a, b):
+def _equations(phase, layer, run, records, step, a, b):
     """The equations of a phase, for the vectors a <= v < b of units."""
-    m = step.first
+    memory, gradients, m = layer.memory, layer.gradients, step.first
     at, dat = m * records.row, m * gradients.row
     call(
         phase.backward,
         PhaseBackward(
             sums=memory.sums + m * memory.sums_row, sums_row=memory.sums_row,
-            sides=sides.ctypes.data + SIDE_BYTES * phase.first_side, pair=step.pair,
+            sides=layer.sides + SIDE_BYTES * phase.first_side, pair=step.pair,
             before=step.before + at, now=step.now + at, record_row=records.row, slot=records.slot,
             dbefore=step.dbefore + dat, dnow=step.dnow + dat, dvalues=step.dvalues + dat,
             gradient_row=gradients.row, gradient_slot=gradients.slot,
             first=a, last=b, units=phase.units, rows=step.active - m, parameters=phase.parameters,
             dparameters=phase.dparameters + (step.pair + m) * phase.dparameters_row,
-            dparameters_row=phase.dparameters_row, constants=constants, masks=masks.ctypes.data, number=m,
+            dparameters_row=phase.dparameters_row, constants=layer.constants, masks=run.masks, number=m,
         ),
     )  # fmt: skip
 
 
 @once
-def _normalise(phase, sides, norm, spread, memory, records, step):
+def _normalise(phase, layer, records, step):
     """The way back through normalisation, and gate gradients to their sides."""
-    m, groups = step.first, phase.panels * phase.groups
+    memory, m, groups = layer.memory, step.first, phase.panels * phase.groups
     pair = (step.pair + m) * phase.dnorm_row
     call(
-        norm,
+        layer.norm,
         NormBackward(
             sums=memory.sums + m * memory.sums_row, sums_row=memory.sums_row, rows=step.active - m,
             gates=phase.gates, groups=groups, units=phase.units, weight=phase.norm_weight,
@@ -185,30 +201,28 @@ def _normalise(phase, sides, norm, spread, memory, records, step):
         ),
     )  # fmt: skip
     call(
-        spread,
+        layer.spread,
         Spread(
             sums=memory.sums, sums_row=memory.sums_row, first=m, last=step.active, gates=phase.gates, groups=groups,
-            sides=sides.ctypes.data + SIDE_BYTES * phase.first_side, side_count=phase.sides, pair=step.pair,
+            sides=layer.sides + SIDE_BYTES * phase.first_side, side_count=phase.sides, pair=step.pair,
             panel_groups=phase.groups,
         ),
     )  # fmt: skip
 
 
 @once
-def _products(real, wide, phase, backs, memory, records, gradients, step, part, parts):
+def _products(real, phase, layer, records, step, part):
     """The way back through the weights of a phase."""
+    memory, gradients = layer.memory, layer.gradients
     for k in range(phase.first_back, phase.last_back):
-        back = backs[k]
+        back = load_entry(BackEntry, layer.backs, k)
         region = step.dbefore if back.region == 0 else step.dnow if back.region == 1 else step.dvalues
         target = region + back.slot * gradients.slot
         if back.weights:
             source = (step.now if back.source_now else step.before) + back.source_slot * records.slot
             slots_at(back.sources + 8 * step.pair, source, records.row, step.first, step.active)
             slots_at(memory.places + step.room, target, gradients.row, step.first, step.active)
-            _multiply(
-                real, wide, back.weights, back.gates, back.columns, back.numbers, back.overwrites, memory, step, part,
-                parts,
-            )  # fmt: skip
+            _multiply(real, back.weights, back.gates, back.columns, back.numbers, back.overwrites, layer, step, part)
         else:
             for row in range(step.first, step.active):
                 place, sums = target + row * gradients.row, memory.sums + row * memory.sums_row
@@ -216,10 +230,11 @@ def _products(real, wide, phase, backs, memory, records, gradients, step, part, 
 
 
 @inner
-def _multiply(real, wide, w, offset, columns, count, overwrites, memory, step, part, parts):
+def _multiply(real, w, offset, columns, count, overwrites, layer, step, part):
     """Gate gradients times transposed weights, to the places of the rows: a part of `count` numbers each."""
-    lanes, row_bytes = lanes_of(real), width_of(wide) * vector_bytes(real)
-    numbers = width_of(wide) * lanes
+    memory, parts = layer.memory, layer.team.parts
+    row_bytes = TILE_VECTORS * vector_bytes(real)
+    numbers = TILE_VECTORS * lanes_of(real)
     slots_at(memory.gate_rows + step.room, memory.gates + offset, memory.row, step.first, step.active)
     panels = -(-count // numbers)
     for panel in range(panels * part // parts, panels * (part + 1) // parts):
@@ -227,7 +242,7 @@ def _multiply(real, wide, w, offset, columns, count, overwrites, memory, step, p
         weights = w + panel * columns * row_bytes
         m = step.first
         while m < step.active:
-            height = height_of(tallest_tile(wide), step.active - m)
+            height = height_of(memory.tallest, step.active - m)
             gates = memory.gate_rows + step.room + 8 * m
             call(
                 memory.tile,

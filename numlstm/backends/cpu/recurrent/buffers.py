@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,19 +15,19 @@ from ..linear.halves import row_bytes
 from ..linear.tile import product_address
 from ..machine import threads
 from ..machine.arrays import address_of, aligned
-from ..machine.tags import width
-from ..machine.target import TILE_VECTORS
+from ..machine.target import TILE_VECTORS, target
 from ..machine.team import Team, synchronisation
 from .arguments import (
     MASK,
+    BackwardChunk,
     BackwardLayer,
     BackwardMemory,
     Chunk,
-    ForwardLayer,
     ForwardMemory,
     Gradients,
     LayerShape,
     Records,
+    integers,
 )
 from .masks import mask_table
 from .packing import PhaseBlocks
@@ -41,7 +42,20 @@ NO_MASKS = np.zeros(0, MASK)
 CHUNK_BYTES = 1 << 23  # gate gradients of a chunk, so that they stay in the last cache
 CHUNK_PAIRS = 512  # least pairs of a chunk, as threads wait for one another after each
 
-Piece = tuple[Chunk, np.ndarray, int]  # a chunk, the number of the first pair of each of its steps, and its pairs
+
+class Arguments(NamedTuple):
+    """The integers that a kernel reads, and an array that they refer to."""
+
+    integers: np.ndarray
+    kept: np.ndarray
+
+
+class Piece(NamedTuple):
+    """A chunk, as kernels take it."""
+
+    chunk: Chunk
+    pairs: int
+    arguments: Arguments  # a `BackwardChunk`, and the number of the first pair of each step
 
 
 class PreparedLayer:
@@ -132,16 +146,8 @@ class Buffers:
             halves=address_of(self.halves) if self.halves.size else 0, halves_row=self.halves.shape[-1],
         )  # fmt: skip
         self.team = Team(parts=self.parts, rows=rows, address=address_of(self.synchronisation))
-        self.arguments = self._arguments()
-
-    def _arguments(self) -> ForwardLayer:
-        """The arguments of the forward kernel that are the same for all calls."""
-        weights, tables = self.weights, self.prepared.tables
-        return ForwardLayer(
-            real=weights.real, phases=tables.phases, tiles=tables.tiles, sources=tables.sources,
-            constants=tables.constants, norm=tables.norm, states=len(weights.packing.cell.states),
-            shape=self.layer_shape, memory=self.memory, team=self.team,
-        )  # fmt: skip
+        self.layer = address_of(prepared.tables.arguments)
+        self.calls: dict[Any, Arguments] = {}
 
     def _room_for_halves(self) -> np.ndarray:
         """Rounded rows of everything that weights multiply: (parts, sources and x, N, bytes)."""
@@ -170,17 +176,22 @@ class Buffers:
 
     def masks(self, noise: Noise | None) -> np.ndarray:
         """The table of masks."""
-        masks, weights = self.weights.packing.cell.masks, self.weights
-        if not masks:
-            return NO_MASKS
-        return mask_table(
-            masks, noise, address_of(self.keys), self.rows, address_of(weights.mask_values), weights.vector
-        )
+        return mask_entries(self.weights, noise, self.keys)
 
     @cached_property
     def keys(self) -> np.ndarray:
         """Room for the keys of all masks and rows."""
         return np.empty((len(self.weights.packing.cell.masks), self.rows), np.int64)
+
+
+def mask_entries(weights: LayerWeights, noise: Noise | None, keys: np.ndarray) -> np.ndarray:
+    """The table of masks, with room for the keys of all masks and rows, which noise alone needs."""
+    masks = weights.packing.cell.masks
+    if not masks:
+        return NO_MASKS
+    return mask_table(
+        masks, noise, address_of(keys), keys.shape[-1], address_of(weights.mask_values), weights.vector
+    )  # fmt: skip
 
 
 class BackwardBuffers:
@@ -206,14 +217,19 @@ class BackwardBuffers:
             xs=address_of(self.xs), gates=address_of(gates), row=gates.strides[0], columns=self.tables.input_columns,
             sums=address_of(buffers.sums), sums_row=buffers.sums.strides[0],
             gate_rows=address_of(self.addresses), places=address_of(self.addresses) + 8 * rows, span=16 * rows,
-            tile=product_address(weights.real, TILE_VECTORS),
+            tile=product_address(weights.real, TILE_VECTORS), tallest=target().unit,
         )  # fmt: skip
         norm, spread = weights.norms
-        self.arguments = BackwardLayer(
-            real=weights.real, wide=width(TILE_VECTORS), phases=self.tables.phases, sides=self.tables.sides,
-            backs=self.tables.backs, constants=prepared.tables.constants, norm=norm, spread=spread,
-            states=len(packing.cell.states), memory=self.memory, gradients=self.gradients, team=buffers.team,
+        self.arguments = integers(
+            BackwardLayer(
+                phases=address_of(self.tables.phases), phase_count=len(self.tables.phases),
+                sides=address_of(self.tables.sides), backs=address_of(self.tables.backs),
+                constants=prepared.tables.constants, norm=norm, spread=spread,
+                states=len(packing.cell.states), memory=self.memory, gradients=self.gradients, team=buffers.team,
+            )
         )  # fmt: skip
+        self.layer, self.records = address_of(self.arguments), buffers.records
+        self.calls: dict[Any, Arguments] = {}
         self.copies: list[tuple[slice, slice]] = []  # parts of the gradient, and others that are the same
         outer = [product for index, blocks in enumerate(packing.phases) for product in self._outer(index, blocks)]
         self.sums: list[OuterSums | ColumnSums] = [  # what makes the gradient of all parameters
@@ -245,29 +261,30 @@ class BackwardBuffers:
     @cached_property
     def full_chunks(self) -> list[Piece]:
         """The chunks of a batch whose rows all have all steps."""
-        return self.full_chunks_of(0, self.steps)
+        return self.full_chunks_of(self.records)
 
-    def full_chunks_of(self, first: int, last: int) -> list[Piece]:
-        """The chunks of the steps first <= s < last of such a batch."""
-        return [
-            (chunk, self.rows * np.arange(chunk.last - chunk.first), self.rows * (chunk.last - chunk.first))
-            for chunk in self.chunks(first, last)
-        ]
+    def full_chunks_of(self, records: Records) -> list[Piece]:
+        """The chunks of the steps of such a batch that records are for."""
+        counts = np.full(self.span, self.rows)
+        return [piece(records, chunk, counts[: chunk.last - chunk.first]) for chunk in self.chunks(records)]
 
-    def ragged_chunks(self, lengths: np.ndarray, first: int, last: int) -> list[Piece]:
-        """Chunks of the steps first <= s < last of rows of unequal lengths; no empty ones."""
-        active = np.searchsorted(-lengths, -np.arange(first, last), side="left")  # rows longer than s
-        pieces = []
-        for chunk in self.chunks(first, last):
-            counts = active[chunk.first - first : chunk.last - first]
-            if counts[0]:
-                pieces.append((chunk, np.cumsum(counts) - counts, int(counts.sum())))
-        return pieces
+    def ragged_chunks(self, lengths: np.ndarray, records: Records) -> list[Piece]:
+        """Chunks of the steps that records are for, of rows of unequal lengths; no empty ones."""
+        active = np.searchsorted(-lengths, -np.arange(records.first, records.last), side="left")  # rows longer than s
+        chunks = ((chunk, active[chunk.first - records.first :]) for chunk in self.chunks(records))
+        return [piece(records, chunk, counts[: chunk.last - chunk.first]) for chunk, counts in chunks if counts[0]]
 
-    def chunks(self, first: int, last: int) -> list[Chunk]:
+    def chunks(self, records: Records) -> list[Chunk]:
         """Chunks of some steps, the last first."""
-        ends = range(last, first, -self.span)
-        return [Chunk(first=max(first, end - self.span), last=end) for end in ends]
+        ends = range(records.last, records.first, -self.span)
+        return [Chunk(first=max(records.first, end - self.span), last=end) for end in ends]
+
+
+def piece(records: Records, chunk: Chunk, counts: np.ndarray) -> Piece:
+    """A chunk whose steps have so many rows."""
+    starts = np.cumsum(counts) - counts
+    arguments = integers(BackwardChunk(records=records, chunk=chunk, starts=address_of(starts)))
+    return Piece(chunk=chunk, pairs=int(counts.sum()), arguments=Arguments(arguments, starts))
 
 
 def new_states(weights: LayerWeights, rows: int) -> tuple[np.ndarray, ...]:

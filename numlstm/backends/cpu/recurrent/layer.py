@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -14,23 +15,14 @@ from ...contract import Noise, States, UnsupportedError
 from ..machine import threads
 from ..machine.arrays import address_of
 from ..machine.target import target
-from .arguments import (
-    PLACE,
-    BackwardCall,
-    ForwardCall,
-    LayerShape,
-    PlaceEntry,
-    Records,
-    SortedRows,
-    Strided,
-    strided,
-)
+from .arguments import BackwardCall, ForwardCall, LayerShape, Records, SortedRows, integers, place, strided
 from .backward import backward
-from .buffers import Buffers, Piece, PreparedLayer, new_states
+from .buffers import Arguments, Buffers, Piece, PreparedLayer, new_states
 from .forward import forward
 from .weights import LayerWeights
 
 NO_TRACES: Mapping[str, np.ndarray] = {}
+CALLS_KEPT = 8  # arguments of calls with different arrays, for a shape
 
 
 @dataclass
@@ -39,7 +31,9 @@ class Tape:
 
     x: np.ndarray
     buffers: Buffers
-    rows: SortedRows
+    order: np.ndarray  # the rows of the batch, the longest first
+    lengths: np.ndarray  # of these rows
+    reverse: bool
     ragged: bool
     masks: np.ndarray
     checkpoints: list[States] | None = None  # states every `buffers.steps` steps, if the rest is not kept
@@ -47,26 +41,30 @@ class Tape:
     def __del__(self) -> None:
         self.buffers.prepared.release(self.buffers)
 
-    def chunks(self, first: int, last: int) -> list[Piece]:
-        """Chunks of the steps first <= s < last, the last first."""
-        back = self.buffers.backward
-        if self.ragged:
-            return back.ragged_chunks(self.rows.lengths, first, last)
-        return back.full_chunks_of(first, last) if self.checkpoints else back.full_chunks
+    @property
+    def rows(self) -> SortedRows:
+        """The rows as kernels take them."""
+        return SortedRows(order=address_of(self.order), lengths=address_of(self.lengths), reverse=int(self.reverse))
 
-    def segments(self) -> Iterator[tuple[Records, list[Piece]]]:
-        """Records of some steps, and chunks of these steps, the last first."""
+    def pieces(self) -> Iterator[Piece]:
+        """The chunks of all steps, the last first; the records of their steps hold what the way back needs."""
         steps, span = self.x.shape[1], self.buffers.steps
         if self.checkpoints is None:
-            yield self.buffers.records, self.chunks(0, steps)
+            yield from self._pieces(self.buffers.records)
             return
         weights = self.buffers.weights
         unused, none = new_states(weights, len(self.x)), [None] * len(weights.packing.cell.states)
         for k in range(len(self.checkpoints) - 1, -1, -1):
-            first, last = k * span, min((k + 1) * span, steps)
-            records = self.buffers.records._replace(first=first, last=last)
+            records = self.buffers.records._replace(first=k * span, last=min((k + 1) * span, steps))
             _run_forward(self, records, self.checkpoints[k], unused, none)
-            yield records, self.chunks(first, last)
+            yield from self._pieces(records)
+
+    def _pieces(self, records: Records) -> list[Piece]:
+        """The chunks of the steps that records are for."""
+        back = self.buffers.backward
+        if self.ragged:
+            return back.ragged_chunks(self.lengths, records)
+        return back.full_chunks_of(records) if self.checkpoints else back.full_chunks
 
 
 def row_shards(lengths: np.ndarray, flop_per_step: float) -> Sequence[threads.Shard]:
@@ -110,7 +108,7 @@ def layer_forward(
 def _tape(x: np.ndarray, buffers: Buffers, lengths: np.ndarray | None, reverse: bool, noise: Noise | None) -> Tape:
     """The tape of a call, before the call has run."""
     order, by_length = _full_batch(*x.shape[:2]) if lengths is None else _longest_first(lengths)
-    return Tape(x, buffers, SortedRows(order, by_length, reverse), lengths is not None, buffers.masks(noise))
+    return Tape(x, buffers, order, by_length, reverse, lengths is not None, buffers.masks(noise))
 
 
 def _run_forward(
@@ -119,10 +117,39 @@ def _run_forward(
 ) -> None:  # fmt: skip
     """Run the steps that records are for."""
     buffers, weights = tape.buffers, tape.buffers.weights
-    places = _places(weights, (*initial, *final), outputs, traces)
+    arrays = (tape.x, tape.order, tape.lengths, tape.masks, *initial, *final, *outputs, *traces.values())
+    key = records.first, records.last, tape.reverse, *traces, *map(_place_of, arrays)
+    arguments = buffers.calls.get(key)
+    if arguments is None:
+        places = _places(weights, (*initial, *final), outputs, traces)
+        arguments = _kept(buffers.calls, key, Arguments(_forward_call(tape, records, places), places))
     shards = buffers.team_shards() or _shards(tape, records.first, records.last, weights.step_flop)
-    call = ForwardCall(masks=tape.masks, places=places, x=strided(tape.x), records=records, rows=tape.rows)
-    threads.run(forward[weights.real], shards, *buffers.arguments, *call)
+    threads.run(forward[weights.real], shards, weights.real, buffers.layer, address_of(arguments.integers))
+
+
+def _place_of(array: np.ndarray | None) -> Any:
+    """Where an array is."""
+    return None if array is None else (address_of(array), array.strides)
+
+
+def _kept(calls: dict[Any, Arguments], key: Any, arguments: Arguments) -> Arguments:
+    """Keep the arguments of a call, for another one with the same arrays: training has it at every step."""
+    if len(calls) >= CALLS_KEPT:
+        calls.clear()
+    calls[key] = arguments
+    return arguments
+
+
+def _forward_call(tape: Tape, records: Records, places: np.ndarray) -> np.ndarray:
+    """The `ForwardCall` of a call."""
+    buffers = tape.buffers
+    return integers(
+        ForwardCall(
+            shape=buffers.layer_shape, memory=buffers.memory, team=buffers.team,
+            masks=address_of(tape.masks), mask_count=len(tape.masks), places=address_of(places),
+            place_count=len(places), x=strided(tape.x), records=records, rows=tape.rows,
+        )
+    )  # fmt: skip
 
 
 def _forward_in_segments(
@@ -155,28 +182,15 @@ def _places(weights: LayerWeights, states: States, outputs: States, traces: Mapp
     """The table of the arrays of a caller: initial and final states, then outputs and traces."""
     sizes = weights.packing.spec.state_sizes
     count = len(sizes)
-    places = [_place(array, k % count, sizes[k % count]) for k, array in enumerate(states)]
-    places += [_place(array, k, sizes[k]) for k, array in enumerate(outputs) if array is not None]
+    places = [place(array, k % count, sizes[k % count]) for k, array in enumerate(states)]
+    places += [place(array, k, sizes[k]) for k, array in enumerate(outputs) if array is not None]
     if traces:
         cell, slots = weights.packing.cell, weights.packing.slots
         values = dict(cell.traces)
         for name, array in traces.items():
             size = weights.packing.spec.size(cell.sizes[values[name]])
-            places.append(_place(array, slots.place(values[name])[0], size))
-    return _place_table(places)
-
-
-def _place(array: np.ndarray | None, slot: int, units: int) -> list[int]:
-    """The fields of a `PlaceEntry`, as a list: each call makes some of them."""
-    return [*strided(array), slot, units]
-
-
-assert PlaceEntry._fields == (*Strided._fields, "slot", "units"), "_place must write the fields of PlaceEntry"
-
-
-def _place_table(places: list[list[int]]) -> np.ndarray:
-    """The table of places."""
-    return np.array(places).view(PLACE)[:, 0]
+            places.append(place(array, slots.place(values[name])[0], size))
+    return np.array(places)
 
 
 def runner(
@@ -191,16 +205,16 @@ def runner(
     (rows, steps, _), weights = x.shape, prepared.weights
     buffers = Buffers(prepared, rows, steps, False, False)
     none = [None] * len(states)
+    tape = _tape(x, buffers, None, reverse, None)
     places = _places(weights, (*(states if resume else none), *states), (y, *none[1:]), {})
-    all_rows = SortedRows(*_full_batch(rows, steps), reverse)
-    call = ForwardCall(masks=buffers.masks(None), places=places, x=strided(x), records=buffers.records, rows=all_rows)
-    arguments = *buffers.arguments, *call
+    arguments = _forward_call(tape, buffers.records, places)
     shards = full_shards(rows, steps, weights.step_flop)
-    kept = buffers, x, states, y  # the kernel knows their addresses alone
+    real, layer, call = weights.real, buffers.layer, address_of(arguments)
+    kept = tape, places, arguments, states, y  # the kernel knows their addresses alone
 
     def run() -> None:
         assert kept
-        threads.run(forward[weights.real], buffers.team_shards() or shards, *arguments)
+        threads.run(forward[real], buffers.team_shards() or shards, real, layer, call)
 
     return run
 
@@ -229,25 +243,24 @@ def layer_backward(
     dinitial = buffers.dinitial if weights.training else new_states(weights, len(tape.x))
     for transposed in weights.recurrent_transposed.values():
         transposed.bring_up_to_date()
-    places = _place_table(
-        [
-            _place(array, slot, weights.packing.spec.state_sizes[slot])
-            for arrays in (doutputs, dfinal, dinitial) for slot, array in enumerate(arrays)
-        ]
-    )  # fmt: skip
     wx = 0 if dx is None else weights.input_transposed.bring_up_to_date()
-    shape = LayerShape(tape.x.shape[1], *tape.buffers.layer_shape[1:])
+    arrays = tape.x, dx, tape.order, tape.lengths, tape.masks, *doutputs, *dfinal, *dinitial
+    key = tape.reverse, wx, *map(_place_of, arrays)
+    arguments = buffers.calls.get(key)
+    if arguments is None:
+        sizes = weights.packing.spec.state_sizes
+        places = np.array([place(array, k % len(sizes), sizes[k % len(sizes)])
+                           for k, array in enumerate((*doutputs, *dfinal, *dinitial))])  # fmt: skip
+        arguments = _kept(buffers.calls, key, Arguments(_backward_call(tape, wx, places, dx), places))
     flop, fresh = weights.step_flop, True
     if dx is None:
         flop -= 2.0 * buffers.tables.input_columns * weights.packing.spec.input_size
-    pieces = ((records, piece) for records, pieces in tape.segments() for piece in pieces)
-    for records, (chunk, starts, pairs) in pieces:
+    for chunk, pairs, of_chunk in tape.pieces():
         shards = tape.buffers.team_shards() or _shards(tape, chunk.first, chunk.last, flop)
-        call = BackwardCall(
-            shape=shape, masks=tape.masks, wx=wx, places=places, x=strided(tape.x), dx=strided(dx), records=records,
-            chunk=chunk, starts=starts, rows=tape.rows,
+        threads.run(
+            backward[weights.real], shards, weights.real, buffers.layer, address_of(arguments.integers),
+            address_of(of_chunk.integers),
         )  # fmt: skip
-        threads.run(backward[weights.real], shards, *buffers.arguments, *call)
         for sums in buffers.sums:
             sums.add(address_of(gradient), pairs, fresh)
         fresh = False
@@ -257,8 +270,19 @@ def layer_backward(
     return dinitial
 
 
+def _backward_call(tape: Tape, wx: int, places: np.ndarray, dx: np.ndarray | None) -> np.ndarray:
+    """The `BackwardCall` of a call."""
+    return integers(
+        BackwardCall(
+            shape=LayerShape(tape.x.shape[1], *tape.buffers.layer_shape[1:]), masks=address_of(tape.masks),
+            mask_count=len(tape.masks), wx=wx, places=address_of(places), x=strided(tape.x), dx=strided(dx),
+            rows=tape.rows,
+        )
+    )  # fmt: skip
+
+
 def _shards(tape: Tape, first: int, last: int, flop_per_step: float) -> Sequence[threads.Shard]:
     """Shards of rows with equal work in the steps first <= s < last."""
     if not tape.ragged:
         return full_shards(len(tape.x), last - first, flop_per_step)
-    return row_shards(np.clip(tape.rows.lengths - first, 0, last - first), flop_per_step)
+    return row_shards(np.clip(tape.lengths - first, 0, last - first), flop_per_step)

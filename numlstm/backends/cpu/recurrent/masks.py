@@ -11,7 +11,7 @@ from ....cells import Mask
 from ...contract import Noise
 from ...streams import GOLDEN, stream_key, threshold
 from ..machine.compiling import inner
-from ..machine.memory import store_address, time_of
+from ..machine.memory import integer_at, load_entry, store_address, time_of
 from ..machine.simd import I64, VectorLayout
 from .arguments import MASK, MASK_BYTES, MaskEntry
 
@@ -44,16 +44,16 @@ def next_key(key, word):
 
 
 @inner
-def keys_of_rows(masks, rows, s, first, active):
-    """Write the keys of the rows first <= m < active at computing step `s`, for each mask."""
-    for k in range(len(masks)):
-        mask = masks[k]
+def keys_of_rows(masks, count, rows, s, first, active):
+    """Write the keys of the rows first <= m < active at computing step `s`, for each of `count` masks."""
+    for k in range(count):
+        mask = load_entry(MaskEntry, masks, k)
         if mask.limit < 0:
             continue
         stream = U64(mask.stream)
         for m in range(first, active):
             t = time_of(rows, m, s) if mask.per_step else 0
-            key = next_key(next_key(stream, t), rows.order[m])
+            key = next_key(next_key(stream, t), integer_at(rows.order, m))
             store_address(mask.keys + 8 * m, np.int64(key))
 
 

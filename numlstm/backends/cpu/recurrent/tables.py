@@ -12,7 +12,19 @@ from ..linear.halves import half_product_address, pairs
 from ..linear.packing import Block
 from ..linear.tile import product_address, product_heights
 from ..machine.arrays import address_of
-from .arguments import BACK, PHASE, SIDE, SOURCE, TILE, BackEntry, SideEntry, SourceEntry, TileEntry
+from .arguments import (
+    BACK,
+    PHASE,
+    SIDE,
+    SOURCE,
+    TILE,
+    BackEntry,
+    ForwardLayer,
+    SideEntry,
+    SourceEntry,
+    TileEntry,
+    integers,
+)
 from .equations import phase_backward, phase_forward
 from .forward import SCRATCH_BYTES
 from .norm import norm_forward
@@ -27,7 +39,7 @@ Allocate = Callable[[str, tuple[int, ...]], np.ndarray]
 
 
 class ForwardTables:
-    """The tables of phases, tiles and sources."""
+    """The tables of phases, tiles and sources, and the `ForwardLayer` that follows from them."""
 
     def __init__(self, weights: LayerWeights) -> None:
         self.weights, packing = weights, weights.packing
@@ -39,8 +51,15 @@ class ForwardTables:
         for index, phase in enumerate(packing.phases):
             self._phase(self.phases[index], index, phase, tiles, sources)
         self.tiles, self.sources = np.array(tiles, TILE), np.array(sources, SOURCE)
-        self.norm = norm_forward.address(weights.types[0]) if packing.sums_columns else 0
         self.constants = address_of(weights.constants)
+        self.arguments = integers(
+            ForwardLayer(
+                phases=address_of(self.phases), phase_count=len(self.phases), tiles=address_of(self.tiles),
+                sources=address_of(self.sources), source_count=len(self.sources), constants=self.constants,
+                norm=norm_forward.address(weights.types[0]) if packing.sums_columns else 0,
+                states=len(packing.cell.states),
+            )
+        )  # fmt: skip
 
     def _phase(
         self, row: Any, index: int, blocks: PhaseBlocks, tiles: list[TileEntry], sources: list[SourceEntry]

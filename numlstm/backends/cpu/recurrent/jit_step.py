@@ -1,0 +1,157 @@
+"""A step of layers on top of one another, as Python, compiled functions and C call it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..linear.halves import row_bytes
+from ..machine.arrays import address_of
+from .arguments import ForwardRange, integers
+from .buffers import PreparedLayer, mask_entries
+from .forward import forward
+from .layer import full_shards
+from .step import (
+    CALL_BYTES,
+    PLACE_BYTES,
+    STEP_LAYER,
+    STEP_STATE,
+    StepLayer,
+    StepPlan,
+    step_float32,
+    step_float64,
+)
+
+X, OUT = StepPlan._fields.index("x"), StepPlan._fields.index("out")
+KERNELS = {"float32": step_float32, "float64": step_float64}
+
+
+class JitStep:
+    """A step of layers on top of one another: what it takes, as kernels read it.
+
+    Any number of threads may use it at once.
+
+    Parameters
+    ----------
+    layers : sequence of PreparedLayer
+    rows : int
+        N.
+    residual : bool
+        Whether every layer but the first adds its input to its output.
+
+    Attributes
+    ----------
+    plan : int
+        The address of the plan, the first argument of each call.
+    address : int
+        Of the C function ``void step(const void *plan, const void *x, void *const states[], void *out)``.
+    state_sizes : tuple of int
+        Numbers of each state, all layers together.
+    """
+
+    def __init__(self, layers: Sequence[PreparedLayer], rows: int, residual: bool) -> None:
+        weights = [layer.weights for layer in layers]
+        self.dtype = weights[0].flat.dtype
+        self.kernel = KERNELS[self.dtype.name]
+        self.address = self.kernel.c_address(4)
+        sizes = np.array([layer.packing.spec.state_sizes for layer in weights])  # (layers, states)
+        self.state_sizes = tuple((rows * sizes.sum(axis=0)).tolist())
+        self._states = [self._state_table(sizes, rows, k) for k in range(len(layers))]
+        self._order, self._lengths = np.arange(rows), np.ones(rows, np.int64)
+        self._masks = [mask_entries(layer, None, self._order) for layer in weights]
+        entries = [self._layer(k, layer, rows) for k, layer in enumerate(layers)]
+        self._layers = np.array([entry for entry, _ in entries], STEP_LAYER)
+        self._sizes, self._kept = np.array(self.state_sizes), tuple(layers)  # kernels know their addresses alone
+        self._plan = integers(
+            StepPlan(
+                entry=self.address, x=rows * weights[0].packing.spec.input_size, out=int(rows * sizes[-1, 0]),
+                states=address_of(self._sizes), rows=rows, layers=address_of(self._layers), layer_count=len(layers),
+                residual=int(residual), forward=forward.address(ForwardRange, weights[0].types[0]),
+                order=address_of(self._order), lengths=address_of(self._lengths), room=max(end for _, end in entries),
+            )
+        )  # fmt: skip
+        self.plan = address_of(self._plan)
+
+    def __getstate__(self) -> None:
+        raise TypeError("a jit_step cannot be pickled or copied; take that of another stream")
+
+    def __call__(self, x_t: np.ndarray, state: Any, out: np.ndarray) -> None:
+        """Take a step, as in a compiled function."""
+        states = state if isinstance(state, tuple) else (state,)
+        if len(states) != len(self.state_sizes):
+            raise TypeError(f"state must have {len(self.state_sizes)} arrays, got {len(states)}")
+        for name, array, size in zip(
+            ("x_t", "out", *["state"] * len(states)), (x_t, out, *states),
+            (int(self._plan[X]), int(self._plan[OUT]), *self.state_sizes), strict=True,
+        ):  # fmt: skip
+            self._check(name, array, size)
+        addresses = np.array([address_of(array) for array in states])
+        self.kernel[None](self.plan, address_of(x_t), address_of(addresses), address_of(out))
+
+    def _check(self, name: str, array: Any, size: int) -> None:
+        """An error if an argument is no array that a step can use."""
+        if not isinstance(array, np.ndarray) or array.dtype != self.dtype or not array.flags.c_contiguous:
+            raise TypeError(f"{name} must be a C-contiguous array of {self.dtype}, got {array!r}")
+        if name != "x_t" and not array.flags.writeable:
+            raise TypeError(f"{name} must be writeable, got a read-only array")
+        if array.size != size:
+            raise ValueError(f"{name} must have {size} numbers, got {array.size}")
+
+    def _state_table(self, sizes: np.ndarray, rows: int, layer: int) -> np.ndarray:
+        """The table of the states of a layer."""
+        offsets = rows * sizes[:layer].sum(axis=0) * self.dtype.itemsize
+        return np.array([(units, offset) for units, offset in zip(sizes[layer], offsets, strict=True)], STEP_STATE)
+
+    def _layer(self, number: int, layer: PreparedLayer, rows: int) -> tuple[StepLayer, int]:
+        """A layer as kernels take it, and the bytes of memory that it needs."""
+        weights, tables, packing = layer.weights, layer.tables, layer.weights.packing
+        room = Room(CALL_BYTES + 2 * len(packing.spec.state_sizes) * PLACE_BYTES)
+        row, sums_row = (size * self.dtype.itemsize for size in (packing.record_sizes[False], packing.sums_columns))
+        halves_row = row_bytes(max(block.inputs for block in weights.halves), packing.lanes) if weights.halves else 0
+        sources = len(tables.sources) + 1
+        entry = StepLayer(
+            layer=address_of(tables.arguments), states=address_of(self._states[number]),
+            state_count=len(packing.spec.state_sizes), inputs=packing.spec.input_size, groups=packing.groups,
+            record_row=row, slot=packing.groups * weights.vector, sums_row=sums_row, halves_row=halves_row,
+            masks=address_of(self._masks[number]), mask_count=len(self._masks[number]),
+            addresses=room.take(8 * sources * rows), sums=room.take(rows * sums_row),
+            halves=room.take(sources * rows * halves_row), records=room.take(2 * rows * row),
+        )  # fmt: skip
+        return entry, room.end
+
+
+def step_runner(
+    layers: Sequence[PreparedLayer], x: np.ndarray, states: Sequence[np.ndarray], y: np.ndarray, residual: bool
+) -> Callable[[], None] | None:
+    """`Backend.step_runner` for NumPy arrays; None where threads share a step."""
+    rows = len(x)
+    for layer in layers:
+        if layer.weights.team_of(rows, 1) > 1 or len(full_shards(rows, 1, layer.weights.step_flop)) > 1:
+            return None
+    step, addresses = JitStep(layers, rows, residual), np.array([address_of(state) for state in states])
+    arguments = step.plan, address_of(x), address_of(addresses), address_of(y)
+    kept = step, x, states, y, addresses  # the kernel knows their addresses alone
+    kernel = step.kernel
+
+    def run() -> None:
+        assert kept
+        kernel[None](*arguments)
+
+    return run
+
+
+class Room:
+    """Memory that is shared out, in whole cache lines."""
+
+    def __init__(self, start: int) -> None:
+        self.end = start
+
+    def take(self, size: int) -> int:
+        """Where the next `size` bytes are; 0 for none."""
+        if size == 0:
+            return 0
+        start = -(-self.end // 64) * 64
+        self.end = start + size
+        return start

@@ -1,0 +1,173 @@
+"""The kernel that takes a step of layers on top of one another."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..machine.compiling import c_function, call, inner
+from ..machine.memory import (
+    entry_bytes,
+    lanes_of,
+    load_address,
+    load_entry,
+    load_integers,
+    store_integers,
+    vector_bytes,
+)
+from ..machine.simd import load_first, stack_bytes, store_first
+from ..machine.team import Team
+from .arguments import (
+    ForwardCall,
+    ForwardMemory,
+    ForwardRange,
+    LayerShape,
+    PlaceEntry,
+    Records,
+    SortedRows,
+    Strided,
+    table,
+)
+
+ROOM = 1 << 14  # bytes on the stack for the memory of a step; it is allocated if it needs more
+PLACE_BYTES, CALL_BYTES = entry_bytes(PlaceEntry), entry_bytes(ForwardCall)
+
+
+class StepPlan(NamedTuple):
+    """What a step is. Compiled functions of users have read the first four fields: these stay in their places."""
+
+    entry: int  # address of the C function
+    x: int  # numbers of the input
+    out: int  # numbers of the output
+    states: int  # table of the numbers of each state, all layers together
+    rows: int  # N
+    layers: int  # table of `StepLayer`
+    layer_count: int
+    residual: int  # whether every layer but the first adds its input to its output
+    forward: int  # address of the machine code
+    order: int  # 0, 1, ...
+    lengths: int  # ones
+    room: int  # bytes of memory that a step needs
+
+
+class StepLayer(NamedTuple):
+    """A layer: places in memory count from the start of the room."""
+
+    layer: int  # a `ForwardLayer`
+    states: int  # table of `StepState`
+    state_count: int
+    inputs: int
+    groups: int
+    record_row: int
+    slot: int
+    sums_row: int
+    halves_row: int
+    masks: int
+    mask_count: int
+    addresses: int
+    sums: int  # 0 where there are none
+    halves: int  # 0 where there are none
+    records: int
+
+
+class StepState(NamedTuple):
+    """A state of a layer."""
+
+    units: int
+    offset: int  # from the start of the array with this state of all layers
+
+
+STEP_LAYER, STEP_STATE = table(StepLayer), table(StepState)
+
+
+@inner
+def run_step(real, plan_at, x, states, out):
+    """One step: from `x` (N, D) to `out` (N, H); `states` are the addresses of arrays that it updates."""
+    plan = load_integers(StepPlan, plan_at)
+    if plan.room <= ROOM:
+        _run_layers(real, plan, stack_bytes(ROOM), x, states, out)
+    else:
+        memory = np.empty(plan.room + 64, np.uint8)
+        start = memory.ctypes.data
+        _run_layers(real, plan, start + (-start & 63), x, states, out)
+        memory[0] = 0  # until here it is needed
+
+
+@inner
+def _run_layers(real, plan, room, x, states, out):
+    """The layers, one after the other, with memory for them."""
+    number = vector_bytes(real) // lanes_of(real)
+    call_at, places = room, room + CALL_BYTES
+    for k in range(plan.layer_count):
+        layer = load_entry(StepLayer, plan.layers, k)
+        for j in range(layer.state_count):
+            state = load_entry(StepState, layer.states, j)
+            place = PlaceEntry(
+                address=load_address(states + 8 * j) + state.offset, row=number * state.units, step=0, slot=j,
+                units=state.units,
+            )  # fmt: skip
+            store_integers(place, places + PLACE_BYTES * j)
+            store_integers(place, places + PLACE_BYTES * (layer.state_count + j))
+        store_integers(_forward_call(plan, layer, room, places, x, number), call_at)
+        call(plan.forward, ForwardRange(layer_at=layer.layer, call_at=call_at, first=0, last=plan.rows))
+        first = load_entry(StepState, layer.states, 0)
+        y = load_address(states) + first.offset
+        if k == 0 or plan.residual == 0:
+            x = y
+            if k == plan.layer_count - 1:
+                _copy_numbers(real, out, y, plan.rows * first.units)
+        else:
+            _add_numbers(real, out, x, y, plan.rows * first.units)
+            x = out
+
+
+@inner
+def _forward_call(plan, layer, room, places, x, number):
+    """The arguments of `forward` for a layer."""
+    return ForwardCall(
+        shape=LayerShape(steps=1, inputs=layer.inputs, groups=layer.groups),
+        memory=ForwardMemory(
+            addresses=room + layer.addresses, span=8 * plan.rows,
+            sums=room + layer.sums if layer.sums else 0, sums_row=layer.sums_row,
+            halves=room + layer.halves if layer.halves else 0, halves_row=layer.halves_row,
+        ),
+        team=Team(parts=1, rows=plan.rows, address=0),
+        masks=layer.masks, mask_count=layer.mask_count, places=places, place_count=2 * layer.state_count,
+        x=Strided(address=x, row=number * layer.inputs, step=0),
+        records=Records(
+            address=room + layer.records, row=layer.record_row, step=plan.rows * layer.record_row, slot=layer.slot,
+            wrap=1, keep=0, first=0, last=1,
+        ),
+        rows=SortedRows(order=plan.order, lengths=plan.lengths, reverse=0),
+    )  # fmt: skip
+
+
+@inner
+def _copy_numbers(real, out, x, count):
+    """Copy `count` numbers."""
+    lanes, size = lanes_of(real), vector_bytes(real)
+    for group in range(-(-count // lanes)):
+        rest = count - group * lanes
+        store_first(load_first(real, x + group * size, rest), out + group * size, rest)
+
+
+@inner
+def _add_numbers(real, out, x, y, count):
+    """``out = y + x``, of `count` numbers."""
+    lanes, size = lanes_of(real), vector_bytes(real)
+    for group in range(-(-count // lanes)):
+        rest, at = count - group * lanes, group * size
+        store_first(load_first(real, y + at, rest) + load_first(real, x + at, rest), out + at, rest)
+
+
+@c_function
+def step_float32(plan, x, states, out):
+    """A step in float32."""
+    run_step(np.float32, plan, x, states, out)
+
+
+@c_function
+def step_float64(plan, x, states, out):
+    """A step in float64."""
+    run_step(np.float64, plan, x, states, out)
