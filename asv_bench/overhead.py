@@ -20,7 +20,8 @@ from numlstm.layers.options import stack_of
 from numlstm.training.batches import Sequences
 from numlstm.training.data import Data
 from numlstm.training.loop import Trainer
-from numlstm.training.network import Model, Network
+from numlstm.training.model import Model
+from numlstm.training.network import Network
 from numlstm.training.optimizers import Adam
 from numlstm.training.targets import Targets
 

@@ -17,7 +17,8 @@ from ..training.data import Data
 from ..training.labels import StepLabels
 from ..training.likelihood import LikelihoodValidation, log_likelihoods, mean_outputs
 from ..training.loop import Validation
-from ..training.network import Model, Network
+from ..training.model import Model
+from ..training.network import Network
 from ..training.progress import Progress
 from .base.callbacks import with_callbacks
 from .base.model import Codec, Fitted

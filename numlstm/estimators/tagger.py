@@ -12,7 +12,8 @@ from ..layers.parameters import read_only
 from ..training.batches import Sequences
 from ..training.data import Data
 from ..training.labels import LabelRows, StepLabels
-from ..training.network import CHAIN, Model, Network
+from ..training.model import Model
+from ..training.network import CHAIN, Network
 from ..training.progress import Progress
 from .base.callbacks import with_callbacks
 from .base.labelling import SequenceLabeller, documented, shares

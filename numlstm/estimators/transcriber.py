@@ -13,7 +13,7 @@ from ..checks import check_integer
 from ..distances import edits
 from ..training.batches import Sequences
 from ..training.labels import LabelRows
-from ..training.network import Model
+from ..training.model import Model
 from ..training.progress import Progress
 from .base.callbacks import with_callbacks
 from .base.label_stream import LabelStream

@@ -18,7 +18,7 @@ from ..layers.layer import Layer, layer_of
 from ..layers.stack import Stack
 from ..training.batches import Sequences
 from ..training.data import Data
-from ..training.network import Model
+from ..training.model import Model
 
 
 @dataclass(frozen=True, eq=False)

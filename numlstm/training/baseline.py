@@ -9,7 +9,7 @@ from .batches import sorted_batches
 from .data import Data
 from .labels import LabelRows
 from .loop import PREDICTED_STEPS
-from .network import Model
+from .model import Model
 from .outputs import log_softmax
 
 RAREST = 1e-12  # the probability that a class gets which never occurs

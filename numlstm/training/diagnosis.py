@@ -8,7 +8,7 @@ import numpy as np
 
 from ..backends.contract import Array, Backend, LayerSpec
 from .batches import Sequences
-from .network import Model
+from .model import Model
 
 MOST_STEPS = 1000  # steps of a sequence that are looked at
 LOOKED_AT = 32  # sequences that show the activity of gates

@@ -11,7 +11,7 @@ from ..backends.contract import Array
 from .batches import sorted_batches
 from .data import Data
 from .loop import PREDICTED_STEPS, Validation
-from .network import Model
+from .model import Model
 from .outputs import blocks
 from .pieces import Piece, pieces
 from .targets import StepTargets

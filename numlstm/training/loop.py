@@ -16,7 +16,7 @@ from . import pieces
 from .batches import Sequences, shuffled_batches, sorted_batches
 from .data import Data, take_rows
 from .diagnosis import divergence
-from .network import Model
+from .model import Model
 from .optimizers import Optimizer
 from .pieces import Piece
 from .progress import ALL_EPOCHS, Display, History, Progress, display

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..backends.contract import Array
 from .embedding import Tape
-from .network import Model, States
+from .model import Model, States
 
 
 def truncated_gradient(

@@ -39,7 +39,7 @@ def test_parameters_that_are_not_finite():
 
     from numlstm.backends.dispatch import backend_for
     from numlstm.training.diagnosis import divergence
-    from numlstm.training.network import Model
+    from numlstm.training.model import Model
 
     fitted = LSTMRegressor(hidden_size=4, max_iter=1, random_state=0).fit(X, Y)
     network, parameters = fitted._model.network, dict(fitted.parameters)

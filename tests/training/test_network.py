@@ -6,7 +6,8 @@ import pytest
 from numlstm.backends.contract import LossSpec
 from numlstm.backends.dispatch import backend_for
 from numlstm.layers.options import stack_of
-from numlstm.training.network import Model, Network
+from numlstm.training.model import Model
+from numlstm.training.network import Network
 
 SOFTMAX = LossSpec("softmax")
 

@@ -9,7 +9,8 @@ from numlstm.backends.dispatch import backend_for
 from numlstm.layers.options import stack_of
 from numlstm.training import outputs
 from numlstm.training.embedding import TokenChannels
-from numlstm.training.network import Model, Network
+from numlstm.training.model import Model
+from numlstm.training.network import Network
 from numlstm.training.optimizers import ASGD, SGD
 from numlstm.training.outputs import AdaptiveSoftmax, FullSoftmax, log_softmax
 

@@ -11,7 +11,8 @@ import numlstm
 from numlstm.backends.contract import LossSpec, SequenceLossSpec
 from numlstm.backends.dispatch import backend_for
 from numlstm.layers.options import stack_of
-from numlstm.training.network import Model, Network
+from numlstm.training.model import Model
+from numlstm.training.network import Network
 from numlstm.training.truncation import truncated_gradient
 
 RNG = np.random.default_rng(0)

@@ -12,7 +12,7 @@ from ...backends.contract import LIKELIHOODS
 from ...training.baseline import constant_loss
 from ...training.data import Data
 from ...training.diagnosis import stagnation
-from ...training.network import Model
+from ...training.model import Model
 from ...training.progress import ALL_EPOCHS, History
 
 BETTER = 0.99  # the model has learnt something if its loss is below this multiple of the loss of a constant

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...layers.sequences import as_numbers
 from ...layers.stream import Stream
-from ...training.network import HEAD
+from ...training.outputs import HEAD
 from ..targets.alphabet import BLANK, Alphabet
 from .model import Fitted
 

@@ -12,7 +12,7 @@ from ...backends.contract import Array
 from ...documenting import sharing
 from ...layers.parameters import read_only
 from ...training.loop import predict_scores
-from ...training.network import Model
+from ...training.model import Model
 from ..data.static import scaled_static
 from . import parameters
 from .estimator import SequenceEstimator

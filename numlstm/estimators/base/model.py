@@ -24,7 +24,9 @@ from ...layers.trace import Trace
 from ...savable import Savable
 from ...training.batches import Sequences, sorted_batches
 from ...training.loop import PREDICTED_STEPS, Trainer, predict_scores
-from ...training.network import HEAD, Model, Network
+from ...training.model import Model
+from ...training.network import Network
+from ...training.outputs import HEAD
 from ...training.progress import History
 from ..data.categories import TokenReading
 from ..data.channels import ChannelScale, input_dtype

@@ -9,7 +9,8 @@ import numpy as np
 
 from ...concurrency import new_lock
 from ...layers.stream import Steps, Stream
-from ...training.network import HEAD, PARTS, POOL
+from ...training.network import PARTS, POOL
+from ...training.outputs import HEAD
 
 
 class RunningMean:

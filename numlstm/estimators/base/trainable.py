@@ -17,7 +17,8 @@ from ...training.batches import Sequences
 from ...training.data import Data
 from ...training.embedding import TokenChannels
 from ...training.loop import EarlyStopping, Trainer, Validation, train
-from ...training.network import Model, Network
+from ...training.model import Model
+from ...training.network import Network
 from ...training.optimizers import ASGD, SGD, Adam, Optimizer, RMSprop
 from ...training.progress import History
 from ...training.schedules import Schedule

@@ -19,7 +19,8 @@ from ...estimators.regressor import LSTMRegressor
 from ...estimators.targets.classes import Classes
 from ...estimators.targets.numbers import Numbers
 from ...layers.options import not_defaults, stack_of
-from ...training.network import HEAD, Network
+from ...training.network import Network
+from ...training.outputs import HEAD
 from ...training.progress import ALL_EPOCHS
 from .derived import parameter
 from .files import StateDict, state_dict_of

@@ -13,7 +13,7 @@ from numlstm import LSTMClassifier, LSTMRegressor
 from numlstm.backends.dispatch import backend_for
 from numlstm.training.baseline import constant_loss
 from numlstm.training.data import Data
-from numlstm.training.network import Model
+from numlstm.training.model import Model
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 8, 2))
