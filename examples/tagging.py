@@ -6,10 +6,15 @@ Tell what every name in Python source stands for, with a CRF on top of the LSTM,
 
 The sources are modules of Python's standard library (PSF licence), split by file; `ast` says what names stand for: a
 function, a class, a method, a parameter, a local or global variable, an attribute, a builtin, an import, or the name of
-an argument in a call. A step is a token; tokens that are no names have no label. The tagger learns vectors of
-words, prefixes, suffixes and shapes. Prints shares of right names and F1 scores beside those of crfsuite (package
-python-crfsuite, part of the extra `examples`), and saves a picture: a piece of source, what the tagger says of it, and
-what it learnt about neighbours: `python examples/tagging.py [picture.png] [--short]`.
+an argument in a call. A step is a name: a dict of its word, prefix, suffix and shape, and of the tokens between it and
+its neighbours, where there are any. The tagger learns vectors of all of them. crfsuite (package python-crfsuite, part
+of the extra `examples`) reads the same, the words of neighbours, and what occurs together. Prints shares of right names
+and F1 scores, and saves a picture: a piece of source, what the tagger says of it, and how sure it is:
+`python examples/tagging.py [picture.png] [--short]`.
+
+Accuracy and F1 score are 0.900 and 0.888 with a CRF, 0.891 and 0.876 without, 0.867 and 0.859 by crfsuite, in about 90
+seconds of one processor for all three. A CRF links each step with the one before it. Where all tokens were steps, that
+was a dot or a bracket without a label, and the CRF was worse than none: 0.877 and 0.883, the means of three seeds.
 """
 
 import ast
@@ -29,12 +34,11 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 
 from numlstm import LSTMTagger
 from numlstm.metrics import flat_accuracy, flat_f1
 
-LONGEST = 160  # tokens of a sequence
+LONGEST = 160  # tokens of a piece
 
 
 class Scope:
@@ -157,20 +161,17 @@ def tokens_of(path):
     return texts, labels
 
 
-def sequences_of(paths):
+def pieces_of(paths):
     """Pieces of files: their tokens, and the roles of these."""
-    tokens, labels = [], []
+    pieces = []
     for path in paths:
         try:
-            texts, roles = tokens_of(path)
+            tokens, roles = tokens_of(path)
         except (SyntaxError, UnicodeDecodeError):
             continue
-        for start in range(0, len(texts), LONGEST):
-            part = slice(start, start + LONGEST)
-            if any(roles[part]):
-                tokens.append(texts[part])
-                labels.append(roles[part])
-    return tokens, labels
+        parts = [slice(start, start + LONGEST) for start in range(0, len(tokens), LONGEST)]
+        pieces += [(tokens[part], roles[part]) for part in parts if any(roles[part])]
+    return pieces
 
 
 def shape(text):
@@ -179,72 +180,80 @@ def shape(text):
     return "".join(c for k, c in enumerate(kinds) if k == 0 or c != kinds[k - 1])
 
 
-def table(tokens):
-    """What the tagger reads of each token: four categories, each with vectors of its own."""
-    columns = {"word": tokens, "prefix": [text[:3] for text in tokens], "suffix": [text[-3:] for text in tokens]}
-    return pd.DataFrame(columns | {"shape": [shape(text) for text in tokens]})
+def names_of(tokens, roles):
+    """What is seen of each name in a piece: dicts, without `before` or `after` where no tokens are."""
+    places, steps = [-1, *(k for k, role in enumerate(roles) if role), len(tokens)], []
+    for last, place, following in zip(places, places[1:], places[2:], strict=False):
+        text, before, after = tokens[place], tokens[last + 1 : place], tokens[place + 1 : following]
+        step = {"word": text, "prefix": text[:3], "suffix": text[-3:], "shape": shape(text)}
+        if before:
+            step |= {"before": " ".join(before[-3:]), "token before": before[-1]}
+        if after:
+            step |= {"after": " ".join(after[:2]), "token after": after[0]}
+        steps.append(step)
+    return steps
 
 
-def items(tokens):
-    """What crfsuite reads of a piece: each token, and its neighbours up to the second."""
-    padded = ["<", "<", *tokens, ">", ">"]
-    return [
-        [f"{k}={padded[t + 2 + k]}" for k in range(-2, 3)]
-        + [
-            f"prefix={text[:3]}",
-            f"suffix={text[-3:]}",
-            f"shape={shape(text)}",
-            f"{padded[t + 1]}|{text}|{padded[t + 3]}",
-        ]
-        for t, text in enumerate(tokens)
-    ]
+def items(steps):
+    """What crfsuite reads of names: each with words of its neighbours up to the second, and pairs and triples."""
+    words = ["<", "<", *(step["word"] for step in steps), ">", ">"]
+    rows = []
+    for t, step in enumerate(steps):
+        (_, left, word, right, _), before, after = words[t : t + 5], step.get("before"), step.get("after")
+        row = [f"{key}={value}" for key, value in step.items()]
+        row += [f"{k}={words[t + 2 + k]}" for k in (-2, -1, 1, 2)]
+        row += [f"{left}|{before}|{word}", f"{before}|{word}|{after}", f"{word}|{after}|{right}"]
+        rows.append([*row, f"{before}|{after}", f"{before}|{step['shape']}|{after}"])
+    return rows
 
 
-def by_crfsuite(train, train_labels, test, iterations):
+def by_crfsuite(train, roles, test, iterations):
     """The roles that crfsuite gives."""
     import pycrfsuite
 
     trainer = pycrfsuite.Trainer("lbfgs", verbose=False)
     trainer.set_params({"c1": 0.1, "c2": 0.01, "max_iterations": iterations})
-    for tokens, labels in zip(train, train_labels, strict=True):
-        trainer.append(items(tokens), [label or "-" for label in labels])
+    for steps, row in zip(train, roles, strict=True):
+        trainer.append(items(steps), row)
     with tempfile.TemporaryDirectory() as folder:
         trainer.train(str(Path(folder) / "model"))
         tagger = pycrfsuite.Tagger()
         tagger.open(str(Path(folder) / "model"))
-        said = [tagger.tag(items(tokens)) for tokens in test]
+        said = [tagger.tag(items(steps)) for steps in test]
         tagger.close()
     return said
 
 
-def draw(model, tokens, labels, path):
-    """A piece of source with what is said of its names, and how well roles go after one another."""
-    figure, (text, heat) = plt.subplots(1, 2, figsize=(13, 6), layout="constrained", width_ratios=(3, 2))
+def draw(model, tokens, roles, path):
+    """A piece of source with what is said of its names, and the probability of each role."""
+    figure, (text, heat) = plt.subplots(1, 2, figsize=(13, 8), layout="constrained", width_ratios=(3, 2))
+    steps, truth = names_of(tokens, roles), [role for role in roles if role]
+    (said,), (shares,) = model.predict([steps]), model.predict_proba([steps])
     palette = ["black" if k == 7 else f"C{k}" for k in range(10)]  # C7 is the grey of what is no name
-    colors = dict(zip(model.classes_.tolist(), palette, strict=False))
-    said, line, column = model.predict([table(tokens)])[0], 0, 0
-    for token, role, truth in zip(tokens, said, labels, strict=True):
-        if token in ("NEWLINE", "INDENT", "DEDENT") or column + len(token) > 62:
+    colors = dict(zip(model.classes_.tolist(), palette, strict=True))
+    depths = np.cumsum([{"INDENT": 4, "DEDENT": -4}.get(token, 0) for token in tokens])
+    line, column, number = 0, 0, 0
+    for token, role, indent in zip(tokens, roles, (depths - depths.min()).tolist(), strict=True):
+        if token == "NEWLINE" or column + len(token) > 62:
             line, column = line + (column > 0), 0
-        if token in ("NEWLINE", "INDENT", "DEDENT") or line > 22:
-            continue
-        color, weight = (colors[role], "bold") if truth else ("0.4", "normal")
-        frame = {"edgecolor": "red", "facecolor": "none", "pad": 1} if truth and role != truth else None
-        text.text(column, -line, token, color=color, weight=weight, family="monospace", fontsize=9, bbox=frame)
-        column += len(token) + 1
+        if token not in ("NEWLINE", "INDENT", "DEDENT"):
+            column = column or indent
+            color, wrong = (colors[said[number]], said[number] != role) if role else ("0.4", False)
+            frame = {"edgecolor": "red", "facecolor": "none", "pad": 1} if wrong else None
+            weight = "bold" if role else "normal"
+            text.text(column, -line, token, color=color, weight=weight, family="monospace", fontsize=11, bbox=frame)
+            column, number = column + len(token) + 1, number + bool(role)
     for k, (role, color) in enumerate(colors.items()):
-        text.text(16 * (k % 4), -25 - k // 4, role, color=color, weight="bold", fontsize=9)
-    text.set(xlim=(0, 64), ylim=(-28, 1), title="roles that are said of names; what is wrong stands in a frame")
+        text.text(16 * (k % 4), 4 - k // 4, role, color=color, weight="bold", fontsize=9)
+    text.set(xlim=(0, 64), ylim=(-line - 1, 5), title="roles that are said of names; what is wrong stands in a frame")
     text.axis("off")
-    most = abs(model.transitions_).max()
-    image = heat.imshow(model.transitions_, cmap="RdBu", vmin=-most, vmax=most)
-    names = model.classes_.tolist()
-    heat.set(xticks=range(len(names)), yticks=range(len(names)), xlabel="this role", ylabel="after this one")
-    heat.set_xticklabels(names, rotation=60, ha="right")
-    heat.set_yticklabels(names)
-    heat.set_title("transitions of the CRF")
-    figure.colorbar(image, ax=heat, shrink=0.7)
-    figure.savefig(path, dpi=100, bbox_inches="tight")
+    image = heat.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    heat.plot([model.classes_.tolist().index(role) for role in truth], range(len(truth)), "r.", markersize=3)
+    heat.set(xticks=range(len(colors)), yticks=range(len(steps)), title="probability of roles; dots: what is right")
+    heat.set_xticklabels(colors, rotation=60, ha="right")
+    heat.set_yticklabels([step["word"] for step in steps], fontsize=6)
+    figure.colorbar(image, ax=heat, shrink=0.5)
+    figure.savefig(path, dpi=100)
 
 
 def main(path="tagging.png", short=False, seed=0):
@@ -255,29 +264,30 @@ def main(path="tagging.png", short=False, seed=0):
               "site-packages" not in str(file) and 3_000 < file.stat().st_size < 40_000]  # fmt: skip
     files = [files[k] for k in np.random.default_rng(0).permutation(len(files))][: 60 if short else 240]
     cut = len(files) * 3 // 4
-    (train, train_labels), (test, truth) = sequences_of(files[:cut]), sequences_of(files[cut:])
-    X, X_test = ([table(tokens) for tokens in part] for part in (train, test))
-    counts = Counter(label for row in train_labels for label in row if label)
-    frequent, names = counts.most_common(1)[0][0], sum(label is not None for row in truth for label in row)
-    print(f"{len(train)} pieces of {cut} files to learn from; {names} names in {len(files) - cut} others")
+    pieces = pieces_of(files[cut:])
+    (X, y), (X_test, truth) = (
+        ([names_of(*piece) for piece in part], [[role for role in roles if role] for _, roles in part])
+        for part in (pieces_of(files[:cut]), pieces)
+    )
+    counts = Counter(role for row in y for role in row)
+    frequent = counts.most_common(1)[0][0]
+    print(f"{sum(map(len, y))} names in {cut} files to learn from; {sum(map(len, truth))} in {len(files) - cut} others")
     scores = {f"always {frequent}": [[frequent] * len(row) for row in truth]}
-    options = {"hidden_size": 48 if short else 96, "max_iter": 3 if short else 5, "batch_size": 16, "min_frequency": 2,
-               "embedding_size": 32, "learning_rate_init": 0.01 if short else 0.005,
-               "random_state": seed}  # fmt: skip
+    options = {"hidden_size": 48 if short else 96, "max_iter": 6, "batch_size": 16, "min_frequency": 2,
+               "embedding_size": 32, "dropout": 0.2, "embedding_dropout": 0.2, "token_dropout": 0.05,
+               "learning_rate_init": 0.01 if short else 0.005, "random_state": seed}  # fmt: skip
     for name, crf in (("LSTM", False), ("LSTM with a CRF", True)):
         if short and not crf:
             continue
         start = time.perf_counter()
-        model = LSTMTagger(crf=crf, verbose=sys.stderr.isatty(), **options).fit(X, train_labels)
+        model = LSTMTagger(crf=crf, verbose=sys.stderr.isatty(), **options).fit(X, y)
         print(f"{name}: {model.n_iter_} epochs in {time.perf_counter() - start:.0f} s")
         scores[name] = model.predict(X_test)
-    scores["crfsuite"] = by_crfsuite(train, train_labels, test, 20 if short else 100)
-    results = {
-        name: (flat_accuracy(truth, said), flat_f1(truth, said, labels=[*counts])) for name, said in scores.items()
-    }
+    scores["crfsuite"] = by_crfsuite(X, y, X_test, 20 if short else 100)
+    results = {name: (flat_accuracy(truth, said), flat_f1(truth, said)) for name, said in scores.items()}
     for name, (accuracy, f1) in results.items():
         print(f"accuracy {accuracy:.4f}, macro F1 {f1:.4f}: {name}")
-    draw(model, test[1], truth[1], path)
+    draw(model, *pieces[1], path)
     print(f"picture: {path}")
     return results["LSTM with a CRF"], results["crfsuite"]
 

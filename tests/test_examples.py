@@ -129,8 +129,8 @@ def test_handwritten_lines(tmp_path, capsys):
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_tagging(tmp_path, capsys):
     (accuracy, f1), _ = run("tagging", tmp_path / "tagging.png", short=True)
-    assert accuracy > 0.8
-    assert f1 > 0.75
+    assert accuracy > 0.82
+    assert f1 > 0.77
     assert "crfsuite" in capsys.readouterr().out
 
 
