@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .distributions import Head
-from .members import Linear, Network
+from .members import Linear, Network, Simple, Trend
 from .windows import CovariateScale, Lengths, Prepared, Windows, prepared
 
 LEAST = 0.02  # members with less weight are dropped
 HELD_OUT = 0.2  # the last windows, as a share of all windows
+ENOUGH = 5  # windows that do not overlap, for a power of 1.5 in weights
 FEWEST = 8  # least number of windows to learn from when others are held out
 
-Member = Linear | Network
+Member = Linear | Trend | Network
 
 
 class Recipe(NamedTuple):
@@ -26,7 +27,7 @@ class Recipe(NamedTuple):
     ----------
     kinds : tuple of {"none", "first", "seasonal", "counts"}
     linear : bool
-        Whether to fit linear members.
+        Whether to fit linear members, and a trend.
     head : Head
         What networks predict.
     seeds : list of int
@@ -53,7 +54,7 @@ class Combination:
     ----------
     lengths : Lengths
     scale : CovariateScale
-    members : list of Linear and Network
+    members : list of Linear, Trend and Network
     weights : array, shape (members,)
     """
 
@@ -64,7 +65,7 @@ class Combination:
 
     def predict(self, windows: Windows) -> np.ndarray:
         """Forecasts of transformed values, (n, H)."""
-        return np.tensordot(self.weights, self.predict_each(windows), 1)
+        return self._mean(self.predict_each(windows))
 
     def predict_each(self, windows: Windows) -> np.ndarray:
         """Forecasts of each member, (members, n, H)."""
@@ -81,7 +82,11 @@ class Combination:
         """
         windows, inputs = self.inputs(windows)
         quantiles = [member.quantiles(windows, inputs[member.kind], self.lengths, levels) for member in self.members]
-        return np.tensordot(self.weights, self._restored(quantiles, inputs), 1)
+        return self._mean(self._restored(quantiles, inputs))
+
+    def _mean(self, each: np.ndarray) -> np.ndarray:
+        """The weighted mean of members (members, ...), relative to the first: if all are equal, so is the mean."""
+        return each[0] + np.tensordot(self.weights, each - each[0], 1)
 
     def inputs(self, windows: Windows) -> tuple[Windows, dict[str, Prepared]]:
         """Windows with scaled covariates, and what members of each kind read from them."""
@@ -116,13 +121,9 @@ class Trial(NamedTuple):
 def combined(windows: Windows, lengths: Lengths, recipe: Recipe) -> tuple[Combination, Trial]:
     """The combination for all windows, and a trial of it on held-out windows.
 
-    Members first learn from the first windows of each series and forecast the last ones. The weight of a member is
-    the inverse of its mean squared error there [1]_. Then members learn from all windows. If there are too few windows
-    to hold some out, all weights are equal.
-
-    References
-    ----------
-    .. [1] J. Bates, C. Granger, "The Combination of Forecasts", 1969.
+    Members first learn from the first windows of each series and forecast the last ones, which gives their weights.
+    Then they learn from all windows. If there are too few windows to hold some out, there is no trend, and all weights
+    are equal.
     """
     early, late = parted(windows, lengths.horizon)
     scale = CovariateScale.of(windows)
@@ -134,6 +135,8 @@ def combined(windows: Windows, lengths: Lengths, recipe: Recipe) -> tuple[Combin
         return combination, Trial(combination, windows, False)
     trial_recipe = recipe._replace(seeds=recipe.seeds[:1])
     candidates = _candidates(early, lengths, trial_recipe)
+    if recipe.linear and "first" in recipe.kinds:
+        candidates.append(("first", "trend"))
     unweighted = Combination(lengths, scale, _fitted(early, lengths, scale, candidates, trial_recipe), np.empty(0))
     weights = _weights((unweighted.predict_each(late) - late.ahead) / late.spread)
     kept = np.flatnonzero(weights >= LEAST)
@@ -147,10 +150,10 @@ def combined(windows: Windows, lengths: Lengths, recipe: Recipe) -> tuple[Combin
 def _tested(
     members: Sequence[Member], early: Sequence[Member], late: Windows, lengths: Lengths, scale: CovariateScale
 ) -> tuple[list[Member], list[Member]]:
-    """Members and early members; linear ones get the errors that the early member makes in the late windows."""
+    """Members and early members; those without a network get the errors of the early member in the late windows."""
     pairs: list[tuple[Member, Member]] = []
     for member, early_member in zip(members, early, strict=True):
-        if isinstance(member, Linear) and isinstance(early_member, Linear):
+        if isinstance(member, Simple) and isinstance(early_member, Simple):
             steps, errors = early_member.tested(scale.scaled(late), lengths)
             measured = replace(early_member, steps=steps, errors=errors)
             pairs.append((replace(member, steps=steps, errors=errors), measured))
@@ -175,7 +178,9 @@ def _fitted(
     members: list[Member] = []
     for kind, member_type in candidates:
         long_enough = windows[windows.origin >= lengths.history(kind)]
-        if member_type == "linear":
+        if member_type == "trend":
+            members.append(Trend.of(lengths))
+        elif member_type == "linear":
             members.append(Linear.fit(kind, long_enough, lengths))
         else:
             members.append(Network.fit(kind, long_enough, lengths, recipe.head, recipe.seeds, recipe.options))
@@ -183,9 +188,20 @@ def _fitted(
 
 
 def _weights(errors: np.ndarray) -> np.ndarray:
-    """Weights of members, with sum 1: the inverse mean squares of their errors (members, n, H)."""
+    """Weights of members, with sum 1: inverse powers of the mean squares of their errors (members, n, H).
+
+    The power is 1 for few windows, as in [1]_. It approaches 2 for many: these show which members are accurate, and as
+    errors of members depend on one another, it is best to favour accurate ones more. Windows overlap, so n / H count.
+
+    References
+    ----------
+    .. [1] J. Bates, C. Granger, "The Combination of Forecasts", 1969.
+    """
     squares = np.nanmean(errors.reshape(len(errors), -1) ** 2, axis=1)
-    inverse = 1 / np.maximum(squares, 1e-12 * squares.max() + 1e-300)
+    if squares.max() == 0:
+        return np.full(len(squares), 1 / len(squares))
+    count = errors.shape[1] / errors.shape[2]
+    inverse = np.maximum(squares / squares.max(), 1e-12) ** -(1 + count / (count + ENOUGH))
     return inverse / inverse.sum()
 
 

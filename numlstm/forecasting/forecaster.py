@@ -26,11 +26,11 @@ INTERVAL = 0.1, 0.5, 0.9  # default levels of quantiles
 
 
 class LSTMForecaster(Savable, BaseEstimator):
-    """Forecast one time series, or many with one model, by LSTM layers and a linear map that read windows of the past.
+    """Forecast one time series, or many with one model, by LSTM layers and linear maps that read windows of the past.
 
     The forecast is a weighted mean of several members. Members learn from windows of the series; they differ in
     differencing and scaling. Each member forecasts all steps of the horizon at once. The weights follow from the errors
-    of the members on windows that were held out [1]_. Settings at "auto" depend on the data and their frequency.
+    of the members on windows that were held out, as in [1]_. Settings at "auto" depend on the data and their frequency.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class LSTMForecaster(Savable, BaseEstimator):
     n_members : int, at least 1, default 2
         Number of networks of each kind, with different seeds.
     linear_skip : bool, default True
-        Whether linear maps of the window (ridge regressions) are members, too.
+        Whether linear maps of the window are members, too: ridge regressions, and a damped trend.
     hidden_size, num_layers, cell, pooling, dropout, learning_rate_init, max_iter, batch_size
         Parameters of the networks, as in `LSTMRegressor`; by default 32 hidden units.
     random_state : int, numpy.random.RandomState or None, default None

@@ -1,8 +1,9 @@
-"""Members of a forecast: a linear map of the window, and networks that read it."""
+"""Members of a forecast: a damped trend, a linear map of the window, and networks that read it."""
 
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,16 +16,16 @@ from .network import WindowRegressor
 from .ridge import ridge_with_gaps
 from .windows import Lengths, Prepared, Windows, prepared
 
+DAMPING = 0.9  # the slope of a trend at a step, as a share of that at the step before
+
 
 @dataclass(frozen=True)
-class Linear:
-    """Ridge regression of the scaled targets on all numbers of a window.
+class Simple(ABC):
+    """A member without a network; its quantiles follow from its errors.
 
     Attributes
     ----------
     kind : {"none", "first", "seasonal"}
-    coef : array, shape (features, H)
-    intercept : array, shape (H,)
     steps : array, shape (H,)
         Root mean square of the errors at each step ahead, in windows that were held out if there are any.
     errors : array, shape (M,)
@@ -32,17 +33,12 @@ class Linear:
     """
 
     kind: str
-    coef: np.ndarray
-    intercept: np.ndarray
     steps: np.ndarray
     errors: np.ndarray
 
-    @classmethod
-    def fit(cls, kind: str, windows: Windows, lengths: Lengths) -> Linear:
-        """Fit it, with the penalty that has the least leave-one-out error."""
-        inputs = prepared(windows, kind, lengths)
-        coef, intercept = ridge_with_gaps(_features(windows, inputs), inputs.scaled(windows.ahead))
-        return cls(kind, coef, intercept, np.zeros(len(intercept)), np.zeros(1))
+    @abstractmethod
+    def predict(self, windows: Windows, inputs: Prepared, lengths: Lengths) -> np.ndarray:
+        """Scaled forecasts, (n, H)."""
 
     def tested(self, windows: Windows, lengths: Lengths) -> tuple[np.ndarray, np.ndarray]:
         """The attributes `steps` and `errors`, measured in some windows."""
@@ -53,14 +49,59 @@ class Linear:
         steps = np.sqrt(squares.sum(axis=0) / np.maximum(known.sum(axis=0), 1))
         return steps, np.sort((errors / np.where(steps > 0, steps, 1.0))[known])
 
-    def predict(self, windows: Windows, inputs: Prepared, lengths: Lengths) -> np.ndarray:
-        """Scaled forecasts, (n, H)."""
-        return _features(windows, inputs) @ self.coef + self.intercept
-
     def quantiles(self, windows: Windows, inputs: Prepared, lengths: Lengths, levels: np.ndarray) -> np.ndarray:
         """Scaled quantiles, (n, H, levels): forecasts plus quantiles of the measured errors."""
         errors = np.quantile(self.errors, levels) if len(self.errors) else np.zeros(len(levels))
         return self.predict(windows, inputs, lengths)[:, :, None] + self.steps[:, None] * errors
+
+
+@dataclass(frozen=True)
+class Linear(Simple):
+    """Ridge regression of the scaled targets on all numbers of a window.
+
+    Attributes
+    ----------
+    coef : array, shape (features, H)
+    intercept : array, shape (H,)
+    """
+
+    coef: np.ndarray
+    intercept: np.ndarray
+
+    @classmethod
+    def fit(cls, kind: str, windows: Windows, lengths: Lengths) -> Linear:
+        """Fit it, with the penalty that has the least leave-one-out error."""
+        inputs = prepared(windows, kind, lengths)
+        coef, intercept = ridge_with_gaps(_features(windows, inputs), inputs.scaled(windows.ahead))
+        return cls(kind, np.zeros(len(intercept)), np.zeros(1), coef, intercept)
+
+    def predict(self, windows: Windows, inputs: Prepared, lengths: Lengths) -> np.ndarray:
+        """Scaled forecasts, (n, H)."""
+        return _features(windows, inputs) @ self.coef + self.intercept
+
+
+@dataclass(frozen=True)
+class Trend(Simple):
+    """The last value, continued by the mean slope over a season, damped by a tenth at each step [1]_.
+
+    The kind is "first". Without a season, the slope is that of the last two steps. It is 0 if a value that it needs is
+    missing.
+
+    References
+    ----------
+    .. [1] E. Gardner, E. McKenzie, "Forecasting Trends in Time Series", 1985.
+    """
+
+    @classmethod
+    def of(cls, lengths: Lengths) -> Trend:
+        """A member whose errors are not measured yet."""
+        return cls("first", np.zeros(lengths.horizon), np.zeros(1))
+
+    def predict(self, windows: Windows, inputs: Prepared, lengths: Lengths) -> np.ndarray:
+        """Scaled forecasts, (n, H)."""
+        span = min(max(lengths.season, 2), lengths.context - 1)
+        slope = -inputs.channels[:, -1 - span] / max(span, 1)  # (n, 1): the last value of a window is 0
+        return slope * np.cumsum(DAMPING ** np.arange(1, lengths.horizon + 1))
 
 
 def _features(windows: Windows, inputs: Prepared) -> np.ndarray:

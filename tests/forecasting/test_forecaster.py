@@ -25,6 +25,9 @@ def test_accurate_members_get_the_weight(small):
     weights = forecaster.weights_
     assert sum(weights.values()) == pytest.approx(1)
     assert sum(weight for (_, kind), weight in weights.items() if kind == "linear") > 0.9
+    slopes = np.random.default_rng(0).normal(0, 0.3, (40, 8)).cumsum(axis=0)
+    assert small(horizon=4, season_length=1).fit(slopes.cumsum(axis=0)).weights_["first", "trend"] > 0.1
+    assert ("first", "trend") not in weights
     only = small(horizon=4, linear_skip=False, differencing="first").fit(np.sin(steps / 3))
     assert only.weights_ == {("first", "network"): 1.0}
 

@@ -15,11 +15,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 SMALL = {"hidden_size": 4, "max_iter": 1, "n_members": 1, "random_state": 0}
 
 
-def test_it_passes_checks_of_sktime():
-    found = check_estimator(
-        LSTMForecasterSktime, raise_exceptions=False, verbose=False, tests_to_run=["test_random_tags", "test_predict"]
-    )
-    assert found
+def test_it_passes_all_checks_of_sktime():
+    found = check_estimator(LSTMForecasterSktime, raise_exceptions=False, verbose=False)
+    assert len(found) > 500
     assert {name: result for name, result in found.items() if result != "PASSED"} == {}
 
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
+from numlstm.forecasting.combination import _weights
 from numlstm.forecasting.frequency import Frequency
+from numlstm.forecasting.members import Trend
 from numlstm.forecasting.ridge import PENALTIES, ridge, ridge_with_gaps
 from numlstm.forecasting.series import Names, read_panel
 from numlstm.forecasting.windows import KINDS, Lengths, prepared, windows_before
@@ -93,3 +95,26 @@ def test_ridge_with_gaps_learns_each_target_from_its_rows():
     np.testing.assert_allclose(coef[:, 0], ridge(features, targets[:, :1])[0][:, 0])
     np.testing.assert_allclose(coef[:, 1], ridge(features[10:], targets[10:, 1:])[0][:, 0])
     assert np.isfinite(intercept).all()
+
+
+def test_a_trend_is_damped():
+    """The slope is the mean of the last season, or of two steps; each step adds nine tenths of the one before."""
+    rng = np.random.default_rng(0)
+    series = rng.normal(size=21).cumsum()
+    for season, span in ((4, 4), (1, 2), (40, 5)):
+        lengths = Lengths(6, 3, season)
+        windows = windows_of(series, origins=(12,))
+        inputs = prepared(windows, "first", lengths)
+        forecast = inputs.restored(Trend.of(lengths).predict(windows, inputs, lengths))[0]
+        slope = (series[11] - series[11 - span]) / span
+        np.testing.assert_allclose(forecast, series[11] + slope * np.cumsum([0.9, 0.81, 0.729]))
+
+
+@pytest.mark.parametrize(("windows", "power"), [(10, 1.5), (1000, 1.99)])
+def test_weights_favour_accurate_members_more_if_there_are_many_windows(windows, power):
+    errors = np.ones((2, windows, 2)) * np.array([1.0, 2.0])[:, None, None]
+    errors[:, 0, 0] = np.nan
+    weights = _weights(errors)
+    assert weights[0] / weights[1] == pytest.approx(4**power, rel=1e-3)
+    assert weights.sum() == pytest.approx(1)
+    np.testing.assert_array_equal(_weights(np.zeros((2, 3, 1))), 0.5)

@@ -16,7 +16,7 @@ from ...forecasting.forecaster import LSTMForecaster
 from ...forecasting.frequency import FEATURES, Frequency
 from ...forecasting.intervals import Calibration, Shifts, Stretch, Widths
 from ...forecasting.learning import Learnt
-from ...forecasting.members import Linear, Network
+from ...forecasting.members import Linear, Network, Trend
 from ...forecasting.network import WindowRegressor
 from ...forecasting.parameters import DISTRIBUTIONS, check_parameters, checked_levels
 from ...forecasting.series import Panel, Seen, Series
@@ -178,11 +178,10 @@ def _scale_from_tensor(tensors: Tensors, name: str) -> np.ndarray:
 
 
 def _member_to_fields(member: Member) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    if isinstance(member, Linear):
-        arrays = {name: getattr(member, name) for name in ("coef", "intercept", "steps", "errors")}
-        return {"type": "linear", "kind": member.kind}, {
-            name: np.ascontiguousarray(each) for name, each in arrays.items()
-        }
+    if not isinstance(member, Network):
+        names = ("steps", "errors") if isinstance(member, Trend) else ("coef", "intercept", "steps", "errors")
+        arrays = {name: np.ascontiguousarray(getattr(member, name)) for name in names}
+        return {"type": type(member).__name__.lower(), "kind": member.kind}, arrays
     models: list[Any] = []
     tensors: dict[str, np.ndarray] = {}
     for k, model in enumerate(member.models):
@@ -203,16 +202,10 @@ def _of_scores(model: WindowRegressor) -> WindowRegressor:
 
 
 def _member_from_fields(content: Any, settings: Settings, head: Head, tensors: Tensors) -> Member:
-    if isinstance(content, dict) and content.get("type") == "linear":
-        content = fields_of(content, "member", ["type", "kind"])
-        kind, horizon = check_option(content["kind"], "kind", settings.kinds), settings.lengths.horizon
-        coef = tensors.take("coef")
-        if coef.dtype != np.float64 or coef.ndim != 2 or coef.shape[1] != horizon or not np.isfinite(coef).all():
-            raise ValueError(f"tensor 'coef' must be finite float64 of shape (features, {horizon})")
-        intercept, steps = (tensors.numbers(name, "float64", (horizon,)).copy() for name in ("intercept", "steps"))
-        return Linear(kind, coef.copy(), intercept, steps, tensors.numbers("errors", "float64", None).copy())
+    if isinstance(content, dict) and content.get("type") in ("linear", "trend"):
+        return _simple_from_fields(fields_of(content, "member", ["type", "kind"]), settings, tensors)
     content = fields_of(content, "member", ["type", "kind", "gaps", "models"])
-    check_option(content["type"], "type", ("linear", "network"))
+    check_option(content["type"], "type", ("linear", "trend", "network"))
     if not isinstance(content["models"], list):
         raise ValueError(f"models must be a list, got {type(content['models']).__name__}")
     models = []
@@ -229,6 +222,19 @@ def _member_from_fields(content: Any, settings: Settings, head: Head, tensors: T
     return Network(
         check_option(content["kind"], "kind", settings.kinds), head, check_flag(content["gaps"], "gaps"), models
     )
+
+
+def _simple_from_fields(content: dict[str, Any], settings: Settings, tensors: Tensors) -> Linear | Trend:
+    horizon, is_trend = settings.lengths.horizon, content["type"] == "trend"
+    kind = check_option(content["kind"], "kind", ("first",) if is_trend else settings.kinds)
+    steps = tensors.numbers("steps", "float64", (horizon,)).copy()
+    errors = tensors.numbers("errors", "float64", None).copy()
+    if is_trend:
+        return Trend(kind, steps, errors)
+    coef = tensors.take("coef")
+    if coef.dtype != np.float64 or coef.ndim != 2 or coef.shape[1] != horizon or not np.isfinite(coef).all():
+        raise ValueError(f"tensor 'coef' must be finite float64 of shape (features, {horizon})")
+    return Linear(kind, steps, errors, coef.copy(), tensors.numbers("intercept", "float64", (horizon,)).copy())
 
 
 # Intervals ------------------------------------------------------------------------------------------------
