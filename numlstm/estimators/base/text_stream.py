@@ -83,18 +83,20 @@ def scores_function(network: Network, parameters: Mapping[str, np.ndarray]) -> C
     """A function from the last layer's outputs (F,) to scores of all tokens (K,): logarithms but for a constant."""
     softmax = network.softmax
 
-    def affine(suffix: str, x: np.ndarray) -> np.ndarray:
-        return parameters["weight" + suffix] @ x + parameters["bias" + suffix]
+    def affine(suffix: str) -> Callable[[np.ndarray], np.ndarray]:
+        weight, bias = parameters["weight" + suffix], parameters["bias" + suffix]
+        return lambda x: weight @ x + bias
 
     if not isinstance(softmax, AdaptiveSoftmax):
-        return lambda h: affine(HEAD, h)
-    frequent = softmax.cutoffs[0]
+        return affine(HEAD)
+    scores_of_head, frequent = affine(HEAD), softmax.cutoffs[0]
+    tails = [(affine(f"_projection_{k}"), affine(f"_tail_{k}")) for k in range(len(softmax.cutoffs))]
 
     def scores(h: np.ndarray) -> np.ndarray:
-        head = affine(HEAD, h)
+        head = scores_of_head(h)
         parts = [head[:frequent]]
-        for k in range(len(softmax.cutoffs)):
-            tail = affine(f"_tail_{k}", affine(f"_projection_{k}", h))
+        for k, (project, scores_of_tail) in enumerate(tails):
+            tail = scores_of_tail(project(h))
             highest = tail.max()
             parts.append(tail - (highest + np.log(np.exp(tail - highest).sum())) + head[frequent + k])
         return np.concatenate(parts)
@@ -119,6 +121,7 @@ def chooser(
     """
 
     def choose(scores: np.ndarray) -> int:
+        scores = scores.copy()
         scores[UNKNOWN] = -np.inf
         if temperature == 0:
             return int(scores.argmax())
