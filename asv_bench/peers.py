@@ -6,9 +6,10 @@ and ONNX Runtime run an ONNX model, with the nodes around its LSTMs.
 
 Each contestant has a process of its own and sleeps until its turn; rounds alternate. Results are compared with float64
 before anything is timed (with PyTorch's results if the reference would take minutes). The script prints a Markdown
-table: minimum and median times, the ratio of the best peer's time to ours, and our fraction of the FMA peak, which is
-measured in the same run. `--write` also writes it to `peers.md`, `peers_onnx.md`, `peers_gru.md`, ..., with a plot,
-and to the pages that show it.
+table: minimum and median times, the ratio of the best peer's time to ours, our fraction of the FMA peak, and that of
+the limit, where products run at the peak and equations as fast as they run alone; both are measured in the same run.
+`--write` also writes the table to `peers.md`, `peers_onnx.md`, `peers_gru.md`, ..., with a plot, and to the pages that
+show it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import time
 
 import numpy as np
 import tables
-from contestants import CONTESTANTS, Peak, Reference, problems
+from contestants import CONTESTANTS, Limits, Reference, problems
 from problems import BLOCKS, FORWARD, TRAINING
 from processes import start
 
@@ -36,7 +37,7 @@ def serve(connection, name, problem, threads):
     os.environ["KERAS_BACKEND"] = "jax"
     if hasattr(os, "sched_setaffinity"):  # the only way to limit the threads of JAX
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    contestant = ({"peak": Peak, "reference": Reference} | CONTESTANTS)[name](problem, threads)
+    contestant = ({"limits": Limits, "reference": Reference} | CONTESTANTS)[name](problem, threads)
     connection.send("ready")
     while (request := connection.recv()) is not None:
         task, repeats = request
@@ -111,27 +112,49 @@ def compare(problem, threads, names):
     return results
 
 
-def peak_of(threads):
-    """The FMA peak: the best of several runs, because other programs on the machine can only slow it down."""
-    process = Process("peak", None, threads)
-    best = max(float(process.ask(FORWARD, 0)[0]) for _ in range(9))
-    process.close()
-    return best
+class Limit:
+    """The FMA peak, and the time of a problem at the limit: products at the peak, and equations as fast as alone.
+
+    Both are the best of many runs, some before and some after all else, because other programs can only slow them down.
+    """
+
+    def __init__(self, threads):
+        self.process = Process("limits", None, threads)
+        self.measure()
+
+    def measure(self):
+        """Run once more."""
+        self.peak, *self.seconds, self.lanes = self.process.ask(FORWARD, 0)[0].tolist()
+
+    def shares(self, problem, task, seconds):
+        """The cells of a row: our share of the peak, and of the limit."""
+        products = problem.flop(task == TRAINING) / self.peak
+        if problem.cell != "lstm":
+            return f"{products / seconds:.0%} | -"
+        equations = problem.vectors(int(self.lanes)) * self.seconds[task == TRAINING]
+        return f"{products / seconds:.0%} | {(products + equations) / seconds:.0%}"
 
 
 def milliseconds(times):
     return f"{1e3 * min(times):.3g} ({1e3 * np.median(times):.3g})"
 
 
-def table(cell, threads, names, chosen):
-    """The lines of the table, which are also printed, and the ratios by task and shape."""
-    peak = peak_of(threads)
-    lines = [
+def heading(threads, names, peak):
+    """The first lines of the table."""
+    return [
         f"{threads} thread{'s' * (threads > 1)}; FMA peak {peak / 1e9:.0f} GFLOP/s; milliseconds, minimum (median)\n",
-        f"| (T, N, I, H) | | {' | '.join(names)} | best peer / {names[0]} | of peak |",
-        "|---|---|" + "---|" * (len(names) + 2),
+        f"| (T, N, I, H) | | {' | '.join(names)} | best peer / {names[0]} | of peak | of limit |",
+        "|---|---|" + "---|" * (len(names) + 3),
     ]
-    print("\n".join(lines), flush=True)
+
+
+def table(cell, threads, names, chosen):
+    """The lines of the table, which are also printed, and the ratios by task and shape.
+
+    Shares are printed by the limit known so far; the lines have them by the limit measured again at the end.
+    """
+    limit, rows = Limit(threads), []
+    print("\n".join(heading(threads, names, limit.peak)), flush=True)
     ratios = {FORWARD: {}, TRAINING: {}}
     for problem in [p for i, p in enumerate(problems(cell)) if not chosen or i in chosen]:
         for task, times in compare(problem, threads, names).items():
@@ -140,12 +163,15 @@ def table(cell, threads, names, chosen):
             if not best:
                 continue
             ours, *peers = best.values()
-            share = problem.flop(task == TRAINING) / ours / peak
             if peers:
                 ratios[task][str(problem)] = min(peers) / ours
             ratio = f"{ratios[task][str(problem)]:.2f}" if peers else ""
-            lines.append(f"| {problem} | {task} | {' | '.join(cells)} | {ratio} | {share:.0%} |")
-            print(lines[-1], flush=True)
+            rows.append((problem, task, f"| {problem} | {task} | {' | '.join(cells)} | {ratio}", ours))
+            print(f"{rows[-1][2]} | {limit.shares(*rows[-1][:2], ours)} |", flush=True)
+    limit.measure()
+    limit.process.close()
+    lines = heading(threads, names, limit.peak)
+    lines += [f"{line} | {limit.shares(problem, task, ours)} |" for problem, task, line, ours in rows]
     for task, values in ratios.items():
         if values:
             lines.append(f"\n{task}: geometric mean {np.exp(np.mean(np.log([*values.values()]))):.2f}")

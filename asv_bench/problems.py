@@ -83,11 +83,19 @@ class Problem:
         lengths[rng.integers(self.N)] = self.T
         return lengths
 
+    @property
+    def steps(self):
+        """Steps of all sequences."""
+        return self.T * self.N if not self.ragged else int(self.lengths().sum())
+
+    def vectors(self, lanes):
+        """Vectors of units whose equations are computed."""
+        return self.steps * self.layers * self.directions * -(-self.H // lanes)
+
     def flop(self, training):
         """Number of operations of the products, without padding."""
-        steps = self.T * self.N if not self.ragged else int(self.lengths().sum())
         per_step = 2 * BLOCKS[self.cell] * self.H * sum(inputs + self.H for _, inputs in self.names)
-        return steps * per_step * (3 if training else 1)
+        return self.steps * per_step * (3 if training else 1)
 
 
 def layer_of(problem, **options):

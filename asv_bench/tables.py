@@ -62,10 +62,13 @@ def short(table: str) -> str:
     """Of a table of peers: a row for each shape, the least times of ours and of the best peer."""
     first_block = table.split(" geometric mean ")[0]
     rows = [line.strip("|").split("|") for line in first_block.splitlines() if line.startswith("| (")]
-    rows = [[cell.strip() for cell in row] for row in rows][1:]  # without the heading
+    names, *rows = [[cell.strip() for cell in row] for row in rows]
+    end = next(
+        k for k, name in enumerate(names) if name.startswith("best peer")
+    )  # shares of the machine's speed follow
     shapes: dict[str, list[str]] = {}
     ratios: list[list[float]] = [[], []]
-    for shape, task, *times, ratio, _ in rows:
+    for shape, task, *times, ratio in (row[: end + 1] for row in rows):
         ours, *peers = (float(time.split()[0]) for time in times if time != "-")
         shapes.setdefault(shape, []).extend([f"{ours:.3g}", f"{min(peers):.3g}", ratio])
         ratios[task != "forward"].append(float(ratio))

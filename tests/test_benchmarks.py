@@ -16,6 +16,8 @@ from numlstm.layers.stream import Stream
 sys.path.insert(0, str(Path(__file__).parents[1] / "asv_bench"))
 
 import benchmarks
+import limit
+import tables
 from benchmarks import cold_start, common, fitting, models_in_files, streaming
 
 MODULES = ("cold_start", "fitting", "layers", "memory", "models_in_files", "options", "streaming")
@@ -168,3 +170,28 @@ def test_a_wrong_graph_is_refused(forgetful, monkeypatch):
     monkeypatch.setattr(models_in_files, "from_onnx", wrong)
     with pytest.raises(WRONG, match=r"^graph is off"):
         models_in_files.graph_of((1, 1, 16, 64))
+
+
+def test_the_limit_computes_equations_and_comes_closer_with_each_run(monkeypatch):
+    monkeypatch.setattr(limit, "RUNS", 2)
+    measured = limit.Limit(1)
+    first, second = measured.measure(), measured.measure()
+    assert (first > 0).all()
+    assert second[0] >= first[0]
+    assert (second[1:3] <= first[1:3]).all()
+    sums, records, gradients, gates, copies, _ = measured.equations[0].kept
+    rows, lanes = limit.ROWS, gates.shape[1] // limit.GATES
+    h, c, i, f, g, o = records[rows:].swapaxes(0, 1)
+    np.testing.assert_allclose(c, f * records[:rows, 1] + i * g, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(h, o * np.tanh(c), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(i, 1 / (1 + np.exp(-sums[:, :lanes])), rtol=1e-5)
+    assert gradients.shape == (rows, 4, lanes)
+    np.testing.assert_array_equal(gates, copies)
+
+
+@pytest.mark.parametrize("shares", ["| 50% |", "| 50% | 75% |"])
+def test_the_short_table_has_ratios_whatever_shares_follow(shares):
+    names = "| (T, N, I, H) | | numlstm | torch | best peer / numlstm |" + " of peak |" * (shares.count("%"))
+    rows = [f"| (1, 2, 3, 4) | {task} | 0.5 (0.6) | 1 (2) | 2.00 {shares}" for task in ("forward", "forward + BPTT")]
+    lines = tables.short("\n".join([names, *rows])).splitlines()
+    assert lines[2] == "| (1, 2, 3, 4) | 0.5 | 1 | 2.00 | 0.5 | 1 | 2.00 |"
