@@ -135,7 +135,7 @@ def combined(windows: Windows, lengths: Lengths, recipe: Recipe) -> tuple[Combin
         return combination, Trial(combination, windows, False)
     trial_recipe = recipe._replace(seeds=recipe.seeds[:1])
     candidates = _candidates(early, lengths, trial_recipe)
-    if recipe.linear and "first" in recipe.kinds:
+    if recipe.linear and "first" in recipe.kinds and "none" not in recipe.kinds:  # "none": series without a trend
         candidates.append(("first", "trend"))
     unweighted = Combination(lengths, scale, _fitted(early, lengths, scale, candidates, trial_recipe), np.empty(0))
     weights = _weights((unweighted.predict_each(late) - late.ahead) / late.spread)
