@@ -292,7 +292,7 @@ class TrainableModel(CallbackSupportMixin, SequenceModel):
             batch_size=automatic.batch_size(self.batch_size, len(data)),
             accumulation=int(self.gradient_accumulation_steps),
             rng=rng,
-            bptt_steps=self.bptt_steps,
+            bptt_steps=None if self.bptt_steps is None else min(self.bptt_steps, int(data.sequences.lengths.max())),
         )
 
     def _optimizer(self, network: Network, backend: Backend, flat: Array, count: int) -> Optimizer:
