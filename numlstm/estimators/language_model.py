@@ -22,13 +22,14 @@ from ..training.network import Network
 from ..training.progress import Progress
 from .base.callbacks import with_callbacks
 from .base.model import Codec, Fitted
+from .base.parameters import check_parameters
 from .base.results import snapshot
 from .base.text_documentation import documented
 from .base.text_stream import TextStream, chooser
 from .base.trainable import TrainableModel, random_generator
 from .data import texts
 from .data.categories import TokenReading
-from .data.tokens import END, Vocabulary
+from .data.tokens import END, Analyzer, Vocabulary
 from .targets.next_tokens import NextTokens
 
 CUTOFFS = 2_000, 10_000  # the first rare tokens of "auto": the tails of an adaptive softmax
@@ -122,6 +123,8 @@ class LSTMLanguageModel(TrainableModel):
 
     A token that the model does not know counts as the unknown token, in prompts, too. If all tokens of X are known, no
     training text has the unknown token: its probability is then what the untrained score leaves it.
+
+    With `partial_fit` and `warm_start`, the first call determines the vocabulary, `analyzer` and `lowercase`.
 
     <<THREADS>>
 
@@ -277,7 +280,10 @@ class LSTMLanguageModel(TrainableModel):
         """
         codec = None
         if vocabulary is not None:
-            tokens = texts.tokenized(list(vocabulary), "vocabulary", self.analyzer, self.lowercase)
+            if isinstance(vocabulary, str | bytes | bytearray):
+                raise TypeError(f"vocabulary must be a list of tokens, got {type(vocabulary).__name__}")
+            words = texts.listed(vocabulary, "vocabulary", "a list of tokens")
+            tokens = texts.tokenized(words, "vocabulary", self.analyzer, bool(self.lowercase))
             if len({*tokens}) < len(tokens):
                 raise ValueError("vocabulary must hold each token once")
             codec = NextTokens(Vocabulary((END, *tokens)))
@@ -290,13 +296,14 @@ class LSTMLanguageModel(TrainableModel):
         previous: Fitted | None = None, codec: Codec | None = None,
     ) -> tuple[Codec, Network, Data]:  # fmt: skip
         """The codec, the network and the streams of X."""
-        corpus = self._corpus(X, "X")
+        analyzer, lowercase = self._analysis(previous)
+        corpus = texts.corpus(X, "X", analyzer, lowercase)
         if previous is not None:
             fitted._reading = previous.reading
         else:
-            words = texts.vocabulary_of(corpus, self.analyzer, int(self.min_frequency), self.max_vocabulary)
+            words = texts.vocabulary_of(corpus, analyzer, int(self.min_frequency), self.max_vocabulary)
             words = codec.words if isinstance(codec, NextTokens) else words
-            fitted._reading = TokenReading((words,), (0,), None, self.analyzer, bool(self.lowercase))
+            fitted._reading = TokenReading((words,), (0,), None, analyzer, lowercase)
         fitted._channels = fitted._static = fitted._columns = None
         fitted.n_channels_, fitted.n_features_in_, fitted._lengths_given = 1, 1, False
         next_tokens = NextTokens(fitted._reading.vocabularies[0])
@@ -325,9 +332,9 @@ class LSTMLanguageModel(TrainableModel):
     def _token_channels(self, reading: TokenReading, channels: int) -> Any:
         if not (self.tie_weights and self.embedding_size == "auto" and self.embedding is None):
             return super()._token_channels(reading, channels)
-        layer = {name: getattr(self, name) for name in ("hidden_size", "proj_size")}
+        layer = self._layer_options()
         last = layer["hidden_size"][-1] if isinstance(layer["hidden_size"], list | tuple) else layer["hidden_size"]
-        tied = self._without_results().set_params(embedding_size=int(layer["proj_size"] or last))
+        tied = self._without_results().set_params(embedding_size=int(layer.get("proj_size") or last))
         return super(LSTMLanguageModel, tied)._token_channels(reading, channels)
 
     def _cutoffs(self, outputs: int) -> tuple[int, ...]:
@@ -355,7 +362,11 @@ class LSTMLanguageModel(TrainableModel):
     def _validation(
         self, fitted: Any, codec: Codec, training: Sequences, X: Any, y: Any, lengths: Any, static: Any
     ) -> Validation | None:
-        return None if X is None else self._validation_on(self._whole(X, "X_val", fitted._reading), codec)
+        if X is None:
+            return None
+        reading = fitted._reading
+        corpus = texts.corpus(X, "X_val", reading.analyzer, reading.lowercase)
+        return self._validation_on(_whole(corpus, reading, self.dtype), codec)
 
     def _validation_on(self, data: Data, codec: Any) -> Validation:
         return LikelihoodValidation(data)
@@ -370,13 +381,12 @@ class LSTMLanguageModel(TrainableModel):
         if self.tie_weights and self.freeze_embedding:
             raise ValueError("freeze_embedding must be False with tie_weights=True: the output layer must learn")
 
-    def _corpus(self, X: Any, name: str) -> list[Sequence[Hashable]]:
-        return texts.corpus(X, name, self.analyzer, bool(self.lowercase))
-
-    def _whole(self, X: Any, name: str, reading: TokenReading) -> Data:
-        """Whole texts, as they were read in `fit`."""
-        corpus = texts.corpus(X, name, reading.analyzer, reading.lowercase)
-        return _data([texts.framed(tokens, reading.vocabularies[0]) for tokens in corpus], self.dtype)
+    def _analysis(self, fitted: Fitted | None) -> tuple[Analyzer, bool]:
+        """How texts become tokens: as a network was trained, if there is one; otherwise as the parameters say."""
+        if fitted is None:
+            return self.analyzer, bool(self.lowercase)
+        assert fitted.reading is not None
+        return fitted.reading.analyzer, fitted.reading.lowercase
 
     # Measures ---------------------------------------------------------------------------------------------
 
@@ -439,7 +449,7 @@ class LSTMLanguageModel(TrainableModel):
         TypeError, ValueError
             If X is not as described.
         """
-        strings = [X] if isinstance(X, str) else list(X)
+        strings = [X] if isinstance(X, str) else texts.listed(X, "X")
         for i, text in enumerate(strings):
             if not isinstance(text, str):
                 raise TypeError(f"X[{i}] must be a string to count its characters, got {type(text).__name__}")
@@ -480,7 +490,10 @@ class LSTMLanguageModel(TrainableModel):
         NotFittedError, TypeError, ValueError
             As `score` does.
         """
-        return -self._log_likelihoods([text])[0][:-1] / math.log(2)
+        fitted = self._trained_network()
+        tokens = texts.tokenized(text, "text", *self._analysis(fitted))
+        model, data = self._model_and_data(fitted, [tokens])
+        return -log_likelihoods(model, data)[0][:-1] / math.log(2)
 
     def tokenize(self, text: Any) -> list[Hashable]:
         """The tokens of a text.
@@ -498,8 +511,10 @@ class LSTMLanguageModel(TrainableModel):
         TypeError, ValueError
             If `text` is not as described.
         """
-        self._check_parameters()
-        return list(texts.tokenized(text, "text", self.analyzer, bool(self.lowercase)))
+        fitted = getattr(self, "_model", None)
+        if fitted is None:
+            self._check_parameters()
+        return list(texts.tokenized(text, "text", *self._analysis(fitted)))
 
     def embed(self, X: Any) -> np.ndarray:
         """A vector for each text: the mean of the last layer's outputs over its tokens.
@@ -517,25 +532,35 @@ class LSTMLanguageModel(TrainableModel):
         NotFittedError, TypeError, ValueError
             As `score` does.
         """
-        model, data = self._model_and_texts(X)
+        model, data = self._model_and_texts(self._trained_network(), X)
         return mean_outputs(model, data).astype(model.network.stack.dtype)
 
     def _log_likelihoods(self, X: Any) -> list[np.ndarray]:
-        return log_likelihoods(*self._model_and_texts(X))
+        return log_likelihoods(*self._model_and_texts(self._trained_network(), X))
 
-    def _model_and_texts(self, X: Any) -> tuple[Model, Data]:
-        """The trained model on a backend, and whole texts."""
-        estimator = snapshot(self)
-        check_is_fitted(estimator)
-        fitted = estimator._model
+    def _model_and_texts(self, fitted: Fitted, X: Any) -> tuple[Model, Data]:
+        """A trained network on a backend, and texts."""
+        return self._model_and_data(fitted, texts.corpus(X, "X", *self._analysis(fitted)))
+
+    def _model_and_data(self, fitted: Fitted, corpus: list[Sequence[Hashable]]) -> tuple[Model, Data]:
+        """A trained network on a backend, and the tokens of whole texts as numbers."""
         assert fitted.reading is not None
-        data = self._whole(X, "X", fitted.reading)
+        data = _whole(corpus, fitted.reading, fitted.network.stack.dtype)
         work = fitted.network.stack.operations(1, len(data.sequences.values))
         return fitted.on(backend_for(self.backend, work=work)), data
 
     def _ready(self, X: Any, lengths: Any) -> tuple[Fitted, Model, Sequences]:
-        model, data = self._model_and_texts(X)
-        return snapshot(self)._model, model, data.sequences
+        if lengths is not None:
+            raise ValueError(f"lengths must be None for texts, got {type(lengths).__name__}")
+        fitted = self._trained_network()
+        model, data = self._model_and_texts(fitted, X)
+        return fitted, model, data.sequences
+
+    def _trained_network(self) -> Fitted:
+        """The trained network now; another thread may replace it later."""
+        estimator = snapshot(self)
+        check_is_fitted(estimator)
+        return estimator._model
 
     # Writing ----------------------------------------------------------------------------------------------
 
@@ -590,27 +615,15 @@ class LSTMLanguageModel(TrainableModel):
             check_integer(top_k, "top_k", 1)
         if top_p is not None and check_real(top_p, "top_p", SMALLEST, 2.0) > 1:
             raise ValueError(f"top_p must be at most 1, got {top_p}")
-        stops = [stop] if isinstance(stop, str) else list(stop or [])
-        for ending in stops:
-            if not isinstance(ending, str) or not ending:
-                raise ValueError(f"stop must be a text that is not empty, or a list of such, got {ending!r}")
-        stream = self.stream()
-        if not (isinstance(prompt, str | list | tuple) and len(prompt) == 0):
-            for token in texts.tokenized(prompt, "prompt", self.analyzer, bool(self.lowercase)):
+        check_parameters({"random_state": random_state})
+        stops = _checked_stops(stop)
+        fitted = self._trained_network()
+        stream = self._stream(fitted)
+        if not (isinstance(prompt, str | bytes | list | tuple) and len(prompt) == 0):
+            for token in texts.tokenized(prompt, "prompt", *self._analysis(fitted)):
                 stream.step(token)
         choose = chooser(float(temperature), top_k, top_p, random_generator(random_state))
-        return self._until(stream.generate(choose), int(n), stops)
-
-    def _until(self, tokens: Iterator[Hashable], n: int, stops: list[str]) -> Iterator[Hashable]:
-        """At most n tokens, until the text ends with one of `stops`."""
-        written: list[Hashable] = []
-        longest = max(map(len, stops), default=0) * 4  # bytes of a character
-        for _, token in zip(range(n), tokens, strict=False):
-            yield token
-            if stops:
-                written.append(token)
-                if texts.joined(written[-longest:], self.analyzer).endswith(tuple(stops)):
-                    return
+        return texts.until(stream.generate(choose), int(n), stops, self._analysis(fitted)[0])
 
     def sample(self, n_samples: int = 1, prompt: Any = "", **options: Any) -> list[str]:
         """Write several texts.
@@ -635,9 +648,11 @@ class LSTMLanguageModel(TrainableModel):
             As `generate` does.
         """
         check_integer(n_samples, "n_samples", 1)
+        check_parameters({"random_state": options.get("random_state")})
+        analyzer, _ = self._analysis(self._trained_network())
         rng = random_generator(options.pop("random_state", None))
         seeds = [int(seed) for seed in rng.integers(2**31, size=n_samples)]
-        return [texts.joined([*self.generate(prompt, random_state=seed, **options)], self.analyzer) for seed in seeds]
+        return [texts.joined([*self.generate(prompt, random_state=seed, **options)], analyzer) for seed in seeds]
 
     def stream(self, batch_size: int = 1, *, static: Any = None) -> TextStream:  # type: ignore[override]
         """Predict the next token while a text arrives.
@@ -661,10 +676,18 @@ class LSTMLanguageModel(TrainableModel):
         ValueError
             For several texts, or static features.
         """
-        check_is_fitted(self)
+        fitted = self._trained_network()
         if batch_size != 1 or static is not None:
             raise ValueError("batch_size must be 1, and static must be None, for a stream of a language model")
-        return TextStream(self._model, self._layer(self._model).stream())
+        return self._stream(fitted)
+
+    def _stream(self, fitted: Fitted) -> TextStream:
+        return TextStream(fitted, self._layer(fitted).stream())
+
+
+def _whole(corpus: list[Sequence[Hashable]], reading: TokenReading, dtype: str) -> Data:
+    """The tokens of whole texts as numbers."""
+    return _data([texts.framed(tokens, reading.vocabularies[0]) for tokens in corpus], dtype)
 
 
 def _data(numbers: list[np.ndarray], dtype: str) -> Data:
@@ -673,6 +696,17 @@ def _data(numbers: list[np.ndarray], dtype: str) -> Data:
     following = np.concatenate([stream[1:, None] for stream in numbers])
     weights = np.broadcast_to(1.0, following.shape)  # takes no memory
     return Data(read, StepLabels(replace(read, values=following), weights))
+
+
+def _checked_stops(stop: Any) -> list[str]:
+    """The texts in `stop`."""
+    if stop is None:
+        return []
+    stops = [stop] if isinstance(stop, str) else texts.listed(stop, "stop", "a text or a list of texts")
+    for ending in stops:
+        if not isinstance(ending, str) or not ending:
+            raise ValueError(f"stop must be a text that is not empty, or a list of such, got {ending!r}")
+    return stops
 
 
 def _check_cutoffs(value: Any) -> None:

@@ -7,9 +7,10 @@ from functools import partial
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV
 
 import numlstm
@@ -162,7 +163,7 @@ def test_texts_end(model, names):
     assert words.sample(n=400, random_state=0, stop="the question")[0].endswith("the question")
 
 
-SCORES = np.log([0.05, 0.4, 0.3, 0.2, 0.05])  # the first is the unknown token
+SCORES = np.log([0.05, 0.4, 0.3, 0.2, 0.05]).astype(np.float32)  # the first is the unknown token
 
 
 def frequencies(temperature=1.0, top_k=None, top_p=None):
@@ -176,6 +177,8 @@ def frequencies(temperature=1.0, top_k=None, top_p=None):
         ({}, [0, 0.4, 0.3, 0.2, 0.05]),
         ({"temperature": 0.5}, [0, 0.16, 0.09, 0.04, 0.0025]),
         ({"temperature": 0.0}, [0, 1, 0, 0, 0]),
+        ({"temperature": 1e-300}, [0, 1, 0, 0, 0]),
+        ({"temperature": 1e300}, [0, 1, 1, 1, 1]),
         ({"top_k": 2}, [0, 0.4, 0.3, 0, 0]),
         ({"top_k": 9}, [0, 0.4, 0.3, 0.2, 0.05]),
         ({"top_p": 0.5}, [0, 0.4, 0.3, 0, 0]),
@@ -205,6 +208,9 @@ def test_partial_fit():
         model.partial_fit(LINE, vocabulary=["a", "b"])
     with pytest.raises(ValueError, match="each token once"):
         LSTMLanguageModel(**SMALL).partial_fit(LINE, vocabulary=["a", "a"])
+    for vocabulary in (3, "ab", {"a", "b"}):
+        with pytest.raises(TypeError, match="vocabulary must be a list of tokens, got"):
+            LSTMLanguageModel(**SMALL).partial_fit(LINE, vocabulary=vocabulary)
     with pytest.raises(ValueError, match="solver must not be 'asgd'"):
         LSTMLanguageModel(**SMALL, solver="asgd").partial_fit(LINE)
 
@@ -270,6 +276,32 @@ FIT = {
     "negative": ({}, [[1, -2, 3]], r"X\[0\] must hold tokens of at least 0 where they are numbers, got -2"),
     "floats as tokens": ({}, [[1.5, 2.0]], r"X\[0\] must hold strings or whole numbers as tokens, got 1.5"),
     "the end": ({}, [["a", ""]], r"X\[0\] must not hold the empty string"),
+    "no list": ({}, np.array("abc"), "X must be a text or a list of texts, got ndarray"),
+    "table": ({}, pd.DataFrame({"text": ["abc"]}), "X must be a text or a list of texts, got DataFrame"),
+    "no order": ({}, frozenset({"abc", "ab"}), "X must be a text or a list of texts, got frozenset"),
+    "lists in a text": ({}, [[["a"], ["b", "c"]]], r"X\[0\] must hold strings or whole numbers as tokens, got \['a'\]"),
+    "surrogates": ({"analyzer": "byte"}, "a\ud800", "X must hold characters that UTF-8 can encode"),
+    "large bytes": (
+        {"analyzer": "byte"},
+        [[3, 256]],
+        r"X\[0\] must hold whole numbers from 0 to 255 as bytes, got 256",
+    ),
+    "texts as bytes": ({"analyzer": "byte"}, [["a", "b"]], r"X\[0\] must hold whole numbers from 0 to 255 as bytes"),
+    "analyzer without tokens": (
+        {"analyzer": lambda text: None},
+        "abc",
+        "analyzer must return a list of tokens, got None",
+    ),
+    "analyzer of floats": (
+        {"analyzer": lambda text: [0.5]},
+        "abc",
+        r"analyzer\(X\) must hold strings or whole numbers",
+    ),
+    "analyzer of ends": (
+        {"analyzer": lambda text: [""]},
+        ["abc"],
+        r"analyzer\(X\[0\]\) must not hold the empty string",
+    ),
     "rare tokens": ({"min_frequency": 9}, "abc", "min_frequency must leave at least one token, got 9"),
     "analyzer": ({"analyzer": "letters"}, "abc", "analyzer must be one of"),
     "vectors": ({"embedding": np.zeros((3, 2))}, "abc", r"embedding must have shape \(5, size\)"),
@@ -308,7 +340,9 @@ GENERATE = {
     "large top_p": ({"top_p": 1.5}, "top_p must be at most 1, got 1.5"),
     "stop": ({"stop": ["a", ""]}, "stop must be a text that is not empty"),
     "prompt": ({"prompt": 3}, "prompt must be a string or a list of tokens, got int"),
-    "seed": ({"random_state": "x"}, "random_state|seed"),
+    "ending": ({"stop": 3}, "stop must be a text or a list of texts, got int"),
+    "seed": ({"random_state": "x"}, "random_state must be an integer from 0"),
+    "negative seed": ({"random_state": -1}, "random_state must be an integer from 0"),
 }
 
 
@@ -324,6 +358,14 @@ def test_what_the_measures_refuse(model):
     for measure in (model.score, model.perplexity, model.score_texts, model.embed, model.bits_per_character):
         with pytest.raises(ValueError, match="at least one"):
             measure([])
+    with pytest.raises(TypeError, match="X must be a text or a list of texts, got dict"):
+        model.bits_per_character({"ab": 1})
+    with pytest.raises(TypeError, match="text must be a string or a list of tokens, got int"):
+        model.surprise(3)
+    with pytest.raises(ValueError, match="lengths must be None for texts"):
+        model.trace(["ab", "c"], lengths=[1, 1])
+    with pytest.raises(ValueError, match="random_state must be an integer from 0"):
+        model.sample(random_state="x")
     with pytest.raises(TypeError, match=r"X\[0\] must be a string to count its characters, got list"):
         model.bits_per_character([["a", "b"]])
     for call in (LSTMLanguageModel().generate, LSTMLanguageModel().stream, partial(LSTMLanguageModel().score, "ab")):
@@ -339,3 +381,35 @@ def test_unknown_tokens_of_a_prompt_are_read_as_one_token(model):
     first, second = ([*model.generate(prompt, n=20, random_state=0)] for prompt in ("to Ω", "to Ж"))
     assert first == second
     assert first != [*model.generate("to b", n=20, random_state=0)]
+
+
+@pytest.mark.parametrize("options", [{"analyzer": "word"}, {"analyzer": "byte"}, {"lowercase": True}], ids=str)
+def test_tokens_stay_those_of_the_trained_network(options):
+    """What `analyzer` and `lowercase` are set to later acts in the next new `fit` alone."""
+    model = LSTMLanguageModel(**SMALL, learning_rate="constant").fit(LINE.title())
+    changed = copy.deepcopy(model).set_params(**options)
+    assert changed.tokenize("To be") == [*"To be"]
+    assert changed.sample(prompt="To", stop="e", random_state=0) == model.sample(prompt="To", stop="e", random_state=0)
+    model.partial_fit(LINE.title())
+    changed.partial_fit(LINE.title())
+    np.testing.assert_array_equal(changed.surprise(LINE), model.surprise(LINE))
+    model.set_params(warm_start=True).fit(LINE.title())
+    changed.set_params(warm_start=True).fit(LINE.title())
+    np.testing.assert_array_equal(changed.surprise(LINE), model.surprise(LINE))
+    assert changed.set_params(warm_start=False).fit(LINE.title()).vocabulary_ != model.vocabulary_
+
+
+def test_the_projection_has_no_effect_on_tied_weights_of_other_cells():
+    model = LSTMLanguageModel(**SMALL, cell="gru", proj_size=5, tie_weights=True).fit(LINE)
+    assert model.embeddings_[0].shape[1] == 12
+
+
+def test_a_prompt_may_be_no_bytes():
+    model = LSTMLanguageModel(**SMALL, analyzer="byte").fit(b"abc" * 5)
+    assert [*model.generate(b"", n=5, random_state=0)] == [*model.generate(n=5, random_state=0)]
+
+
+@pytest.mark.filterwarnings("default::sklearn.exceptions.ConvergenceWarning")
+def test_advice_names_what_there_is():
+    with pytest.warns(ConvergenceWarning, match=r"predicting the end of a text, which .*\(max_iter\)$"):
+        LSTMLanguageModel(**SMALL | {"max_iter": 1, "learning_rate_init": 1e-9}).fit(["ab", "cd", "ef"])

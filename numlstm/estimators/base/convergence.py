@@ -44,10 +44,12 @@ def warn_of_training(history: History, model: Model, data: Data, codec: Any) -> 
     tenth = max(1, len(losses) // 10)
     last, before = np.mean(losses[-tenth:]), np.mean(losses[-2 * tenth : -tenth] or losses[:1])
     if min(losses) > BETTER * constant > 0:
+        tokens = model.network.tokens
+        scaling = ", or scale_inputs=True" if tokens is None or tokens.numeric else ""
         warnings.warn(
             f"training ended with a loss of {min(losses):.4g}, no better than always predicting "
             f"{codec.describe(scores)}, which has the loss {constant:.4g}. Try another learning_rate_init, more "
-            f"epochs (max_iter), or scale_inputs=True{stagnation(model, data.sequences, history.kept_epoch)}",
+            f"epochs (max_iter){scaling}{stagnation(model, data.sequences, history.kept_epoch)}",
             ConvergenceWarning,
             stacklevel=5,
         )

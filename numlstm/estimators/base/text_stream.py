@@ -15,6 +15,7 @@ from ..data.tokens import END, Vocabulary
 from .model import Fitted
 
 UNKNOWN = 0
+NEGLIGIBLE = -750.0  # its exponential is 0
 
 
 class TextStream:
@@ -127,7 +128,8 @@ def chooser(
             return int(scores.argmax())
         if top_k is not None and top_k < len(scores) - 1:
             scores = np.where(scores >= np.partition(scores, -top_k)[-top_k], scores, -np.inf)
-        odds = np.exp((scores - scores.max()) / temperature)
+        distances = (scores - scores.max()).astype(np.float64)
+        odds = np.exp(np.maximum(distances, NEGLIGIBLE * temperature) / temperature)
         if top_p is not None:
             odds = _nucleus(odds, top_p)
         sums = odds.cumsum(dtype=np.float64)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence, Set
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from .tokens import END, Analyzer, Vocabulary
+from .frames import is_frame
+from .tokens import END, Analyzer, Vocabulary, tokens_of
 
 WORD_OR_MARK = re.compile(r"(?u)\w+|[^\w\s]")
 BYTES = tuple(range(256))
@@ -23,14 +24,16 @@ def tokenized(text: Any, name: str, analyzer: Analyzer, lowercase: bool) -> Sequ
     TypeError, ValueError
         If it is not a string, a list of tokens or, for bytes, a bytes object; or if it has no token.
     """
-    if isinstance(text, bytes | bytearray) and analyzer == "byte":
+    if isinstance(text, bytes | bytearray):
+        if analyzer != "byte":
+            raise TypeError(f"{name} must be a string, got {type(text).__name__}: decode it, or set analyzer='byte'")
         tokens: Sequence[Hashable] = list(text)
-    elif isinstance(text, bytes | bytearray):
-        raise TypeError(f"{name} must be a string, got {type(text).__name__}: decode it, or set analyzer='byte'")
     elif isinstance(text, str):
-        tokens = _analyzed(text.lower() if lowercase else text, analyzer)
-    elif isinstance(text, list | tuple | np.ndarray) and np.ndim(text) == 1:
-        tokens = [_checked(token, name, lowercase) for token in text]
+        tokens = tokens_of(text, name, analyzer, lowercase, WORD_OR_MARK)
+        if callable(analyzer):
+            tokens = [_checked(token, f"analyzer({name})", analyzer, lowercase) for token in tokens]
+    elif isinstance(text, list | tuple) or (isinstance(text, np.ndarray) and text.ndim == 1):
+        tokens = [_checked(token, name, analyzer, lowercase) for token in text]
     else:
         raise TypeError(f"{name} must be a string or a list of tokens, got {type(text).__name__}")
     if not len(tokens):
@@ -38,24 +41,32 @@ def tokenized(text: Any, name: str, analyzer: Analyzer, lowercase: bool) -> Sequ
     return tokens
 
 
-def _analyzed(text: str, analyzer: Analyzer) -> Sequence[Hashable]:
-    if analyzer == "char":
-        return text
-    if analyzer == "byte":
-        return list(text.encode())
-    return WORD_OR_MARK.findall(text) if analyzer == "word" else analyzer(text)  # type: ignore[operator]
-
-
-def _checked(token: Any, name: str, lowercase: bool) -> Hashable:
+def _checked(token: Any, name: str, analyzer: Analyzer, lowercase: bool) -> Hashable:
     """A token of a list, in Python's types."""
     token = token.item() if isinstance(token, np.generic) else token
     if not isinstance(token, str | int) or isinstance(token, bool):
         raise TypeError(f"{name} must hold strings or whole numbers as tokens, got {token!r:.40}")
+    if analyzer == "byte" and token not in range(256):
+        raise ValueError(f"{name} must hold whole numbers from 0 to 255 as bytes, got {token!r:.40}")
     if isinstance(token, int) and token < 0:
         raise ValueError(f"{name} must hold tokens of at least 0 where they are numbers, got {token}")
     if token == END:
         raise ValueError(f"{name} must not hold the empty string, which stands for the end of a text")
     return token.lower() if lowercase and isinstance(token, str) else token
+
+
+def listed(X: Any, name: str, expected: str = "a text or a list of texts") -> list[Any]:
+    """The items of something that has an order.
+
+    Raises
+    ------
+    TypeError
+        If X is neither a list nor another iterable, or has no order.
+    """
+    unordered = isinstance(X, Mapping | Set) or is_frame(X)
+    if unordered or not hasattr(X, "__iter__") or getattr(X, "ndim", 1) == 0:
+        raise TypeError(f"{name} must be {expected}, got {type(X).__name__}")
+    return list(X)
 
 
 def corpus(X: Any, name: str, analyzer: Analyzer, lowercase: bool) -> list[Sequence[Hashable]]:
@@ -68,9 +79,7 @@ def corpus(X: Any, name: str, analyzer: Analyzer, lowercase: bool) -> list[Seque
     """
     if isinstance(X, str | bytes | bytearray):
         return [tokenized(X, name, analyzer, lowercase)]
-    if not hasattr(X, "__iter__") or isinstance(X, dict | set):
-        raise TypeError(f"{name} must be a text or a list of texts, got {type(X).__name__}")
-    texts = [tokenized(text, f"{name}[{i}]", analyzer, lowercase) for i, text in enumerate(X)]
+    texts = [tokenized(text, f"{name}[{i}]", analyzer, lowercase) for i, text in enumerate(listed(X, name))]
     if not texts:
         raise ValueError(f"{name} must hold at least one text, got none")
     return texts
@@ -99,6 +108,18 @@ def joined(tokens: Sequence[Any], analyzer: Analyzer) -> str:
     if analyzer == "byte":
         return bytes(tokens).decode(errors="replace")
     return ("" if analyzer == "char" else " ").join(map(str, tokens))
+
+
+def until(tokens: Iterator[Hashable], n: int, stops: list[str], analyzer: Analyzer) -> Iterator[Hashable]:
+    """At most n tokens, until their text ends with one of `stops`."""
+    written: list[Hashable] = []
+    longest = max(map(len, stops), default=0) * 4  # bytes of a character
+    for _, token in zip(range(n), tokens, strict=False):
+        yield token
+        if stops:
+            written.append(token)
+            if joined(written[-longest:], analyzer).endswith(tuple(stops)):
+                return
 
 
 def streams(numbers: list[np.ndarray], count: int, least: int) -> list[np.ndarray]:

@@ -61,14 +61,36 @@ def default_size(count: int) -> int:
     return int(min(max(4, round(8 * count**0.25)), 256, max(1, count)))
 
 
-def tokens_of(text: str, analyzer: Analyzer, lowercase: bool) -> Sequence[Hashable]:
-    """The tokens of a text: characters, bytes in UTF-8, words of two letters or more, or the result of a callable."""
+def tokens_of(
+    text: str, name: str, analyzer: Analyzer, lowercase: bool, words: re.Pattern = WORD
+) -> Sequence[Hashable]:
+    """The tokens of a text: characters, bytes in UTF-8, words (by default of two letters or more), or a callable's.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If UTF-8 cannot encode the text, or if the callable returns no list.
+    """
     text = text.lower() if lowercase else text
     if analyzer == "char":
         return text
     if analyzer == "byte":
+        return _encoded(text, name)
+    if analyzer == "word":
+        return words.findall(text)
+    tokens = analyzer(text)  # type: ignore[operator]
+    if not isinstance(tokens, str | list | tuple | np.ndarray):
+        raise TypeError(f"analyzer must return a list of tokens, got {type(tokens).__name__} for {text[:40]!r}")
+    return tokens  # type: ignore[return-value]
+
+
+def _encoded(text: str, name: str) -> list[int]:
+    try:
         return list(text.encode())
-    return WORD.findall(text) if analyzer == "word" else analyzer(text)  # type: ignore[operator]
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{name} must hold characters that UTF-8 can encode with analyzer='byte', got {text[error.start]!r}"
+        ) from None
 
 
 def is_text(X: Any) -> bool:
@@ -99,8 +121,11 @@ def checked_texts(X: Any, name: str, analyzer: Analyzer, lowercase: bool) -> lis
         if isinstance(sequence, bytes):
             raise TypeError(f"{name}[{i}] must be a string, got bytes: decode them first")
         if isinstance(sequence, str):
-            tokens = tokens_of(sequence, analyzer, lowercase)
-        elif isinstance(sequence, list | tuple | np.ndarray) and np.ndim(sequence) == 1:
+            tokens = tokens_of(sequence, f"{name}[{i}]", analyzer, lowercase)
+        elif isinstance(sequence, list | tuple) or (isinstance(sequence, np.ndarray) and sequence.ndim == 1):
+            for token in sequence:
+                if not isinstance(token, Hashable):
+                    raise TypeError(f"{name}[{i}] must hold strings or numbers as tokens, got {token!r:.40}")
             tokens = [token.lower() if lowercase and isinstance(token, str) else token for token in sequence]
         else:
             raise TypeError(f"{name}[{i}] must be a string or a list of tokens, got {type(sequence).__name__}")

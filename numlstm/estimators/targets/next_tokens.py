@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...backends.contract import LossSpec
-from ..data.tokens import Vocabulary
+from ..data.tokens import END, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -32,4 +32,6 @@ class NextTokens:
     def describe(self, scores: np.ndarray) -> str:
         """The prediction of scores (K,), as text for a message."""
         number = int(scores.argmax())
+        if number == self.words.numbers.get(END):
+            return "the end of a text"
         return f"token {self.words.tokens[number - 1]!r}" if number else "the unknown token"

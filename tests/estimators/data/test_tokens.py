@@ -321,6 +321,7 @@ def test_what_a_file_cannot_hold(tmp_path):
         (["ab", ""], ValueError, r"X\[1\] must have at least one token"),
         (["ab", 3], TypeError, r"X\[1\] must be a string or a list of tokens, got int"),
         (["ab", None], TypeError, r"X\[1\] must be a string or a list of tokens, got NoneType"),
+        (["ab", ["a", ["b", "c"]]], TypeError, r"X\[1\] must hold strings or numbers as tokens, got \['b', 'c'\]"),
     ],
 )
 def test_what_is_no_text(X, error, message):
@@ -335,6 +336,7 @@ def test_what_is_no_text(X, error, message):
     ("options", "error", "message"),
     [
         ({"analyzer": "char_wb"}, ValueError, "analyzer must be one of"),
+        ({"analyzer": lambda text: None}, TypeError, "analyzer must return a list of tokens, got NoneType"),
         ({"min_frequency": 0}, ValueError, "min_frequency must be at least 1"),
         ({"min_frequency": 10**6}, ValueError, "min_frequency must leave at least one token"),
         ({"max_vocabulary": 0}, ValueError, "max_vocabulary must be at least 1"),
