@@ -316,6 +316,8 @@ def train(
                     break
         except KeyboardInterrupt:
             history.stop_reason = "interrupted"
+            if trainer.optimizer.end_epoch():
+                trainer.model.refresh()
         if history.stop_reason != ALL_EPOCHS:
             patience = early_stopping.patience
             progress_display.stop(REASONS[history.stop_reason].format(patience, "s" * (patience != 1)))

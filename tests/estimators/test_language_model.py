@@ -413,3 +413,31 @@ def test_a_prompt_may_be_no_bytes():
 def test_advice_names_what_there_is():
     with pytest.warns(ConvergenceWarning, match=r"predicting the end of a text, which .*\(max_iter\)$"):
         LSTMLanguageModel(**SMALL | {"max_iter": 1, "learning_rate_init": 1e-9}).fit(["ab", "cd", "ef"])
+
+
+def test_an_interrupt_keeps_the_average():
+    """Ctrl-C in the midst of an epoch leaves the average of all steps, as the end of an epoch does."""
+    options = SMALL | {"solver": "asgd", "learning_rate": "constant", "learning_rate_init": 3.0, "max_iter": 40}
+    kept = {}
+
+    def look(progress):
+        optimizer = progress.trainer.optimizer
+        kept["optimizer"] = optimizer
+        if optimizer.averaged and "update" not in kept:
+            kept["update"] = optimizer._update
+
+            def update(*arguments):
+                kept["update"](*arguments)
+                raise KeyboardInterrupt
+
+            optimizer._update = update
+
+    with pytest.warns(UserWarning, match="interrupted"):
+        model = LSTMLanguageModel(**options, n_iter_no_change=None, callback=look).fit(LINE * 4)
+    optimizer = kept["optimizer"]
+    assert model.stop_reason_ == "interrupted"
+    np.testing.assert_array_equal(optimizer.flat, optimizer.state[1])
+    assert not np.array_equal(optimizer.flat, optimizer.state[2])
+    network = model._model.network
+    expected = network.unpack(optimizer.backend, optimizer.state[1])
+    np.testing.assert_array_equal(model.coef_, expected["weight_output"])
