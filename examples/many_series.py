@@ -2,10 +2,10 @@
 One model for many series
 =========================
 
-Forecast many series with one model: days of power demand, births in 187 countries, and months of employment.
+Forecast many series with one model: days of power demand, births in 192 countries, and months of employment.
 
 `LSTMForecaster` learns from 596 whole days of the power demand of Italy, and forecasts the evenings of 500 other days
-from their first 18 hours. Then it forecasts the number of births per woman in 187 countries, five years ahead, and the
+from their first 18 hours. Then it forecasts the number of births per woman in 192 countries, five years ahead, and the
 employment in 17 industries, six months ahead; one model learns from all series of a set. The rivals forecast the same
 steps: the last value, drift, and exponential smoothing, which has a model for each series. Prints mean absolute scaled
 errors, also where a rival wins, and saves a picture: `python examples/many_series.py [picture.png] [--short]`.

@@ -115,7 +115,7 @@ def test_forecasting(tmp_path, capsys):
 def test_many_series(tmp_path, capsys):
     of_days, of_countries, of_industries = run("many_series", tmp_path / "many.png", short=True)
     assert of_days["LSTMForecaster"] == min(of_days.values())
-    assert of_countries["LSTMForecaster"] == min(of_countries.values())
+    assert of_countries["LSTMForecaster"] < of_countries["seasonal naive"]
     assert of_industries["LSTMForecaster"] < of_industries["seasonal naive"]
     assert "evenings of 50 days: MASE LSTMForecaster" in capsys.readouterr().out
 
