@@ -33,6 +33,7 @@ from .data.tokens import END, Analyzer, Vocabulary
 from .targets.next_tokens import NextTokens
 
 CUTOFFS = 2_000, 10_000  # the first rare tokens of "auto": the tails of an adaptive softmax
+STREAMS = 32  # that long texts are cut into with batch_size="auto"
 LARGE = 20_000  # a vocabulary from this size on has an adaptive softmax by default
 
 
@@ -60,7 +61,7 @@ class LSTMLanguageModel(TrainableModel):
         50.
     batch_size : int, at least 1, or "auto", default 32
         Number of streams that are read in parallel. Long texts are cut into as many streams of equal length; a stream
-        begins with the state zero. "auto" is 32, or less for fewer than 256 texts.
+        begins with the state zero. "auto" makes 32 streams, and batches of 8, or more from 128 streams on.
     bptt_steps : int, at least 1, or None, default 80
         Truncated back-propagation [5]_: the optimizer takes a step after so many tokens of all streams of a batch. The
         state goes on from there, but gradients do not flow back. None never cuts.
@@ -355,7 +356,7 @@ class LSTMLanguageModel(TrainableModel):
         for i, tokens in enumerate(corpus):
             if len(tokens) < 2:
                 raise ValueError(f"X[{i}] must have at least two tokens, got {len(tokens)}")
-        rows = len(corpus) if self.batch_size == "auto" else int(self.batch_size)
+        rows = STREAMS if self.batch_size == "auto" else int(self.batch_size)
         numbers = [texts.framed(tokens, words) for tokens in corpus]
         return _data(texts.streams(numbers, rows, self.bptt_steps or 1), self.dtype)
 

@@ -142,6 +142,14 @@ def test_streams_cut_long_texts_alone():
     assert len(texts.streams(numbers, 50, 40)) == 4  # not shorter than 40 steps, or about that
 
 
+def test_automatic_batches_of_a_long_text():
+    seen = []
+    options = SMALL | {"batch_size": "auto", "max_iter": 1}
+    LSTMLanguageModel(**options, callback=lambda progress: seen.append(progress.trainer.data)).fit(LINE * 20)
+    assert len(seen[0]) == 32
+    assert int(seen[0].sequences.lengths.sum()) == len(LINE) * 20 + 1
+
+
 def test_results_repeat_for_any_number_of_threads():
     first, second = (LSTMLanguageModel(**SMALL, output_dropout=0.2).fit(LINE * 5).surprise(LINE) for _ in range(2))
     np.testing.assert_array_equal(first, second)
