@@ -156,11 +156,11 @@ def test_a_step_that_was_interrupted_is_not_gone_on_from(how, monkeypatch):
     stream, x = layer.stream(), np.ones(2, "float32")
     stream.step(x)
     before = stream.state
-    calls = stream._run._calls
-    monkeypatch.setattr(stream._run, "_calls", [calls[0], lambda: (_ for _ in ()).throw(KeyboardInterrupt)])
+    calls = stream._run.calls
+    monkeypatch.setattr(stream._run, "calls", [calls[0], lambda: (_ for _ in ()).throw(KeyboardInterrupt)])
     with pytest.raises(KeyboardInterrupt):
         stream.step(x)
-    monkeypatch.setattr(stream._run, "_calls", calls)
+    monkeypatch.setattr(stream._run, "calls", calls)
     for use in (lambda: stream.step(x), lambda: stream.state):
         with pytest.raises(RuntimeError, match="an earlier step of this stream was interrupted: call reset"):
             use()

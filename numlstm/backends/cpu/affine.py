@@ -22,8 +22,8 @@ class AffineWeights:
     def __init__(self, packing: AffinePacking, flat: np.ndarray, training: bool) -> None:
         self.packing, self.flat, self.training, self.real = packing, flat, training, flat.dtype.type
         self.inputs, self.outputs = packing.spec.input_size, packing.spec.output_size
-        self.transposed = TransposedWeights(flat, [packing.weight], packing.weight.inputs)
-        zeros = aligned(self.transposed.numbers, flat.dtype, zero=True)
+        self.transposed = TransposedWeights(flat, [packing.weight])
+        zeros = aligned(self.transposed.array.shape[0] * packing.weight.columns, flat.dtype, zero=True)
         self.zeros, self.kept = address_of(zeros), zeros
         self.weight, self.bias = (self.address(block, flat) for block in (packing.weight, packing.bias))
         self.buffers: AffineBuffers | None = None

@@ -97,11 +97,14 @@ class BackwardMemory(NamedTuple):
     xs: int  # (pairs,) addresses of rows of x, written
     gates: int  # (N, row) gate gradients of one step
     row: int
+    columns: int  # numbers in such a row that transposed weights of x multiply
     sums: int  # (N, sums_row) gate gradients of phases that normalise
     sums_row: int
     gate_rows: int  # (N,) addresses in the rows of `gates`, written
     places: int  # (N,) addresses that products go to, written
     span: int  # from these addresses to those of the next part of a team
+    tile: int  # address of the tile for them
+    tallest: int  # rows of the tallest tile
 
 
 class BackwardStep(NamedTuple):
@@ -156,22 +159,6 @@ class SourceEntry(NamedTuple):
     numbers: int  # how many it has
 
 
-class TransposedPanels(NamedTuple):
-    """Transposed weights: panels of TILE_VECTORS vectors, and a last one that is as wide as it must be."""
-
-    address: int  # (columns, vectors) vectors of each panel; 0 where there are none
-    columns: int  # numbers that they multiply
-    whole: int  # number of the panels before the last
-    tile: int  # address of the machine code for these
-    tallest: int  # rows of its tallest tile
-    last_vectors: int  # the width of the last panel, and the same for it
-    last_tile: int
-    last_tallest: int
-
-
-NO_PANELS = TransposedPanels(*[0] * len(TransposedPanels._fields))
-
-
 class BackEntry(NamedTuple):
     """The way back to a vector that weights multiply: gate gradients of a side times transposed weights.
 
@@ -179,7 +166,8 @@ class BackEntry(NamedTuple):
     """
 
     gates: int  # into a row of gate gradients
-    panels: TransposedPanels
+    columns: int  # number of those that are multiplied
+    weights: int  # (panels of units, columns, TILE_VECTORS); 0 where there are none
     numbers: int  # how many the vector has
     region: int  # of its gradient: 0 states of the step before, 1 of this step, 2 values given
     slot: int  # of its gradient
@@ -251,7 +239,9 @@ def table(entry: Any) -> np.dtype:
     return np.dtype([(name, np.int64) for name in entry._fields])
 
 
-PHASE, TILE, SOURCE, SIDE, MASK = map(table, (PhaseEntry, TileEntry, SourceEntry, SideEntry, MaskEntry))
+PHASE, TILE, SOURCE, BACK, SIDE, MASK = map(
+    table, (PhaseEntry, TileEntry, SourceEntry, BackEntry, SideEntry, MaskEntry)
+)  # fmt: skip
 SIDE_BYTES, MASK_BYTES = entry_bytes(SideEntry), entry_bytes(MaskEntry)
 
 
@@ -318,7 +308,7 @@ class BackwardCall(NamedTuple):
     shape: LayerShape
     masks: int  # table of `MaskEntry`
     mask_count: int
-    wx: TransposedPanels  # input weights, of all phases
+    wx: int  # input weights, transposed: (panels of inputs, columns of all phases, width)
     places: int  # table of `PlaceEntry`, one of each for each state: gradients of outputs, (N, T, .), and of final
     # states, (N, .), read, zeros if absent; of initial states, (N, .), written by the chunk that holds step 0
     x: Strided  # (N, T, D), read

@@ -88,7 +88,7 @@ def backward(real, layer_at, call_at, chunk_at, first, last):
                     _products(real, phase, layer, records, step, part)
                     if p == 0 and run.dx.address:
                         rows_at(memory.places + step.room, run.dx, rows, s, first, active)
-                        _multiply(real, run.wx, 0, run.shape.inputs, 1, layer, step, part)
+                        _multiply(real, run.wx, 0, memory.columns, run.shape.inputs, 1, layer, step, part)
                     complete(team)
                 part = next_unclaimed(team, stage)
     if chunk.first == 0 and claim(team, 0, stage + 1):
@@ -218,11 +218,11 @@ def _products(real, phase, layer, records, step, part):
         back = load_entry(BackEntry, layer.backs, k)
         region = step.dbefore if back.region == 0 else step.dnow if back.region == 1 else step.dvalues
         target = region + back.slot * gradients.slot
-        if back.panels.address:
+        if back.weights:
             source = (step.now if back.source_now else step.before) + back.source_slot * records.slot
             slots_at(back.sources + 8 * step.pair, source, records.row, step.first, step.active)
             slots_at(memory.places + step.room, target, gradients.row, step.first, step.active)
-            _multiply(real, back.panels, back.gates, back.numbers, back.overwrites, layer, step, part)
+            _multiply(real, back.weights, back.gates, back.columns, back.numbers, back.overwrites, layer, step, part)
         else:
             for row in range(step.first, step.active):
                 place, sums = target + row * gradients.row, memory.sums + row * memory.sums_row
@@ -230,32 +230,29 @@ def _products(real, phase, layer, records, step, part):
 
 
 @inner
-def _multiply(real, panels, offset, count, overwrites, layer, step, part):
+def _multiply(real, w, offset, columns, count, overwrites, layer, step, part):
     """Gate gradients times transposed weights, to the places of the rows: a part of `count` numbers each."""
     memory, parts = layer.memory, layer.team.parts
-    whole_bytes, numbers = TILE_VECTORS * vector_bytes(real), TILE_VECTORS * lanes_of(real)
+    row_bytes = TILE_VECTORS * vector_bytes(real)
+    numbers = TILE_VECTORS * lanes_of(real)
     slots_at(memory.gate_rows + step.room, memory.gates + offset, memory.row, step.first, step.active)
-    total = panels.whole + 1
-    for panel in range(total * part // parts, total * (part + 1) // parts):
-        tile, tallest, row_bytes = panels.tile, panels.tallest, whole_bytes
-        if panel == panels.whole:
-            tile, tallest = panels.last_tile, panels.last_tallest
-            row_bytes = panels.last_vectors * vector_bytes(real)
+    panels = -(-count // numbers)
+    for panel in range(panels * part // parts, panels * (part + 1) // parts):
         some = min(numbers, count - panel * numbers)
-        weights = panels.address + panel * panels.columns * whole_bytes
+        weights = w + panel * columns * row_bytes
         m = step.first
         while m < step.active:
-            height = height_of(tallest, step.active - m)
+            height = height_of(memory.tallest, step.active - m)
             gates = memory.gate_rows + step.room + 8 * m
             call(
-                tile,
+                memory.tile,
                 ProductTile(
                     rows=height, out=step.scratch, out_row=row_bytes, start=step.zeros, start_row=0,
-                    w=weights, a=gates, a_count=panels.columns, v=weights, b=gates, b_count=0,
+                    w=weights, a=gates, a_count=columns, v=weights, b=gates, b_count=0,
                 ),
             )  # fmt: skip
             for row in range(height):
-                place = load_address(memory.places + step.room + 8 * (m + row)) + panel * whole_bytes
+                place = load_address(memory.places + step.room + 8 * (m + row)) + panel * row_bytes
                 _put_row(real, place, step.scratch + row * row_bytes, some, overwrites)
             m += height
 

@@ -12,8 +12,10 @@ from ....concurrency import cached_property
 from ...contract import Noise
 from ..linear.gradients import ColumnSums, OuterProduct, OuterSums
 from ..linear.halves import row_bytes
+from ..linear.tile import product_address
 from ..machine import threads
 from ..machine.arrays import address_of, aligned
+from ..machine.target import TILE_VECTORS, target
 from ..machine.team import Team, synchronisation
 from .arguments import (
     MASK,
@@ -42,16 +44,10 @@ CHUNK_PAIRS = 512  # least pairs of a chunk, as threads wait for one another aft
 
 
 class Arguments(NamedTuple):
-    """The integers that a kernel reads, and all that must stay where it is for them."""
+    """The integers that a kernel reads, and an array that they refer to."""
 
-    address: int
-    kept: tuple[Any, ...]
-
-    @classmethod
-    def of(cls, group: Any, *kept: Any) -> Arguments:
-        """The integers of a named tuple, and what they refer to."""
-        written = integers(group)
-        return cls(address_of(written), (written, *kept))
+    integers: np.ndarray
+    kept: np.ndarray
 
 
 class Piece(NamedTuple):
@@ -218,9 +214,10 @@ class BackwardBuffers:
         self.tables = BackwardTables(weights, prepared.tables, prepared.allocate, rows, self.room, self.xs)
         gates = self.tables.gates
         self.memory = BackwardMemory(
-            xs=address_of(self.xs), gates=address_of(gates), row=gates.strides[0],
+            xs=address_of(self.xs), gates=address_of(gates), row=gates.strides[0], columns=self.tables.input_columns,
             sums=address_of(buffers.sums), sums_row=buffers.sums.strides[0],
             gate_rows=address_of(self.addresses), places=address_of(self.addresses) + 8 * rows, span=16 * rows,
+            tile=product_address(weights.real, TILE_VECTORS), tallest=target().unit,
         )  # fmt: skip
         norm, spread = weights.norms
         self.arguments = integers(
@@ -234,8 +231,6 @@ class BackwardBuffers:
         self.layer, self.records = address_of(self.arguments), buffers.records
         self.calls: dict[Any, Arguments] = {}
         self.copies: list[tuple[slice, slice]] = []  # parts of the gradient, and others that are the same
-        self._gradient: np.ndarray | None = None
-        self._copies: list[tuple[np.ndarray, np.ndarray]] = []
         outer = [product for index, blocks in enumerate(packing.phases) for product in self._outer(index, blocks)]
         self.sums: list[OuterSums | ColumnSums] = [  # what makes the gradient of all parameters
             *(OuterSums(weights.real, pair, self.room) for pair in batched(outer)),
@@ -257,13 +252,6 @@ class BackwardBuffers:
                 )  # fmt: skip
             for other in biases[1:]:
                 self.copies.append((slice(biases[0].start, biases[0].end), slice(other.start, other.end)))
-
-    def copies_in(self, gradient: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The parts of a gradient that are the same as others, and these others; kept for the same array."""
-        if gradient is not self._gradient:
-            self._gradient = gradient
-            self._copies = [(gradient[second], gradient[first]) for first, second in self.copies]
-        return self._copies
 
     @cached_property
     def dinitial(self) -> tuple[np.ndarray, ...]:
@@ -295,8 +283,8 @@ class BackwardBuffers:
 def piece(records: Records, chunk: Chunk, counts: np.ndarray) -> Piece:
     """A chunk whose steps have so many rows."""
     starts = np.cumsum(counts) - counts
-    arguments = Arguments.of(BackwardChunk(records=records, chunk=chunk, starts=address_of(starts)), starts)
-    return Piece(chunk=chunk, pairs=int(counts.sum()), arguments=arguments)
+    arguments = integers(BackwardChunk(records=records, chunk=chunk, starts=address_of(starts)))
+    return Piece(chunk=chunk, pairs=int(counts.sum()), arguments=Arguments(arguments, starts))
 
 
 def new_states(weights: LayerWeights, rows: int) -> tuple[np.ndarray, ...]:

@@ -15,11 +15,10 @@ from ...contract import Noise, States, UnsupportedError
 from ..machine import threads
 from ..machine.arrays import address_of
 from ..machine.target import target
-from .arguments import NO_PANELS, BackwardCall, ForwardCall, LayerShape, Records, SortedRows, place, strided
+from .arguments import BackwardCall, ForwardCall, LayerShape, Records, SortedRows, integers, place, strided
 from .backward import backward
 from .buffers import Arguments, Buffers, Piece, PreparedLayer, new_states
 from .forward import forward
-from .tables import transposed_panels
 from .weights import LayerWeights
 
 NO_TRACES: Mapping[str, np.ndarray] = {}
@@ -41,11 +40,6 @@ class Tape:
 
     def __del__(self) -> None:
         self.buffers.prepared.release(self.buffers)
-
-    @property
-    def own(self) -> tuple[np.ndarray, ...]:
-        """The arrays that are nobody else's."""
-        return self.order, self.lengths, self.masks
 
     @property
     def rows(self) -> SortedRows:
@@ -123,16 +117,14 @@ def _run_forward(
 ) -> None:  # fmt: skip
     """Run the steps that records are for."""
     buffers, weights = tape.buffers, tape.buffers.weights
-    own = (*tape.own, *final) if buffers.kept else tape.own
-    arrays = tape.x, *initial, *outputs, *traces.values(), *(() if buffers.kept else final)
-    key = records.first, records.last, tape.reverse, *traces, *map(id, own), *map(_place_of, arrays)
+    arrays = (tape.x, tape.order, tape.lengths, tape.masks, *initial, *final, *outputs, *traces.values())
+    key = records.first, records.last, tape.reverse, *traces, *map(_place_of, arrays)
     arguments = buffers.calls.get(key)
     if arguments is None:
         places = _places(weights, (*initial, *final), outputs, traces)
-        arguments = Arguments.of(_forward_call(tape, records, places), places, own)
-        _keep(buffers.calls, key, arguments)
+        arguments = _kept(buffers.calls, key, Arguments(_forward_call(tape, records, places), places))
     shards = buffers.team_shards() or _shards(tape, records.first, records.last, weights.step_flop)
-    threads.run(forward[weights.real], shards, weights.real, buffers.layer, arguments.address)
+    threads.run(forward[weights.real], shards, weights.real, buffers.layer, address_of(arguments.integers))
 
 
 def _place_of(array: np.ndarray | None) -> Any:
@@ -140,20 +132,23 @@ def _place_of(array: np.ndarray | None) -> Any:
     return None if array is None else (address_of(array), array.strides)
 
 
-def _keep(calls: dict[Any, Arguments], key: Any, arguments: Arguments) -> None:
+def _kept(calls: dict[Any, Arguments], key: Any, arguments: Arguments) -> Arguments:
     """Keep the arguments of a call, for another one with the same arrays: training has it at every step."""
     if len(calls) >= CALLS_KEPT:
         calls.clear()
     calls[key] = arguments
+    return arguments
 
 
-def _forward_call(tape: Tape, records: Records, places: np.ndarray) -> ForwardCall:
-    """The arguments of a call."""
+def _forward_call(tape: Tape, records: Records, places: np.ndarray) -> np.ndarray:
+    """The `ForwardCall` of a call."""
     buffers = tape.buffers
-    return ForwardCall(
-        shape=buffers.layer_shape, memory=buffers.memory, team=buffers.team,
-        masks=address_of(tape.masks), mask_count=len(tape.masks), places=address_of(places),
-        place_count=len(places), x=strided(tape.x), records=records, rows=tape.rows,
+    return integers(
+        ForwardCall(
+            shape=buffers.layer_shape, memory=buffers.memory, team=buffers.team,
+            masks=address_of(tape.masks), mask_count=len(tape.masks), places=address_of(places),
+            place_count=len(places), x=strided(tape.x), records=records, rows=tape.rows,
+        )
     )  # fmt: skip
 
 
@@ -212,10 +207,10 @@ def runner(
     none = [None] * len(states)
     tape = _tape(x, buffers, None, reverse, None)
     places = _places(weights, (*(states if resume else none), *states), (y, *none[1:]), {})
-    arguments = Arguments.of(_forward_call(tape, buffers.records, places), places)
+    arguments = _forward_call(tape, buffers.records, places)
     shards = full_shards(rows, steps, weights.step_flop)
-    real, layer, call = weights.real, buffers.layer, arguments.address
-    kept = tape, arguments, states, y  # the kernel knows their addresses alone
+    real, layer, call = weights.real, buffers.layer, address_of(arguments)
+    kept = tape, places, arguments, states, y  # the kernel knows their addresses alone
 
     def run() -> None:
         assert kept
@@ -248,44 +243,41 @@ def layer_backward(
     dinitial = buffers.dinitial if weights.training else new_states(weights, len(tape.x))
     for transposed in weights.recurrent_transposed.values():
         transposed.bring_up_to_date()
-    if dx is not None:
-        weights.input_transposed.bring_up_to_date()
-    own = (*tape.own, *dinitial) if weights.training else tape.own
-    arrays = tape.x, dx, *doutputs, *dfinal, *(() if weights.training else dinitial)
-    key = tape.reverse, *map(id, own), *map(_place_of, arrays)
+    wx = 0 if dx is None else weights.input_transposed.bring_up_to_date()
+    arrays = tape.x, dx, tape.order, tape.lengths, tape.masks, *doutputs, *dfinal, *dinitial
+    key = tape.reverse, wx, *map(_place_of, arrays)
     arguments = buffers.calls.get(key)
     if arguments is None:
         sizes = weights.packing.spec.state_sizes
         places = np.array([place(array, k % len(sizes), sizes[k % len(sizes)])
                            for k, array in enumerate((*doutputs, *dfinal, *dinitial))])  # fmt: skip
-        arguments = Arguments.of(_backward_call(tape, places, dx), places, own)
-        _keep(buffers.calls, key, arguments)
-    flop, fresh, out = weights.step_flop, True, address_of(gradient)
+        arguments = _kept(buffers.calls, key, Arguments(_backward_call(tape, wx, places, dx), places))
+    flop, fresh = weights.step_flop, True
     if dx is None:
         flop -= 2.0 * buffers.tables.input_columns * weights.packing.spec.input_size
     for chunk, pairs, of_chunk in tape.pieces():
         shards = tape.buffers.team_shards() or _shards(tape, chunk.first, chunk.last, flop)
         threads.run(
-            backward[weights.real], shards, weights.real, buffers.layer, arguments.address, of_chunk.address
+            backward[weights.real], shards, weights.real, buffers.layer, address_of(arguments.integers),
+            address_of(of_chunk.integers),
         )  # fmt: skip
         for sums in buffers.sums:
-            sums.add(out, pairs, fresh)
+            sums.add(address_of(gradient), pairs, fresh)
         fresh = False
-    for copy, original in buffers.copies_in(gradient):
-        copy[...] = original
-    if weights.packing.used < len(gradient):
-        gradient[weights.packing.used :] = 0
+    for first, second in buffers.copies:
+        gradient[second] = gradient[first]
+    gradient[weights.packing.used :] = 0
     return dinitial
 
 
-def _backward_call(tape: Tape, places: np.ndarray, dx: np.ndarray | None) -> BackwardCall:
-    """The arguments of a call, whatever the chunk."""
-    weights = tape.buffers.weights
-    wx = NO_PANELS if dx is None else transposed_panels(weights.real, weights.input_transposed)
-    return BackwardCall(
-        shape=LayerShape(tape.x.shape[1], *tape.buffers.layer_shape[1:]), masks=address_of(tape.masks),
-        mask_count=len(tape.masks), wx=wx, places=address_of(places), x=strided(tape.x), dx=strided(dx),
-        rows=tape.rows,
+def _backward_call(tape: Tape, wx: int, places: np.ndarray, dx: np.ndarray | None) -> np.ndarray:
+    """The `BackwardCall` of a call."""
+    return integers(
+        BackwardCall(
+            shape=LayerShape(tape.x.shape[1], *tape.buffers.layer_shape[1:]), masks=address_of(tape.masks),
+            mask_count=len(tape.masks), wx=wx, places=address_of(places), x=strided(tape.x), dx=strided(dx),
+            rows=tape.rows,
+        )
     )  # fmt: skip
 
 

@@ -11,11 +11,9 @@ from ....cells.cell import INPUT
 from ..linear.halves import half_product_address, pairs
 from ..linear.packing import Block
 from ..linear.tile import product_address, product_heights
-from ..linear.transposed import TransposedWeights
 from ..machine.arrays import address_of
-from ..machine.target import TILE_VECTORS, target
 from .arguments import (
-    NO_PANELS,
+    BACK,
     PHASE,
     SIDE,
     SOURCE,
@@ -25,7 +23,6 @@ from .arguments import (
     SideEntry,
     SourceEntry,
     TileEntry,
-    TransposedPanels,
     integers,
 )
 from .equations import phase_backward, phase_forward
@@ -165,7 +162,7 @@ class BackwardTables:
         backs: list[BackEntry] = []
         for index, blocks in enumerate(packing.phases):
             self._phase(index, blocks, offsets, sides, backs)
-        self.sides, self.backs = np.array(sides, SIDE), integers(*backs)
+        self.sides, self.backs = np.array(sides, SIDE), np.array(backs, BACK)
 
     def _offsets(self) -> tuple[dict[tuple[int, int], int], int]:
         """The places of the gradients of all sides in a row, those of the input first; and the length of the row."""
@@ -204,7 +201,7 @@ class BackwardTables:
             region, slot, overwrites = self._target(index, number, name)
             backs.append(
                 BackEntry(
-                    gates=0, panels=NO_PANELS, numbers=blocks.units,
+                    gates=0, columns=0, weights=0, numbers=blocks.units,
                     region=region, slot=slot, overwrites=overwrites, sources=0, source_slot=0, source_now=0,
                 )
             )  # fmt: skip
@@ -242,8 +239,10 @@ class BackwardTables:
         transposed = weights.recurrent_transposed[product.weight]
         region, slot, overwrites = self._target(index, product.number, product.source)
         return BackEntry(
-            gates=offset * self.gates.itemsize, panels=transposed_panels(weights.real, transposed),
-            numbers=min(packing.groups * packing.lanes, transposed.numbers),
+            gates=offset * self.gates.itemsize,
+            columns=blocks.vectors * len(packing.slots.sides[index][product.side].gates) * packing.lanes,
+            weights=transposed.address,
+            numbers=min(packing.groups * packing.lanes, transposed.array.shape[0] * transposed.array.shape[2]),
             region=region, slot=slot, overwrites=overwrites,
             sources=address_of(sources), source_slot=source_slot, source_now=int(not previous),
         )  # fmt: skip
@@ -264,17 +263,6 @@ class BackwardTables:
                 self.unit_gradients[-1].append((block, gradients))
                 row[name] = address_of(gradients)
                 row["dparameters_row" if name == "dparameters" else "dnorm_row"] = gradients.strides[0]
-
-
-def transposed_panels(real: Any, transposed: TransposedWeights) -> TransposedPanels:
-    """Transposed weights as kernels take them."""
-    last = transposed.last_vectors
-    return TransposedPanels(
-        address=transposed.address, columns=transposed.columns, whole=transposed.whole,
-        tile=product_address(real, TILE_VECTORS) if transposed.whole else 0,
-        tallest=target().tile_rows(TILE_VECTORS)[0],
-        last_vectors=last, last_tile=product_address(real, last), last_tallest=target().tile_rows(last)[0],
-    )  # fmt: skip
 
 
 def batched(items: Sequence[Any]) -> list[tuple[Any, ...]]:

@@ -17,7 +17,6 @@ from ..machine import threads
 from ..machine.arrays import aligned
 from .norm import norm_backward, spread
 from .packing import LayerPacking, PhaseBlocks
-from .slots import Side
 from .tags import phase_types
 
 TEAM_ROWS = 10  # with so many rows for each thread or fewer, threads share the units of each step
@@ -41,8 +40,8 @@ class LayerWeights:
         for phase in packing.phases:
             for product in phase.products:
                 blocks[product.source == INPUT].append(product.weight)
-        self.recurrent_transposed = {block: TransposedWeights(flat, [block], packing.groups) for block in blocks[False]}
-        self.input_transposed = TransposedWeights(flat, blocks[True], 0)
+        self.recurrent_transposed = {block: TransposedWeights(flat, [block]) for block in blocks[False]}
+        self.input_transposed = TransposedWeights(flat, blocks[True])
         self.halves: dict[Block, np.ndarray] = {}  # weights rounded to bfloat16, where products take these
         self.refresh()
 
@@ -52,10 +51,12 @@ class LayerWeights:
 
     def refresh(self) -> None:
         """Follow a change of the flat vector."""
-        for total, parts in self._bias_parts:
+        for total, phase, sides in zip(self.biases, self.packing.phases, self.packing.slots.sides, strict=True):
             total[...] = 0
-            for part, bias in parts:
-                np.add(part, bias, out=part)
+            for product in phase.products:
+                if product.bias:
+                    side = sides[product.side]
+                    total[:, :, side.first : side.first + len(side.gates)] += product.bias.view(self.flat)[:, 0]
         if self.packing.spec.compute_dtype:
             for block in (product.weight for phase in self.packing.phases for product in phase.products):
                 self.halves.setdefault(block, aligned((block.panels, -(-block.inputs // 2), block.columns), np.uint32))
@@ -63,16 +64,6 @@ class LayerWeights:
         self.input_transposed.stale = True
         for transposed in self.recurrent_transposed.values():
             transposed.stale = True
-
-    @cached_property
-    def _bias_parts(self) -> list[tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]]:
-        """The sums of biases of each phase, and the parts of them that each bias is added to."""
-        phases = zip(self.biases, self.packing.phases, self.packing.slots.sides, strict=True)
-        return [
-            (total, [_gates_and_bias(total, sides[product.side], product.bias.view(self.flat)[:, 0])
-                     for product in phase.products if product.bias])
-            for total, phase, sides in phases
-        ]  # fmt: skip
 
     @cached_property
     def step_flop(self) -> float:
@@ -101,11 +92,6 @@ class LayerWeights:
         """The machine code for the way back through normalisation, where there is any."""
         real = self.types[0]
         return (norm_backward.address(real), spread.address(real)) if self.packing.sums_columns else (0, 0)
-
-
-def _gates_and_bias(total: np.ndarray, side: Side, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The gates of a side, and their bias."""
-    return total[:, :, side.first : side.first + len(side.gates)], bias
 
 
 def _vectors(values: Sequence[float], lanes: int, dtype: Any) -> np.ndarray:
