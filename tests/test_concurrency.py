@@ -156,11 +156,11 @@ def test_a_step_that_was_interrupted_is_not_gone_on_from(how, monkeypatch):
     stream, x = layer.stream(), np.ones(2, "float32")
     stream.step(x)
     before = stream.state
-    calls = stream._run.calls
-    monkeypatch.setattr(stream._run, "calls", [calls[0], lambda: (_ for _ in ()).throw(KeyboardInterrupt)])
+    call = stream._call
+    monkeypatch.setattr(stream, "_call", lambda: (call(), (_ for _ in ()).throw(KeyboardInterrupt)))
     with pytest.raises(KeyboardInterrupt):
         stream.step(x)
-    monkeypatch.setattr(stream._run, "calls", calls)
+    monkeypatch.setattr(stream, "_call", call)
     for use in (lambda: stream.step(x), lambda: stream.state):
         with pytest.raises(RuntimeError, match="an earlier step of this stream was interrupted: call reset"):
             use()
@@ -204,7 +204,7 @@ def test_a_prediction_that_was_interrupted_is_not_gone_on_from(monkeypatch):
     stream = model.stream()
     expected = stream.step(X[0, 0])
     with monkeypatch.context() as patched:
-        patched.setattr(Runner, "__call__", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(stream._stream, "_call", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             stream.step(X[0, 1])
     with pytest.raises(RuntimeError, match=r"an earlier step of this stream was interrupted: call reset\(\)"):
