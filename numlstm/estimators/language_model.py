@@ -26,7 +26,7 @@ from .base.parameters import check_parameters
 from .base.results import snapshot
 from .base.text_documentation import documented
 from .base.text_stream import TextStream, chooser
-from .base.trainable import TrainableModel, random_generator
+from .base.trainable import TrainableModel, check_same_network, random_generator
 from .data import texts
 from .data.categories import TokenReading
 from .data.tokens import END, Analyzer, Vocabulary
@@ -302,19 +302,19 @@ class LSTMLanguageModel(TrainableModel):
         if previous is not None:
             fitted._reading = previous.reading
         else:
-            words = texts.vocabulary_of(corpus, analyzer, int(self.min_frequency), self.max_vocabulary)
-            words = codec.words if isinstance(codec, NextTokens) else words
+            words = (
+                codec.words
+                if isinstance(codec, NextTokens)
+                else texts.vocabulary_of(corpus, analyzer, int(self.min_frequency), self.max_vocabulary)
+            )
             fitted._reading = TokenReading((words,), (0,), None, analyzer, lowercase)
         fitted._channels = fitted._static = fitted._columns = None
         fitted.n_channels_, fitted.n_features_in_, fitted._lengths_given = 1, 1, False
         next_tokens = NextTokens(fitted._reading.vocabularies[0])
         data = self._streams(corpus, next_tokens.words)
         network = self._network(data.sequences, next_tokens, 0, fitted._reading)
-        if previous is not None and previous.network != network:
-            raise ValueError(
-                "parameters of the network must be those of the last fit, because training continues from its "
-                f"weights: expected {previous.network}, got {network}"
-            )
+        if previous is not None:
+            check_same_network(previous, network)
         return next_tokens, network, data
 
     def _network(self, sequences: Sequences, codec: Codec, static: int, reading: TokenReading | None) -> Network:
@@ -330,13 +330,12 @@ class LSTMLanguageModel(TrainableModel):
             output_dropout=float(self.output_dropout),
         )  # fmt: skip
 
-    def _token_channels(self, reading: TokenReading, channels: int) -> Any:
+    def _vector_size(self, words: Vocabulary) -> int:
         if not (self.tie_weights and self.embedding_size == "auto" and self.embedding is None):
-            return super()._token_channels(reading, channels)
+            return super()._vector_size(words)
         layer = self._layer_options()
         last = layer["hidden_size"][-1] if isinstance(layer["hidden_size"], list | tuple) else layer["hidden_size"]
-        tied = self._without_results().set_params(embedding_size=int(layer.get("proj_size") or last))
-        return super(LSTMLanguageModel, tied)._token_channels(reading, channels)
+        return int(layer.get("proj_size") or last)
 
     def _cutoffs(self, outputs: int) -> tuple[int, ...]:
         """The tails of the output layer for a vocabulary of so many tokens."""

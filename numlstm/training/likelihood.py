@@ -46,7 +46,7 @@ def outputs_of_pieces(model: Model, data: Data) -> Iterator[tuple[np.ndarray, Pi
         for (piece,) in pieces(data, [rows], STEPS):
             x, lengths = piece.data.sequences.take(piece.rows)
             y, final = model.outputs(x, lengths, piece.initial)
-            piece.final = [tuple(model.backend.multiply(state, 1.0) for state in states) for states in final]
+            piece.final = model.copied(final)
             yield rows[: len(piece.rows)], piece, y
 
 

@@ -138,8 +138,8 @@ class Trainer:
         if self.bptt_steps is not None and not self.cuts:
             return truncated_gradient(model, x, lengths, targets, weights, self.rng, static, self.bptt_steps)
         loss, final = model.loss_and_gradient(x, lengths, targets, weights, self.rng, static, piece.initial)
-        if not piece.last:  # the next call may overwrite the states
-            piece.final = [tuple(model.backend.multiply(state, 1.0) for state in states) for states in final]
+        if not piece.last:
+            piece.final = model.copied(final)
         return loss
 
     def epoch(self, schedule: Schedule, progress_display: Display) -> float:

@@ -194,6 +194,10 @@ class Model:
         gradients, others = self._gradients
         return [*gradients, *([others[TABLES]] if TABLES in others else [])]
 
+    def copied(self, states: States) -> States:
+        """A copy of states, which the next call may overwrite."""
+        return [tuple(self.backend.multiply(state, 1.0) for state in layer) for layer in states]
+
     def log_probabilities(self, features: Array) -> np.ndarray:
         """Logarithms of the probabilities of all classes, float64 (M, K), from the output layer's input (M, F)."""
         assert self.network.softmax is not None

@@ -87,7 +87,7 @@ class TruncatedPass:
             run = self._run(piece)
             rows, steps = run.shape
             if not piece:
-                final = [tuple(backend.multiply(state, 1.0) for state in states) for states in run.final]
+                final = self.model.copied(run.final)
             for states, new_states in zip(final, run.final, strict=True):
                 for state, new in zip(states, new_states, strict=True):
                     state[:rows] = new
@@ -96,7 +96,7 @@ class TruncatedPass:
                     y = backend.zeros((len(self.x), int(self.lengths[0]), stack.output_size), stack.dtype)
                 y[:rows, start : start + steps] = run.y
             going_on = self._rows(piece + 1)
-            self.initial.append([tuple(backend.multiply(state[:going_on], 1.0) for state in s) for s in final])
+            self.initial.append(self.model.copied([tuple(state[:going_on] for state in states) for states in final]))
         return y, final
 
     def backward(self, dy: Array | None, dfinal: list[list[Array | None]]) -> None:

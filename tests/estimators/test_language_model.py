@@ -212,6 +212,8 @@ def test_partial_fit():
         model.partial_fit(LINE)
     assert model.score(LINE) > before + 0.5
     assert model.n_iter_ == 41
+    rare = LSTMLanguageModel(**SMALL, min_frequency=9).partial_fit("to be", vocabulary=tokens)
+    assert [*rare.vocabulary_] == ["", *tokens]  # the texts do not choose the tokens
     with pytest.raises(ValueError, match="vocabulary must be that of the first call"):
         model.partial_fit(LINE, vocabulary=["a", "b"])
     with pytest.raises(ValueError, match="each token once"):

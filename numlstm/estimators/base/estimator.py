@@ -28,7 +28,7 @@ from ..targets.numbers import Numbers
 from .model import Codec, Fitted
 from .parameters import documented
 from .stream import PredictionStream
-from .trainable import TrainableModel, random_generator
+from .trainable import TrainableModel, check_same_network, random_generator
 
 Self = TypeVar("Self", bound="SequenceEstimator")
 
@@ -263,11 +263,7 @@ def _check_continuation(previous: Fitted, codec: Codec, network: Network) -> Cod
     ]:
         if expected != got:
             raise ValueError(f"{name} must have {expected} {unit}, as in the last fit, got {got}")
-    if previous.network != network:
-        raise ValueError(
-            "parameters of the network must be those of the last fit, because training continues from its weights: "
-            f"expected {previous.network}, got {network}"
-        )
+    check_same_network(previous, network)
     if isinstance(previous.codec, Numbers) and isinstance(codec, Numbers):
         return replace(previous.codec, form=codec.form)
     return previous.codec

@@ -24,6 +24,7 @@ from ...training.progress import History
 from ...training.schedules import Schedule
 from ..data.categories import TokenReading, reading_of
 from ..data.forms import array_or_list
+from ..data.tokens import Vocabulary
 from ..data.vectors import replace_vectors, vector_size
 from . import automatic
 from .callbacks import CallbackSupportMixin, EpochTasks
@@ -233,13 +234,17 @@ class TrainableModel(CallbackSupportMixin, SequenceModel):
 
     def _token_channels(self, reading: TokenReading, channels: int) -> TokenChannels:
         """The tables of vectors that the parameters describe."""
-        sizes = [vector_size(self.embedding_size, self.embedding, words) for words in reading.vocabularies]
+        sizes = [self._vector_size(words) for words in reading.vocabularies]
         tables = tuple((words.count, size) for words, size in zip(reading.vocabularies, sizes, strict=True))
         spec = EmbeddingSpec(tables, (bool(self.freeze_embedding),) * len(tables), self.dtype)
         numeric = tuple(k for k in range(channels) if k not in reading.channels)
         return TokenChannels(
             spec, reading.channels, numeric, float(self.embedding_dropout), float(self.token_dropout)
         )  # fmt: skip
+
+    def _vector_size(self, words: Vocabulary) -> int:
+        """The size of the vectors of some tokens."""
+        return vector_size(self.embedding_size, self.embedding, words)
 
     def _init(self, sequences: Sequences) -> Any:
         """The option `init`, with the number of steps that "chrono" needs."""
@@ -332,6 +337,21 @@ class TrainableModel(CallbackSupportMixin, SequenceModel):
     def _early_stopping(self, validation: Validation | None = None) -> EarlyStopping:
         keeps_best = self.early_stopping and validation is not None
         return EarlyStopping(self.tol, self._patience, keeps_best=keeps_best)
+
+
+def check_same_network(previous: Fitted, network: Network) -> None:
+    """Refuse a network with which training cannot continue.
+
+    Raises
+    ------
+    ValueError
+        If it is not that of the last fit.
+    """
+    if previous.network != network:
+        raise ValueError(
+            "parameters of the network must be those of the last fit, because training continues from its weights: "
+            f"expected {previous.network}, got {network}"
+        )
 
 
 def random_generator(random_state: Any) -> np.random.Generator:
