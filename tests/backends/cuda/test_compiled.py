@@ -30,6 +30,7 @@ from numlstm.backends.cuda import (
     products,
     recurrent,
     reductions,
+    rows,
     tables,
 )
 from numlstm.backends.cuda.device import cuda
@@ -126,6 +127,8 @@ KERNELS = [
     ),
     Case("moving.sort", moving._sort, (REALS, SIZES, REALS, AXES, TABLE, INTEGER, INTEGER)),
     Case("moving.unsort", moving._unsort, (REALS, AXES, REALS, SIZES, TABLE, INTEGER, INTEGER, INTEGER)),
+    Case("rows.take", rows._take, (REALS, REALS, AXES, INTEGERS, INTEGER, INTEGER)),
+    Case("rows.add", rows._add, (REALS, AXES, INTEGERS, REALS, AXES, INTEGER, INTEGER)),
     Case("reductions.total", reductions._total, (FLOATS, INTEGER, FLOATS), in_float64=True),
     Case(
         "losses.softmax",
