@@ -31,7 +31,8 @@ def extended(
         Gives values (S, H) after the last windows of the series.
     """
     blocks = [forecast(windows)]
-    panel = panel.map(lambda series: series if series.seen else seen(series, learnt.settings, panel.frequency))
+    if blocks[0].shape[1] < horizon:
+        panel = panel.map(lambda series: series if series.seen else seen(series, learnt.settings, panel.frequency))
     while sum(block.shape[1] for block in blocks) < horizon:
         series = [_followed(one_series, block) for one_series, block in zip(panel.series, blocks[-1], strict=True)]
         panel = replace(panel, series=series)
