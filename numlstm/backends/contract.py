@@ -35,7 +35,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -63,6 +63,25 @@ class BackendUnavailableError(RuntimeError):
 
 class UnsupportedError(NotImplementedError):
     """The backend does not support an option; the message names both."""
+
+
+class Lookup(NamedTuple):
+    """An input (N, T, D) whose vectors are rows of a table.
+
+    Attributes
+    ----------
+    table : array, shape (V, D)
+    rows : int64 NumPy array, shape (N, T)
+        Which row each vector is, below V; negative for a vector of zeros.
+    """
+
+    table: Array
+    rows: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """N, T and D."""
+        return *self.rows.shape, self.table.shape[1]  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -353,6 +372,7 @@ class Backend(ABC):
     """What every backend does. The default methods serve backends whose resident arrays are NumPy arrays."""
 
     name: str
+    looks_up: bool = False  # whether `sequence_forward` takes a `Lookup`
 
     # Arrays -----------------------------------------------------------------------------------------------
 
@@ -521,6 +541,7 @@ class Backend(ABC):
         weights
             From `prepare`.
         x : array, shape (N, T, D)
+            Or, where the backend `looks_up`, a `Lookup`, if `training` and the weights are prepared for it.
         initial : sequence of array of shape (N, S), or None for zeros
             One for each state of the cell.
         outputs : sequence of array of shape (N, T, S), or None
@@ -569,7 +590,8 @@ class Backend(ABC):
         gradient : array, shape (size,)
             Overwritten with the gradient of the flat parameter vector; zeros for what the cell does not use.
         dx : array, shape (N, T, D), optional
-            Overwritten with the gradient of `x`, zeros past a row's length.
+            Overwritten with the gradient of `x`, zeros past a row's length; of a `Lookup` with that of its table,
+            (V, D).
 
         Returns
         -------

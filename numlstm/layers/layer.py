@@ -434,8 +434,9 @@ class Layer(Savable):
             parts = stack.split(backend, gradient)
             with turn:
                 dx, dinitial = stack.backward(
-                    backend, weights, tapes, batch.x.shape[:2], dy_in, dfinal_in, parts, seed=seed
-                )
+                    backend, weights, tapes, batch.x.shape[:2], dy_in, dfinal_in, parts, seed=seed,
+                    input_shape=batch.x.shape,
+                )  # fmt: skip
                 batch.keep(dinitial, dfinal)
                 dx_out, dstate_0 = batch.restored(dx, backend), self._final(dinitial, batch, backend)
             if mask is not None:

@@ -235,22 +235,22 @@ class Stack:
         gradients: Sequence[Array],
         *,
         seed: int | None = None,
-        input_gradient: bool = True,
+        input_shape: tuple[int, ...] | None = None,
     ) -> tuple[Array | None, list[tuple[Array, ...]]]:
-        """Gradients of the input (if asked for) and of the initial states; those of parameters to `gradients`.
+        """Gradients of the input and of the initial states; those of parameters to `gradients`.
 
-        `shape` is (N, T); `dfinal` holds the gradients of the final states of each layer and direction, `gradients` as
-        `split` gives them.
+        The first has the shape `input_shape`, or is None without one. `shape` is (N, T); `dfinal` holds the gradients
+        of the final states of each layer and direction, `gradients` as `split` gives them.
         """
         dinitial: list[tuple[Array, ...]] = [()] * len(gradients)
-        inputs = [self.input_size, *self.output_sizes]
+        shapes = [input_shape, *((*shape, size) for size in self.output_sizes)]
         for layer in reversed(range(self.num_layers)):
             dmerged = backend.multiply(dy, 0.5) if dy is not None and self.averages else dy
-            dx = None
+            dx, input_of_layer = None, shapes[layer]
             for direction in range(self.directions):
                 index = layer * self.directions + direction
                 dout = self.part(dmerged, direction)
-                dx_part = backend.empty((*shape, inputs[layer]), self.dtype) if layer or input_gradient else None
+                dx_part = backend.empty(input_of_layer, self.dtype) if input_of_layer else None
                 dinitial[index] = backend.sequence_backward(
                     weights[index], tapes[index], [dout, *[None] * (self.states - 1)], dfinal[index],
                     gradients[index], dx_part,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backends.contract import Array, Backend, EmbeddingSpec, Noise
+from ..backends.contract import Array, Backend, EmbeddingSpec, Lookup, Noise
 from ..backends.streams import row_hashes, threshold
 
 FIRST_STREAM = 1 << 20  # a layer number that no stack uses: masks of units, then masks of each table's tokens
@@ -49,6 +49,19 @@ class TokenChannels:
         """D, the number of inputs of the recurrent layers."""
         return len(self.numeric) + self.spec.output_size
 
+    def repeat_in(self, x: np.ndarray) -> bool:
+        """Whether x (N, T, C) holds nothing but one channel of tokens, and more of them than the table has rows."""
+        return (
+            not self.numeric and len(self.channels) == 1 and not self.random and self.spec.tables[0][0] < x[..., 0].size
+        )
+
+    def lookup(self, table: Array, x: np.ndarray) -> tuple[Lookup, Tape]:
+        """As `read`, but the recurrent layers look the vectors up."""
+        rows = x[:, :, self.channels[0]].astype(np.int64)
+        count, size = self.spec.tables[0]
+        vectors = Lookup(table.reshape(count, size), rows)
+        return vectors, Tape(rows.reshape(-1, 1), None, self._if_learnt((count, size)))
+
     def read(self, backend: Backend, weights: Any, x: np.ndarray, seed: int | None = None) -> tuple[Array, Tape]:
         """The input (N, T, D) of the recurrent layers for x (N, T, C), and the tape for `backward`.
 
@@ -58,15 +71,22 @@ class TokenChannels:
         tokens = x[:, :, list(self.channels)].astype(np.int64)
         if seed is not None and self.token_dropout:
             tokens = self._without_dropped(tokens, seed)
-        tape = Tape(tokens.reshape(rows * steps, -1), (rows, steps), seed)
+        tape = Tape(tokens.reshape(rows * steps, -1), seed, self._if_learnt((rows, steps, self.output_size)))
         vectors = self._drop(backend, backend.embed(weights, tape.tokens).reshape(rows, steps, -1), tape)
         if not self.numeric:
             return vectors, tape
         numbers = np.ascontiguousarray(x[:, :, list(self.numeric)])
         return backend.concatenate([backend.upload(numbers, self.spec.dtype), vectors]), tape
 
-    def backward(self, backend: Backend, weights: Any, tape: Tape, dx: Array, gradient: Array) -> None:
-        """Overwrite `gradient` with the gradient of the tables, from the gradient dx (N, T, D) of `read`'s result."""
+    def _if_learnt(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """The shape, if a table learns."""
+        return None if all(self.spec.frozen) else shape
+
+    def backward(self, backend: Backend, weights: Any, tape: Tape, dx: Array | None, gradient: Array) -> None:
+        """Overwrite `gradient` with the gradient of the tables, from that of the result of `read` or `lookup`."""
+        if dx is None or len(dx.shape) == 2:
+            gradient[...] = 0.0 if dx is None else dx.reshape(-1)
+            return
         dvectors = dx[:, :, len(self.numeric) :] if self.numeric else dx
         if self.numeric:
             dvectors = backend.multiply(dvectors, 1.0)
@@ -99,8 +119,12 @@ class TokenChannels:
 
 
 class Tape(NamedTuple):
-    """The values that `backward` needs: tokens (N · T, F), their shape (N, T), and the seed of dropout."""
+    """The values that `backward` needs: tokens (N · T, F), and the seed of dropout.
+
+    `input_shape` is that of the gradient it takes: (N, T, D), or that of the table where vectors are looked up; None
+    where it takes none, as no table learns.
+    """
 
     tokens: np.ndarray
-    shape: tuple[int, int]
     seed: int | None
+    input_shape: tuple[int, ...] | None

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.contract import LIKELIHOODS, Array, Backend, Noise, SequenceLossSpec
+from ..backends.contract import LIKELIHOODS, Array, Backend, Lookup, Noise, SequenceLossSpec
 from ..concurrency import cached_property
 from .embedding import FIRST_STREAM, Tape
 from .network import CHAIN, POOL, TABLES, Network
@@ -100,7 +100,9 @@ class Model:
             dfeatures = backend.affine_backward(head, features, dscores, others[HEAD])
             dy, dfinal = self._features_backward(dfeatures, y, lengths, len(final), tapes_of_pools)
             shape = x.shape[0], x.shape[1]
-            dx, _ = network.stack.backward(backend, self.layers, tapes, shape, dy, dfinal, gradients)
+            dx, _ = network.stack.backward(
+                backend, self.layers, tapes, shape, dy, dfinal, gradients, input_shape=x.shape
+            )
             return dx, dy, dfinal
 
         return backend.affine_forward(head, features), pullback
@@ -130,7 +132,7 @@ class Model:
         network = self.network
         seed = int(rng.integers(2**64, dtype=np.uint64)) if network.random else None
         layers, mask = self.drop_weights(rng) if network.stack.weight_dropout else (self.layers, None)
-        x, tape_of_tokens = self.read(x, seed)
+        x, tape_of_tokens = self.read(x, seed, training=True)
         y, final, tapes = self.run(x, lengths, layers, seed, training=True, initial=initial)
         loss, dy, dfinal = self.loss_of_outputs(y, final, lengths, targets, weights, static, seed)
         self.backward(layers, tapes, tape_of_tokens, (x.shape[0], x.shape[1]), dy, dfinal, seed)
@@ -175,7 +177,7 @@ class Model:
         """Back-propagate through all layers; their part of `gradient`, and that of the tables, is overwritten."""
         stack, (gradients, others) = self.network.stack, self._gradients
         dx, _ = stack.backward(self.backend, layers, tapes, shape, dy, dfinal, gradients, seed=seed,
-                               input_gradient=tape_of_tokens is not None)  # fmt: skip
+                               input_shape=tape_of_tokens and tape_of_tokens.input_shape)  # fmt: skip
         if self.network.tokens is not None and tape_of_tokens is not None:
             self.network.tokens.backward(self.backend, self.others[TABLES], tape_of_tokens, dx, others[TABLES])
 
@@ -248,13 +250,17 @@ class Model:
             part[...] = totals[suffix]
         return total, dfeatures
 
-    def read(self, x: Array, seed: int | None = None) -> tuple[Array, Tape | None]:
+    def read(self, x: Array, seed: int | None = None, training: bool = False) -> tuple[Array | Lookup, Tape | None]:
         """The input of the recurrent layers for x (N, T, C); with tokens, also what the gradient of their tables takes.
 
-        Tokens are read from an array of NumPy. With a `seed`, units and tokens are dropped.
+        Tokens are read from an array of NumPy. With a `seed`, units and tokens are dropped. In training, vectors may be
+        looked up by the first layer.
         """
-        if self.network.tokens is not None:
-            return self.network.tokens.read(self.backend, self.others[TABLES], x, seed)
+        tokens = self.network.tokens
+        if tokens is not None:
+            if training and self.backend.looks_up and not self.network.stack.input_dropout and tokens.repeat_in(x):
+                return tokens.lookup(self.network.parts(self.backend, self.flat)[1][TABLES], x)
+            return tokens.read(self.backend, self.others[TABLES], x, seed)
         if isinstance(x, np.ndarray):
             x = self.backend.upload(x, self.network.stack.dtype)
         return x, None

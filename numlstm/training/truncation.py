@@ -124,7 +124,7 @@ class TruncatedPass:
     def _run(self, piece: int) -> PiecePass:
         start, rows = piece * self.steps, self._rows(piece)
         lengths = np.minimum(self.lengths[:rows] - start, self.steps)
-        x, tape = self.model.read(self.x[:rows, start : start + int(lengths[0])], self.seed_of(piece))
+        x, tape = self.model.read(self.x[:rows, start : start + int(lengths[0])], self.seed_of(piece), training=True)
         y, final, tapes = self.model.run(
             x, lengths, self.layers, self.seed_of(piece), training=True, initial=self.initial[piece]
         )

@@ -14,6 +14,7 @@ from ..contract import (
     Backend,
     EmbeddingSpec,
     LayerSpec,
+    Lookup,
     LossSpec,
     Noise,
     PoolSpec,
@@ -25,7 +26,7 @@ from ..contract import (
 from ..equations.optimizers import adam_numbers, rmsprop_numbers, sgd_numbers
 from . import activity, affine, crf, embedding, likelihoods, losses, optimizing, pooling, sequence_losses
 from .linear import halves, peak
-from .linear.gradients import ColumnSums, OuterSums
+from .linear.gradients import ColumnSums, OuterSums, RowGradients
 from .linear.packing import affine_packing
 from .machine.arrays import aligned
 from .machine.target import target
@@ -42,10 +43,11 @@ class CpuBackend(Backend):
     """Recurrent layers on this machine's cores."""
 
     name = "cpu"
+    looks_up = True
 
     @contextmanager
     def watching_weight_gradients(self, timed: Callable[[Callable], Callable]) -> Iterator[None]:
-        kinds: tuple[Any, ...] = (OuterSums, ColumnSums)
+        kinds: tuple[Any, ...] = (OuterSums, ColumnSums, RowGradients)
         methods = [kind.add for kind in kinds]
         try:
             for kind, method in zip(kinds, methods, strict=True):
@@ -112,7 +114,7 @@ class CpuBackend(Backend):
     def sequence_forward(
         self,
         weights: PreparedLayer,
-        x: np.ndarray,
+        x: np.ndarray | Lookup,
         initial: States,
         outputs: States,
         *,

@@ -11,7 +11,7 @@ from ..machine import threads
 from ..machine.arrays import address_of
 from ..machine.target import target
 from .packing import Block
-from .products import BLOCK, OuterMemory, OuterSum, column_sums, copied_row_bytes, weight_gradients
+from .products import BLOCK, OuterMemory, OuterSum, RowSums, column_sums, copied_row_bytes, row_sums, weight_gradients
 from .tile import outer_address
 
 
@@ -106,3 +106,31 @@ class ColumnSums:
         shards = threads.even_shards(self.vectors, self.flop * pairs)
         out = gradient + self.out
         threads.run(column_sums[self.real], shards, self.real, out, self.address, self.row, pairs, fresh)
+
+
+class RowGradients:
+    """The gradients of products that are looked up: for each row of a table, a sum over pairs.
+
+    Parameters
+    ----------
+    real : type
+        numpy.float32 or numpy.float64.
+    out : array, shape (panels, rows, columns)
+        The gradients, which are added to.
+    product : OuterProduct
+        Its rows hold the number of a row of the table.
+    room : int
+        Gate gradients that a panel has room for.
+    """
+
+    def __init__(self, real: Any, out: np.ndarray, product: OuterProduct, room: int) -> None:
+        self.real, self.out = real, out
+        self.sums = RowSums(
+            out=address_of(out), rows=out.shape[1], a=product.a, d=product.d, room=room, row_bytes=out.strides[1]
+        )
+
+    def add(self, gradient: int, pairs: int, fresh: bool) -> None:
+        """Add the sums over the first `pairs` pairs. The gradient of the weights at an address comes from all sums."""
+        panels, _, columns = self.out.shape
+        shards = threads.even_shards(panels, float(panels * columns * pairs))
+        threads.run(row_sums[self.real], shards, self.real, self.sums, pairs)

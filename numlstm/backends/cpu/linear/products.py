@@ -194,6 +194,61 @@ def product(real, wide, p, a, a_row, first, last):
             m += height
 
 
+class PanelProduct(NamedTuple):
+    """Products of rows with packed weights, in panels."""
+
+    out: int  # address of (panels, rows, vectors) vectors, written
+    rows: int
+    a: int  # address of (rows,) addresses of rows of `inputs` numbers
+    inputs: int
+    w: int  # address of (panels, inputs, vectors) vectors
+    zeros: int  # address of a panel's row of zeros
+    tile: int  # address of the machine code for tiles of that width
+    vectors: int  # the width
+    tallest: int  # rows of the tallest tile
+
+
+@kernel
+def panel_products(real, p, first, last):
+    """``out = a W`` for the panels first <= panel < last of W."""
+    row_bytes = p.vectors * vector_bytes(real)
+    for panel in range(first, last):
+        w, m = p.w + panel * p.inputs * row_bytes, 0
+        while m < p.rows:
+            height, a = height_of(p.tallest, p.rows - m), p.a + 8 * m
+            call(
+                p.tile,
+                ProductTile(
+                    rows=height, out=p.out + (panel * p.rows + m) * row_bytes, out_row=row_bytes,
+                    start=p.zeros, start_row=0, w=w, a=a, a_count=p.inputs, v=w, b=a, b_count=0,
+                ),
+            )  # fmt: skip
+            m += height
+
+
+class RowSums(NamedTuple):
+    """Sums of gate gradients, one for each row of a table."""
+
+    out: int  # address of (panels, rows, width) vectors, added to
+    rows: int
+    a: int  # address of (steps,) addresses of numbers of rows
+    d: int  # address of (panels, room, width) vectors: the gate gradients
+    room: int
+    row_bytes: int  # of the width
+
+
+@kernel
+def row_sums(real, sums, pairs, first, last):
+    """``out[panel, number of k] += d[panel, k]`` for one k after the other: the panels first <= panel < last."""
+    for panel in range(first, last):
+        for k in range(pairs):
+            row = load_address(load_address(sums.a + 8 * k))
+            place = sums.out + (panel * sums.rows + row) * sums.row_bytes
+            d = sums.d + (panel * sums.room + k) * sums.row_bytes
+            for offset in range(0, sums.row_bytes, vector_bytes(real)):
+                store(load(real, place + offset) + load(real, d + offset), place + offset)
+
+
 @kernel
 def copy_to_panels(dy, panels, a, a_row, addresses):
     """Copy dy (N, columns) to panels (panels, N, width), and write the addresses of the rows a.

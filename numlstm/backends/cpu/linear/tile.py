@@ -25,7 +25,10 @@ TILE_BYTES = 2048  # holds the largest tile: 24 registers of 64 bytes
 
 
 class ProductTile(NamedTuple):
-    """``out = start + A W + B V`` for some rows and a panel of weights."""
+    """``out = start + A W + B V`` for some rows and a panel of weights.
+
+    Where rows of W are looked up, A W is the row of W whose number is at the address in `a`.
+    """
 
     rows: int  # number of rows, one of the heights that were compiled
     out: int  # address of (rows, vectors) vectors, written
@@ -161,11 +164,11 @@ def outer_sums(terms, builder, panel, numbers, sums, wide):
     return new
 
 
-def _row_pointers(terms, builder, addresses, rows):
-    """Pointers to the numbers of each row, from an array of row addresses."""
+def _pointers(builder, addresses, rows, element):
+    """Pointers to the numbers of each row, of type `element`, from an array of row addresses."""
     array = builder.inttoptr(addresses, I64.as_pointer())
     loaded = [builder.load(builder.gep(array, [I64(row)])) for row in range(rows)]
-    return [builder.inttoptr(address, terms.element.as_pointer()) for address in loaded]
+    return [builder.inttoptr(address, element.as_pointer()) for address in loaded]
 
 
 def fields_of(builder, packed, arguments: Any) -> Any:
@@ -190,8 +193,20 @@ def product_tile(typing_context, real, width, tile):
     return types.void(real, width, named_integers(ProductTile)), generate
 
 
-def emit_product(terms, wide, builder, tile):
-    """Emit a `product_tile` of some kind of terms."""
+@intrinsic
+def lookup_tile(typing_context, real, width, tile):
+    """A `product_tile` that looks rows of W up."""
+    layout, wide = VectorLayout.of(Vector(real.dtype)), width.vectors
+
+    def generate(context, builder, signature, arguments):
+        emit_product(Terms(layout), wide, builder, fields_of(builder, arguments[2], ProductTile), looks_up=True)
+        return context.get_dummy_value()
+
+    return types.void(real, width, named_integers(ProductTile)), generate
+
+
+def emit_product(terms, wide, builder, tile, looks_up=False):
+    """Emit a `product_tile` of some kind of terms, or a `lookup_tile`."""
     layout = terms.layout
     size = layout.lanes * layout.bits // 8
 
@@ -202,13 +217,19 @@ def emit_product(terms, wide, builder, tile):
 
         count = wide * height
         sums = [layout.load(builder, place(tile.start, tile.start_row, index)) for index in range(count)]
-        sums = add_products(sums, height, tile.w, tile.a, tile.a_count)
+        sums = add_rows(sums, height) if looks_up else add_products(sums, height, tile.w, tile.a, tile.a_count)
         sums = add_products(sums, height, tile.v, tile.b, tile.b_count)
         for index, value in enumerate(sums):
             layout.store(builder, value, place(tile.out, tile.out_row, index))
 
+    def add_rows(sums, height):
+        numbers = [builder.load(pointer) for pointer in _pointers(builder, tile.a, height, I64)]
+        rows = [builder.add(tile.w, builder.mul(number, I64(wide * size))) for number in numbers]
+        places = [builder.add(row, I64(i * size)) for row in rows for i in range(wide)]
+        return [builder.fadd(value, layout.load(builder, at)) for value, at in zip(sums, places, strict=True)]
+
     def add_products(sums, height, weights, addresses, steps):
-        numbers = _row_pointers(terms, builder, addresses, height)
+        numbers = _pointers(builder, addresses, height, terms.element)
 
         def multiply(k, sums):
             panel = builder.add(weights, builder.mul(k, I64(wide * size)))
@@ -229,6 +250,12 @@ def product_heights(wide: int) -> tuple[int, ...]:
 def product(real, width, tile):
     """`product_tile`, to be called by its address."""
     product_tile(real, width, tile)
+
+
+@pointed(ProductTile)
+def lookup(real, width, tile):
+    """`lookup_tile`, to be called by its address."""
+    lookup_tile(real, width, tile)
 
 
 @intrinsic
@@ -272,6 +299,12 @@ def _emit_outer(layout, wide, builder, tile):
 def product_address(real: Any, vectors: int) -> int:
     """The machine code of product tiles of a width; `real` is numpy.float32 or numpy.float64."""
     return product.address(numba.typeof(real), width(vectors).numba_type)
+
+
+@cache
+def lookup_address(real: Any, vectors: int) -> int:
+    """The machine code of such tiles that look rows up."""
+    return lookup.address(numba.typeof(real), width(vectors).numba_type)
 
 
 @cache

@@ -10,7 +10,7 @@ import numpy as np
 
 from ....concurrency import cached_property
 from ...contract import Noise
-from ..linear.gradients import ColumnSums, OuterProduct, OuterSums
+from ..linear.gradients import ColumnSums, OuterProduct, OuterSums, RowGradients
 from ..linear.halves import row_bytes
 from ..linear.tile import product_address
 from ..machine import threads
@@ -29,6 +29,7 @@ from .arguments import (
     Records,
     integers,
 )
+from .lookup import LookupMemory
 from .masks import mask_table
 from .packing import PhaseBlocks
 from .tables import BackwardTables, ForwardTables, batched
@@ -64,13 +65,27 @@ class PreparedLayer:
     Parameters
     ----------
     weights : LayerWeights
+    lookup : LookupMemory or None
+        Where inputs are rows of a table, what stands for the input weights.
+    arena : dict or None
+        Memory that batches share in training.
     """
 
-    def __init__(self, weights: LayerWeights) -> None:
-        self.weights = weights
+    def __init__(
+        self, weights: LayerWeights, lookup: LookupMemory | None = None, arena: dict[str, np.ndarray] | None = None
+    ) -> None:
+        self.weights, self.lookup = weights, lookup
         self._kept: dict[tuple[int, int], Buffers] = {}
         self._idle: dict[tuple[int, int, bool, bool], list[Buffers]] = {}
-        self._arena: dict[str, np.ndarray] = {}
+        self._arena: dict[str, np.ndarray] = {} if arena is None else arena
+        self._looking_up: dict[int, PreparedLayer] = {}
+
+    def looking_up(self, count: int) -> PreparedLayer:
+        """The layer for inputs that are rows of a table of so many rows."""
+        if count not in self._looking_up:
+            memory = LookupMemory(self.weights, count, self.allocate)
+            self._looking_up[count] = PreparedLayer(self.weights, memory, self._arena)
+        return self._looking_up[count]
 
     def refresh(self) -> None:
         """Follow a change of the flat vector."""
@@ -79,7 +94,7 @@ class PreparedLayer:
     @cached_property
     def tables(self) -> ForwardTables:
         """The tables that the forward kernel finds the weights by."""
-        return ForwardTables(self.weights)
+        return ForwardTables(self.weights, self.lookup.products if self.lookup else None)
 
     def allocate(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         """Memory to work in; in training, batches of all shapes share it, and it grows when one needs more."""
@@ -232,10 +247,26 @@ class BackwardBuffers:
         self.calls: dict[Any, Arguments] = {}
         self.copies: list[tuple[slice, slice]] = []  # parts of the gradient, and others that are the same
         outer = [product for index, blocks in enumerate(packing.phases) for product in self._outer(index, blocks)]
-        self.sums: list[OuterSums | ColumnSums] = [  # what makes the gradient of all parameters
-            *(OuterSums(weights.real, pair, self.room) for pair in batched(outer)),
+        self.sums: list[OuterSums | ColumnSums | RowGradients] = [  # what makes the gradient of all parameters
             *(ColumnSums(weights.real, *unit) for phase in self.tables.unit_gradients for unit in phase),
         ]
+        self.last_sums: list[OuterSums] = []  # the rest, after all chunks
+        if prepared.lookup:
+            outer = self._look_up(prepared.lookup, outer)
+        self.sums += [OuterSums(weights.real, pair, self.room) for pair in batched(outer)]
+
+    def _look_up(self, lookup: LookupMemory, outer: list[OuterProduct]) -> list[OuterProduct]:
+        """Append the sums for the input weights of a layer that looks its inputs up; the other products."""
+        real, kept, last = self.weights.real, [], []
+        for product in outer:
+            gradients = lookup.gradients.get(product.block)
+            if gradients is None:
+                kept.append(product)
+            else:
+                self.sums.append(RowGradients(real, gradients, product, self.room))
+                last.append(product._replace(a=address_of(lookup.addresses), d=address_of(gradients)))
+        self.last_sums = [OuterSums(real, pair, lookup.rows) for pair in batched(last)]
+        return kept
 
     def _outer(self, index: int, blocks: PhaseBlocks) -> Iterator[OuterProduct]:
         """Sums for the weights and biases of a phase; biases of the same gates have the same gradient."""

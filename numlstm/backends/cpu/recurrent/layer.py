@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...contract import Noise, States, UnsupportedError
+from ...contract import Lookup, Noise, States, UnsupportedError
 from ..machine import threads
 from ..machine.arrays import address_of
 from ..machine.target import target
@@ -29,7 +29,7 @@ CALLS_KEPT = 8  # arguments of calls with different arrays, for a shape
 class Tape:
     """The values that a forward pass keeps for the backward pass."""
 
-    x: np.ndarray
+    x: np.ndarray  # (N, T, D), or (N, T, 1) numbers of rows that are looked up
     buffers: Buffers
     order: np.ndarray  # the rows of the batch, the longest first
     lengths: np.ndarray  # of these rows
@@ -83,7 +83,7 @@ def full_shards(rows: int, steps: int, flop_per_step: float) -> Sequence[threads
 
 def layer_forward(
     prepared: PreparedLayer,
-    x: np.ndarray,
+    x: np.ndarray | Lookup,
     initial: States,
     outputs: States,
     lengths: np.ndarray | None,
@@ -96,6 +96,10 @@ def layer_forward(
     """`Backend.sequence_forward` for NumPy arrays."""
     if training and prepared.weights.halves:
         raise UnsupportedError("compute_dtype='bfloat16' has no gradients on backend 'cpu': it is for inference")
+    if isinstance(x, Lookup):
+        prepared = prepared.looking_up(len(x.table))
+        assert prepared.lookup
+        x = prepared.lookup.read(x)
     if training and recompute:
         return _forward_in_segments(prepared, x, initial, outputs, lengths, reverse, noise)
     buffers = prepared.acquire(len(x), x.shape[1], training, training or bool(traces))
@@ -239,7 +243,11 @@ def layer_backward(
     dx: np.ndarray | None,
 ) -> tuple[np.ndarray, ...]:
     """`Backend.sequence_backward` for NumPy arrays: a chunk of steps back, then its weight gradients."""
-    weights, buffers = prepared.weights, tape.buffers.backward
+    weights, buffers, lookup = prepared.weights, tape.buffers.backward, tape.buffers.prepared.lookup
+    dtable = None
+    if lookup:
+        dtable, dx = dx, None
+        lookup.clear()
     dinitial = buffers.dinitial if weights.training else new_states(weights, len(tape.x))
     for transposed in weights.recurrent_transposed.values():
         transposed.bring_up_to_date()
@@ -264,6 +272,11 @@ def layer_backward(
         for sums in buffers.sums:
             sums.add(address_of(gradient), pairs, fresh)
         fresh = False
+    if lookup:
+        for last_sums in buffers.last_sums:
+            last_sums.add(address_of(gradient), lookup.rows, True)
+        if dtable is not None:
+            lookup.table_gradient(dtable)
     for first, second in buffers.copies:
         gradient[second] = gradient[first]
     gradient[weights.packing.used :] = 0

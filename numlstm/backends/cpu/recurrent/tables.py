@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from ....cells.cell import INPUT
 from ..linear.halves import half_product_address, pairs
 from ..linear.packing import Block
-from ..linear.tile import product_address, product_heights
+from ..linear.tile import lookup_address, product_address, product_heights
 from ..machine.arrays import address_of
 from .arguments import (
     BACK,
@@ -39,10 +39,17 @@ Allocate = Callable[[str, tuple[int, ...]], np.ndarray]
 
 
 class ForwardTables:
-    """The tables of phases, tiles and sources, and the `ForwardLayer` that follows from them."""
+    """The tables of phases, tiles and sources, and the `ForwardLayer` that follows from them.
 
-    def __init__(self, weights: LayerWeights) -> None:
-        self.weights, packing = weights, weights.packing
+    Parameters
+    ----------
+    weights : LayerWeights
+    products : mapping of Block to array of shape (panels, rows, columns), or None
+        Where inputs are looked up: the products of the input weights with all rows of the table.
+    """
+
+    def __init__(self, weights: LayerWeights, products: Mapping[Block, np.ndarray] | None = None) -> None:
+        self.weights, self.products, packing = weights, products, weights.packing
         self.start = address_of(weights.flat)
         self.size = weights.flat.itemsize
         tiles: list[TileEntry] = []
@@ -98,14 +105,14 @@ class ForwardTables:
     def _tiles(self, index: int, blocks: PhaseBlocks, numbers: dict[str, int], tiles: list[TileEntry]) -> int:
         """Append the products, two by two; the tallest height that all their tiles have."""
         weights, heights = self.weights, None
-        machine_code = half_product_address if weights.halves else product_address
         for number, side in enumerate(weights.packing.slots.sides[index]):
             vectors = blocks.groups * len(side.gates)
-            for pair in batched([product for product in blocks.products if product.side == number]):
+            of_side = [product for product in blocks.products if product.side == number]
+            for pair in batched(sorted(of_side, key=lambda product: product.source != INPUT)):
                 (w, w_panel, a_count), (v, v_panel, b_count) = self._weight(pair[0]), self._weight(pair[-1])
                 tiles.append(
                     TileEntry(
-                        tile=machine_code(weights.real, vectors), offset=side.first * weights.vector,
+                        tile=self._machine_code(pair[0])(weights.real, vectors), offset=side.first * weights.vector,
                         w=w, w_panel=w_panel, a=numbers[pair[0].source], a_count=a_count,
                         v=v, v_panel=v_panel, b=numbers[pair[-1].source], b_count=b_count if len(pair) > 1 else 0,
                     )
@@ -113,9 +120,17 @@ class ForwardTables:
                 heights = {*product_heights(vectors)} & (heights or {*product_heights(vectors)})
         return max(heights or [1])
 
+    def _machine_code(self, first: ProductBlocks) -> Callable[[Any, int], int]:
+        """What gives the address of tiles of a width, whose first product is `first`."""
+        if self.weights.halves:
+            return half_product_address
+        return lookup_address if self.products and first.source == INPUT else product_address
+
     def _weight(self, product: ProductBlocks) -> tuple[int, int, int]:
         """Where the weights of a product are, the bytes to the next panel, and the length of its sums."""
         block, halves = product.weight, self.weights.halves
+        if self.products and product.source == INPUT:
+            return address_of(self.products[block]), self.products[block].strides[0], 1
         count = pairs(block.inputs) if halves else block.inputs
         address = address_of(halves[block]) if halves else self.start + block.start * self.size
         return address, count * block.columns * self.size, count

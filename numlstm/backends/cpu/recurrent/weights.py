@@ -41,7 +41,8 @@ class LayerWeights:
             for product in phase.products:
                 blocks[product.source == INPUT].append(product.weight)
         self.recurrent_transposed = {block: TransposedWeights(flat, [block]) for block in blocks[False]}
-        self.input_transposed = TransposedWeights(flat, blocks[True])
+        self.input_blocks = blocks[True]
+        self.input_transposed = TransposedWeights(flat, self.input_blocks)
         self.halves: dict[Block, np.ndarray] = {}  # weights rounded to bfloat16, where products take these
         self.refresh()
 

@@ -46,12 +46,12 @@ import numba
 import numpy as np
 from numlstm.backends.cpu.machine.tags import width
 from numlstm.backends.cpu.machine.target import target
-from numlstm.backends.cpu.linear.tile import product
+from numlstm.backends.cpu.linear.tile import {tile}
 
 assert (target().instructions, target().lanes(32)) == ("{instructions}", {lanes}), target()
 for vectors in range(1, 5):
-    product.address(numba.typeof(np.float32), width(vectors).numba_type)
-print(*product.dispatcher.inspect_asm().values())
+    {tile}.address(numba.typeof(np.float32), width(vectors).numba_type)
+print(*{tile}.dispatcher.inspect_asm().values())
 """
 
 
@@ -124,15 +124,16 @@ def innermost_loops(lines):
 
 
 @ON_X86
+@pytest.mark.parametrize("tile", ["product", "lookup"])
 @pytest.mark.parametrize(
     ("cpu", "features", "instructions", "lanes", "register", "sums"),
     [("znver4", ZEN_4, "AVX-512", 16, "%zmm", 24), ("haswell", "+avx,+avx2,+fma", "AVX2", 8, "%ymm", 12)],
 )
-def test_sums_stay_in_registers(tmp_path, cpu, features, instructions, lanes, register, sums):
+def test_sums_stay_in_registers(tmp_path, tile, cpu, features, instructions, lanes, register, sums):
     """Nothing is run: this machine may have no such registers."""
-    script = TILES.format(instructions=instructions, lanes=lanes)
+    script = TILES.format(tile=tile, instructions=instructions, lanes=lanes)
     assembly = run_on(cpu, features, script, NUMBA_CACHE_DIR=str(tmp_path))
-    tiles = list(functions(assembly, "_ZN7numlstm8backends3cpu6linear4tile7product"))
+    tiles = list(functions(assembly, f"_ZN7numlstm8backends3cpu6linear4tile{len(tile)}{tile}"))
     assert len(tiles) == 4, "one of each width"
     for tile in tiles:
         tallest = 0
