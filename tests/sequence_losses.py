@@ -29,6 +29,7 @@ class SequenceCase:
     size: float = 2.0  # of scores
     blank: int = 0
     layout: str = "contiguous"
+    by_step: bool = False  # whether each step has a weight, some of them 0
 
     @property
     def spec(self):
@@ -46,6 +47,11 @@ class SequenceCase:
         targets = self._draw_targets(rng)
         if self.rows > 2:
             weights[1], scores[1] = 0.0, np.nan
+        if self.by_step:
+            weights = weights[:, None] * rng.integers(0, 4, size=(self.rows, self.steps))
+            weights[0] += 0.5  # not all weights are 0, and no gradient is
+            for row, length in zip(weights, lengths if lengths is not None else (), strict=False):
+                row[length:] = np.nan
         return scores, lengths, targets, weights, flat
 
     def _draw_targets(self, rng):
@@ -83,7 +89,19 @@ def check_sequence_loss(backend, case):
         assert_close("loss over a sequence", f"gradient of {name}", named[name], value)
     lengths = np.full(case.rows, case.steps) if given[1] is None else given[1]
     for row, length, weight in zip(slopes, lengths, given[3], strict=True):
-        assert not row[length if weight else 0 :].any(), "gradient past a row's length"
+        weighs = np.any(np.atleast_1d(weight)[:length])
+        assert not row[length if weighs else 0 :].any(), "gradient past a row's length"
+
+
+def check_equal_weights_of_steps(backend, case):
+    """One weight for all steps of a row is the row's weight."""
+    scores, lengths, targets, weights, flat = case.draw()
+    steps = np.repeat(weights[:, None], case.steps, axis=1)
+    by_row, by_step = (run(backend, case, (scores, lengths, targets, each, flat)) for each in (weights, steps))
+    assert abs(by_step[0] - by_row[0]) <= 1e-13 * by_row[0], f"loss {by_step[0]}, not {by_row[0]}"
+    assert_close("loss over a sequence", "gradient of the scores", by_step[1], by_row[1])
+    for name, value in by_row[2].items():
+        assert_close("loss over a sequence", f"gradient of {name}", by_step[2][name], value)
 
 
 def check_rows_alone(backend, case):
@@ -99,7 +117,8 @@ def check_rows_alone(backend, case):
 def check_nan_in_sequence_loss(backend, case):
     """NaN shows in the loss and in its row's gradient up to its length, and in no other row, to the bit."""
     scores, lengths, targets, weights, flat = case.draw()
-    row = int(np.argmax(lengths * (weights > 0)))
+    weighs = weights > 0 if weights.ndim == 1 else np.nansum(weights, axis=1) > 0
+    row = int(np.argmax(lengths * weighs))
     _, clean, _ = run(backend, case, (scores, lengths, targets, weights, flat))
     for value in (np.nan, np.inf, -np.inf):
         scores[row, lengths[row] // 2, 1] = value

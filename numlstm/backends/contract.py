@@ -332,6 +332,9 @@ class SequenceLossSpec:
         - crf: a linear-chain conditional random field (Lafferty et al. 2001). A path y has one label for each step and
           the score ``start[y[0]] + sum(s[t, y[t]]) + sum(transitions[y[t-1], y[t]]) + end[y[T-1]]``; its probability is
           the softmax over all K^T paths. A step without a label may have any: the sum over all paths that agree.
+          With a weight w[t] for each step it is ``-sum(w[t] * log p(y[t] | y[:t], s))``, where p is this quotient: the
+          sum over all paths that agree with the labels of the first t steps by that of t - 1 steps. At a step without
+          a label it is 1, so the step's weight does not matter.
     outputs : int
         K: with CTC the labels and the blank.
     blank : int
@@ -347,6 +350,18 @@ class SequenceLossSpec:
         """Shape of every parameter; CTC has none."""
         labels = self.outputs
         return {"transitions": (labels, labels), "start": (labels,), "end": (labels,)} if self.kind == "crf" else {}
+
+
+def check_row_weights(spec: SequenceLossSpec, row_weights: np.ndarray) -> None:
+    """Only a CRF takes weights of steps.
+
+    Raises
+    ------
+    UnsupportedError
+        If they are for another loss.
+    """
+    if row_weights.ndim > 1 and spec.kind != "crf":
+        raise UnsupportedError(f"weights of steps need a loss of kind 'crf', got {spec.kind!r}: pass one for each row")
 
 
 Spec = LayerSpec | AffineSpec | PoolSpec | EmbeddingSpec | SequenceLossSpec
@@ -741,8 +756,9 @@ class Backend(ABC):
         targets : int64 NumPy array, shape (N, L)
             Of CTC the labels of each row, none of them the blank, then -1 (L may be 0); of a CRF L is T, a label for
             each step, -1 for any.
-        row_weights : float64 NumPy array, shape (N,), not negative
-            Rows of weight 0 are ignored, whatever their scores and targets are.
+        row_weights : float64 NumPy array, shape (N,) or, of a CRF, (N, T), not negative
+            Of rows; or of their steps, as `SequenceLossSpec` has them, which are not read past a row's length. Rows
+            where all weights are 0 are ignored, whatever their scores and targets are.
         gradient : array, shape (size,)
             Overwritten with the gradient of the flat parameter vector.
 
@@ -753,6 +769,11 @@ class Backend(ABC):
             with a score of NaN or infinity has a loss and a gradient of NaN.
         gradient : array, shape (N, T, K)
             Zeros past a row's length.
+
+        Raises
+        ------
+        UnsupportedError
+            If weights of steps are for CTC.
         """
 
     @abstractmethod

@@ -18,7 +18,7 @@ from ..training.progress import Progress
 from .base.callbacks import with_callbacks
 from .base.labelling import SequenceLabeller, documented, shares
 from .base.model import Codec
-from .data.weights import sample_weights, step_weights
+from .data.weights import step_weights
 from .targets.checks import padded_steps
 from .targets.rows import RowPredictions, Rows, checked_step_rows, classes_of
 from .targets.tags import FORBIDDEN, Tags
@@ -45,8 +45,7 @@ class LSTMTagger(SequenceLabeller):
 
     <<DATA>>
     class_weight : dict, "balanced" or None, default None
-        Weight of the steps of each label; "balanced" gives all labels the same sum of weights. It must be None with
-        `crf`, because the loss of a CRF is one of whole sequences.
+        Weight of the steps of each label; "balanced" gives all labels the same sum of weights.
     ignore_label : str, int or None, default None
         A label that means "no label", as None and NaN always do. The model reads such steps, but their labels do not
         count.
@@ -78,7 +77,10 @@ class LSTMTagger(SequenceLabeller):
     -----
     The loss is the mean over all steps that have a label. With a CRF it is the negative logarithm of the probability of
     all labels of a sequence together, summed over the sequences and divided by the number of labelled steps. If some
-    steps have no label, the probability is the sum over all paths that agree with the other labels.
+    steps have no label, the probability is the sum over all paths that agree with the other labels. By the chain rule
+    it is the product of p(y_t | y_1, ..., y_(t-1)) over the steps; `class_weight`, and `sample_weight` of steps, weigh
+    the logarithms of these factors. So a step without a weight still tells the steps after it what its label is; a step
+    without a label does not.
 
     <<THREADS>>
 
@@ -217,8 +219,7 @@ class LSTMTagger(SequenceLabeller):
         X_dev, y_dev : optional
             Other names of `X_val` and `y_val`.
         sample_weight : array, shape (n,) or (n, T), not negative, or list of n arrays of shape (T_i,); optional
-            Weight of each sequence; or, without `crf`, of each step. By default all weights are equal. Only their
-            ratios matter.
+            Weight of each sequence or of each step. By default all weights are equal. Only their ratios matter.
         <<VALIDATION>>
 
         Returns
@@ -437,9 +438,6 @@ class LSTMTagger(SequenceLabeller):
         return known or Tags.among(checked, self.crf, forbid=self.forbid_unseen_transitions)
 
     def _check_weights(self, sample_weight: Any, X: Any, sequences: Sequences, checked: Rows) -> np.ndarray:
-        if self.crf:
-            _check_for_sequences(sample_weight)
-            return sample_weights(sample_weight, len(sequences))
         weights = step_weights(sample_weight, sequences.lengths, padded_steps(X, sequences))
         labelled = [label is not None for row in checked.labels for label in row]
         return (weights * labelled)[:, None]
@@ -447,8 +445,6 @@ class LSTMTagger(SequenceLabeller):
     def _weights_of_classes(self, codec: Codec, checked: Rows) -> Any:
         if self.class_weight is None:
             return 1.0
-        if self.crf:
-            raise ValueError("class_weight must be None with crf=True: the loss of a CRF is one of whole sequences")
         assert isinstance(codec, Tags)
         return codec.weigh(self.class_weight, checked)[:, None]
 
@@ -458,7 +454,7 @@ class LSTMTagger(SequenceLabeller):
         assert isinstance(codec, Tags)
         values = checked.numbers(codec.classes, name)
         if codec.chain:
-            return LabelRows(values, checked.starts, checked.lengths, weights, least=0)
+            return LabelRows.of_steps(values, checked.starts, checked.lengths, weights[:, 0])
         return StepLabels(Sequences(values.clip(0)[:, None], checked.starts, checked.lengths), weights)
 
     def _initial_parameters(
@@ -473,16 +469,6 @@ class LSTMTagger(SequenceLabeller):
     def _decode_scores(codec: Tags, scores: np.ndarray) -> np.ndarray:
         odds = np.exp(scores - scores.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True)
-
-
-def _check_for_sequences(sample_weight: Any) -> None:
-    """Check that weights are not weights of steps: a CRF has one probability for all labels of a sequence."""
-    rows = [] if sample_weight is None or np.isscalar(sample_weight) else list(sample_weight)
-    if any(np.ndim(row) for row in rows):
-        raise ValueError(
-            "sample_weight must have shape (n,), one for each sequence, with crf=True: the loss of a CRF is one of "
-            "whole sequences. To exclude steps, set their labels to None"
-        )
 
 
 def _best_paths(model: Model, scores: Array, lengths: np.ndarray) -> np.ndarray:

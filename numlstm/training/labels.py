@@ -40,6 +40,14 @@ class LabelRows:
     weights: np.ndarray
     least: int
 
+    @staticmethod
+    def of_steps(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray, weights: np.ndarray) -> LabelRows:
+        """Rows with a label for each step; `weights` (M,) are those of steps, 0 where a step may have any label."""
+        of_rows = np.maximum.reduceat(weights, starts)
+        if (weights == np.repeat(of_rows, lengths))[values >= 0].all():
+            return LabelRows(values, starts, lengths, of_rows, least=0)
+        return WeightedLabels(values, starts, lengths, weights, least=0)
+
     @cached_property
     def counts(self) -> np.ndarray:
         """Terms of the loss, with a weight above 0, of each sequence, (n,): its labels."""
@@ -58,12 +66,16 @@ class LabelRows:
 
     def take(self, rows: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
         """Labels (N, L), -1 past each row's own, and weights (N,) of some rows, for a mean over `total` terms."""
+        return self._padded(self.values, rows, -1), self.weights[rows] / total
+
+    def _padded(self, values: np.ndarray, rows: np.ndarray, filling: int) -> np.ndarray:
+        """What some rows have of `values`, (N, L)."""
         lengths = self.lengths[rows]
         places = np.arange(lengths.max(initial=0))
         inside = places < lengths[:, None]
-        labels = np.full(inside.shape, -1)
-        labels[inside] = self.values[(self.starts[rows, None] + places)[inside]]
-        return labels, self.weights[rows] / total
+        padded = np.full(inside.shape, filling, values.dtype)
+        padded[inside] = values[(self.starts[rows, None] + places)[inside]]
+        return padded
 
     def compared(
         self, said: np.ndarray, wanted: np.ndarray, weights: np.ndarray
@@ -77,13 +89,59 @@ class LabelRows:
 
     def frequencies(self, count: int) -> np.ndarray:
         """The weighted count of each label."""
-        rows = np.repeat(np.arange(len(self.lengths)), self.lengths)
-        places = (
-            self.starts[rows] + np.arange(len(rows)) - np.repeat(np.cumsum(self.lengths) - self.lengths, self.lengths)
-        )
+        rows, places = self._places()
         labels = self.values[places]
         known = labels >= 0
         return np.bincount(labels[known], self.weights[rows[known]], count)
+
+    def _places(self) -> tuple[np.ndarray, np.ndarray]:
+        """The row of each label, and where it is in `values`."""
+        rows = np.repeat(np.arange(len(self.lengths)), self.lengths)
+        before = np.cumsum(self.lengths) - self.lengths
+        return rows, self.starts[rows] + np.arange(len(rows)) - before[rows]
+
+
+@dataclass(frozen=True)
+class WeightedLabels(LabelRows):
+    """A row of labels for each sequence, where each label has a weight.
+
+    Attributes
+    ----------
+    weights : float64 array, shape (M,)
+        In the order of `values`; 0 where a step may have any label.
+    """
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Terms of the loss, with a weight above 0, of each sequence, (n,)."""
+        before = np.concatenate([[0], np.cumsum(self.weights > 0)])
+        return before[self.starts + self.lengths] - before[self.starts]
+
+    @property
+    def mean_weight(self) -> float:
+        """Of all terms with a weight above 0."""
+        return float(self.weights[self.weights > 0].mean())
+
+    def take(self, rows: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
+        """Labels (N, L), -1 past each row's own, and their weights (N, L) of some rows, for a mean over `total`."""
+        return self._padded(self.values, rows, -1), self._padded(self.weights, rows, 0) / total
+
+    def compared(
+        self, said: np.ndarray, wanted: np.ndarray, weights: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Labels of paths, labels and weights of all steps that have a weight, (M,)."""
+        counted = weights > 0
+        return said[counted], wanted[counted], weights[counted]
+
+    def subset(self, rows: np.ndarray) -> WeightedLabels:
+        """Those of some rows."""
+        return replace(self, starts=self.starts[rows], lengths=self.lengths[rows])
+
+    def frequencies(self, count: int) -> np.ndarray:
+        """The weighted count of each label."""
+        _, places = self._places()
+        places = places[self.values[places] >= 0]
+        return np.bincount(self.values[places], self.weights[places], count)
 
 
 def _apart(rows: list[np.ndarray]) -> np.ndarray:

@@ -271,7 +271,8 @@ class Model:
         """The weighted sum of the losses of scores (M, K), and its gradient.
 
         Weights are (M,), one for each row, or (M, targets), one for each target. The latter need a loss that is a sum
-        over the targets. A loss over whole sequences takes weights (N,), for N sequences of M / N steps, and `lengths`.
+        over the targets. A loss over whole sequences takes weights (N,), for N sequences of M / N steps, and `lengths`;
+        that of a CRF also weights (N, M / N), one for each step.
         """
         spec = self.network.loss
         if isinstance(spec, SequenceLossSpec):
@@ -303,7 +304,8 @@ class Model:
     def _share(self, targets: np.ndarray, weights: np.ndarray) -> float:
         """The share of a step's terms that a batch has."""
         if isinstance(self.network.loss, SequenceLossSpec):
-            return float((weights * np.maximum(1, (targets >= 0).sum(axis=1))).sum())
+            terms = np.maximum(1, (targets >= 0).sum(axis=1)) if weights.ndim == 1 else 1
+            return float((weights * terms).sum())
         return weights.sum() * len(weights) / weights.size
 
     def drop_weights(self, rng: np.random.Generator) -> tuple[list[Any], Array]:

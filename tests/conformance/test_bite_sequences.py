@@ -17,6 +17,7 @@ from sequence_losses import (
 from numlstm.backends.cpu.backend import CpuBackend
 
 CTC, CRF = (partial(check_sequence_loss, case=SequenceCase(kind)) for kind in ("ctc", "crf"))
+BY_STEP = partial(check_sequence_loss, case=SequenceCase("crf", by_step=True))
 NAN_CTC, NAN_CRF = (partial(check_nan_in_sequence_loss, case=SequenceCase(kind)) for kind in ("ctc", "crf"))
 ALONE = partial(check_rows_alone, case=SequenceCase("ctc"))
 IMPOSSIBLE = partial(check_impossible, case=SequenceCase("ctc"))
@@ -57,6 +58,21 @@ class RowsWeighTheSame(Changed):
         return scores, lengths, targets, np.where(row_weights > 0, 1.0, 0.0)
 
 
+class StepsWeighTheSame(Changed):
+    def given(self, scores, lengths, targets, row_weights):
+        return scores, lengths, targets, np.nanmean(row_weights, axis=1)
+
+
+class WeightsOfTheStepBefore(Changed):
+    def given(self, scores, lengths, targets, row_weights):
+        return scores, lengths, targets, np.roll(np.nan_to_num(row_weights), 1, axis=1)
+
+
+class WeightlessTakenAsUnlabelled(Changed):
+    def given(self, scores, lengths, targets, row_weights):
+        return scores, lengths, np.where(row_weights > 0, targets, -1), row_weights
+
+
 class UnlabelledTakenAsFirst(Changed):
     def given(self, scores, lengths, targets, row_weights):
         return scores, lengths, np.maximum(targets, 0), row_weights
@@ -85,6 +101,11 @@ class LossInFloat32(Changed):
 class GradientScaled(Changed):
     def result(self, loss, slopes, gradient, row_weights):
         return loss, slopes * 1.00000001
+
+
+class GradientOfTheOtherSign(Changed):
+    def result(self, loss, slopes, gradient, row_weights):
+        return loss, -slopes
 
 
 class TransitionsOmitted(Changed):
@@ -134,6 +155,13 @@ CAUGHT = [
     (RepeatsMerged, partial(check_sequence_loss, case=SequenceCase("ctc", outputs=3, steps=12, lengths="full"))),
     (RowsWeighTheSame, CTC),
     (RowsWeighTheSame, CRF),
+    (StepsWeighTheSame, BY_STEP),
+    (WeightsOfTheStepBefore, BY_STEP),
+    (WeightlessTakenAsUnlabelled, BY_STEP),
+    (LengthsIgnored, BY_STEP),
+    (GradientOfTheOtherSign, BY_STEP),
+    (TransitionsOmitted, BY_STEP),
+    (EndsSwapped, BY_STEP),
     (UnlabelledTakenAsFirst, CRF),
     (NanTakenAsZero, NAN_CTC),
     (NanTakenAsZero, NAN_CRF),

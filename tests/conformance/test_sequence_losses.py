@@ -1,15 +1,20 @@
 """Losses over whole sequences on every backend, against the reference; sizes for the simulator are small."""
 
+from dataclasses import replace
+
 import pytest
 from conformance_backends import BACKENDS, SIMULATED, make, sized
 from sequence_losses import (
     SequenceCase,
+    check_equal_weights_of_steps,
     check_impossible,
     check_nan_in_sequence_loss,
     check_readings,
     check_rows_alone,
     check_sequence_loss,
 )
+
+from numlstm.backends.contract import UnsupportedError
 
 if SIMULATED:  # a GPU does not warn
     pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:numlstm.backends.cuda")
@@ -48,14 +53,30 @@ def test_sequence_loss(backend, kind, shape, dtype):
     check_sequence_loss(backend, SequenceCase(kind, dtype, **shape))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_rows_stand_alone(backend, kind):
-    check_rows_alone(backend, SequenceCase(kind, **SMALL))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_weights_of_steps_of_a_crf(backend, shape, dtype):
+    case = SequenceCase("crf", dtype, **shape)
+    check_sequence_loss(backend, replace(case, by_step=True))
+    check_equal_weights_of_steps(backend, case)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_nan(backend, kind):
-    check_nan_in_sequence_loss(backend, SequenceCase(kind, **SMALL))
+def test_ctc_refuses_weights_of_steps(backend):
+    with pytest.raises(UnsupportedError, match="weights of steps need a loss of kind 'crf', got 'ctc'"):
+        check_sequence_loss(backend, SequenceCase("ctc", by_step=True, **SMALL))
+
+
+LOSSES = [{"kind": "ctc"}, {"kind": "crf"}, {"kind": "crf", "by_step": True}]
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+def test_rows_stand_alone(backend, loss):
+    check_rows_alone(backend, SequenceCase(**loss, **SMALL))
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+def test_nan(backend, loss):
+    check_nan_in_sequence_loss(backend, SequenceCase(**loss, **SMALL))
 
 
 def test_impossible(backend):

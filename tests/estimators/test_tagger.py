@@ -114,12 +114,49 @@ def test_weights_of_sequences(fitted):
     np.testing.assert_allclose(one.loss_curve_, two.loss_curve_, rtol=1e-6)
 
 
-def test_weights_of_steps_and_classes():
+@pytest.mark.parametrize("crf", [True, False])
+def test_weights_of_steps_and_classes(crf):
     steps = [np.where(np.array(row) == "up", 2.0, 1.0) for row in Y]
-    one = LSTMTagger(crf=False, **SMALL).fit(X, Y, sample_weight=steps)
-    two = LSTMTagger(crf=False, **SMALL, class_weight={"up": 2.0}).fit(X, Y)
-    np.testing.assert_allclose(one.loss_curve_, two.loss_curve_)
-    assert LSTMTagger(crf=False, **SMALL, class_weight="balanced").fit(X, Y).loss_curve_ != one.loss_curve_
+    by_step, by_class = LSTMTagger(crf=crf, **SMALL), LSTMTagger(crf=crf, **SMALL, class_weight={"up": 2.0})
+    np.testing.assert_allclose(by_step.fit(X, Y, sample_weight=steps).loss_curve_, by_class.fit(X, Y).loss_curve_)
+    balanced = clone(by_class).set_params(class_weight="balanced").fit(X, Y)
+    assert balanced.loss_curve_ != by_step.loss_curve_
+    assert np.isfinite(balanced.loss_curve_).all()
+    by_step, by_class = clone(by_step).partial_fit(X, Y, sample_weight=steps), clone(by_class).partial_fit(X, Y)
+    np.testing.assert_allclose(by_step.loss_curve_, by_class.loss_curve_)
+
+
+def test_weights_of_steps_that_are_almost_equal(fitted):
+    """They are almost as if there were none: losses and scores, of training and of what is set aside."""
+    options = SMALL | {"early_stopping": True, "dtype": "float64", "activity_regularization": 0.1}
+    steps = [1.0 + 1e-9 * RNG.random(len(x)) for x in X]
+    without, with_weights = (
+        LSTMTagger(crf=fitted.crf, **options).fit(X, Y, sample_weight=weights) for weights in (None, steps)
+    )
+    for name in ("loss_curve_", "validation_loss_curve_", "validation_scores_"):
+        np.testing.assert_allclose(getattr(with_weights, name), getattr(without, name), rtol=1e-7, err_msg=name)
+
+
+def test_steps_without_weight_at_the_end_are_as_without_a_label():
+    """Before others they are not: labels of steps after them follow theirs."""
+    for weigh, as_unlabelled in ((lambda k: k < 3, True), (lambda k: k >= 2, False)):
+        weights = [np.array([float(weigh(k)) for k in range(len(row))]) for row in Y]
+        y = [[label if weigh(k) else None for k, label in enumerate(row)] for row in Y]
+        weighted = LSTMTagger(**SMALL | {"dtype": "float64"}).fit(X, Y, sample_weight=weights)
+        unlabelled = LSTMTagger(**SMALL | {"dtype": "float64"}).fit(X, y)
+        assert np.allclose(weighted.loss_curve_, unlabelled.loss_curve_, rtol=1e-9) == as_unlabelled
+
+
+def test_a_rare_label_with_a_large_weight_is_found_more_often(fitted):
+    rng = np.random.default_rng(1)
+    y = [["rare" if step + 0.5 * rng.normal() > 1.4 else "often" for step in x[:, 0]] for x in X]
+
+    def recall(class_weight):
+        tagger = LSTMTagger(crf=fitted.crf, **SMALL | {"max_iter": 15}, class_weight=class_weight).fit(X, y)
+        said, true = np.concatenate(tagger.predict(X)), np.concatenate(y)
+        return np.mean(said[true == "rare"] == "rare")
+
+    assert recall("balanced") > recall(None) + 0.2
 
 
 def test_transitions_that_never_occurred_can_be_forbidden():
@@ -209,8 +246,8 @@ def test_onnx_gives_scores(fitted, tmp_path):
 
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
 def test_backends_agree(backend):
-    for crf in (True, False):
-        options = SMALL | {"max_iter": 2, "dtype": "float64", "hidden_size": 3}
+    for crf, class_weight in product((True, False), (None, "balanced")):
+        options = SMALL | {"max_iter": 2, "dtype": "float64", "hidden_size": 3, "class_weight": class_weight}
         curves = [
             LSTMTagger(crf=crf, backend=name, **options).fit(X[:9], Y[:9]).loss_curve_ for name in ("cpu", backend)
         ]
@@ -241,12 +278,10 @@ def test_other_bad_input(fitted):
         LSTMTagger().predict(X)
     with pytest.raises(AttributeError, match="not fitted"):
         LSTMTagger().transitions_  # noqa: B018
-    with pytest.raises(ValueError, match="class_weight must be None with crf=True"):
-        LSTMTagger(class_weight="balanced", **SMALL).fit(X, Y)
-    with pytest.raises(ValueError, match=r"sample_weight must have shape \(n,\), one for each sequence, with crf=True"):
-        LSTMTagger(**SMALL).fit(X, Y, sample_weight=[np.ones(len(x)) for x in X])
+    with pytest.raises(ValueError, match=r"sample_weight\[1\] must have shape \(\d,\), a weight for each step"):
+        LSTMTagger(**SMALL).fit(X, Y, sample_weight=[np.ones(len(x) + (k == 1)) for k, x in enumerate(X)])
     with pytest.raises(ValueError, match="class_weight must name labels among"):
-        LSTMTagger(crf=False, class_weight={"left": 1.0}, **SMALL).fit(X, Y)
+        LSTMTagger(class_weight={"left": 1.0}, **SMALL).fit(X, Y)
     with pytest.raises(ValueError, match="X_dev and X_val are the same"):
         LSTMTagger(**SMALL).fit(X, Y, X, X_val=X)
     with pytest.raises(ValueError, match="forbid_unseen_transitions must be False for partial_fit"):

@@ -35,6 +35,7 @@ def estimators():
     yield "stacked", numlstm.LSTMRegressor(**one_way, num_layers=2, residual=True, cell="gru"), STEP_TARGETS
     yield "tags", numlstm.LSTMTagger(**one_way, crf=False), labels
     yield "crf", numlstm.LSTMTagger(**one_way), labels
+    yield "weighted crf", numlstm.LSTMTagger(**one_way, class_weight={"a": 3.0}), labels
     yield "ctc", numlstm.LSTMTranscriber(**one_way), ["ab", "a", "bab", "b"]
 
 

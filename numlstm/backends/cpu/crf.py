@@ -61,7 +61,7 @@ MOST_LANES = 8  # of float64, on any processor
 
 
 @inner
-def _advance(before, transitions, after, totals):
+def advance(before, transitions, after, totals):
     """``log(sum over i of exp(before[i] + transitions[i, j]))`` for each j."""
     labels = len(transitions)
     for j in range(0, labels, len_of_vector()):
@@ -77,7 +77,7 @@ def _advance(before, transitions, after, totals):
 
 
 @inner
-def _total(values):
+def log_total(values):
     """The logarithm of a sum of exponentials."""
     highest, total = NEVER, 0.0
     for value in values:
@@ -95,14 +95,14 @@ def _walk(emissions, length, field, ahead, back, onward, totals):
         ahead[0, k] = field.start[k] + emissions[0, k]
         back[length - 1, k] = field.end[k]
     for t in range(1, length):
-        _advance(ahead[t - 1], field.transitions, ahead[t], totals)
+        advance(ahead[t - 1], field.transitions, ahead[t], totals)
         for k in range(labels):
             ahead[t, k] += emissions[t, k]
     for t in range(length - 2, -1, -1):
         for k in range(labels):
             onward[k] = emissions[t + 1, k] + back[t + 1, k]
-        _advance(onward, field.transposed, back[t], totals)
-    return _total(ahead[length - 1, :labels] + field.end)
+        advance(onward, field.transposed, back[t], totals)
+    return log_total(ahead[length - 1, :labels] + field.end)
 
 
 @inner
@@ -147,7 +147,7 @@ def _follow(emissions, length, target, field, weight, gradient, of_parameters):
 
 
 @inner
-def _read(scores, length, emissions):
+def read(scores, length, emissions):
     """Copy a row's scores; return whether all of them are finite."""
     finite = True
     for t in range(length):
@@ -181,7 +181,7 @@ def crf(scores, lengths, targets, weights, field, gradient, losses, of_parameter
         gradient[n], of_parameters[n], losses[n] = 0.0, 0.0, 0.0
         if weight == 0:
             continue
-        if not _read(scores[n], length, emissions):
+        if not read(scores[n], length, emissions):
             gradient[n, :length], of_parameters[n], losses[n] = math.nan, math.nan, math.nan
             continue
         total = _walk(emissions, length, field, ahead, back, onward, shares)
@@ -207,7 +207,7 @@ def marginals(scores, lengths, field, shares, first, last):
     onward, totals = np.full(shape[1], NEVER), np.empty(shape[1])
     for n in range(first, last):
         length = lengths[n]
-        finite = _read(scores[n], length, emissions)
+        finite = read(scores[n], length, emissions)
         total = _walk(emissions, length, field, ahead, back, onward, totals)
         shares[n, length:] = 0.0
         for t in range(length):
@@ -238,12 +238,17 @@ def viterbi(scores, lengths, field, paths, first, last):
 
 
 def loss(
-    weights: CrfWeights, scores: np.ndarray, lengths: np.ndarray, targets: np.ndarray, row_weights: np.ndarray
+    of_rows: Any,
+    weights: CrfWeights,
+    scores: np.ndarray,
+    lengths: np.ndarray,
+    targets: np.ndarray,
+    row_weights: np.ndarray,
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """The weighted sum of the losses of rows, and its gradients of scores and parameters, all in float64."""
+    """The weighted sum of rows' losses, by a kernel, and its gradients of scores and parameters, all in float64."""
     rows = len(scores)
     gradient, losses, of_parameters = np.empty(scores.shape), np.empty(rows), np.empty((rows, weights.flat.size))
-    _run(crf, scores, lengths, targets, row_weights, weights.field, gradient, losses, of_parameters)
+    _run(of_rows, scores, lengths, targets, row_weights, weights.field, gradient, losses, of_parameters)
     return float(losses.sum()), gradient, of_parameters.sum(axis=0)
 
 

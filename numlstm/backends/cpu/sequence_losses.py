@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..contract import SequenceLossSpec
+from ..contract import SequenceLossSpec, check_row_weights
 from . import crf, ctc
 from .crf import CrfWeights, contiguous
+from .stepwise_crf import stepwise_crf
 
 
 class CtcWeights:
@@ -36,10 +37,12 @@ def loss(
     gradient: np.ndarray,
 ) -> tuple[float, np.ndarray]:
     """`Backend.sequence_loss` for NumPy arrays."""
+    check_row_weights(weights.spec, row_weights)
     values, ends = contiguous(scores, lengths)
     labels, shares = np.ascontiguousarray(targets, np.int64), np.ascontiguousarray(row_weights, np.float64)
     if isinstance(weights, CrfWeights):
-        total, slope, gradient[:] = crf.loss(weights, values, ends, labels, shares)
+        of_rows = crf.crf if shares.ndim == 1 else stepwise_crf
+        total, slope, gradient[:] = crf.loss(of_rows, weights, values, ends, labels, shares)
     else:
         total, slope = ctc.loss(weights.spec, values, ends, labels, shares)
     return total, slope.astype(scores.dtype, copy=False)

@@ -14,6 +14,8 @@ from .ctc import NEVER
 from .device import cuda
 from .launching import device_function, kernel
 
+ARRAYS = 3  # of float64 and of the scores' shape, which `_walk` writes
+
 
 @device_function
 def _emission(scores, start, axes, targets, target, t, k):
@@ -24,7 +26,7 @@ def _emission(scores, start, axes, targets, target, t, k):
 
 
 @device_function
-def _finite(scores, start, axes, length, labels):
+def finite(scores, start, axes, length, labels):
     """Whether all of a row's scores are."""
     for t in range(length):
         for k in range(labels):
@@ -34,7 +36,16 @@ def _finite(scores, start, axes, length, labels):
 
 
 @device_function
-def _log_sum(values, place, field, first, step, labels):
+def begin_row(slopes, way, inside, count, of_parameters, place, size, filling):
+    """Fill a row's gradient of scores up to its length, and that of parameters; zeros past the length."""
+    for k in range(cuda.threadIdx.x, count, cuda.blockDim.x):
+        slopes[way + k] = filling if k < inside else 0.0
+    for k in range(cuda.threadIdx.x, size, cuda.blockDim.x):
+        of_parameters[place + k] = filling
+
+
+@device_function
+def log_sum(values, place, field, first, step, labels):
     """``log(sum over i of exp(values[i] + field[first + i * step]))``."""
     highest, total = NEVER, 0.0
     for i in range(labels):
@@ -56,7 +67,7 @@ def _walk(scores, start, axes, targets, target, field, labels, length, ways, way
         for k in range(cuda.threadIdx.x, labels, cuda.blockDim.x):
             before = field[first + k]
             if t > 0:
-                before = _log_sum(ways, here - labels, field, k, labels, labels)
+                before = log_sum(ways, here - labels, field, k, labels, labels)
             ways[here + k] = before + _emission(scores, start, axes, targets, target, t, k)
         cuda.syncthreads()
     for t in range(length - 1, -1, -1):
@@ -64,11 +75,11 @@ def _walk(scores, start, axes, targets, target, field, labels, length, ways, way
         for k in range(cuda.threadIdx.x, labels, cuda.blockDim.x):
             after = field[last + k]
             if t < length - 1:
-                after = _log_sum(ways, here + whole + labels, field, k * labels, 1, labels)
+                after = log_sum(ways, here + whole + labels, field, k * labels, 1, labels)
             ways[here + k] = after
             ways[here + whole + k] = after + _emission(scores, start, axes, targets, target, t, k)
         cuda.syncthreads()
-    return _log_sum(ways, way + (length - 1) * labels, field, last, 1, labels)
+    return log_sum(ways, way + (length - 1) * labels, field, last, 1, labels)
 
 
 @device_function
@@ -98,15 +109,10 @@ def _crf(scores, axes, shape, lengths, targets, weights, field, ways, slopes, of
     whole, size = rows * steps * labels, labels * labels + 2 * labels
     for n in range(cuda.blockIdx.x, rows, cuda.gridDim.x):
         length, weight, start, way = lengths[n], weights[n], axes[0] + n * axes[1], n * steps * labels
-        finite = weight == 0 or _finite(scores, start, axes, length, labels)
-        filling = 0.0 if finite else math.nan
-        for k in range(cuda.threadIdx.x, steps * labels, cuda.blockDim.x):
-            slopes[way + k] = filling if k < length * labels else 0.0
-        for k in range(cuda.threadIdx.x, size, cuda.blockDim.x):
-            of_parameters[n * size + k] = filling
-        loss = filling
+        loss = 0.0 if weight == 0 or finite(scores, start, axes, length, labels) else math.nan
+        begin_row(slopes, way, length * labels, steps * labels, of_parameters, n * size, size, loss)
         cuda.syncthreads()
-        if weight != 0 and finite:
+        if weight != 0 and loss == 0:
             for agreeing in range(2):
                 target = n * steps if agreeing else -1
                 total = _walk(scores, start, axes, targets, target, field, labels, length, ways, way, whole)
@@ -126,11 +132,11 @@ def _marginals(scores, axes, shape, lengths, field, ways, shares):
     for n in range(cuda.blockIdx.x, rows, cuda.gridDim.x):
         length, start, way = lengths[n], axes[0] + n * axes[1], n * steps * labels
         total = _walk(scores, start, axes, lengths, -1, field, labels, length, ways, way, whole)
-        finite = _finite(scores, start, axes, length, labels)
+        known = finite(scores, start, axes, length, labels)
         for k in range(cuda.threadIdx.x, steps * labels, cuda.blockDim.x):
             share = 0.0
             if k < length * labels:
-                share = math.exp(ways[way + k] + ways[way + whole + k] - total) if finite else math.nan
+                share = math.exp(ways[way + k] + ways[way + whole + k] - total) if known else math.nan
             shares[way + k] = share
         cuda.syncthreads()
 

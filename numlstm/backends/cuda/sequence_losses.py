@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import SequenceLossSpec
-from . import crf, ctc
+from ..contract import SequenceLossSpec, check_row_weights
+from . import crf, ctc, stepwise_crf
 from .arrays import DeviceArray, axes_of, copy, empty, to_device, to_numpy
 from .device import THREADS
 from .launching import Kernel
@@ -44,6 +44,7 @@ def loss(
     gradient: DeviceArray,
 ) -> tuple[DeviceScalar, DeviceArray]:
     """`Backend.sequence_loss` for arrays on a device."""
+    check_row_weights(weights.spec, row_weights)
     device, rows = scores.device, scores.shape[0]
     losses, shares = empty(device, (rows,), "float64"), to_device(device, np.asarray(row_weights, np.float64))
     labels = np.asarray(targets, np.int64)
@@ -58,10 +59,11 @@ def loss(
             losses,
         )  # fmt: skip
     else:
-        of_parameters = empty(device, (rows, gradient.size), "float64")
-        _launch(
-            crf._crf, scores, lengths, wanted, shares, weights.field(), _ways(scores), slopes, of_parameters, losses
-        )  # fmt: skip
+        of_parameters, field = empty(device, (rows, gradient.size), "float64"), weights.field()
+        kernel, arrays = (
+            (crf._crf, crf.ARRAYS) if shares.ndim == 1 else (stepwise_crf._stepwise_crf, stepwise_crf.ARRAYS)
+        )
+        _launch(kernel, scores, lengths, wanted, shares, field, _ways(scores, arrays), slopes, of_parameters, losses)
         summed = empty(device, gradient.shape, "float64")
         column_sums(summed, of_parameters)
         copy(gradient, summed)
@@ -71,7 +73,7 @@ def loss(
 def label_marginals(weights: Weights, scores: DeviceArray, lengths: np.ndarray | None) -> DeviceArray:
     """`Backend.marginals`."""
     shares = _doubles(scores)
-    _launch(crf._marginals, scores, lengths, weights.field(), _ways(scores), shares)
+    _launch(crf._marginals, scores, lengths, weights.field(), _ways(scores, crf.ARRAYS), shares)
     return _as_scores(shares, scores)
 
 
@@ -98,9 +100,9 @@ def _doubles(scores: DeviceArray) -> DeviceArray:
     return empty(scores.device, scores.shape, "float64")
 
 
-def _ways(scores: DeviceArray) -> DeviceArray:
-    """Room for three log-sums of each step and label."""
-    return empty(scores.device, (3 * scores.size,), "float64")
+def _ways(scores: DeviceArray, count: int) -> DeviceArray:
+    """Room for so many numbers of each step and label."""
+    return empty(scores.device, (count * scores.size,), "float64")
 
 
 def _as_scores(values: DeviceArray, scores: DeviceArray) -> DeviceArray:

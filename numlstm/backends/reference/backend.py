@@ -27,6 +27,7 @@ from ..contract import (
     Spec,
     States,
     UnsupportedError,
+    check_row_weights,
 )
 from . import crf, ctc, embedding, optimizers
 from .activity import activity
@@ -300,7 +301,7 @@ class ReferenceBackend(Backend):
 
     @_quiet
     def loss(self, spec: LossSpec, scores: Array, targets: np.ndarray, weights: np.ndarray) -> tuple[float, Array]:
-        """Sum of the rows' losses, each times its weight, and its gradient, row by row; see `Backend`."""
+        """Sum of the rows' weighted losses, and its gradient, row by row; see `Backend`."""
         loss, gradient = 0.0, self.zeros(scores.shape, str(scores.dtype))
         targets = targets if spec.kind == "softmax" else _float64(targets)
         row_loss = (LOSSES | LIKELIHOODS)[spec.kind]
@@ -321,21 +322,24 @@ class ReferenceBackend(Backend):
         row_weights: np.ndarray,
         gradient: Array,
     ) -> tuple[float, Array]:
-        """Sum of the rows' losses, each times its weight, and its gradient, row by row; see `Backend`."""
+        """Sum of the rows' weighted losses, and its gradient, row by row; see `Backend`."""
         spec, loss, dscores = weights.spec, 0.0, self.zeros(scores.shape, str(scores.dtype))
+        check_row_weights(spec, row_weights)
         total = {name: np.zeros(shape) for name, shape in spec.shapes.items()}
-        for n, weight in enumerate(row_weights):
-            if weight > 0.0:
-                row = _float64(scores[n, : _length(lengths, n, scores)])
+        for n, labels in enumerate(targets):
+            row = _float64(scores[n, : _length(lengths, n, scores)])
+            weight: Any = row_weights[n] if row_weights.ndim == 1 else row_weights[n, : len(row)]
+            if np.any(weight):
                 dparameters: dict[str, np.ndarray] = {}
                 if spec.kind == "ctc":
-                    value, slope = ctc.ctc(row, targets[n][targets[n] >= 0], spec.blank)
+                    value, slope = (weight * part for part in ctc.ctc(row, labels[labels >= 0], spec.blank))
                 else:
-                    value, slope, dparameters = crf.crf(row, targets[n, : len(row)], weights.parameters)
-                loss += weight * value
-                dscores[n, : len(row)] = weight * slope
+                    weight = np.broadcast_to(weight, (len(row),))
+                    value, slope, dparameters = crf.crf(row, labels[: len(row)], weight, weights.parameters)
+                loss += value
+                dscores[n, : len(row)] = slope
                 for name, dparameter in dparameters.items():
-                    total[name] += weight * dparameter
+                    total[name] += dparameter
         self.pack(spec, total, gradient)
         return float(loss), dscores
 

@@ -18,18 +18,27 @@ import numpy as np
 Parameters = Mapping[str, np.ndarray]
 
 
-def crf(s: np.ndarray, labels: np.ndarray, p: Parameters) -> tuple[float, np.ndarray, dict[str, np.ndarray]]:
-    """``log(sum of exp(score))`` over all paths, minus that over paths that agree with `labels`; gradients of s and p.
+def crf(
+    s: np.ndarray, labels: np.ndarray, w: np.ndarray, p: Parameters
+) -> tuple[float, np.ndarray, dict[str, np.ndarray]]:
+    """``-sum(w[t] * log p(labels[t] | labels before t))``; gradients of s and p.
 
-    A label of -1 agrees with any label.
+    Each probability is a quotient of sums of exp(score): over all paths that agree with the labels up to t, by that up
+    to the label before. So the logarithm of each sum counts with the difference of two weights. A label of -1 agrees
+    with any label.
     """
     if not np.isfinite(s).all():
         return np.nan, np.full_like(s, np.nan), {name: np.full_like(value, np.nan) for name, value in p.items()}
-    allowed = (labels[:, np.newaxis] == np.arange(s.shape[1])) | (labels[:, np.newaxis] < 0)
-    all_paths, of_all, pairs_of_all = expectations(s, p)
-    agreeing, of_agreeing, pairs_of_agreeing = expectations(np.where(allowed, s, -np.inf), p)
-    ds = of_all - of_agreeing
-    return all_paths - agreeing, ds, {"transitions": pairs_of_all - pairs_of_agreeing, "start": ds[0], "end": ds[-1]}
+    known = np.flatnonzero(labels >= 0)
+    loss, ds, pairs = 0.0, np.zeros_like(s), np.zeros_like(p["transitions"])
+    for steps, factor in zip([0, *known + 1], np.diff(w[known], prepend=0.0, append=0.0), strict=True):
+        if factor:
+            wanted = np.where(np.arange(len(s)) < steps, labels, -1)[:, np.newaxis]
+            total, of_steps, of_pairs = expectations(
+                np.where((wanted == np.arange(s.shape[1])) | (wanted < 0), s, -np.inf), p
+            )
+            loss, ds, pairs = loss + factor * total, ds + factor * of_steps, pairs + factor * of_pairs
+    return loss, ds, {"transitions": pairs, "start": ds[0], "end": ds[-1]}
 
 
 def expectations(s: np.ndarray, p: Parameters) -> tuple[float, np.ndarray, np.ndarray]:

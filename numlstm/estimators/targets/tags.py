@@ -86,11 +86,12 @@ class Tags:
     def score(self, predicted: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:
         """The share of labelled steps whose prediction is correct.
 
-        With a chain, `predicted` and `targets` hold rows of numbers, and `weights` has one weight for each row.
-        Otherwise they are scores (M, K), numbers (M,) and weights (M,).
+        With a chain, `predicted` and `targets` hold rows of numbers, and `weights` has one weight for each row; or, if
+        labels have weights, all three are (M,). Without a chain they are scores (M, K), numbers (M,) and weights (M,).
         """
-        if not self.chain:
-            return float(np.average(predicted.argmax(axis=1) == targets, weights=weights))
+        if targets.dtype != object:
+            labels = predicted if self.chain else predicted.argmax(axis=1)
+            return float(np.average(labels == targets, weights=weights))
         correct = [(path == row[: len(path)]).sum() for path, row in zip(predicted, targets, strict=True)]
         labelled = [(row >= 0).sum() for row in targets]
         return float(weights @ correct / (weights @ labelled))

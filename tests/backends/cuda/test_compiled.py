@@ -31,6 +31,7 @@ from numlstm.backends.cuda import (
     recurrent,
     reductions,
     rows,
+    stepwise_crf,
     tables,
 )
 from numlstm.backends.cuda.device import cuda
@@ -176,6 +177,12 @@ KERNELS = [
         crf._crf,
         (REALS, AXES, SHAPE, INTEGERS, INTEGERS, FLOATS) + (FLOATS,) * 5,
         registers=68,
+        in_float64=True,
+    ),
+    Case(
+        "stepwise_crf",
+        stepwise_crf._stepwise_crf,
+        (REALS, AXES, SHAPE, INTEGERS, INTEGERS, FLOATS) + (FLOATS,) * 5,
         in_float64=True,
     ),
     Case("crf.marginals", crf._marginals, (REALS, AXES, SHAPE, INTEGERS, FLOATS, FLOATS, FLOATS), in_float64=True),

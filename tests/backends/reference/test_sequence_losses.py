@@ -56,9 +56,8 @@ def score(path, s, p):
 def test_crf_is_the_sum_over_all_paths(labels):
     s, p, labels = RNG.normal(size=(4, 3)), field(3), np.array(labels)
     paths = [*product(range(3), repeat=4)]
-    agreeing = [path for path in paths if all(want in (-1, k) for k, want in zip(path, labels, strict=True))]
-    total, some = (logsumexp([score(path, s, p) for path in each]) for each in (paths, agreeing))
-    loss, *_ = crf(s, labels, p)
+    total, some = log_sums(labels, s, p)[[0, -1]]
+    loss, *_ = crf(s, labels, np.ones(4), p)
     assert loss == pytest.approx(total - some, abs=1e-12)
     shares = np.zeros_like(s)
     for path in paths:
@@ -67,16 +66,45 @@ def test_crf_is_the_sum_over_all_paths(labels):
     assert tuple(best_path(s, p)) == max(paths, key=lambda path: score(path, s, p))
 
 
-@pytest.mark.parametrize("labels", [[0, 2, 1, 1], [2, -1, 1, -1], [1]])
-def test_gradients_of_a_crf(labels):
-    labels = np.array(labels)
+def log_sums(labels, s, p):
+    """Over all paths that agree with the first labels: with none of them, with one, and so on to all."""
+    paths = [*product(range(s.shape[1]), repeat=len(s))]
+    agreeing = [
+        [path for path in paths if all(want in (-1, k) for k, want in zip(path, labels[:count], strict=False))]
+        for count in range(len(s) + 1)
+    ]
+    return np.array([logsumexp([score(path, s, p) for path in each]) for each in agreeing])
+
+
+WEIGHTED = [
+    ([0, 2, 1, 1], [1.0, 1.0, 1.0, 1.0]),
+    ([0, 2, 1, 1], [0.5, 2.0, 0.0, 1.5]),
+    ([0, 2, 1, 1], [0.0, 0.0, 1.0, 0.0]),
+    ([2, -1, 1, -1], [1.0, 7.0, 3.0, 2.0]),
+    ([-1, -1, 1, 0], [5.0, 0.0, 1.0, 2.0]),
+    ([1], [3.0]),
+]
+
+
+@pytest.mark.parametrize(("labels", "weights"), WEIGHTED)
+def test_weights_of_steps_of_a_crf(labels, weights):
+    """Each step's label has a probability, given the labels before it; a step without a label has none."""
+    s, p, labels, weights = RNG.normal(size=(len(labels), 3)), field(3), np.array(labels), np.array(weights)
+    surprises = -np.diff(log_sums(labels, s, p))
+    np.testing.assert_allclose(surprises[labels < 0], 0.0, atol=1e-14)
+    assert crf(s, labels, weights, p)[0] == pytest.approx(weights @ surprises, abs=1e-12)
+
+
+@pytest.mark.parametrize(("labels", "weights"), WEIGHTED)
+def test_gradients_of_a_crf(labels, weights):
+    labels, weights = np.array(labels), np.array(weights)
     s, p = RNG.normal(size=(len(labels), 3)), field(3)
-    _, ds, dp = crf(s, labels, p)
-    numeric = approx_fprime(s.ravel(), lambda x: crf(x.reshape(s.shape), labels, p)[0], 1e-6)
+    _, ds, dp = crf(s, labels, weights, p)
+    numeric = approx_fprime(s.ravel(), lambda x: crf(x.reshape(s.shape), labels, weights, p)[0], 1e-6)
     np.testing.assert_allclose(ds.ravel(), numeric, atol=1e-5)
     for name, value in p.items():
 
         def loss(x, name=name, shape=value.shape):
-            return crf(s, labels, p | {name: x.reshape(shape)})[0]
+            return crf(s, labels, weights, p | {name: x.reshape(shape)})[0]
 
         np.testing.assert_allclose(dp[name].ravel(), approx_fprime(value.ravel(), loss, 1e-6), atol=1e-5, err_msg=name)
