@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numba
@@ -31,6 +31,7 @@ class LayerWeights:
         self.real: Any = flat.dtype.type
         self.vector = packing.lanes * flat.itemsize
         self.biases = [self._bias(phase) for phase in packing.phases]
+        self.summands = [*self._summands()]
         self.constants = _vectors([value for _, value in packing.cell.constants], packing.lanes, flat.dtype)
         self.mask_values = _vectors(
             [value for mask in packing.cell.masks for value in (mask.dropped, mask.kept, mask.expected)],
@@ -50,14 +51,20 @@ class LayerWeights:
         """Memory for the sums of the biases of a phase: (panels, groups, gates, lanes)."""
         return aligned((phase.panels, phase.groups, max(1, phase.gates), phase.lanes), self.flat.dtype, zero=True)
 
-    def refresh(self) -> None:
-        """Follow a change of the flat vector."""
+    def _summands(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Parts of the sums of biases, and what is added to each."""
         for total, phase, sides in zip(self.biases, self.packing.phases, self.packing.slots.sides, strict=True):
-            total[...] = 0
             for product in phase.products:
                 if product.bias:
                     side = sides[product.side]
-                    total[:, :, side.first : side.first + len(side.gates)] += product.bias.view(self.flat)[:, 0]
+                    yield total[:, :, side.first : side.first + len(side.gates)], product.bias.view(self.flat)[:, 0]
+
+    def refresh(self) -> None:
+        """Follow a change of the flat vector."""
+        for total in self.biases:
+            total.fill(0)
+        for part, bias in self.summands:
+            np.add(part, bias, out=part)
         if self.packing.spec.compute_dtype:
             for block in (product.weight for phase in self.packing.phases for product in phase.products):
                 self.halves.setdefault(block, aligned((block.panels, -(-block.inputs // 2), block.columns), np.uint32))
