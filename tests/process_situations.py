@@ -1,6 +1,6 @@
-"""What numlstm does in threads, forks, other processes and under Ctrl-C: one task in one situation.
+"""What numlstm does in threads, forks, other processes and under Ctrl-C: tasks in one situation.
 
-Every result must have the bits that one thread gets alone. A test gives each pair a process of its own.
+Every result must have the bits that one thread gets alone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -166,10 +167,15 @@ def fork_in_a_callback(use: Callable, thing: Any) -> list[bytes]:
     return [use(thing)]
 
 
-def spawn(use: Callable, thing: Any) -> list[bytes]:
+@cache
+def spawned() -> Any:
     """Two new processes."""
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        return pool.map(use, [thing] * 4, chunksize=1)
+    return multiprocessing.get_context("spawn").Pool(2)
+
+
+def spawn(use: Callable, thing: Any) -> list[bytes]:
+    """New processes."""
+    return spawned().map(use, [thing] * 4, chunksize=1)
 
 
 def loky(use: Callable, thing: Any) -> list[bytes]:
@@ -231,12 +237,13 @@ SITUATIONS = {
 }
 
 
-def main(task: str, situation: str) -> None:
-    """Compare all results with that of a thread alone."""
-    make, use = TASKS[task]
+def main(tasks: str, situation: str) -> None:
+    """Compare all results of each task with that of a thread alone."""
     faulthandler.enable()
-    results = SITUATIONS[situation](use, make())
-    expected = use(make())
-    assert results
-    assert len(expected) > 0
-    assert all(result == expected for result in results), f"{task}, {situation}: other bits"
+    for task in tasks.split(","):
+        make, use = TASKS[task]
+        results = SITUATIONS[situation](use, make())
+        expected = use(make())
+        assert results
+        assert len(expected) > 0
+        assert all(result == expected for result in results), f"{task}, {situation}: other bits"

@@ -125,14 +125,14 @@ def run_many(step, x, h, c, y):
             step(x[n, t], (h[n], c[n]), y[n, t])
 
 
-@pytest.mark.parametrize("units", [5, 2000])  # 2000: memory that the stack has no room for
-def test_steps_run_side_by_side(units):
+@pytest.mark.parametrize(("units", "rows"), [(5, 16), (2000, 3)])  # 2000: memory that the stack has no room for
+def test_steps_run_side_by_side(units, rows):
     layer = LSTM(3, units, random_state=0, backend="cpu")
-    x = RNG.normal(size=(16, STEPS, 3)).astype("f4")
-    h, c = np.zeros((2, 16, units), "f4")
-    y = np.empty((16, STEPS, units), "f4")
+    x = RNG.normal(size=(rows, STEPS, 3)).astype("f4")
+    h, c = np.zeros((2, rows, units), "f4")
+    y = np.empty((rows, STEPS, units), "f4")
     run_many(layer.stream().jit_step, x, h, c, y)
-    for n in range(16):
+    for n in range(rows):
         stream = layer.stream()
         assert y[n].tobytes() == np.array([stream.step(x_t) for x_t in x[n]]).tobytes()
 

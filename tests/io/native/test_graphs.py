@@ -584,7 +584,7 @@ def test_text_that_is_nested_deep(written, path):
 
 # Files at random ----------------------------------------------------------------------------------------------
 
-MUTANTS, EDITS = 1200, 1500
+MUTANTS, EDITS = 600, 600
 ROOM = 1 << 18  # elements of a result, for the test
 MEMORY = 1 << 25  # bytes that reading any of these may take
 SLOWEST = 5.0  # seconds that any of these may take
