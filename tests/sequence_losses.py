@@ -80,7 +80,10 @@ def run(backend, case, given):
 
 def check_sequence_loss(backend, case):
     """Loss and gradients; zeros past the lengths, and in rows that weigh nothing."""
-    given = case.draw()
+    _compare(backend, case, case.draw())
+
+
+def _compare(backend, case, given):
     loss, slopes, named = run(backend, case, given)
     wanted, expected, of_parameters = run(REFERENCE, case, given)
     assert wanted == loss or abs(loss - wanted) <= 1e-13 * max(1.0, abs(wanted)), f"loss {loss}, not {wanted}"
@@ -140,18 +143,37 @@ def check_impossible(backend, case):
     assert not slopes[0].any()
 
 
+def check_forbidden(backend, case):
+    """A label that must not follow another, -inf: as the reference has it, and where all labels of a row are so."""
+    scores, lengths, targets, weights, flat = case.draw()
+    pairs = flat[: case.outputs**2].reshape(case.outputs, case.outputs)
+    pairs[1] = pairs[:, 1] = -np.inf
+    _compare(backend, case, (scores, lengths, np.where(targets == 1, 0, targets), weights, flat))
+    pairs[:] = -np.inf
+    loss, slopes, named = run(backend, case, (scores, lengths, targets, weights, flat))
+    assert np.isfinite(loss)
+    assert (np.abs(slopes) <= 1.001 * weights[:, None, None]).all(), "a step has more than its row's weight"
+    assert all(np.isfinite(value).all() for value in named.values()), "the gradient of parameters is not finite"
+    shares, _ = _read(backend, case, np.nan_to_num(scores), None, flat)
+    np.testing.assert_allclose(shares.sum(axis=2), 1.0, rtol=0, atol=1e-4)
+
+
 def check_readings(backend, case):
     """What a CRF says: the probability of each label at each step, and the best path."""
     scores, lengths, _, _, flat = case.draw()
     scores[np.isnan(scores)] = 0.0 if lengths is None else np.nan
     if case.rows > 2:
         scores[1] = 1.0
-    spec, said = case.spec, []
-    for each in (backend, REFERENCE):
-        resident = each.zeros((each.size(spec),), case.dtype)
-        each.pack(spec, REFERENCE.unpack(spec, flat), resident)
-        weights, placed = each.prepare(spec, resident), Placed(each, scores, case.layout)
-        shares = np.array(each.to_numpy(each.marginals(weights, placed.array, lengths)))
-        said.append((shares, each.best_paths(weights, placed.array, lengths)))
+    said = [_read(each, case, scores, lengths, flat) for each in (backend, REFERENCE)]
     assert_close("loss over a sequence", "marginals", said[0][0], said[1][0])
     np.testing.assert_array_equal(said[0][1], said[1][1])
+
+
+def _read(backend, case, scores, lengths, flat):
+    """Marginals and best paths."""
+    spec = case.spec
+    resident = backend.zeros((backend.size(spec),), case.dtype)
+    backend.pack(spec, REFERENCE.unpack(spec, flat), resident)
+    weights, placed = backend.prepare(spec, resident), Placed(backend, scores, case.layout)
+    shares = np.array(backend.to_numpy(backend.marginals(weights, placed.array, lengths)))
+    return shares, backend.best_paths(weights, placed.array, lengths)

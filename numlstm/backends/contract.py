@@ -317,6 +317,7 @@ class LossSpec:
 
 
 SEQUENCE_LOSSES = ("ctc", "crf")
+LEAST_PARAMETER = -1e9  # of a CRF, as engines read it: exp of it is 0, and sums with it still keep seven digits
 
 
 @dataclass(frozen=True)
@@ -334,7 +335,7 @@ class SequenceLossSpec:
           the softmax over all K^T paths. A step without a label may have any: the sum over all paths that agree.
           With a weight w[t] for each step it is ``-sum(w[t] * log p(y[t] | y[:t], s))``, where p is this quotient: the
           sum over all paths that agree with the labels of the first t steps by that of t - 1 steps. At a step without
-          a label it is 1, so the step's weight does not matter.
+          a label it is 1, so the step's weight does not matter. Parameters below -1e9, as -inf, count as -1e9.
     outputs : int
         K: with CTC the labels and the blank.
     blank : int
@@ -362,6 +363,12 @@ def check_row_weights(spec: SequenceLossSpec, row_weights: np.ndarray) -> None:
     """
     if row_weights.ndim > 1 and spec.kind != "crf":
         raise UnsupportedError(f"weights of steps need a loss of kind 'crf', got {spec.kind!r}: pass one for each row")
+
+
+def weights_of_steps(row_weights: np.ndarray, steps: int) -> np.ndarray:
+    """The weight of each step (N, T), where rows may have one for all steps."""
+    by_row = row_weights if row_weights.ndim > 1 else row_weights[:, np.newaxis]
+    return np.ascontiguousarray(np.broadcast_to(by_row, (len(row_weights), steps)), np.float64)
 
 
 Spec = LayerSpec | AffineSpec | PoolSpec | EmbeddingSpec | SequenceLossSpec

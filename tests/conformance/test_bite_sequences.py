@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sequence_losses import (
     SequenceCase,
+    check_forbidden,
     check_impossible,
     check_nan_in_sequence_loss,
     check_readings,
@@ -21,6 +22,7 @@ BY_STEP = partial(check_sequence_loss, case=SequenceCase("crf", by_step=True))
 NAN_CTC, NAN_CRF = (partial(check_nan_in_sequence_loss, case=SequenceCase(kind)) for kind in ("ctc", "crf"))
 ALONE = partial(check_rows_alone, case=SequenceCase("ctc"))
 IMPOSSIBLE = partial(check_impossible, case=SequenceCase("ctc"))
+FORBIDDEN = partial(check_forbidden, case=SequenceCase("crf"))
 READINGS = partial(check_readings, case=SequenceCase("crf"))
 
 
@@ -144,6 +146,11 @@ class MarginalsWithoutTransitions(CpuBackend):
         return np.where(shares == 0, 0, odds / odds.sum(axis=2, keepdims=True))
 
 
+class ForbiddenTakenAsUnlikely(CpuBackend):
+    def prepare(self, spec, flat, training=False):
+        return super().prepare(spec, np.maximum(flat, -9.0), training)
+
+
 class BlankIsFirst(CpuBackend):
     def prepare(self, spec, flat, training=False):
         return super().prepare(replace(spec, blank=0) if hasattr(spec, "blank") else spec, flat, training)
@@ -174,6 +181,7 @@ CAUGHT = [
     (EndsSwapped, CRF),
     (RowsTouch, ALONE),
     (InfinityAsZero, IMPOSSIBLE),
+    (ForbiddenTakenAsUnlikely, FORBIDDEN),
     (PathsGreedy, READINGS),
     (MarginalsWithoutTransitions, READINGS),
     (BlankIsFirst, partial(check_sequence_loss, case=SequenceCase("ctc", blank=2, places=2))),

@@ -7,6 +7,7 @@ from conformance_backends import BACKENDS, SIMULATED, make, sized
 from sequence_losses import (
     SequenceCase,
     check_equal_weights_of_steps,
+    check_forbidden,
     check_impossible,
     check_nan_in_sequence_loss,
     check_readings,
@@ -81,6 +82,11 @@ def test_nan(backend, loss):
 
 def test_impossible(backend):
     check_impossible(backend, SequenceCase(**SMALL))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_forbidden_pairs_of_a_crf(backend, dtype):
+    check_forbidden(backend, SequenceCase("crf", dtype, **SMALL))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -1,7 +1,11 @@
-"""Linear-chain conditional random fields: loss with its gradient, marginals and best paths (Lafferty et al. 2001).
+"""Linear-chain conditional random fields (Lafferty et al. 2001): marginals, best paths, and what the loss needs too.
 
-The kernels compute in float64 and in logarithms. Labels that never occur pad each row of labels to whole vectors. Each
-row of the batch writes its own part of a gradient; the parts are summed in the order of the batch.
+Given the scores, the labels are a Markov chain (Rabiner 1989): the label after label i does not depend on labels before
+i. Its probabilities of transition follow from the log-sums over all ways to the end. Labels that are known up to a step
+make probabilities of its label; where some of them are unknown, these are sums over what they may be.
+
+The kernels compute in float64. All sums over ways are logarithms less a number for each step, so that long rows lose no
+digits. Labels that never occur pad each row of labels to whole vectors.
 """
 
 from __future__ import annotations
@@ -11,12 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..contract import SequenceLossSpec
+from ..contract import LEAST_PARAMETER, SequenceLossSpec
 from .machine import threads
 from .machine.compiling import inner, kernel
-from .machine.log_sums import NEVER, at, every, exp_down, exponentials, larger, len_of_vector, put
+from .machine.log_sums import NEVER, at, every, exp_down, larger, len_of_vector, put
 
 FLOP_OF_A_TRANSITION = 60.0  # roughly: three exponentials
+MOST_LANES = 8  # of float64, on any processor
 
 
 class Field(NamedTuple):
@@ -45,7 +50,7 @@ class CrfWeights:
     def refresh(self) -> None:
         """Read the new values of `flat`."""
         labels = self.spec.outputs
-        values = np.maximum(self.flat.astype(np.float64), NEVER)
+        values = np.maximum(self.flat.astype(np.float64), LEAST_PARAMETER)
         transitions, ends = values[: labels**2].reshape(labels, labels), values[labels**2 :].reshape(2, labels)
         self.field = Field(ends[0], ends[1], _filled(transitions), _filled(transitions.T))
 
@@ -57,7 +62,45 @@ def _filled(rows: np.ndarray) -> np.ndarray:
     return filled
 
 
-MOST_LANES = 8  # of float64, on any processor
+class Chain(NamedTuple):
+    """Arrays (T, K) for a row, with labels that never occur; and two vectors (K,).
+
+    Attributes
+    ----------
+    onward
+        Log-sums over all ways from a step's label to the end, less a number for each step.
+    norms
+        The same from a label of the step before, without its own score.
+    predicted
+        Log-probabilities of a step's labels, given the known labels before it.
+    values, shares
+        What goes into exponentials, and comes out.
+    """
+
+    onward: np.ndarray
+    norms: np.ndarray
+    predicted: np.ndarray
+    values: np.ndarray
+    shares: np.ndarray
+
+
+@inner
+def new_chain(steps, field):
+    """Memory for a row of so many steps."""
+    shape = steps, field.transitions.shape[1]
+    onward, norms, predicted = np.full(shape, NEVER), np.full(shape, NEVER), np.full(shape, NEVER)
+    return Chain(onward, norms, predicted, np.full(shape[1], NEVER), np.empty(shape[1]))
+
+
+@inner
+def read(scores, length, emissions):
+    """Copy a row's scores; return whether all of them are finite."""
+    finite = True
+    for t in range(length):
+        for k in range(scores.shape[1]):
+            finite = finite and abs(scores[t, k]) < math.inf  # false for NaN
+            emissions[t, k] = scores[t, k]
+    return finite
 
 
 @inner
@@ -88,131 +131,58 @@ def log_total(values):
 
 
 @inner
-def _walk(emissions, length, field, ahead, back, onward, totals):
-    """Write log-sums over paths to each label of each step, and from it to the end; return that over all paths."""
+def look_on(length, field, chain):
+    """Write log-sums over all ways from each step on; `onward` holds the scores before."""
     labels = len(field.start)
     for k in range(labels):
-        ahead[0, k] = field.start[k] + emissions[0, k]
-        back[length - 1, k] = field.end[k]
+        chain.onward[length - 1, k] += field.end[k]
+    for t in range(length - 1, 0, -1):
+        advance(chain.onward[t], field.transposed, chain.norms[t], chain.shares)
+        highest = NEVER
+        for k in range(labels):
+            highest = max(highest, chain.norms[t, k])
+        for k in range(labels):
+            chain.onward[t - 1, k] += chain.norms[t, k] - highest
+
+
+@inner
+def predict(target, length, field, chain):
+    """Write the log-probability of each label, given the known labels before it."""
+    labels, predicted = len(field.start), chain.predicted
+    for k in range(labels):
+        predicted[0, k] = field.start[k] + chain.onward[0, k]
+    total = log_total(predicted[0, :labels])
+    for k in range(labels):
+        predicted[0, k] -= total
     for t in range(1, length):
-        advance(ahead[t - 1], field.transitions, ahead[t], totals)
-        for k in range(labels):
-            ahead[t, k] += emissions[t, k]
-    for t in range(length - 2, -1, -1):
-        for k in range(labels):
-            onward[k] = emissions[t + 1, k] + back[t + 1, k]
-        advance(onward, field.transposed, back[t], totals)
-    return log_total(ahead[length - 1, :labels] + field.end)
-
-
-@inner
-def _expect(emissions, length, field, ahead, back, onward, shares, total, weight, gradient, of_parameters):
-    """Add `weight` times the expected number of each label at each step, and of each use of a parameter."""
-    labels = len(field.start)
-    pairs = of_parameters[: labels * labels].reshape(labels, labels)
-    for t in range(length):
-        for k in range(len(onward)):
-            onward[k] = ahead[t, k] + back[t, k]
-        exponentials(onward, total, shares, labels)
-        for k in range(labels):
-            gradient[t, k] += weight * shares[k]
-            if t == 0:
-                of_parameters[labels * labels + k] += weight * shares[k]
-            if t == length - 1:
-                of_parameters[labels * labels + labels + k] += weight * shares[k]
-    for t in range(1, length):
-        for i in range(labels):
+        before = target[t - 1]
+        if before >= 0:
             for k in range(labels):
-                onward[k] = emissions[t, k] + back[t, k] + field.transitions[i, k]
-            exponentials(onward, total - ahead[t - 1, i], shares, labels)
-            for k in range(labels):
-                pairs[i, k] += weight * shares[k]
-
-
-@inner
-def _follow(emissions, length, target, field, weight, gradient, of_parameters):
-    """The score of the path of a complete target; subtract `weight` along this path."""
-    labels = len(field.start)
-    pairs = of_parameters[: labels * labels].reshape(labels, labels)
-    score = field.start[target[0]] + field.end[target[length - 1]]
-    of_parameters[labels * labels + target[0]] -= weight
-    of_parameters[labels * labels + labels + target[length - 1]] -= weight
-    for t in range(length):
-        score += emissions[t, target[t]]
-        gradient[t, target[t]] -= weight
-        if t > 0:
-            score += field.transitions[target[t - 1], target[t]]
-            pairs[target[t - 1], target[t]] -= weight
-    return score
-
-
-@inner
-def read(scores, length, emissions):
-    """Copy a row's scores; return whether all of them are finite."""
-    finite = True
-    for t in range(length):
-        for k in range(scores.shape[1]):
-            finite = finite and abs(scores[t, k]) < math.inf  # false for NaN
-            emissions[t, k] = scores[t, k]
-    return finite
-
-
-@inner
-def _clamp(emissions, length, target, labels):
-    """Exclude all other labels at labelled steps; return whether each step has a label."""
-    complete = True
-    for t in range(length):
-        complete = complete and target[t] >= 0
-        for k in range(labels):
-            if target[t] >= 0 and target[t] != k:
-                emissions[t, k] = NEVER
-    return complete
-
-
-@kernel
-def crf(scores, lengths, targets, weights, field, gradient, losses, of_parameters, first, last):
-    """The weighted loss of each row, and its gradient."""
-    _, steps, labels = scores.shape
-    shape = steps, field.transitions.shape[1]
-    emissions, ahead, back = np.full(shape, NEVER), np.full(shape, NEVER), np.full(shape, NEVER)
-    onward, shares = np.full(shape[1], NEVER), np.empty(shape[1])
-    for n in range(first, last):
-        length, weight, target = lengths[n], weights[n], targets[n]
-        gradient[n], of_parameters[n], losses[n] = 0.0, 0.0, 0.0
-        if weight == 0:
-            continue
-        if not read(scores[n], length, emissions):
-            gradient[n, :length], of_parameters[n], losses[n] = math.nan, math.nan, math.nan
-            continue
-        total = _walk(emissions, length, field, ahead, back, onward, shares)
-        _expect(
-            emissions, length, field, ahead, back, onward, shares, total, weight, gradient[n], of_parameters[n]
-        )  # fmt: skip
-        if _clamp(emissions, length, target, labels):
-            agreeing = _follow(emissions, length, target, field, weight, gradient[n], of_parameters[n])
+                predicted[t, k] = field.transitions[before, k] + chain.onward[t, k] - chain.norms[t, before]
         else:
-            agreeing = _walk(emissions, length, field, ahead, back, onward, shares)
-            _expect(
-                emissions, length, field, ahead, back, onward, shares, agreeing, -weight, gradient[n], of_parameters[n]
-            )  # fmt: skip
-        losses[n] = weight * (total - agreeing)
+            for k in range(labels):
+                chain.values[k] = predicted[t - 1, k] - chain.norms[t, k]
+            advance(chain.values, field.transitions, predicted[t], chain.shares)
+            for k in range(labels):
+                predicted[t, k] += chain.onward[t, k]
 
 
 @kernel
 def marginals(scores, lengths, field, shares, first, last):
-    """The probability of each label at each step."""
+    """The probability of each label at each step: what the chain predicts if no label is known."""
     _, steps, labels = scores.shape
-    shape = steps, field.transitions.shape[1]
-    emissions, ahead, back = np.full(shape, NEVER), np.full(shape, NEVER), np.full(shape, NEVER)
-    onward, totals = np.full(shape[1], NEVER), np.empty(shape[1])
+    chain, unknown = new_chain(steps, field), np.full(steps, -1)
     for n in range(first, last):
         length = lengths[n]
-        finite = read(scores[n], length, emissions)
-        total = _walk(emissions, length, field, ahead, back, onward, totals)
-        shares[n, length:] = 0.0
+        shares[n] = 0.0
+        if not read(scores[n], length, chain.onward):
+            shares[n, :length] = math.nan
+            continue
+        look_on(length, field, chain)
+        predict(unknown, length, field, chain)
         for t in range(length):
             for k in range(labels):
-                shares[n, t, k] = math.exp(ahead[t, k] + back[t, k] - total) if finite else math.nan
+                shares[n, t, k] = math.exp(chain.predicted[t, k])
 
 
 @kernel
@@ -237,32 +207,17 @@ def viterbi(scores, lengths, field, paths, first, last):
             paths[n, t - 1] = origins[t, paths[n, t]]
 
 
-def loss(
-    of_rows: Any,
-    weights: CrfWeights,
-    scores: np.ndarray,
-    lengths: np.ndarray,
-    targets: np.ndarray,
-    row_weights: np.ndarray,
-) -> tuple[float, np.ndarray, np.ndarray]:
-    """The weighted sum of rows' losses, by a kernel, and its gradients of scores and parameters, all in float64."""
-    rows = len(scores)
-    gradient, losses, of_parameters = np.empty(scores.shape), np.empty(rows), np.empty((rows, weights.flat.size))
-    _run(of_rows, scores, lengths, targets, row_weights, weights.field, gradient, losses, of_parameters)
-    return float(losses.sum()), gradient, of_parameters.sum(axis=0)
-
-
 def label_marginals(weights: CrfWeights, scores: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
     """`Backend.marginals`."""
     shares = np.empty(scores.shape)
-    _run(marginals, *contiguous(scores, lengths), weights.field, shares)
+    run_rows(marginals, *contiguous(scores, lengths), weights.field, shares)
     return shares.astype(scores.dtype, copy=False)
 
 
 def best_paths(weights: CrfWeights, scores: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
     """`Backend.best_paths`."""
     paths = np.empty(scores.shape[:2], np.int64)
-    _run(viterbi, *contiguous(scores, lengths), weights.field, paths)
+    run_rows(viterbi, *contiguous(scores, lengths), weights.field, paths)
     return paths
 
 
@@ -272,7 +227,7 @@ def contiguous(scores: np.ndarray, lengths: np.ndarray | None) -> tuple[np.ndarr
     return np.ascontiguousarray(scores, np.float64), np.ascontiguousarray(lengths, np.int64)
 
 
-def _run(function: Any, scores: np.ndarray, *arguments: Any) -> None:
+def run_rows(function: Any, scores: np.ndarray, *arguments: Any) -> None:
     """Run a kernel over all rows, divided among threads."""
     rows, steps, labels = scores.shape
     shards = threads.even_shards(rows, rows * steps * labels**2 * FLOP_OF_A_TRANSITION)

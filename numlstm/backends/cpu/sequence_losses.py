@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..contract import SequenceLossSpec, check_row_weights
-from . import crf, ctc
+from ..contract import SequenceLossSpec, check_row_weights, weights_of_steps
+from . import crf_loss, ctc
 from .crf import CrfWeights, contiguous
-from .stepwise_crf import stepwise_crf
 
 
 class CtcWeights:
@@ -39,10 +38,10 @@ def loss(
     """`Backend.sequence_loss` for NumPy arrays."""
     check_row_weights(weights.spec, row_weights)
     values, ends = contiguous(scores, lengths)
-    labels, shares = np.ascontiguousarray(targets, np.int64), np.ascontiguousarray(row_weights, np.float64)
+    labels = np.ascontiguousarray(targets, np.int64)
     if isinstance(weights, CrfWeights):
-        of_rows = crf.crf if shares.ndim == 1 else stepwise_crf
-        total, slope, gradient[:] = crf.loss(of_rows, weights, values, ends, labels, shares)
+        of_steps = weights_of_steps(row_weights, labels.shape[1])
+        total, slope, gradient[:] = crf_loss.loss(weights, values, ends, labels, of_steps)
     else:
-        total, slope = ctc.loss(weights.spec, values, ends, labels, shares)
+        total, slope = ctc.loss(weights.spec, values, ends, labels, np.ascontiguousarray(row_weights, np.float64))
     return total, slope.astype(scores.dtype, copy=False)

@@ -1,7 +1,17 @@
-"""Linear-chain conditional random fields: loss with its gradient, marginals and best paths (Lafferty et al. 2001).
+"""Linear-chain conditional random fields (Lafferty et al. 2001): marginals, best paths, and what the loss needs too.
 
-A block has a row, and its threads share the labels. All in float64, and in logarithms. A field is a vector: transitions
-(K, K), then the scores of the first label and of the last.
+Given the scores, the labels are a Markov chain (Rabiner 1989): the label after label i does not depend on labels before
+i. Its probabilities of transition follow from the log-sums over all ways to the end. Labels that are known up to a step
+make probabilities of its label; where some of them are unknown, these are sums over what they may be.
+
+A block has a row, and its threads share the labels. All in float64, and in logarithms less a number for each step, so
+that long rows lose no digits. A field is a vector: transitions (K, K), then the scores of the first label and of the
+last. What is known of each step and label stands in arrays (N, T, K), one after another:
+
+- onward: log-sums over all ways from the label to the end, less a number for each step;
+- norms: the same from the label at the step before, without its own score;
+- predicted: the label's log-probability, given the known labels before;
+- leaving: `predicted` less the next step's `norms`.
 """
 
 from __future__ import annotations
@@ -10,19 +20,20 @@ import math
 
 import numpy as np
 
+from ..contract import LEAST_PARAMETER
 from .ctc import NEVER
 from .device import cuda
 from .launching import device_function, kernel
 
-ARRAYS = 3  # of float64 and of the scores' shape, which `_walk` writes
+ARRAYS = 4
 
 
-@device_function
-def _emission(scores, start, axes, targets, target, t, k):
-    """The score of a label at a step; `NEVER` where another is wanted. No targets are wanted if `target` is below 0."""
-    if target >= 0 and targets[target + t] >= 0 and targets[target + t] != k:
-        return NEVER
-    return np.float64(scores[start + t * axes[2] + k * axes[3]])
+@kernel
+def _field(parameters, axes, field, count):
+    """Parameters in float64, none of them below `LEAST_PARAMETER`."""
+    for k in range(cuda.grid(1), count, cuda.gridsize(1)):
+        value = np.float64(parameters[axes[0] + k * axes[3]])
+        field[k] = LEAST_PARAMETER if value < LEAST_PARAMETER else value
 
 
 @device_function
@@ -33,15 +44,6 @@ def finite(scores, start, axes, length, labels):
             if not abs(scores[start + t * axes[2] + k * axes[3]]) < math.inf:
                 return False
     return True
-
-
-@device_function
-def begin_row(slopes, way, inside, count, of_parameters, place, size, filling):
-    """Fill a row's gradient of scores up to its length, and that of parameters; zeros past the length."""
-    for k in range(cuda.threadIdx.x, count, cuda.blockDim.x):
-        slopes[way + k] = filling if k < inside else 0.0
-    for k in range(cuda.threadIdx.x, size, cuda.blockDim.x):
-        of_parameters[place + k] = filling
 
 
 @device_function
@@ -56,89 +58,73 @@ def log_sum(values, place, field, first, step, labels):
 
 
 @device_function
-def _walk(scores, start, axes, targets, target, field, labels, length, ways, way, whole):
-    """Log-sums over the paths up to each label of a step, with it, and from there on, without; and over all paths.
-
-    `ways` has the former, the latter, and the latter with the step's own label, each in a `whole` of its own.
-    """
-    first, last = labels * labels, labels * labels + labels
-    for t in range(length):
-        here = way + t * labels
-        for k in range(cuda.threadIdx.x, labels, cuda.blockDim.x):
-            before = field[first + k]
-            if t > 0:
-                before = log_sum(ways, here - labels, field, k, labels, labels)
-            ways[here + k] = before + _emission(scores, start, axes, targets, target, t, k)
-        cuda.syncthreads()
-    for t in range(length - 1, -1, -1):
-        here = way + whole + t * labels
-        for k in range(cuda.threadIdx.x, labels, cuda.blockDim.x):
-            after = field[last + k]
-            if t < length - 1:
-                after = log_sum(ways, here + whole + labels, field, k * labels, 1, labels)
-            ways[here + k] = after
-            ways[here + whole + k] = after + _emission(scores, start, axes, targets, target, t, k)
-        cuda.syncthreads()
-    return log_sum(ways, way + (length - 1) * labels, field, last, 1, labels)
+def _highest(values, first, count):
+    """The largest of some numbers."""
+    highest = values[first]
+    for k in range(1, count):
+        highest = max(highest, values[first + k])
+    return highest
 
 
 @device_function
-def _expect(field, labels, length, ways, way, whole, total, weight, slopes, of_parameters, place):
-    """Add `weight` times how often each label is expected at each step, and how often each parameter."""
-    for j in range(cuda.threadIdx.x, length * labels, cuda.blockDim.x):
-        share = weight * math.exp(ways[way + j] + ways[way + whole + j] - total)
-        slopes[way + j] += share
-        if j < labels:
-            of_parameters[place + labels * labels + j] += share
-        if j >= (length - 1) * labels:
-            of_parameters[place + labels * labels + labels + j % labels] += share
-    for pair in range(cuda.threadIdx.x, labels * labels, cuda.blockDim.x):
-        before, here = way + pair // labels, way + 2 * whole + labels + pair % labels
-        expected = 0.0
-        for _ in range(1, length):
-            expected += math.exp(ways[before] + field[pair] + ways[here] - total)
-            before += labels
-            here += labels
-        of_parameters[place + pair] += weight * expected
-
-
-@kernel
-def _crf(scores, axes, shape, lengths, targets, weights, field, ways, slopes, of_parameters, losses):
-    """The weighted loss of each row, and its gradient."""
-    rows, steps, labels = shape
-    whole, size = rows * steps * labels, labels * labels + 2 * labels
-    for n in range(cuda.blockIdx.x, rows, cuda.gridDim.x):
-        length, weight, start, way = lengths[n], weights[n], axes[0] + n * axes[1], n * steps * labels
-        loss = 0.0 if weight == 0 or finite(scores, start, axes, length, labels) else math.nan
-        begin_row(slopes, way, length * labels, steps * labels, of_parameters, n * size, size, loss)
+def look_on(scores, start, axes, field, labels, length, ways, way, whole):
+    """Write `onward` and `norms`."""
+    last = labels * labels + labels
+    for t in range(length - 1, -1, -1):
+        onward, norms = way + t * labels, way + t * labels + whole
+        highest = 0.0
+        if t < length - 1:
+            highest = _highest(ways, norms + labels, labels)
+        for k in range(cuda.threadIdx.x, labels, cuda.blockDim.x):
+            after = field[last + k]
+            if t < length - 1:
+                after = ways[norms + labels + k] - highest
+            ways[onward + k] = after + np.float64(scores[start + t * axes[2] + k * axes[3]])
         cuda.syncthreads()
-        if weight != 0 and loss == 0:
-            for agreeing in range(2):
-                target = n * steps if agreeing else -1
-                total = _walk(scores, start, axes, targets, target, field, labels, length, ways, way, whole)
-                sign = -weight if agreeing else weight
-                _expect(field, labels, length, ways, way, whole, total, sign, slopes, of_parameters, n * size)
-                loss += sign * total
-                cuda.syncthreads()
-        if cuda.threadIdx.x == 0:
-            losses[n] = loss
+        if t > 0:
+            for i in range(cuda.threadIdx.x, labels, cuda.blockDim.x):
+                ways[norms + i] = log_sum(ways, onward, field, i * labels, 1, labels)
+            cuda.syncthreads()
+
+
+@device_function
+def predict(targets, target, field, labels, length, ways, way, whole):
+    """Write `predicted` and `leaving`; no label is known if `target`, where those of a row begin, is below 0."""
+    first = labels * labels
+    total = log_sum(ways, way, field, first, 1, labels)
+    for t in range(length):
+        onward = way + t * labels
+        norms, predicted, leaving = onward + whole, onward + 2 * whole, onward + 3 * whole
+        for k in range(cuda.threadIdx.x, labels, cuda.blockDim.x):
+            if t == 0:
+                value = field[first + k] - total
+            elif target >= 0 and targets[target + t - 1] >= 0:
+                before = targets[target + t - 1]
+                value = field[before * labels + k] - ways[norms + before]
+            else:
+                value = log_sum(ways, leaving - labels, field, k, labels, labels)
+            ways[predicted + k] = value + ways[onward + k]
+            if t < length - 1:
+                ways[leaving + k] = ways[predicted + k] - ways[norms + labels + k]
+        cuda.syncthreads()
 
 
 @kernel
 def _marginals(scores, axes, shape, lengths, field, ways, shares):
-    """The probability of each label at each step."""
+    """The probability of each label at each step: what the chain predicts if no label is known."""
     rows, steps, labels = shape
     whole = rows * steps * labels
     for n in range(cuda.blockIdx.x, rows, cuda.gridDim.x):
         length, start, way = lengths[n], axes[0] + n * axes[1], n * steps * labels
-        total = _walk(scores, start, axes, lengths, -1, field, labels, length, ways, way, whole)
         known = finite(scores, start, axes, length, labels)
+        if known:
+            look_on(scores, start, axes, field, labels, length, ways, way, whole)
+            predict(lengths, -1, field, labels, length, ways, way, whole)
         for k in range(cuda.threadIdx.x, steps * labels, cuda.blockDim.x):
             share = 0.0
             if k < length * labels:
-                share = math.exp(ways[way + k] + ways[way + whole + k] - total) if known else math.nan
+                share = math.exp(ways[way + 2 * whole + k]) if known else math.nan
             shares[way + k] = share
-        cuda.syncthreads()
 
 
 @kernel

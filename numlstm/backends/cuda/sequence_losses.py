@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import SequenceLossSpec, check_row_weights
-from . import crf, ctc, stepwise_crf
+from ..contract import SequenceLossSpec, check_row_weights, weights_of_steps
+from . import crf, crf_loss, ctc
 from .arrays import DeviceArray, axes_of, copy, empty, to_device, to_numpy
 from .device import THREADS
 from .launching import Kernel
@@ -29,9 +29,9 @@ class Weights:
         """Follow a change of the flat vector."""
 
     def field(self) -> DeviceArray:
-        """In float64."""
+        """As kernels take them."""
         values = empty(self.flat.device, self.flat.shape, "float64")
-        copy(values, self.flat)
+        crf._field.for_all(values.size, self.flat.base, axes_of(self.flat), values.base, values.size)
         return values
 
 
@@ -46,12 +46,12 @@ def loss(
     """`Backend.sequence_loss` for arrays on a device."""
     check_row_weights(weights.spec, row_weights)
     device, rows = scores.device, scores.shape[0]
-    losses, shares = empty(device, (rows,), "float64"), to_device(device, np.asarray(row_weights, np.float64))
-    labels = np.asarray(targets, np.int64)
+    losses, labels = empty(device, (rows,), "float64"), np.asarray(targets, np.int64)
     wanted = to_device(device, labels if labels.size else np.full((rows, 1), -1))
     slopes = _doubles(scores)
     if weights.spec.kind == "ctc":
         steps, places = scores.shape[1], wanted.shape[1]
+        shares = to_device(device, np.asarray(row_weights, np.float64))
         logarithms = empty(device, (rows, steps), "float64")
         ahead, onward = (empty(device, (rows, count, 2 * places + 1), "float64") for count in (steps, 2))
         _launch(
@@ -60,10 +60,8 @@ def loss(
         )  # fmt: skip
     else:
         of_parameters, field = empty(device, (rows, gradient.size), "float64"), weights.field()
-        kernel, arrays = (
-            (crf._crf, crf.ARRAYS) if shares.ndim == 1 else (stepwise_crf._stepwise_crf, stepwise_crf.ARRAYS)
-        )
-        _launch(kernel, scores, lengths, wanted, shares, field, _ways(scores, arrays), slopes, of_parameters, losses)
+        shares, ways = to_device(device, weights_of_steps(row_weights, scores.shape[1])), _ways(scores, crf_loss.ARRAYS)
+        _launch(crf_loss._crf_loss, scores, lengths, wanted, shares, field, ways, slopes, of_parameters, losses)
         summed = empty(device, gradient.shape, "float64")
         column_sums(summed, of_parameters)
         copy(gradient, summed)

@@ -18,6 +18,7 @@ from numlstm.backends.cuda import (
     affine,
     arrays,
     crf,
+    crf_loss,
     ctc,
     elementwise,
     embedding,
@@ -31,7 +32,6 @@ from numlstm.backends.cuda import (
     recurrent,
     reductions,
     rows,
-    stepwise_crf,
     tables,
 )
 from numlstm.backends.cuda.device import cuda
@@ -173,18 +173,12 @@ KERNELS = [
         in_float64=True,
     ),
     Case(
-        "crf",
-        crf._crf,
-        (REALS, AXES, SHAPE, INTEGERS, INTEGERS, FLOATS) + (FLOATS,) * 5,
-        registers=68,
-        in_float64=True,
-    ),
-    Case(
-        "stepwise_crf",
-        stepwise_crf._stepwise_crf,
+        "crf_loss",
+        crf_loss._crf_loss,
         (REALS, AXES, SHAPE, INTEGERS, INTEGERS, FLOATS) + (FLOATS,) * 5,
         in_float64=True,
     ),
+    Case("crf.field", crf._field, (REALS, AXES, FLOATS, INTEGER), in_float64=True),
     Case("crf.marginals", crf._marginals, (REALS, AXES, SHAPE, INTEGERS, FLOATS, FLOATS, FLOATS), in_float64=True),
     Case(
         "crf.viterbi", crf._viterbi, (REALS, AXES, SHAPE, INTEGERS, FLOATS, FLOATS, INTEGERS, INTEGERS), in_float64=True

@@ -1,17 +1,9 @@
 """The loss of a CRF with a weight for each step, and its gradient: the sum of ``-w[t] log p(y[t] | y[:t])``.
 
-Given the scores, the labels are a Markov chain (Rabiner 1989): the label after label i does not depend on labels before
-i. Its probabilities of transition follow from the log-sums over all ways to the end. Labels that are known up to a step
-make probabilities of its label; where some of them are unknown, these are sums over what they may be. The gradient
-flows forward along the chain: each step gets the weight of the steps after it, and loses what its label wants.
+The gradient flows forward along the chain of labels: each step gets the weight of the steps after it, and loses what
+its label wants. After the arrays of the chain, all of float64, stand:
 
-A block has a row, and its threads share the labels. What is known of each step and label stands in five arrays
-(N, T, K), one after another, of float64:
-
-- onward: log-sums over all ways from the label to the end, less a number for each step;
-- norms: the same from the label at the step before, without its own score;
-- predicted: the label's log-probability, given the known labels before;
-- drawn: what of the weight on the next step came from the label; first, `predicted` less the next step's `norms`;
+- drawn: what of the weight on the next step came from the label, in the place of `leaving`;
 - wanted: the weight on the label, given the known labels up to the next known one.
 """
 
@@ -19,9 +11,7 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from .crf import begin_row, finite, log_sum
+from .crf import finite, look_on, predict
 from .device import cuda
 from .launching import device_function, kernel
 
@@ -38,55 +28,12 @@ def _total(values, first, count):
 
 
 @device_function
-def _highest(values, first, count):
-    """The largest of some numbers."""
-    highest = values[first]
-    for k in range(1, count):
-        highest = max(highest, values[first + k])
-    return highest
-
-
-@device_function
-def _look_on(scores, start, axes, field, labels, length, ways, way, whole):
-    """Write `onward` and `norms`."""
-    last = labels * labels + labels
-    for t in range(length - 1, -1, -1):
-        onward, norms = way + t * labels, way + t * labels + whole
-        highest = 0.0
-        if t < length - 1:
-            highest = _highest(ways, norms + labels, labels)
-        for k in range(cuda.threadIdx.x, labels, cuda.blockDim.x):
-            after = field[last + k]
-            if t < length - 1:
-                after = ways[norms + labels + k] - highest
-            ways[onward + k] = after + np.float64(scores[start + t * axes[2] + k * axes[3]])
-        cuda.syncthreads()
-        if t > 0:
-            for i in range(cuda.threadIdx.x, labels, cuda.blockDim.x):
-                ways[norms + i] = log_sum(ways, onward, field, i * labels, 1, labels)
-            cuda.syncthreads()
-
-
-@device_function
-def _predict(targets, target, field, labels, length, ways, way, whole):
-    """Write `predicted`, and less the next step's `norms` where `drawn` will be."""
-    first = labels * labels
-    total = log_sum(ways, way, field, first, 1, labels)
-    for t in range(length):
-        onward = way + t * labels
-        norms, predicted, leaving = onward + whole, onward + 2 * whole, onward + 3 * whole
-        for k in range(cuda.threadIdx.x, labels, cuda.blockDim.x):
-            if t == 0:
-                value = field[first + k] - total
-            elif targets[target + t - 1] >= 0:
-                before = targets[target + t - 1]
-                value = field[before * labels + k] - ways[norms + before]
-            else:
-                value = log_sum(ways, leaving - labels, field, k, labels, labels)
-            ways[predicted + k] = value + ways[onward + k]
-            if t < length - 1:
-                ways[leaving + k] = ways[predicted + k] - ways[norms + labels + k]
-        cuda.syncthreads()
+def _begin_row(slopes, way, inside, count, of_parameters, place, size, filling):
+    """Fill a row's gradient of scores up to its length, and that of parameters; zeros past the length."""
+    for k in range(cuda.threadIdx.x, count, cuda.blockDim.x):
+        slopes[way + k] = filling if k < inside else 0.0
+    for k in range(cuda.threadIdx.x, size, cuda.blockDim.x):
+        of_parameters[place + k] = filling
 
 
 @device_function
@@ -169,19 +116,19 @@ def _loss(targets, target, weights, labels, length, ways, predicted):
 
 
 @kernel
-def _stepwise_crf(scores, axes, shape, lengths, targets, weights, field, ways, slopes, of_parameters, losses):
-    """The loss of each row with a weight for each step, and its gradient."""
+def _crf_loss(scores, axes, shape, lengths, targets, weights, field, ways, slopes, of_parameters, losses):
+    """The loss of each row, and its gradient."""
     rows, steps, labels = shape
     whole, size = rows * steps * labels, labels * labels + 2 * labels
     for n in range(cuda.blockIdx.x, rows, cuda.gridDim.x):
         length, start, way, target = lengths[n], axes[0] + n * axes[1], n * steps * labels, n * steps
         weight = _total(weights, target, length)
         loss = 0.0 if weight == 0 or finite(scores, start, axes, length, labels) else math.nan
-        begin_row(slopes, way, length * labels, steps * labels, of_parameters, n * size, size, loss)
+        _begin_row(slopes, way, length * labels, steps * labels, of_parameters, n * size, size, loss)
         cuda.syncthreads()
         if weight != 0 and loss == 0:
-            _look_on(scores, start, axes, field, labels, length, ways, way, whole)
-            _predict(targets, target, field, labels, length, ways, way, whole)
+            look_on(scores, start, axes, field, labels, length, ways, way, whole)
+            predict(targets, target, field, labels, length, ways, way, whole)
             if cuda.threadIdx.x == 0:
                 loss = _loss(targets, target, weights, labels, length, ways, way + 2 * whole)
             _want(targets, target, weights, field, labels, length, ways, way, whole)
