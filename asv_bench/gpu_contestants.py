@@ -148,7 +148,7 @@ class Ours(Contestant):
         (x, dy), backend, stack = self.resident, self.backend, self.stack
         y, final, tapes = stack.forward(backend, self.weights, x, None, self.lengths, training=True)
         none = [[None] * len(states) for states in final]
-        dx, _ = stack.backward(backend, self.weights, tapes, x.shape[:2], dy, none, self.parts)
+        dx, _ = stack.backward(backend, self.weights, tapes, x.shape[:2], dy, none, self.parts, input_shape=x.shape)
         return {"y": y, "dx": dx}
 
     def results(self, task):

@@ -132,7 +132,9 @@ def learn(training: str, ages: tuple[int, ...], **options: Any) -> tuple[LSTMLan
 
 def draw(bits: dict[str, float], written: dict[int, str], passage: str, surprise: np.ndarray, picture: str) -> None:
     """Bits of a character by method; what the model writes at several ages; the surprise over a passage."""
-    figure, (top, middle, bottom) = plt.subplots(3, figsize=(10, 11), height_ratios=(2, 3, 2.4), layout="constrained")
+    figure, (top, middle, bottom) = plt.subplots(
+        3, figsize=(10, 8.5), height_ratios=(2, 1.9, 1.3), layout="constrained"
+    )
     names = sorted(bits, key=bits.__getitem__, reverse=True)
     bars = top.barh(names, [bits[name] for name in names], color=["C0" if name == "LSTM" else "0.7" for name in names])
     top.bar_label(bars, fmt="%.3f", padding=3)

@@ -16,7 +16,7 @@ if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0"):
 
     simulator.prepare()
 
-MOST_KERNELS = 76  # most of 31 functions, for float32 and float64, some for kinds of tiles
+MOST_KERNELS = 80  # most of 33 functions, for float32 and float64, some for kinds of tiles
 OTHERS = ("test_", "cached_step.", "limit.")  # kernels of tests and benchmarks
 SMALL = ("equations.", "norm.", "tile.")  # functions that kernels call by address: some for each kind of cell
 
