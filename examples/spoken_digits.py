@@ -162,7 +162,7 @@ def draw(model, utterance, text, path):
 def main(path="spoken_digits.png", short=False, seed=0):
     """Learn, listen, draw; return the rate of errors, and that of the Markov models."""
     sounds, labels = read()
-    count, epochs = (1200, 8) if short else (8000, 8)
+    count, epochs = (1200, 8) if short else (8000, 4)
     train, texts = utterances_of(sounds[:2300], labels[:2300], count, 1, distort=True)
     watched, watched_texts = utterances_of(sounds[2300:2500], labels[2300:2500], 200, 2)
     test, truth = utterances_of(sounds[2500:], labels[2500:], 200 if short else 1000, 3)
