@@ -81,7 +81,8 @@ class Lookup(NamedTuple):
     @property
     def shape(self) -> tuple[int, int, int]:
         """N, T and D."""
-        return *self.rows.shape, self.table.shape[1]  # type: ignore[return-value]
+        rows, steps = self.rows.shape
+        return rows, steps, self.table.shape[1]
 
 
 @dataclass(frozen=True)
