@@ -23,7 +23,7 @@ class AffineWeights:
         self.packing, self.flat, self.training, self.real = packing, flat, training, flat.dtype.type
         self.inputs, self.outputs = packing.spec.input_size, packing.spec.output_size
         self.transposed = TransposedWeights(flat, [packing.weight])
-        zeros = aligned(self.transposed.array.shape[0] * packing.weight.columns, flat.dtype, zero=True)
+        zeros = aligned(self.transposed.numbers, flat.dtype, zero=True)
         self.zeros, self.kept = address_of(zeros), zeros
         self.weight, self.bias = (self.address(block, flat) for block in (packing.weight, packing.bias))
         self.buffers: AffineBuffers | None = None
@@ -109,4 +109,5 @@ def affine_backward(weights: AffineWeights, x: np.ndarray, dy: np.ndarray, gradi
     buffers.sums.add(address_of(gradient), len(dy), True)
     panels = buffers.panels
     padded = panels[0] if len(panels) == 1 else np.concatenate(list(panels), axis=1)
-    return _product(weights, padded, weights.inputs, weights.zeros, weights.transposed.bring_up_to_date())
+    weights.transposed.bring_up_to_date()
+    return _product(weights, padded, weights.inputs, weights.zeros, weights.transposed.address)

@@ -264,16 +264,17 @@ def copy_to_panels(dy, panels, a, a_row, addresses):
 
 
 @kernel
-def transpose(panels, out, first):
+def transpose(panels, out, first, first_input):
     """Transpose packed weights: (P, K, columns) to the rows from `first` on of (Q, all columns, width numbers).
 
-    Row ``first + p * columns + j`` of panel q holds the weights of column j from the inputs q * width and after. Places
-    without an input are not written.
+    Row ``first + p * columns + j`` of panel q holds the weights of column j from the inputs ``first_input + q * width``
+    and after. Places without an input are not written.
     """
     count, inputs, columns = panels.shape
     numbers = out.shape[2]
-    for panel in range(count):
-        for k in range(inputs):
-            q, c = k // numbers, k % numbers
-            for j in range(columns):
-                out[q, first + panel * columns + j, c] = panels[panel, k, j]
+    for q in range(out.shape[0]):
+        start = first_input + q * numbers
+        for panel in range(count):
+            for k in range(start, min(inputs, start + numbers)):
+                for j in range(columns):
+                    out[q, first + panel * columns + j, k - start] = panels[panel, k, j]

@@ -97,14 +97,11 @@ class BackwardMemory(NamedTuple):
     xs: int  # (pairs,) addresses of rows of x, written
     gates: int  # (N, row) gate gradients of one step
     row: int
-    columns: int  # numbers in such a row that transposed weights of x multiply
     sums: int  # (N, sums_row) gate gradients of phases that normalise
     sums_row: int
     gate_rows: int  # (N,) addresses in the rows of `gates`, written
-    places: int  # (N,) addresses that products go to, written
+    places: int  # (N,) addresses of rows of dx, written
     span: int  # from these addresses to those of the next part of a team
-    tile: int  # address of the tile for them
-    tallest: int  # rows of the tallest tile
 
 
 class BackwardStep(NamedTuple):
@@ -160,19 +157,24 @@ class SourceEntry(NamedTuple):
 
 
 class BackEntry(NamedTuple):
-    """The way back to a vector that weights multiply: gate gradients of a side times transposed weights.
+    """The way back to a part of a vector that weights multiply: gate gradients of a side times transposed weights.
 
     Where there are no weights, the gradient of the one pre-activation is that of the vector.
     """
 
     gates: int  # into a row of gate gradients
     columns: int  # number of those that are multiplied
-    weights: int  # (panels of units, columns, TILE_VECTORS); 0 where there are none
-    numbers: int  # how many the vector has
-    region: int  # of its gradient: 0 states of the step before, 1 of this step, 2 values given
+    weights: int  # (panels, columns, vectors) vectors; 0 where there are none
+    panels: int
+    vectors: int  # the width of a panel
+    tile: int  # address of the machine code for that width
+    tallest: int  # rows of its tallest tile
+    offset: int  # from the start of the vector to the part
+    numbers: int  # how many the part has
+    region: int  # of its gradient: 0 states of the step before, 1 of this step, 2 values given, 3 x
     slot: int  # of its gradient
     overwrites: int  # whether it is the first to reach that
-    sources: int  # (pairs,) addresses of the vectors, written
+    sources: int  # (pairs,) addresses of the vectors, written; 0 where another part of the vector has them
     source_slot: int
     source_now: int
 
@@ -292,7 +294,9 @@ class BackwardLayer(NamedTuple):
     phases: int  # table of `PhaseEntry`
     phase_count: int
     sides: int  # table of `SideEntry`
-    backs: int  # table of `BackEntry`
+    backs: int  # table of `BackEntry`, those of x last
+    first_dx: int  # number of the first of these
+    last_dx: int
     constants: int  # constants of the cell, vectors
     norm: int  # address of the machine code for the way back through normalisation
     spread: int  # address of the machine code that copies gate gradients to sides after that
@@ -308,7 +312,6 @@ class BackwardCall(NamedTuple):
     shape: LayerShape
     masks: int  # table of `MaskEntry`
     mask_count: int
-    wx: int  # input weights, transposed: (panels of inputs, columns of all phases, width)
     places: int  # table of `PlaceEntry`, one of each for each state: gradients of outputs, (N, T, .), and of final
     # states, (N, .), read, zeros if absent; of initial states, (N, .), written by the chunk that holds step 0
     x: Strided  # (N, T, D), read

@@ -88,7 +88,8 @@ def backward(real, layer_at, call_at, chunk_at, first, last):
                     _products(real, phase, layer, records, step, part)
                     if p == 0 and run.dx.address:
                         rows_at(memory.places + step.room, run.dx, rows, s, first, active)
-                        _multiply(real, run.wx, 0, memory.columns, run.shape.inputs, 1, layer, step, part)
+                        for k in range(layer.first_dx, layer.last_dx):
+                            _multiply(real, load_entry(BackEntry, layer.backs, k), 0, layer, step, part)
                     complete(team)
                 part = next_unclaimed(team, stage)
     if chunk.first == 0 and claim(team, 0, stage + 1):
@@ -217,43 +218,49 @@ def _products(real, phase, layer, records, step, part):
     for k in range(phase.first_back, phase.last_back):
         back = load_entry(BackEntry, layer.backs, k)
         region = step.dbefore if back.region == 0 else step.dnow if back.region == 1 else step.dvalues
-        target = region + back.slot * gradients.slot
-        if back.weights:
+        target = region + back.slot * gradients.slot + back.offset
+        if back.sources:
             source = (step.now if back.source_now else step.before) + back.source_slot * records.slot
             slots_at(back.sources + 8 * step.pair, source, records.row, step.first, step.active)
-            slots_at(memory.places + step.room, target, gradients.row, step.first, step.active)
-            _multiply(real, back.weights, back.gates, back.columns, back.numbers, back.overwrites, layer, step, part)
+        if back.weights:
+            _multiply(real, back, target, layer, step, part)
         else:
             for row in range(step.first, step.active):
-                place, sums = target + row * gradients.row, memory.sums + row * memory.sums_row
-                _put_row(real, place, sums, back.numbers, back.overwrites)
+                _put_row(
+                    real, target + row * gradients.row, memory.sums + row * memory.sums_row, back.numbers,
+                    back.overwrites,
+                )  # fmt: skip
 
 
 @inner
-def _multiply(real, w, offset, columns, count, overwrites, layer, step, part):
-    """Gate gradients times transposed weights, to the places of the rows: a part of `count` numbers each."""
-    memory, parts = layer.memory, layer.team.parts
-    row_bytes = TILE_VECTORS * vector_bytes(real)
-    numbers = TILE_VECTORS * lanes_of(real)
-    slots_at(memory.gate_rows + step.room, memory.gates + offset, memory.row, step.first, step.active)
-    panels = -(-count // numbers)
-    for panel in range(panels * part // parts, panels * (part + 1) // parts):
-        some = min(numbers, count - panel * numbers)
-        weights = w + panel * columns * row_bytes
+def _multiply(real, back, target, layer, step, part):
+    """Gate gradients times transposed weights, in a part's share of the panels: to `target`, or to rows of dx."""
+    memory, parts, gradient_row = layer.memory, layer.team.parts, layer.gradients.row
+    row_bytes = back.vectors * vector_bytes(real)
+    numbers = back.vectors * lanes_of(real)
+    slots_at(memory.gate_rows + step.room, memory.gates + back.gates, memory.row, step.first, step.active)
+    for panel in range(back.panels * part // parts, back.panels * (part + 1) // parts):
+        weights = back.weights + panel * back.columns * row_bytes
         m = step.first
         while m < step.active:
-            height = height_of(memory.tallest, step.active - m)
+            height = height_of(back.tallest, step.active - m)
             gates = memory.gate_rows + step.room + 8 * m
+            out, out_row = step.scratch, row_bytes
+            if target:
+                out, out_row = target + m * gradient_row + panel * row_bytes, gradient_row
+            start, start_row = (step.zeros, 0) if back.overwrites else (out, out_row)
             call(
-                memory.tile,
+                back.tile,
                 ProductTile(
-                    rows=height, out=step.scratch, out_row=row_bytes, start=step.zeros, start_row=0,
-                    w=weights, a=gates, a_count=columns, v=weights, b=gates, b_count=0,
+                    rows=height, out=out, out_row=out_row, start=start, start_row=start_row,
+                    w=weights, a=gates, a_count=back.columns, v=weights, b=gates, b_count=0,
                 ),
             )  # fmt: skip
-            for row in range(height):
-                place = load_address(memory.places + step.room + 8 * (m + row)) + panel * row_bytes
-                _put_row(real, place, step.scratch + row * row_bytes, some, overwrites)
+            if not target:
+                some, offset = min(numbers, back.numbers - panel * numbers), back.offset + panel * row_bytes
+                for row in range(height):
+                    place = load_address(memory.places + step.room + 8 * (m + row)) + offset
+                    copy_row(real, place, step.scratch + row * row_bytes, some)
             m += height
 
 

@@ -12,10 +12,8 @@ from ....concurrency import cached_property
 from ...contract import Noise
 from ..linear.gradients import ColumnSums, OuterProduct, OuterSums, RowGradients
 from ..linear.halves import row_bytes
-from ..linear.tile import product_address
 from ..machine import threads
 from ..machine.arrays import address_of, aligned
-from ..machine.target import TILE_VECTORS, target
 from ..machine.team import Team, synchronisation
 from .arguments import (
     MASK,
@@ -36,7 +34,7 @@ from .tables import BackwardTables, ForwardTables, batched
 from .weights import LayerWeights
 
 BUFFERS_KEPT = 32  # shapes of batches in training; they share their memory
-SPARE_BYTES = 1 << 18  # the largest memory of a call that is kept for the next
+SPARE_BYTES = 1 << 24  # memory of calls that is kept for later ones
 SPARE_SHAPES, SPARE_CALLS = 8, 2  # of so many shapes, for so many calls at once
 NO_SUMS = np.zeros((1, 0), np.int64)
 NO_MASKS = np.zeros(0, MASK)
@@ -121,10 +119,11 @@ class PreparedLayer:
         return self._kept[rows, steps]
 
     def release(self, buffers: Buffers) -> None:
-        """Keep the memory of a call for later ones, if it is small."""
-        if buffers.values.nbytes > SPARE_BYTES or buffers.kept:
+        """Keep the memory of a call for later ones, in place of others if it is too much."""
+        if buffers.kept or buffers.nbytes > SPARE_BYTES:
             return
-        if buffers.shape not in self._idle and len(self._idle) >= SPARE_SHAPES:
+        spare = sum(other.nbytes for others in list(self._idle.values()) for other in list(others))
+        if spare + buffers.nbytes > SPARE_BYTES or len(self._idle | {buffers.shape: ()}) > SPARE_SHAPES:
             self._idle.clear()
         idle = self._idle.setdefault(buffers.shape, [])
         if len(idle) < SPARE_CALLS:
@@ -139,9 +138,10 @@ class Buffers:
         self.prepared, self.weights, self.rows, self.steps = prepared, weights, rows, steps
         self.shape, self.kept = (rows, steps, training, keep), training and weights.training
         packing = weights.packing
+        self.nbytes = 0  # of all memory but that for addresses
         kept = steps + 1 if training else 2
         size = packing.record_sizes[keep]
-        self.values = prepared.allocate("values", (kept, rows, size))
+        self.values = self.allocate("values", (kept, rows, size))
         row = size * weights.flat.itemsize
         slot = packing.groups * weights.vector
         self.records = Records(
@@ -149,7 +149,7 @@ class Buffers:
             keep=int(keep), first=0, last=steps,
         )  # fmt: skip
         columns = packing.sums_columns
-        self.sums = prepared.allocate("sums", (rows, columns)) if columns else NO_SUMS
+        self.sums = self.allocate("sums", (rows, columns)) if columns else NO_SUMS
         self.parts = weights.team_of(rows, steps)
         self.room = np.empty((self.parts, 1 + len(prepared.tables.sources), rows), np.int64)
         self.synchronisation = synchronisation(self.parts)
@@ -163,6 +163,12 @@ class Buffers:
         self.team = Team(parts=self.parts, rows=rows, address=address_of(self.synchronisation))
         self.layer = address_of(prepared.tables.arguments)
         self.calls: dict[Any, Arguments] = {}
+
+    def allocate(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Memory for one of these."""
+        memory = self.prepared.allocate(name, shape)
+        self.nbytes += memory.nbytes
+        return memory
 
     def _room_for_halves(self) -> np.ndarray:
         """Rounded rows of everything that weights multiply: (parts, sources and x, N, bytes)."""
@@ -220,25 +226,25 @@ class BackwardBuffers:
         self.span = min(buffers.steps, max(1, max(CHUNK_PAIRS, CHUNK_BYTES // max(1, pair_bytes)) // rows))
         self.room = rows * self.span
         count = 2 * len(packing.cell.states) + len(packing.slots.handed_on)
-        self.carried = prepared.allocate("carried", (rows, count, packing.groups * packing.lanes))
+        self.carried = buffers.allocate("carried", (rows, count, packing.groups * packing.lanes))
         self.gradients = Gradients(
             address=address_of(self.carried), row=self.carried.strides[0], slot=self.carried.strides[1]
         )
         self.xs = np.empty(self.room, np.int64)
         self.addresses = np.empty((buffers.parts, 2, rows), np.int64)
-        self.tables = BackwardTables(weights, prepared.tables, prepared.allocate, rows, self.room, self.xs)
+        self.tables = BackwardTables(weights, prepared.tables, buffers.allocate, rows, self.room, self.xs)
         gates = self.tables.gates
         self.memory = BackwardMemory(
-            xs=address_of(self.xs), gates=address_of(gates), row=gates.strides[0], columns=self.tables.input_columns,
+            xs=address_of(self.xs), gates=address_of(gates), row=gates.strides[0],
             sums=address_of(buffers.sums), sums_row=buffers.sums.strides[0],
             gate_rows=address_of(self.addresses), places=address_of(self.addresses) + 8 * rows, span=16 * rows,
-            tile=product_address(weights.real, TILE_VECTORS), tallest=target().unit,
         )  # fmt: skip
         norm, spread = weights.norms
         self.arguments = integers(
             BackwardLayer(
                 phases=address_of(self.tables.phases), phase_count=len(self.tables.phases),
                 sides=address_of(self.tables.sides), backs=address_of(self.tables.backs),
+                first_dx=self.tables.first_dx, last_dx=len(self.tables.backs),
                 constants=prepared.tables.constants, norm=norm, spread=spread,
                 states=len(packing.cell.states), memory=self.memory, gradients=self.gradients, team=buffers.team,
             )

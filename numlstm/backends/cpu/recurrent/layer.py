@@ -251,15 +251,16 @@ def layer_backward(
     dinitial = buffers.dinitial if weights.training else new_states(weights, len(tape.x))
     for transposed in weights.recurrent_transposed.values():
         transposed.bring_up_to_date()
-    wx = 0 if dx is None else weights.input_transposed.bring_up_to_date()
+    if dx is not None:
+        weights.input_transposed.bring_up_to_date()
     arrays = tape.x, dx, tape.order, tape.lengths, tape.masks, *doutputs, *dfinal, *dinitial
-    key = tape.reverse, wx, *map(_place_of, arrays)
+    key = tape.reverse, *map(_place_of, arrays)
     arguments = buffers.calls.get(key)
     if arguments is None:
         sizes = weights.packing.spec.state_sizes
         places = np.array([place(array, k % len(sizes), sizes[k % len(sizes)])
                            for k, array in enumerate((*doutputs, *dfinal, *dinitial))])  # fmt: skip
-        arguments = _kept(buffers.calls, key, Arguments(_backward_call(tape, wx, places, dx), places))
+        arguments = _kept(buffers.calls, key, Arguments(_backward_call(tape, places, dx), places))
     flop, fresh = weights.step_flop, True
     if dx is None:
         flop -= 2.0 * buffers.tables.input_columns * weights.packing.spec.input_size
@@ -283,13 +284,12 @@ def layer_backward(
     return dinitial
 
 
-def _backward_call(tape: Tape, wx: int, places: np.ndarray, dx: np.ndarray | None) -> np.ndarray:
+def _backward_call(tape: Tape, places: np.ndarray, dx: np.ndarray | None) -> np.ndarray:
     """The `BackwardCall` of a call."""
     return integers(
         BackwardCall(
             shape=LayerShape(tape.x.shape[1], *tape.buffers.layer_shape[1:]), masks=address_of(tape.masks),
-            mask_count=len(tape.masks), wx=wx, places=address_of(places), x=strided(tape.x), dx=strided(dx),
-            rows=tape.rows,
+            mask_count=len(tape.masks), places=address_of(places), x=strided(tape.x), dx=strided(dx), rows=tape.rows,
         )
     )  # fmt: skip
 

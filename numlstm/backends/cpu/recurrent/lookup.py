@@ -9,6 +9,7 @@ import numpy as np
 from ...contract import Lookup
 from ..linear.products import PanelProduct, ProductArguments, panel_products, product
 from ..linear.tile import product_address, product_heights
+from ..linear.transposed import TransposedWeights
 from ..machine import threads
 from ..machine.arrays import address_of, aligned
 from ..machine.tags import width
@@ -34,9 +35,10 @@ class LookupMemory:
         self, weights: LayerWeights, count: int, allocate: Callable[[str, tuple[int, ...]], np.ndarray]
     ) -> None:
         self.weights, self.rows = weights, count + 1
-        self.inputs, transposed = weights.packing.spec.input_size, weights.input_transposed.array
+        self.inputs = weights.packing.spec.input_size
+        self.transposed = TransposedWeights(weights.flat, weights.input_blocks)
         columns = max(block.columns for block in weights.input_blocks)
-        self.zeros = aligned(max(columns, transposed.shape[0] * transposed.shape[2]), weights.real, zero=True)
+        self.zeros = aligned(max(columns, self.transposed.numbers), weights.real, zero=True)
         self.addresses = np.empty(self.rows, np.int64)  # of the rows of the table
         self.products, self.gradients = (
             {
@@ -49,6 +51,7 @@ class LookupMemory:
     def read(self, x: Lookup) -> np.ndarray:
         """Compute the products, and give the numbers of the rows, (N, T, 1), as the tiles read them."""
         count, row = self.rows - 1, x.table.strides[0]
+        self.transposed.stale = True
         self.addresses[:count] = address_of(x.table) + row * np.arange(count)
         self.addresses[count] = address_of(self.zeros)
         real = self.weights.real
@@ -73,10 +76,11 @@ class LookupMemory:
         panels = [panel for gradients in self.gradients.values() for panel in gradients]
         gates = panels[0] if len(panels) == 1 else np.concatenate(panels, axis=1)
         real, (count, columns) = self.weights.real, out.shape
-        room, w = np.empty(count, np.int64), self.weights.input_transposed.bring_up_to_date()
+        room = np.empty(count, np.int64)
+        self.transposed.bring_up_to_date()
         arguments = ProductArguments(
             out=address_of(out), out_row=out.strides[0], columns=columns, inputs=gates.shape[1],
-            addresses=address_of(room), start=address_of(self.zeros), w=w,
+            addresses=address_of(room), start=address_of(self.zeros), w=self.transposed.address,
         )  # fmt: skip
         shards = threads.even_shards(count, 2.0 * gates.size * columns, target().unit)
         threads.run(product[real], shards, real, width(TILE_VECTORS), arguments, address_of(gates), gates.strides[0])

@@ -11,6 +11,7 @@ from ....cells.cell import INPUT
 from ..linear.halves import half_product_address, pairs
 from ..linear.packing import Block
 from ..linear.tile import lookup_address, product_address, product_heights
+from ..linear.transposed import TransposedWeights
 from ..machine.arrays import address_of
 from .arguments import (
     BACK,
@@ -33,7 +34,7 @@ from .slots import NORMALISED
 from .weights import LayerWeights
 
 BLOCK_ROWS = 24  # rows that equations take together, so that their chains of operations overlap
-REGIONS = {"before": 0, "now": 1, "values": 2}
+REGIONS = {"before": 0, "now": 1, "values": 2, "x": 3}
 
 Allocate = Callable[[str, tuple[int, ...]], np.ndarray]
 
@@ -177,6 +178,10 @@ class BackwardTables:
         backs: list[BackEntry] = []
         for index, blocks in enumerate(packing.phases):
             self._phase(index, blocks, offsets, sides, backs)
+        self.first_dx = len(backs)
+        backs += self._parts(
+            weights.input_transposed, packing.spec.input_size, gates=0, region=REGIONS["x"], slot=0, overwrites=1
+        )
         self.sides, self.backs = np.array(sides, SIDE), np.array(backs, BACK)
 
     def _offsets(self) -> tuple[dict[tuple[int, int], int], int]:
@@ -216,15 +221,16 @@ class BackwardTables:
             region, slot, overwrites = self._target(index, number, name)
             backs.append(
                 BackEntry(
-                    gates=0, columns=0, weights=0, numbers=blocks.units,
-                    region=region, slot=slot, overwrites=overwrites, sources=0, source_slot=0, source_now=0,
+                    gates=0, columns=0, weights=0, panels=0, vectors=0, tile=0, tallest=0, offset=0,
+                    numbers=blocks.units, region=region, slot=slot, overwrites=overwrites, sources=0, source_slot=0,
+                    source_now=0,
                 )
             )  # fmt: skip
         for product in blocks.products:
             if product.source == INPUT:
                 self.sources[index, INPUT] = self.xs
             else:
-                backs.append(self._back(index, blocks, product, offsets[index, product.side]))
+                backs += self._back(index, product, offsets[index, product.side])
         row["last_back"] = len(backs)
         self._unit_gradients(index, blocks, row)
 
@@ -246,21 +252,33 @@ class BackwardTables:
                 )
             )  # fmt: skip
 
-    def _back(self, index: int, blocks: PhaseBlocks, product: ProductBlocks, offset: int) -> BackEntry:
+    def _back(self, index: int, product: ProductBlocks, offset: int) -> list[BackEntry]:
         """The way back through the weights of a product."""
-        weights, packing = self.weights, self.weights.packing
         self.sources[index, product.source] = sources = np.empty(self.room, np.int64)
-        source_slot, previous = packing.slots.place(product.source)
-        transposed = weights.recurrent_transposed[product.weight]
+        source_slot, previous = self.weights.packing.slots.place(product.source)
         region, slot, overwrites = self._target(index, product.number, product.source)
-        return BackEntry(
-            gates=offset * self.gates.itemsize,
-            columns=blocks.vectors * len(packing.slots.sides[index][product.side].gates) * packing.lanes,
-            weights=transposed.address,
-            numbers=min(packing.groups * packing.lanes, transposed.array.shape[0] * transposed.array.shape[2]),
-            region=region, slot=slot, overwrites=overwrites,
-            sources=address_of(sources), source_slot=source_slot, source_now=int(not previous),
+        first, *others = self._parts(
+            self.weights.recurrent_transposed[product.weight], product.weight.inputs,
+            gates=offset * self.gates.itemsize, region=region, slot=slot, overwrites=overwrites,
         )  # fmt: skip
+        first = first._replace(sources=address_of(sources), source_slot=source_slot, source_now=int(not previous))
+        return [first, *others]
+
+    def _parts(self, transposed: TransposedWeights, count: int, **target: int) -> list[BackEntry]:
+        """The way back to a vector of `count` numbers: an entry for each width of panels."""
+        real, entries = self.weights.real, []
+        for array, first in transposed.panels:
+            panels, columns, numbers = array.shape
+            vectors = numbers // self.weights.packing.lanes
+            entries.append(
+                BackEntry(
+                    columns=columns, weights=address_of(array), panels=panels, vectors=vectors,
+                    tile=product_address(real, vectors), tallest=product_heights(vectors)[0],
+                    offset=first * array.itemsize, numbers=min(count - first, panels * numbers),
+                    sources=0, source_slot=0, source_now=0, **target,
+                )
+            )  # fmt: skip
+        return entries
 
     def _target(self, index: int, number: int, source: str) -> tuple[int, int, int]:
         """Region and slot of the gradient of a source, and whether this product is the first to reach it."""

@@ -41,9 +41,9 @@ class LayerWeights:
         for phase in packing.phases:
             for product in phase.products:
                 blocks[product.source == INPUT].append(product.weight)
-        self.recurrent_transposed = {block: TransposedWeights(flat, [block]) for block in blocks[False]}
+        self.recurrent_transposed = {block: TransposedWeights(flat, [block], narrow=True) for block in blocks[False]}
         self.input_blocks = blocks[True]
-        self.input_transposed = TransposedWeights(flat, self.input_blocks)
+        self.input_transposed = TransposedWeights(flat, self.input_blocks, narrow=True)
         self.halves: dict[Block, np.ndarray] = {}  # weights rounded to bfloat16, where products take these
         self.refresh()
 
