@@ -7,11 +7,12 @@ import numpy as np
 from .linear.gradients import OuterProduct, OuterSums
 from .linear.packing import AffinePacking, Block
 from .linear.products import ProductArguments, copy_to_panels, product
+from .linear.tile import ROWS_TOGETHER
 from .linear.transposed import TransposedWeights
 from .machine import threads
 from .machine.arrays import address_of, aligned
 from .machine.tags import width
-from .machine.target import TILE_VECTORS, target
+from .machine.target import TILE_VECTORS
 
 PRODUCTS_KEPT = 8  # memories of products, forward and back, one for each number of rows
 
@@ -86,7 +87,7 @@ class ProductMemory:
             out=address_of(self.out), out_row=self.out.strides[0], columns=columns, inputs=inputs,
             addresses=address_of(self.addresses), start=start, w=w,
         )  # fmt: skip
-        self.shards = threads.even_shards(rows, 2.0 * rows * inputs * columns, target().unit)
+        self.shards = threads.even_shards(rows, 2.0 * rows * inputs * columns, ROWS_TOGETHER)
 
 
 def _product(weights: AffineWeights, x: np.ndarray, columns: int, start: int, w: int) -> np.ndarray:

@@ -40,9 +40,9 @@ def rounded(typing_context, real, numbers):
 
 
 @free_sums
-def _squares(vector, start, stop):
+def _squares(vector):
     total = 0.0
-    for i in range(start, stop):
+    for i in range(vector.size):  # from another start, indices might be negative, and loads would be gathers
         value = np.float64(vector[i])  # float() of a float32 is a float32 to Numba
         total += value * value
     return total
@@ -53,7 +53,7 @@ def global_norm(vector):
     """Euclidean norm in float64; blocks bound the rounding of a long sum."""
     norm = 0.0
     for start in range(0, vector.size, BLOCK):
-        norm += _squares(vector, start, min(start + BLOCK, vector.size))
+        norm += _squares(vector[start : start + BLOCK])
     return math.sqrt(norm)
 
 

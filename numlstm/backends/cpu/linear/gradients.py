@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..machine import threads
-from ..machine.arrays import address_of
+from ..machine.arrays import address_of, integers
 from ..machine.target import target
 from .packing import Block
-from .products import BLOCK, OuterMemory, OuterSum, RowSums, column_sums, copied_row_bytes, row_sums, weight_gradients
+from .products import BLOCK, OuterCall, OuterSum, RowSums, column_sums, copied_row_bytes, row_sums, weight_gradients
 from .tile import outer_address
 
 
@@ -52,26 +52,31 @@ class OuterSums:
         for product in products:
             first, self.blocks = self.blocks, self.blocks + product.tile_rows()
             sums.append(_outer_sum(real, product, first, self.blocks))
-        sums.append(OuterSum(*[0] * len(OuterSum._fields)))  # always two: another number would be another kernel
+        sums.append(OuterSum(*[0] * len(OuterSum._fields)))
         self.real = real
-        self.sums = tuple(sums[:2])
         widest = max(product.block.inputs for product in products)
         self.row_bytes = copied_row_bytes(widest, products[0].block.lanes, np.dtype(real).itemsize)
+        self.part_bytes = min(BLOCK, room) * self.row_bytes
         self.flop = 2.0 * sum(product.block.size for product in products)
-        self.copy = np.empty(min(BLOCK, room) * self.row_bytes, np.uint8)  # for a thread that does all blocks
-        self.memory = OuterMemory(room=room, copy=address_of(self.copy), copy_row=self.row_bytes)
+        self.call = integers(
+            OuterCall(
+                parts=0, pairs=0, gradient=0, fresh=0, copies=0, copies_part=self.part_bytes, copy_row=self.row_bytes,
+                room=room, blocks=self.blocks, first_sum=sums[0], second_sum=sums[1],
+            )
+        )  # fmt: skip
+        self.at = address_of(self.call)
+        self.copies = np.empty(0, np.uint8)
 
     def add(self, gradient: int, pairs: int, fresh: bool) -> None:
         """Add the sums over the first `pairs` pairs to the gradient at an address; if `fresh`, overwrite it."""
-        threads.run(self._add, threads.even_shards(self.blocks, self.flop * pairs), gradient, pairs, fresh)
+        parts = threads.parts_for(self.blocks, self.flop * pairs)
+        if len(self.copies) < parts * self.part_bytes:
+            self.copies = np.empty(parts * self.part_bytes, np.uint8)
+        self.call[:COPIES] = parts, pairs, gradient, fresh, address_of(self.copies)
+        threads.share(weight_gradients, self.real, self.at, threads.each(parts))
 
-    def _add(self, gradient: int, pairs: int, fresh: bool, first: int, last: int) -> None:
-        """Add the sums of the blocks first <= b < last."""
-        memory = self.memory
-        if last - first < self.blocks:
-            copy = np.empty(min(BLOCK, pairs) * self.row_bytes, np.uint8)
-            memory = memory._replace(copy=address_of(copy))
-        weight_gradients[self.real](self.real, self.sums, memory, gradient, pairs, fresh, first, last)
+
+COPIES = 1 + OuterCall._fields.index("copies")  # the number of fields that differ from call to call
 
 
 def _outer_sum(real: Any, product: OuterProduct, first: int, last: int) -> OuterSum:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..machine.board import ShardCall
 from ..machine.compiling import call, inner, kernel, once
-from ..machine.memory import copy_row, lanes_of, load_address, slots_at, vector_bytes
+from ..machine.memory import copy_row, lanes_of, load_address, load_integers, slots_at, vector_bytes
 from ..machine.simd import keep_first, load, load_first, splat, stack_bytes, store
 from ..machine.tags import width_of
 from .tile import TILE_BYTES, OuterTile, ProductTile, height_of, product_tile, tallest_tile
@@ -34,75 +35,81 @@ class OuterSum(NamedTuple):
     tallest: int  # rows of the tallest tile
 
 
-class OuterMemory(NamedTuple):
-    """The memory that outer products are summed in and from."""
+class OuterCall(NamedTuple):
+    """Two sums that are taken in parts, by blocks.
 
-    room: int  # gate gradients that a panel has room for
-    copy: int  # address of room for BLOCK rows of any `a`, each with a 1 behind it
+    A block is as many inputs as a tile has rows; the bias counts as one more input. Blocks are numbered within a panel
+    first, then over panels, then over sums.
+    """
+
+    parts: int
+    pairs: int  # how many gate gradients are summed
+    gradient: int  # the address that `out` and `bias` of the sums count from
+    fresh: int  # whether `out` and `bias` are overwritten, not added to
+    copies: int  # address of room for BLOCK rows of any `a`, each with a 1 behind it, for each part
+    copies_part: int  # bytes from one part's room to the next
     copy_row: int  # bytes of such a row
+    room: int  # gate gradients that a panel has room for
+    blocks: int
+    first_sum: OuterSum
+    second_sum: OuterSum  # without blocks, if there is one sum alone
 
 
 @kernel
-def weight_gradients(real, sums, memory, gradient, pairs, fresh, first, last):
-    """For each of `sums`, ``out += sum over k of outer(a[k], d[k])`` and ``bias += sum over k of d[k]``: some blocks.
+def weight_gradients(real, at, first, last):
+    """For both sums, ``out += sum over k of outer(a[k], d[k])`` and ``bias += sum over k of d[k]``: some parts.
 
-    These are the blocks first <= b < last. A block is as many inputs as a tile has rows; the bias counts as one more
-    input. Blocks are numbered within a panel first, then over panels, then over sums.
-
-    Parameters
-    ----------
-    real : type
-        numpy.float32 or numpy.float64.
-    sums : tuple of OuterSum
-    memory : OuterMemory
-    gradient : int
-        The address that `out` and `bias` of the sums count from.
-    pairs : int
-        How many gate gradients are summed.
-    fresh : bool
-        Whether `out` and `bias` are overwritten, not added to.
+    An `OuterCall` is at the address.
     """
-    for outer_sum in sums:
-        a, b = max(first, outer_sum.first) - outer_sum.first, min(last, outer_sum.last) - outer_sum.first
-        if a < b:
-            for k in range(0, pairs, BLOCK):
-                count = min(BLOCK, pairs - k)
-                for i in range(count):
-                    row = load_address(outer_sum.a + 8 * (k + i))
-                    _copy_with_one(real, memory.copy + i * memory.copy_row, row, outer_sum.inputs)
-                for block in range(a, b):
-                    _add_block(real, outer_sum, block, memory, gradient, k, count, fresh and k == 0)
+    run = load_integers(OuterCall, at)
+    for part in range(first, last):
+        start, end = run.blocks * part // run.parts, run.blocks * (part + 1) // run.parts
+        copy = run.copies + part * run.copies_part
+        for outer_sum in (run.first_sum, run.second_sum):
+            a, b = max(start, outer_sum.first) - outer_sum.first, min(end, outer_sum.last) - outer_sum.first
+            if a < b:
+                for k in range(0, run.pairs, BLOCK):
+                    count = min(BLOCK, run.pairs - k)
+                    for i in range(count):
+                        row = load_address(outer_sum.a + 8 * (k + i))
+                        _copy_with_one(real, copy + i * run.copy_row, row, outer_sum.inputs)
+                    for block in range(a, b):
+                        _add_block(real, outer_sum, block, run, copy, k, count)
+
+
+weight_gradients.takes(ShardCall)
 
 
 @once
-def _add_block(real, outer_sum, block, memory, gradient, k, count, fresh):
-    """Add `count` outer products from the number `k` on to a block of a sum."""
+def _add_block(real, outer_sum, block, run, copy, k, count):
+    """Add `count` outer products from the number `k` on to a block of a sum; their rows have been copied."""
+    fresh = run.fresh and k == 0
     row_bytes = outer_sum.vectors * vector_bytes(real)
     number = vector_bytes(real) // lanes_of(real)
     columns = outer_sum.inputs + 1 if outer_sum.bias >= 0 else outer_sum.inputs
     blocks = -(-columns // outer_sum.tallest)
     panel, column = block // blocks, (block % blocks) * outer_sum.tallest
     end = min(column + outer_sum.tallest, columns)
-    d = outer_sum.d + (panel * memory.room + k) * row_bytes
-    out = gradient + outer_sum.out + (panel * outer_sum.inputs + column) * row_bytes
+    d = outer_sum.d + (panel * run.room + k) * row_bytes
+    out = run.gradient + outer_sum.out + (panel * outer_sum.inputs + column) * row_bytes
     if fresh:
         _clear(real, out, (min(end, outer_sum.inputs) - column) * row_bytes)
     if end == outer_sum.inputs + 1:
         end -= 1
-        bias = gradient + outer_sum.bias + panel * row_bytes
+        bias = run.gradient + outer_sum.bias + panel * row_bytes
         if fresh:
             _clear(real, bias, row_bytes)
-        a = memory.copy + outer_sum.inputs * number
+        a = copy + outer_sum.inputs * number
         call(
             outer_sum.tile,
-            OuterTile(rows=1, out=bias, out_row=row_bytes, a=a, a_row=memory.copy_row, d=d, steps=count),
+            OuterTile(rows=1, out=bias, out_row=row_bytes, a=a, a_row=run.copy_row, d=d, steps=count),
         )
     while column < end:
         height = height_of(outer_sum.tallest, end - column)
-        a = memory.copy + column * number
+        a = copy + column * number
         call(
             outer_sum.tile,
-            OuterTile(rows=height, out=out, out_row=row_bytes, a=a, a_row=memory.copy_row, d=d, steps=count),
+            OuterTile(rows=height, out=out, out_row=row_bytes, a=a, a_row=run.copy_row, d=d, steps=count),
         )
         out += height * row_bytes
         column += height
@@ -261,20 +268,3 @@ def copy_to_panels(dy, panels, a, a_row, addresses):
         addresses[n] = a + n * a_row
         for j in range(columns):
             panels[j // numbers, n, j % numbers] = dy[n, j]
-
-
-@kernel
-def transpose(panels, out, first, first_input):
-    """Transpose packed weights: (P, K, columns) to the rows from `first` on of (Q, all columns, width numbers).
-
-    Row ``first + p * columns + j`` of panel q holds the weights of column j from the inputs ``first_input + q * width``
-    and after. Places without an input are not written.
-    """
-    count, inputs, columns = panels.shape
-    numbers = out.shape[2]
-    for q in range(out.shape[0]):
-        start = first_input + q * numbers
-        for panel in range(count):
-            for k in range(start, min(inputs, start + numbers)):
-                for j in range(columns):
-                    out[q, first + panel * columns + j, k - start] = panels[panel, k, j]

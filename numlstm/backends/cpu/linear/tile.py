@@ -21,6 +21,7 @@ from ..machine.simd import I64, Vector, VectorLayout
 from ..machine.tags import width
 from ..machine.target import TILE_VECTORS, target
 
+ROWS_TOGETHER = 2  # threads share rows in multiples of it: tiles of two rows waste nothing, those of one do
 TILE_BYTES = 2048  # holds the largest tile: 24 registers of 64 bytes
 
 
@@ -57,8 +58,11 @@ class OuterTile(NamedTuple):
 
 @inner
 def height_of(tallest, rows):
-    """The height of the next tile for `rows` more rows: the largest of `tallest`, 4, 2 and 1 that they fill."""
-    if rows >= tallest:
+    """The height of the next tile for `rows` more rows: the largest of `tallest`, 4, 2 and 1 that they fill.
+
+    A tile of one row takes as long as one of two rows: so 4 rows are no 3 and 1.
+    """
+    if rows >= tallest and (rows, tallest) != (4, 3):
         return tallest
     height = 4
     while height > rows or height >= tallest:

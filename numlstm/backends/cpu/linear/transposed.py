@@ -6,11 +6,77 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 from ..machine.arrays import address_of, aligned
+from ..machine.compiling import kernel
+from ..machine.memory import lanes_of, vector_bytes
+from ..machine.simd import I64, VectorLayout, vector_of
 from ..machine.target import TILE_VECTORS
 from .packing import Block
-from .products import transpose
+
+
+@intrinsic
+def transpose_square(typing_context, real, source, source_row, count, place, row):
+    """As many vectors as there are lanes, transposed from `source` to `place`; zeros for those after `count` >= 1."""
+
+    def generate(context, builder, signature, arguments):
+        layout = VectorLayout.of(vector_of(real))
+        _, source, source_row, count, place, row = arguments
+        last, vectors = builder.sub(count, I64(1)), []
+        for i in range(layout.lanes):
+            there = builder.icmp_signed("<", I64(i), count)
+            address = builder.add(source, builder.mul(builder.select(there, I64(i), last), source_row))
+            vectors.append(builder.select(there, layout.load(builder, address), layout.constant(0)))
+        distance = 1
+        while distance < layout.lanes:  # exchanges halves of pairs of vectors, for each bit of a lane's number
+            vectors = [_exchanged(builder, vectors, i, distance, layout.lanes) for i in range(layout.lanes)]
+            distance *= 2
+        for i, vector in enumerate(vectors):
+            layout.store(builder, vector, builder.add(place, builder.mul(I64(i), row)))
+        return context.get_dummy_value()
+
+    return types.void(real, *[types.intp] * 5), generate
+
+
+def _exchanged(builder, vectors, i, distance, lanes):
+    """Vector i after an exchange with its partner at a distance."""
+    first = [lane if not lane & distance else lanes + lane - distance for lane in range(lanes)]
+    second = [lane + distance if not lane & distance else lanes + lane for lane in range(lanes)]
+    order = ir.Constant(ir.VectorType(ir.IntType(32), lanes), second if i & distance else first)
+    return builder.shuffle_vector(vectors[i & ~distance], vectors[i | distance], order)
+
+
+class Transposition(NamedTuple):
+    """Packed weights, and where their transpose goes."""
+
+    packed: int  # address of (packed panels, all inputs, columns) numbers, from the first input on that is taken
+    packed_panel: int  # bytes from panel to panel
+    packed_panels: int
+    columns: int  # a multiple of the lanes
+    inputs: int  # how many are taken
+    out: int  # address of (panels, rows, numbers) numbers, with a row for each column
+    out_panel: int  # bytes from panel to panel
+    numbers: int  # inputs in a panel, a multiple of the lanes
+
+
+@kernel
+def transpose(real, p):
+    """Transpose packed weights: column j of the packed panel k becomes the row ``k * columns + j`` of each panel."""
+    lanes = lanes_of(real)
+    number = vector_bytes(real) // lanes
+    for first in range(0, p.inputs, lanes):
+        panel, place = first // p.numbers, first % p.numbers
+        for k in range(p.packed_panels):
+            for j in range(0, p.columns, lanes):
+                transpose_square(
+                    real, p.packed + k * p.packed_panel + (first * p.columns + j) * number, p.columns * number,
+                    min(lanes, p.inputs - first),
+                    p.out + panel * p.out_panel + ((k * p.columns + j) * p.numbers + place) * number,
+                    p.numbers * number,
+                )  # fmt: skip
 
 
 class TransposedPanels(NamedTuple):
@@ -44,6 +110,7 @@ class TransposedWeights:
 
     def __init__(self, flat: np.ndarray, blocks: list[Block], narrow: bool = False) -> None:
         lanes, vectors = blocks[0].lanes, -(-blocks[0].inputs // blocks[0].lanes)
+        self.real, self.flat = flat.dtype.type, flat  # kernels know its address alone
         self.columns = sum(block.panels * block.columns for block in blocks)
         self.panels: list[TransposedPanels] = []
         first = 0
@@ -52,9 +119,7 @@ class TransposedWeights:
             self.panels.append(TransposedPanels(array, first))
             first += count * width * lanes
         self.numbers = first  # places for inputs
-        self._packed = [
-            flat[block.start : block.end].reshape(block.panels, block.inputs, block.columns) for block in blocks
-        ]
+        self._transpositions = [each for panels in self.panels for each in _transpositions(flat, blocks, panels)]
         self.stale = True
 
     @property
@@ -65,9 +130,19 @@ class TransposedWeights:
     def bring_up_to_date(self) -> None:
         """Follow changes of the weights."""
         if self.stale:
-            for array, first_input in self.panels:
-                column = 0
-                for packed in self._packed:
-                    transpose[array.dtype](packed, array, column, first_input)
-                    column += packed.shape[0] * packed.shape[2]
+            for transposition in self._transpositions:
+                transpose[self.real](self.real, transposition)
             self.stale = False
+
+
+def _transpositions(flat: np.ndarray, blocks: list[Block], panels: TransposedPanels) -> Iterator[Transposition]:
+    """What fills panels, one for each block."""
+    (array, first), size, column = panels, flat.itemsize, 0
+    for block in blocks:
+        yield Transposition(
+            packed=address_of(flat) + (block.start + first * block.columns) * size,
+            packed_panel=block.inputs * block.columns * size, packed_panels=block.panels, columns=block.columns,
+            inputs=min(block.inputs - first, array.shape[0] * array.shape[2]),
+            out=address_of(array) + column * array.strides[1], out_panel=array.strides[0], numbers=array.shape[2],
+        )  # fmt: skip
+        column += block.panels * block.columns

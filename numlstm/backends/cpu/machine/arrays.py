@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,3 +26,17 @@ def aligned(shape: tuple[int, ...] | int, dtype: Any, *, zero: bool = False) -> 
     memory = (np.zeros if zero else np.empty)(size + 64, np.uint8)
     start = -address_of(memory) % 64
     return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def integers(*groups: Any) -> np.ndarray:
+    """The integers of named tuples, one after the other, as kernels read them."""
+    return np.array([*flat(groups)], np.int64)
+
+
+def flat(values: Any) -> Iterator[int]:
+    """The integers in nested tuples."""
+    for value in values:
+        if isinstance(value, tuple):
+            yield from flat(value)
+        else:
+            yield value

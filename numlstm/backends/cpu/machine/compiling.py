@@ -56,6 +56,7 @@ class Kernel:
     def __init__(self, function: Callable, **flags: bool) -> None:
         self.dispatcher = _cached(function, nogil=True, **flags)
         self.entries: dict[Hashable, Callable] = {}
+        self.addresses: dict[tuple[Any, ...], int] = {}
 
     def __getitem__(self, choice: Hashable) -> Callable:
         return self.entries.get(choice) or partial(self._first_call, choice)
@@ -74,8 +75,10 @@ class Kernel:
 
     def address(self, arguments: type, *selecting: Any) -> int:
         """The machine code that kernels `call`, for these types of the parameters before those named."""
-        code = compiled(self.dispatcher, (*selecting, *[types.intp] * len(arguments._fields)))  # type: ignore[attr-defined]
-        return code.library.get_pointer_to_function(code.fndesc.mangled_name)
+        if selecting not in self.addresses:
+            code = compiled(self.dispatcher, (*selecting, *[types.intp] * len(arguments._fields)))  # type: ignore[attr-defined]
+            self.addresses[selecting] = code.library.get_pointer_to_function(code.fndesc.mangled_name)
+        return self.addresses[selecting]
 
 
 class CFunction(Kernel):

@@ -11,8 +11,6 @@ from functools import cache
 
 from numba.core.registry import cpu_target
 
-from ....concurrency import cached_property
-
 TILE_VECTORS = 4  # vectors in a row of a tile, for any number of gates
 
 
@@ -49,11 +47,6 @@ class Target:
     def lanes(self, bitwidth: int) -> int:
         """Numbers of `bitwidth` bits in a register."""
         return 8 * self.vector_bytes // bitwidth
-
-    @cached_property
-    def unit(self) -> int:
-        """Rows of the tallest tile that is TILE_VECTORS wide: threads share rows in multiples of it."""
-        return self.tile_rows(TILE_VECTORS)[0]
 
     def tile_rows(self, vectors: int) -> tuple[int, ...]:
         """Heights of tiles that are `vectors` wide, the tallest first; they add up to any number of rows."""

@@ -38,7 +38,7 @@ def synchronisation(parts: int) -> np.ndarray:
 
 
 @intrinsic
-def _exchange(typing_context, place, old, new):
+def exchange(typing_context, place, old, new):
     """Write `new` if `old` is there, and return whether it was."""
 
     def generate(context, builder, signature, arguments):
@@ -51,14 +51,15 @@ def _exchange(typing_context, place, old, new):
 
 
 @intrinsic
-def _increment(typing_context, place):
-    """Add 1, after all that was written before."""
+def increment(typing_context, place, number):
+    """Add a number, after all that was written before."""
 
     def generate(context, builder, signature, arguments):
-        builder.atomic_rmw("add", builder.inttoptr(arguments[0], I64.as_pointer()), I64(1), "acq_rel")
+        place, number = arguments
+        builder.atomic_rmw("add", builder.inttoptr(place, I64.as_pointer()), number, "acq_rel")
         return context.get_dummy_value()
 
-    return types.void(types.intp), generate
+    return types.void(types.intp, types.intp), generate
 
 
 @intrinsic
@@ -69,6 +70,18 @@ def read_shared(typing_context, place):
         return builder.load_atomic(builder.inttoptr(arguments[0], I64.as_pointer()), "acquire", 8)
 
     return types.intp(types.intp), generate
+
+
+@intrinsic
+def write_shared(typing_context, place, number):
+    """Write an integer that another thread may read; it sees all that was written before, too."""
+
+    def generate(context, builder, signature, arguments):
+        place, number = arguments
+        builder.store_atomic(number, builder.inttoptr(place, I64.as_pointer()), "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), generate
 
 
 @intrinsic
@@ -87,14 +100,14 @@ def pause(typing_context):
 @inner
 def claim(team, part, stage):
     """Whether the caller is the one who does a part of a stage."""
-    return team.parts == 1 or _exchange(team.address + LINE * (part + 1), stage, stage + 1)
+    return team.parts == 1 or exchange(team.address + LINE * (part + 1), stage, stage + 1)
 
 
 @inner
 def complete(team):
     """Tell the team that a part is done."""
     if team.parts > 1:
-        _increment(team.address)
+        increment(team.address, 1)
 
 
 @inner

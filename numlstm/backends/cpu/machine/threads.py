@@ -17,14 +17,17 @@ from functools import cache, lru_cache, partial
 from queue import SimpleQueue
 from typing import Any
 
+import numba
 import numpy as np
 
-from .compiling import kernel
+from .arrays import address_of
+from .board import Board, ShardCall
+from .compiling import Kernel, kernel
 from .team import pause, read_shared
 from .thread_count import thread_count
 
 Shard = tuple[int, int]
-READS = 10_000  # of a flag: some tenths of a millisecond
+READS = 10_000  # of a counter: some tenths of a millisecond
 
 
 @cache
@@ -86,16 +89,17 @@ class _Job:
             self.closed = True
             helpers = self.helpers
         if helpers:
-            watch[()](self.flag.ctypes.data, READS)  # most waits are shorter than the time to wake up
+            watch[()](address_of(self.flag), READS)  # most waits are shorter than the time to wake up
             self.done.acquire()
         self.ended = True
 
 
 class ThreadPool:
-    """Worker threads that sleep until there is a job."""
+    """Worker threads that look for the next job for a short time, and then sleep until there is one."""
 
     def __init__(self) -> None:
-        self.jobs: SimpleQueue[_Job] = SimpleQueue()
+        self.board = Board()
+        self.jobs: SimpleQueue[_Job | None] = SimpleQueue()  # None wakes a worker, which looks at the board
         self.workers = 0
         self.thread_ids: list[int] = []  # of the workers, as the operating system has them
         self.avoided = -1  # the core that workers keep off
@@ -116,6 +120,7 @@ class ThreadPool:
             try:
                 for _ in range(helpers):
                     self.jobs.put(job)
+                self.board.call_away()
                 job.work()
                 job.finish()
             except BaseException as error:
@@ -123,6 +128,15 @@ class ThreadPool:
         failure = interruption or job.error
         if failure is not None:
             raise failure
+
+    def share(self, code: int, at: int, shards: Sequence[Shard]) -> None:
+        """Call machine code for every shard; `at` is the address of its arguments."""
+        helpers = min(len(shards), thread_count()) - 1
+        self._hire(helpers)
+        self._clear_core()
+        for _ in range(helpers - self.board.looking - self.jobs.qsize()):
+            self.jobs.put(None)
+        self.board.share(code, at, _table(tuple(shards)))
 
     def _hire(self, count: int) -> None:
         """Start workers until there are `count`."""
@@ -139,13 +153,24 @@ class ThreadPool:
             self.avoided = core
 
     def _serve(self) -> None:
-        """Take jobs, for ever."""
+        """Take shards from the board and jobs, for ever."""
         self.thread_ids.append(threading.get_native_id())
         self.avoided = -1
+        seen = 0
         while True:
+            errands = self.board.errands
+            if self.jobs.empty():
+                seen = self.board.look(seen, errands, READS)
             job = self.jobs.get()
-            job.help()
+            if job is not None:
+                job.help()
             del job
+
+
+@lru_cache(maxsize=256)
+def _table(shards: tuple[Shard, ...]) -> np.ndarray:
+    """Shards as the board takes them."""
+    return np.array(shards, np.int64)
 
 
 def _keep_off(core: int, threads: list[int]) -> None:
@@ -177,6 +202,26 @@ def run(function: Callable[..., None], shards: Sequence[Shard], *arguments: Any)
         pool.run(partial(function, *arguments), shards)
 
 
+@lru_cache(maxsize=64)
+def each(count: int) -> Sequence[Shard]:
+    """A shard for each of `count` parts."""
+    return [(part, part + 1) for part in range(count)]
+
+
+def share(shared: Kernel, real: Any, at: int, shards: Sequence[Shard]) -> None:
+    """Call ``shared(real, at, first, last)`` for all shards, without the interpreter's lock in between."""
+    if len(shards) == 1:
+        shared[real](real, at, *shards[0])
+    else:
+        pool.share(shared.address(ShardCall, _type_of(real)), at, shards)
+
+
+@cache
+def _type_of(real: Any) -> Any:
+    """Numba's type of numpy.float32 or numpy.float64."""
+    return numba.typeof(real)
+
+
 def parts_for(count: int, work: float, unit: int = 1) -> int:
     """The number of threads to use for `work` flop on `count` rows or blocks, `unit` of which stay together."""
     if work < 2 * WORK_PER_THREAD:
@@ -199,4 +244,4 @@ def _split(count: int, parts: int, unit: int) -> Sequence[Shard]:
     return list(itertools.pairwise(edges))
 
 
-WORK_PER_THREAD = 5e6  # flop, some 60 microseconds; to hand work to another thread takes a third of that or more
+WORK_PER_THREAD = 2e6  # flop, some 20 microseconds; a worker begins within two, or within 50 if it sleeps

@@ -7,7 +7,6 @@ takes as long as a small product.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -251,7 +250,7 @@ SIDE_BYTES, MASK_BYTES = entry_bytes(SideEntry), entry_bytes(MaskEntry)
 
 
 class ForwardLayer(NamedTuple):
-    """The arguments of `forward` that follow from the weights alone."""
+    """What `forward` takes that follows from the weights alone."""
 
     phases: int  # table of `PhaseEntry`
     phase_count: int
@@ -264,8 +263,9 @@ class ForwardLayer(NamedTuple):
 
 
 class ForwardCall(NamedTuple):
-    """The other arguments of `forward`."""
+    """The arguments of `forward`."""
 
+    layer: int  # a `ForwardLayer`
     shape: LayerShape
     memory: ForwardMemory
     team: Team  # it divides the panels of a phase; then there is no mask, and no phase that takes whole rows
@@ -279,17 +279,8 @@ class ForwardCall(NamedTuple):
     rows: SortedRows
 
 
-class ForwardRange(NamedTuple):
-    """The arguments of a call of `forward` by its address."""
-
-    layer_at: int  # a `ForwardLayer`
-    call_at: int  # a `ForwardCall`
-    first: int
-    last: int
-
-
 class BackwardLayer(NamedTuple):
-    """The arguments of `backward` that are the same for all batches of a shape."""
+    """What `backward` takes that is the same for all batches of a shape."""
 
     phases: int  # table of `PhaseEntry`
     phase_count: int
@@ -307,7 +298,7 @@ class BackwardLayer(NamedTuple):
 
 
 class BackwardCall(NamedTuple):
-    """The arguments of `backward` for a call, whatever the chunk."""
+    """What `backward` takes in a call, whatever the chunk."""
 
     shape: LayerShape
     masks: int  # table of `MaskEntry`
@@ -320,25 +311,13 @@ class BackwardCall(NamedTuple):
 
 
 class BackwardChunk(NamedTuple):
-    """The arguments of `backward` for a chunk of a call."""
+    """The arguments of `backward`."""
 
+    call: int  # a `BackwardCall`, written when it is there
+    layer: int  # a `BackwardLayer`
     records: Records  # read
     chunk: Chunk
     starts: int  # (steps of the chunk,) numbers of the first pair of each step
-
-
-def integers(*groups: Any) -> np.ndarray:
-    """The integers of named tuples, one after the other, as kernels read them."""
-    return np.array([*flat(groups)], np.int64)
-
-
-def flat(values: Any) -> Iterator[int]:
-    """The integers in nested tuples."""
-    for value in values:
-        if isinstance(value, tuple):
-            yield from flat(value)
-        else:
-            yield value
 
 
 def strided(array: np.ndarray | None) -> Strided:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..linear.tile import TILE_BYTES, ProductTile, height_of
+from ..machine.board import ShardCall
 from ..machine.compiling import call, inner, kernel, once
 from ..machine.memory import (
     add_row,
@@ -38,15 +39,15 @@ from .norm import NormBackward, Spread
 
 
 @kernel
-def backward(real, layer_at, call_at, chunk_at, first, last):
+def backward(real, at, first, last):
     """Rows first <= m < last, from the chunk's last step to its first; or, in a team, part `first` of all rows.
 
     Besides the gradients of initial states and of x, this leaves the gate gradients of the chunk, those of parameters
     with one number per unit, and the addresses of the vectors that weights multiplied. The pair (s, m) has the number
-    ``starts[s - chunk.first] + m``. A `BackwardLayer`, a `BackwardCall` and a `BackwardChunk` are at the addresses.
+    ``starts[s - chunk.first] + m``. A `BackwardChunk` is at the address.
     """
-    layer, run = load_integers(BackwardLayer, layer_at), load_integers(BackwardCall, call_at)
-    part_of_run = load_integers(BackwardChunk, chunk_at)
+    part_of_run = load_integers(BackwardChunk, at)
+    layer, run = load_integers(BackwardLayer, part_of_run.layer), load_integers(BackwardCall, part_of_run.call)
     chunk, records = part_of_run.chunk, part_of_run.records
     memory, team, rows, gradients = layer.memory, layer.team, run.rows, layer.gradients
     scratch, zeros = stack_bytes(TILE_BYTES), stack_bytes(TILE_BYTES)
@@ -102,6 +103,9 @@ def _share(phase, shape, part, parts):
     if parts == 1:
         return 0, shape.groups
     return phase.panels * part // parts * phase.groups, phase.panels * (part + 1) // parts * phase.groups
+
+
+backward.takes(ShardCall)
 
 
 @once

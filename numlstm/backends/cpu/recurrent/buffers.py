@@ -13,7 +13,7 @@ from ...contract import Noise
 from ..linear.gradients import ColumnSums, OuterProduct, OuterSums, RowGradients
 from ..linear.halves import row_bytes
 from ..machine import threads
-from ..machine.arrays import address_of, aligned
+from ..machine.arrays import address_of, aligned, integers
 from ..machine.team import Team, synchronisation
 from .arguments import (
     MASK,
@@ -25,7 +25,6 @@ from .arguments import (
     Gradients,
     LayerShape,
     Records,
-    integers,
 )
 from .lookup import LookupMemory
 from .masks import mask_table
@@ -34,7 +33,7 @@ from .tables import BackwardTables, ForwardTables, batched
 from .weights import LayerWeights
 
 BUFFERS_KEPT = 32  # shapes of batches in training; they share their memory
-SPARE_BYTES = 1 << 24  # memory of calls that is kept for later ones
+SPARE_BYTES = 1 << 26  # memory of calls that is kept for later ones
 SPARE_SHAPES, SPARE_CALLS = 8, 2  # of so many shapes, for so many calls at once
 NO_SUMS = np.zeros((1, 0), np.int64)
 NO_MASKS = np.zeros(0, MASK)
@@ -43,10 +42,11 @@ CHUNK_PAIRS = 512  # least pairs of a chunk, as threads wait for one another aft
 
 
 class Arguments(NamedTuple):
-    """The integers that a kernel reads, and an array that they refer to."""
+    """The integers that a kernel reads."""
 
     integers: np.ndarray
-    kept: np.ndarray
+    address: int
+    kept: Any  # what they refer to
 
 
 class Piece(NamedTuple):
@@ -183,7 +183,7 @@ class Buffers:
         if self.parts == 1:
             return ()
         self.synchronisation[:] = 0
-        return [(part, part + 1) for part in range(self.parts)]
+        return threads.each(self.parts)
 
     @cached_property
     def final(self) -> tuple[np.ndarray, ...]:
@@ -303,25 +303,28 @@ class BackwardBuffers:
     def full_chunks_of(self, records: Records) -> list[Piece]:
         """The chunks of the steps of such a batch that records are for."""
         counts = np.full(self.span, self.rows)
-        return [piece(records, chunk, counts[: chunk.last - chunk.first]) for chunk in self.chunks(records)]
+        return [self.piece(records, chunk, counts[: chunk.last - chunk.first]) for chunk in self.chunks(records)]
 
     def ragged_chunks(self, lengths: np.ndarray, records: Records) -> list[Piece]:
         """Chunks of the steps that records are for, of rows of unequal lengths; no empty ones."""
         active = np.searchsorted(-lengths, -np.arange(records.first, records.last), side="left")  # rows longer than s
         chunks = ((chunk, active[chunk.first - records.first :]) for chunk in self.chunks(records))
-        return [piece(records, chunk, counts[: chunk.last - chunk.first]) for chunk, counts in chunks if counts[0]]
+        return [self.piece(records, chunk, counts[: chunk.last - chunk.first]) for chunk, counts in chunks if counts[0]]
+
+    def piece(self, records: Records, chunk: Chunk, counts: np.ndarray) -> Piece:
+        """A chunk whose steps have so many rows."""
+        starts = np.cumsum(counts) - counts
+        arguments = integers(
+            BackwardChunk(call=0, layer=self.layer, records=records, chunk=chunk, starts=address_of(starts))
+        )
+        return Piece(
+            chunk=chunk, pairs=int(counts.sum()), arguments=Arguments(arguments, address_of(arguments), starts)
+        )
 
     def chunks(self, records: Records) -> list[Chunk]:
         """Chunks of some steps, the last first."""
         ends = range(records.last, records.first, -self.span)
         return [Chunk(first=max(records.first, end - self.span), last=end) for end in ends]
-
-
-def piece(records: Records, chunk: Chunk, counts: np.ndarray) -> Piece:
-    """A chunk whose steps have so many rows."""
-    starts = np.cumsum(counts) - counts
-    arguments = integers(BackwardChunk(records=records, chunk=chunk, starts=address_of(starts)))
-    return Piece(chunk=chunk, pairs=int(counts.sum()), arguments=Arguments(arguments, starts))
 
 
 def new_states(weights: LayerWeights, rows: int) -> tuple[np.ndarray, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..linear.halves import round_rows
 from ..linear.tile import ProductTile, height_of
+from ..machine.board import ShardCall
 from ..machine.compiling import call, inner, kernel, once
 from ..machine.memory import (
     copy_row,
@@ -22,7 +23,6 @@ from ..machine.team import NO_PART, claim, complete, next_unclaimed
 from .arguments import (
     ForwardCall,
     ForwardLayer,
-    ForwardRange,
     ForwardStep,
     PhaseEntry,
     PlaceEntry,
@@ -37,13 +37,14 @@ SCRATCH_BYTES = 1 << 14  # holds the pre-activations of a panel for some rows
 
 
 @kernel
-def forward(real, layer_at, call_at, first, last):
+def forward(real, at, first, last):
     """Rows first <= m < last of a batch, each up to its last step; or, in a team, part `first` of all rows.
 
     It runs the steps that the records are for: initial states are those before the first of these steps, and final ones
-    those after the last. A `ForwardLayer` and a `ForwardCall` are at the two addresses.
+    those after the last. A `ForwardCall` is at the address.
     """
-    layer, run = load_integers(ForwardLayer, layer_at), load_integers(ForwardCall, call_at)
+    run = load_integers(ForwardCall, at)
+    layer = load_integers(ForwardLayer, run.layer)
     memory, team, records, rows = run.memory, run.team, run.records, run.rows
     own_part, addresses, halves = 0, memory.addresses, memory.halves
     if team.parts > 1:
@@ -90,7 +91,7 @@ def forward(real, layer_at, call_at, first, last):
         _store_final(real, layer, run, first, last)
 
 
-forward.takes(ForwardRange)
+forward.takes(ShardCall)
 
 
 @inner

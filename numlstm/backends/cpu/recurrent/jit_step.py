@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..linear.halves import row_bytes
-from ..machine.arrays import address_of
-from .arguments import ForwardRange, integers
+from ..machine.arrays import address_of, integers
+from ..machine.board import ShardCall
 from .buffers import PreparedLayer, mask_entries
 from .forward import forward
 from .layer import full_shards
@@ -68,7 +68,7 @@ class JitStep:
             StepPlan(
                 entry=self.address, x=rows * weights[0].packing.spec.input_size, out=int(rows * sizes[-1, 0]),
                 states=address_of(self._sizes), rows=rows, layers=address_of(self._layers), layer_count=len(layers),
-                residual=int(residual), forward=forward.address(ForwardRange, weights[0].types[0]),
+                residual=int(residual), forward=forward.address(ShardCall, weights[0].types[0]),
                 order=address_of(self._order), lengths=address_of(self._lengths), room=max(end for _, end in entries),
             )
         )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from ...contract import Lookup, Noise, States, UnsupportedError
+from ..linear.tile import ROWS_TOGETHER
 from ..machine import threads
-from ..machine.arrays import address_of
-from ..machine.target import target
-from .arguments import BackwardCall, ForwardCall, LayerShape, Records, SortedRows, integers, place, strided
+from ..machine.arrays import address_of, integers
+from .arguments import BackwardCall, ForwardCall, LayerShape, Records, SortedRows, place, strided
 from .backward import backward
 from .buffers import Arguments, Buffers, Piece, PreparedLayer, new_states
 from .forward import forward
@@ -69,7 +69,7 @@ class Tape:
 
 def row_shards(lengths: np.ndarray, flop_per_step: float) -> Sequence[threads.Shard]:
     """Split rows, the longest first, into one shard of whole tiles for each thread, with equal work."""
-    rows, total, unit = len(lengths), np.cumsum(lengths), target().unit
+    rows, total, unit = len(lengths), np.cumsum(lengths), ROWS_TOGETHER
     parts = threads.parts_for(rows, total[-1] * flop_per_step, unit)
     inner = np.searchsorted(total, total[-1] * np.arange(1, parts) / parts) + 1
     edges = [0, *(min(rows, unit * round(edge / unit)) for edge in inner.tolist()), rows]
@@ -78,7 +78,7 @@ def row_shards(lengths: np.ndarray, flop_per_step: float) -> Sequence[threads.Sh
 
 def full_shards(rows: int, steps: int, flop_per_step: float) -> Sequence[threads.Shard]:
     """Split rows of equal length in that way."""
-    return threads.even_shards(rows, rows * steps * flop_per_step, target().unit)
+    return threads.even_shards(rows, rows * steps * flop_per_step, ROWS_TOGETHER)
 
 
 def layer_forward(
@@ -121,14 +121,19 @@ def _run_forward(
 ) -> None:  # fmt: skip
     """Run the steps that records are for."""
     buffers, weights = tape.buffers, tape.buffers.weights
-    arrays = (tape.x, tape.order, tape.lengths, tape.masks, *initial, *final, *outputs, *traces.values())
-    key = records.first, records.last, tape.reverse, *traces, *map(_place_of, arrays)
+    arrays = tape.x, tape.order, tape.lengths, tape.masks, *initial, *final, *outputs, *traces.values()
+    key = records.first, records.last, tape.reverse, *traces, *_places_of(buffers, arrays)
     arguments = buffers.calls.get(key)
     if arguments is None:
         places = _places(weights, (*initial, *final), outputs, traces)
-        arguments = _kept(buffers.calls, key, Arguments(_forward_call(tape, records, places), places))
+        arguments = _keep(buffers, buffers.calls, key, _forward_call(tape, records, places), places, arrays)
     shards = buffers.team_shards() or _shards(tape, records.first, records.last, weights.step_flop)
-    threads.run(forward[weights.real], shards, weights.real, buffers.layer, address_of(arguments.integers))
+    threads.share(forward, weights.real, arguments.address, shards)
+
+
+def _places_of(buffers: Buffers, arrays: Sequence[np.ndarray | None]) -> Iterable[Any]:
+    """What tells whether arrays are where those of another call were; in training, most are the same arrays."""
+    return map(id, arrays) if buffers.kept else map(_place_of, arrays)
 
 
 def _place_of(array: np.ndarray | None) -> Any:
@@ -136,11 +141,13 @@ def _place_of(array: np.ndarray | None) -> Any:
     return None if array is None else (address_of(array), array.strides)
 
 
-def _kept(calls: dict[Any, Arguments], key: Any, arguments: Arguments) -> Arguments:
-    """Keep the arguments of a call, for another one with the same arrays: training has it at every step."""
+def _keep(
+    buffers: Buffers, calls: dict[Any, Arguments], key: Any, call: np.ndarray, places: np.ndarray, arrays: Sequence[Any]
+) -> Arguments:
+    """Keep the arguments of a call, for another one with the same arrays; and in training the arrays."""
     if len(calls) >= CALLS_KEPT:
         calls.clear()
-    calls[key] = arguments
+    arguments = calls[key] = Arguments(call, address_of(call), (places, arrays if buffers.kept else ()))
     return arguments
 
 
@@ -149,7 +156,7 @@ def _forward_call(tape: Tape, records: Records, places: np.ndarray) -> np.ndarra
     buffers = tape.buffers
     return integers(
         ForwardCall(
-            shape=buffers.layer_shape, memory=buffers.memory, team=buffers.team,
+            layer=buffers.layer, shape=buffers.layer_shape, memory=buffers.memory, team=buffers.team,
             masks=address_of(tape.masks), mask_count=len(tape.masks), places=address_of(places),
             place_count=len(places), x=strided(tape.x), records=records, rows=tape.rows,
         )
@@ -213,12 +220,12 @@ def runner(
     places = _places(weights, (*(states if resume else none), *states), (y, *none[1:]), {})
     arguments = _forward_call(tape, buffers.records, places)
     shards = full_shards(rows, steps, weights.step_flop)
-    real, layer, call = weights.real, buffers.layer, address_of(arguments)
+    real, call = weights.real, address_of(arguments)
     kept = tape, places, arguments, states, y  # the kernel knows their addresses alone
 
     def run() -> None:
         assert kept
-        threads.run(forward[real], buffers.team_shards() or shards, real, layer, call)
+        threads.share(forward, real, call, buffers.team_shards() or shards)
 
     return run
 
@@ -254,33 +261,32 @@ def layer_backward(
     if dx is not None:
         weights.input_transposed.bring_up_to_date()
     arrays = tape.x, dx, tape.order, tape.lengths, tape.masks, *doutputs, *dfinal, *dinitial
-    key = tape.reverse, *map(_place_of, arrays)
+    key = tape.reverse, *_places_of(tape.buffers, arrays)
     arguments = buffers.calls.get(key)
     if arguments is None:
         sizes = weights.packing.spec.state_sizes
         places = np.array([place(array, k % len(sizes), sizes[k % len(sizes)])
                            for k, array in enumerate((*doutputs, *dfinal, *dinitial))])  # fmt: skip
-        arguments = _kept(buffers.calls, key, Arguments(_backward_call(tape, places, dx), places))
-    flop, fresh = weights.step_flop, True
+        arguments = _keep(tape.buffers, buffers.calls, key, _backward_call(tape, places, dx), places, arrays)
+    flop, fresh, start = weights.step_flop, True, address_of(gradient)
     if dx is None:
         flop -= 2.0 * buffers.tables.input_columns * weights.packing.spec.input_size
     for chunk, pairs, of_chunk in tape.pieces():
         shards = tape.buffers.team_shards() or _shards(tape, chunk.first, chunk.last, flop)
-        threads.run(
-            backward[weights.real], shards, weights.real, buffers.layer, address_of(arguments.integers),
-            address_of(of_chunk.integers),
-        )  # fmt: skip
+        of_chunk.integers[0] = arguments.address
+        threads.share(backward, weights.real, of_chunk.address, shards)
         for sums in buffers.sums:
-            sums.add(address_of(gradient), pairs, fresh)
+            sums.add(start, pairs, fresh)
         fresh = False
     if lookup:
         for last_sums in buffers.last_sums:
-            last_sums.add(address_of(gradient), lookup.rows, True)
+            last_sums.add(start, lookup.rows, True)
         if dtable is not None:
             lookup.table_gradient(dtable)
     for first, second in buffers.copies:
         gradient[second] = gradient[first]
-    gradient[weights.packing.used :] = 0
+    if weights.packing.unused:
+        gradient[weights.packing.used :] = 0
     return dinitial
 
 

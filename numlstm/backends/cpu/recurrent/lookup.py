@@ -8,12 +8,12 @@ import numpy as np
 
 from ...contract import Lookup
 from ..linear.products import PanelProduct, ProductArguments, panel_products, product
-from ..linear.tile import product_address, product_heights
+from ..linear.tile import ROWS_TOGETHER, product_address, product_heights
 from ..linear.transposed import TransposedWeights
 from ..machine import threads
 from ..machine.arrays import address_of, aligned
 from ..machine.tags import width
-from ..machine.target import TILE_VECTORS, target
+from ..machine.target import TILE_VECTORS
 from .weights import LayerWeights
 
 
@@ -82,5 +82,5 @@ class LookupMemory:
             out=address_of(out), out_row=out.strides[0], columns=columns, inputs=gates.shape[1],
             addresses=address_of(room), start=address_of(self.zeros), w=self.transposed.address,
         )  # fmt: skip
-        shards = threads.even_shards(count, 2.0 * gates.size * columns, target().unit)
+        shards = threads.even_shards(count, 2.0 * gates.size * columns, ROWS_TOGETHER)
         threads.run(product[real], shards, real, width(TILE_VECTORS), arguments, address_of(gates), gates.strides[0])

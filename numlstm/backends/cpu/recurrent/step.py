@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..machine.board import ShardCall
 from ..machine.compiling import c_function, call, inner
 from ..machine.memory import (
     entry_bytes,
@@ -21,7 +22,6 @@ from ..machine.team import Team
 from .arguments import (
     ForwardCall,
     ForwardMemory,
-    ForwardRange,
     LayerShape,
     PlaceEntry,
     Records,
@@ -110,7 +110,7 @@ def _run_layers(real, plan, room, x, states, out):
             store_integers(place, places + PLACE_BYTES * j)
             store_integers(place, places + PLACE_BYTES * (layer.state_count + j))
         store_integers(_forward_call(plan, layer, room, places, x, number), call_at)
-        call(plan.forward, ForwardRange(layer_at=layer.layer, call_at=call_at, first=0, last=plan.rows))
+        call(plan.forward, ShardCall(at=call_at, first=0, last=plan.rows))
         first = load_entry(StepState, layer.states, 0)
         y = load_address(states) + first.offset
         if k == 0 or plan.residual == 0:
@@ -126,6 +126,7 @@ def _run_layers(real, plan, room, x, states, out):
 def _forward_call(plan, layer, room, places, x, number):
     """The arguments of `forward` for a layer."""
     return ForwardCall(
+        layer=layer.layer,
         shape=LayerShape(steps=1, inputs=layer.inputs, groups=layer.groups),
         memory=ForwardMemory(
             addresses=room + layer.addresses, span=8 * plan.rows,

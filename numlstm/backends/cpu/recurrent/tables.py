@@ -12,7 +12,7 @@ from ..linear.halves import half_product_address, pairs
 from ..linear.packing import Block
 from ..linear.tile import lookup_address, product_address, product_heights
 from ..linear.transposed import TransposedWeights
-from ..machine.arrays import address_of
+from ..machine.arrays import address_of, integers
 from .arguments import (
     BACK,
     PHASE,
@@ -24,7 +24,6 @@ from .arguments import (
     SideEntry,
     SourceEntry,
     TileEntry,
-    integers,
 )
 from .equations import phase_backward, phase_forward
 from .forward import SCRATCH_BYTES

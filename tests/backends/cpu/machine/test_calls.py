@@ -8,9 +8,10 @@ import pytest
 from numba.core.errors import TypingError
 
 from numlstm.backends.cpu.machine import compiling
+from numlstm.backends.cpu.machine.arrays import integers
 from numlstm.backends.cpu.machine.compiling import Pointed, call, kernel, pointed
 from numlstm.backends.cpu.machine.memory import load_integers, store_address, store_integers
-from numlstm.backends.cpu.recurrent.arguments import MASK, MASK_BYTES, SIDE, SIDE_BYTES, SideEntry, integers
+from numlstm.backends.cpu.recurrent.arguments import MASK, MASK_BYTES, SIDE, SIDE_BYTES, SideEntry
 
 
 class Digits(NamedTuple):

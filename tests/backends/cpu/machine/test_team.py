@@ -9,6 +9,7 @@ import pytest
 
 import numlstm
 from numlstm.backends.cpu.machine import thread_count, threads
+from numlstm.backends.cpu.machine.board import Board
 from numlstm.backends.cpu.recurrent import buffers, weights
 
 LAYERS = {
@@ -94,14 +95,15 @@ def test_who_comes_late_does_no_harm(team, monkeypatch):
     x = np.random.default_rng(0).normal(size=(2, 400, 5)).astype("float32")
     expected = LAYERS["lstm"]()(x)[0]
     team(2)
-    begun, kept = threading.Event(), threads._Job.help
+    begun, kept = threading.Event(), Board.look
 
-    def late(self):
+    def late(self, *arguments):
         time.sleep(0.001)
         begun.set()
-        kept(self)
+        return kept(self, *arguments)
 
-    monkeypatch.setattr(threads._Job, "help", late)
+    monkeypatch.setattr(Board, "look", late)
+    monkeypatch.setattr(threads, "READS", 100)  # after which a worker sleeps, and is woken
     with thread_count.limit_threads(2):
         for _ in range(20):
             np.testing.assert_array_equal(LAYERS["lstm"]()(x)[0], expected)

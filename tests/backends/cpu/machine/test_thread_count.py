@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from shard_counting import counted
 
 import numlstm
 from numlstm.backends.cpu.machine import quota, thread_count, threads
@@ -298,14 +299,7 @@ def test_a_wrong_variable_does_not_hurt_other_libraries(monkeypatch):
 
 @pytest.mark.usefixtures("machine")
 def test_a_layer_takes_no_more_shards_than_threadpoolctl_lets_it(monkeypatch):
-    shards, pool_run = [], threads.ThreadPool.run
-
-    def counting_run(pool, function, given):
-        shards.append(len(given))
-        pool_run(pool, function, given)
-
-    monkeypatch.setattr(threads, "WORK_PER_THREAD", 1.0)
-    monkeypatch.setattr(threads.ThreadPool, "run", counting_run)
+    shards = counted(monkeypatch)
     monkeypatch.setenv("NUMLSTM_NUM_THREADS", "4")
     x = np.ones((40, 5, 3), "float32")
 

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from kernel_calls import OF_ROWS, assert_same_bits, forward, make_problem, run
+from shard_counting import counted
 
 from numlstm import LSTM
 from numlstm.backends.cpu.machine import thread_count, threads
@@ -38,17 +39,8 @@ def problem(request, monkeypatch):
 
 @pytest.fixture
 def shard_counts(monkeypatch):
-    """Any work is worth a thread; holds how many shards each job had."""
-    counts = []
-    pool_run = threads.ThreadPool.run
-
-    def counting_run(pool, function, shards):
-        counts.append(len(shards))
-        pool_run(pool, function, shards)
-
-    monkeypatch.setattr(threads, "WORK_PER_THREAD", 1.0)
-    monkeypatch.setattr(threads.ThreadPool, "run", counting_run)
-    return counts
+    """Any work is worth a thread; holds how many shards each call had."""
+    return counted(monkeypatch)
 
 
 def by_row(results):

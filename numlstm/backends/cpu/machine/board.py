@@ -1,0 +1,158 @@
+"""Where a call lays out its shards, for workers that take them without the interpreter's lock.
+
+One call at a time has the board. It writes down what is to be done, and makes it public with a new *ticket*: the number
+of the call, and of its next shard. A worker reads the ticket, then the call, and claims a shard by an exchange of the
+ticket, which fails if the ticket is another one by then: so nobody ever does a shard of one call with the arguments of
+another. The caller takes shards, too, and waits for the last one. While nobody looks at the board, it does all of them.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .arrays import address_of, aligned
+from .compiling import call, inner, kernel
+from .memory import load_entry, load_integers, store_integers
+from .team import LINE, exchange, increment, pause, read_shared, write_shared
+
+BITS = 16  # of a ticket, for the number of the next shard
+CLOSED = (1 << BITS) - 1  # no call has such a shard
+PATIENCE = 10_000  # times that a caller reads how far the workers are before it lets other threads go first
+TICKET, OWNER, LAYOUT, DONE, LOOKING, ERRANDS = range(0, 6 * LINE, LINE)  # places on the board, a line each
+
+
+class SharedCall(NamedTuple):
+    """A call, as it lies on the board."""
+
+    code: int  # address of the machine code
+    at: int  # address of its arguments
+    shards: int  # table of `Shard`
+    count: int
+
+
+class Shard(NamedTuple):
+    """A range of rows or blocks."""
+
+    first: int
+    last: int
+
+
+class ShardCall(NamedTuple):
+    """The arguments of a kernel whose shards threads share."""
+
+    at: int  # address of the arguments that all shards have in common
+    first: int
+    last: int
+
+
+@intrinsic
+def let_others_go(typing_context):
+    """Let another thread run on this core, where the system knows how."""
+
+    def generate(context, builder, signature, arguments):
+        if hasattr(os, "sched_yield"):
+            kind = ir.FunctionType(ir.IntType(32), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, "sched_yield"), [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@inner
+def _do(shared, index):
+    """Do a shard of a call."""
+    shard = load_entry(Shard, shared.shards, index)
+    call(shared.code, ShardCall(at=shared.at, first=shard.first, last=shard.last))
+
+
+@inner
+def _take_shards(board, number):
+    """Do shards of the call with a number, until none is left."""
+    while True:
+        ticket = read_shared(board + TICKET)
+        shared, index = load_integers(SharedCall, board + LAYOUT), ticket & CLOSED
+        if ticket >> BITS != number or index >= shared.count:
+            return
+        if exchange(board + TICKET, ticket, ticket + 1):
+            _do(shared, index)
+            increment(board + DONE, 1)
+
+
+@kernel
+def share(board, code, at, shards, count):
+    """Do all shards of a call, together with the workers that look at the board; alone, if another call has it."""
+    shared = SharedCall(code=code, at=at, shards=shards, count=count)
+    if not exchange(board + OWNER, 0, 1):
+        for index in range(count):
+            _do(shared, index)
+        return
+    store_integers(shared, board + LAYOUT)
+    write_shared(board + DONE, 0)
+    number = (read_shared(board + TICKET) >> BITS) + 1
+    write_shared(board + TICKET, number << BITS)
+    _take_shards(board, number)
+    reads = 0
+    while read_shared(board + DONE) < count:
+        reads += 1
+        if reads > PATIENCE:
+            let_others_go()
+        pause()
+    write_shared(board + TICKET, (number << BITS) | CLOSED)
+    write_shared(board + OWNER, 0)
+
+
+@kernel
+def look(board, seen, errands, reads):
+    """Take shards of calls until none has come for so many reads, or the number of errands is another.
+
+    Calls up to the number `seen` have been looked at. Returns the number of the last one.
+    """
+    increment(board + LOOKING, 1)
+    left = reads
+    while left > 0 and read_shared(board + ERRANDS) == errands:
+        number = read_shared(board + TICKET) >> BITS
+        if number == seen:
+            pause()
+            left -= 1
+        else:
+            _take_shards(board, number)
+            seen, left = number, reads
+    increment(board + LOOKING, -1)
+    return seen
+
+
+class Board:
+    """The board of a pool of threads."""
+
+    def __init__(self) -> None:
+        self.memory = aligned(ERRANDS // 8 + 1, np.int64, zero=True)
+        self.address = address_of(self.memory)
+
+    @property
+    def looking(self) -> int:
+        """How many workers look at it."""
+        return int(self.memory[LOOKING // 8])
+
+    @property
+    def errands(self) -> int:
+        """How many errands there have been: work that no board is needed for."""
+        return int(self.memory[ERRANDS // 8])
+
+    def call_away(self) -> None:
+        """Let workers stop to look, as there is an errand."""
+        self.memory[ERRANDS // 8] += 1
+
+    def share(self, code: int, at: int, shards: np.ndarray) -> None:
+        """Call machine code for all shards, an array (count, 2)."""
+        share[None](self.address, code, at, address_of(shards), len(shards))
+
+    def look(self, seen: int, errands: int, reads: int) -> int:
+        """As a worker: take shards for a time. Returns the number of the last call seen."""
+        return look[None](self.address, seen, errands, reads)

@@ -1,0 +1,111 @@
+"""The board: every shard is done once, by whoever comes, before the call returns."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+import pytest
+
+from numlstm.backends.cpu.machine import board, thread_count, threads
+from numlstm.backends.cpu.machine.arrays import address_of
+from numlstm.backends.cpu.machine.board import OWNER, Board, ShardCall
+from numlstm.backends.cpu.machine.compiling import kernel
+from numlstm.backends.cpu.machine.team import increment, read_shared
+
+PLACES = 64
+
+
+@kernel
+def count_places(real, at, first, last):
+    """Add 1 to some numbers, after some time."""
+    for place in range(first, last):
+        for _ in range(50):
+            read_shared(at)
+        increment(at + 8 * place, 1)
+
+
+count_places.takes(ShardCall)
+
+
+@kernel
+def meet(real, at, first, last):
+    """Wait until both shards have begun, or for long; the second, which the caller does not take, ends later."""
+    increment(at, 1)
+    reads = 0
+    while read_shared(at) < 2 and reads < 1_000_000_000:
+        reads += 1
+    for _ in range(1_000_000 * first):
+        read_shared(at)
+    increment(at + 8, 1 if reads < 1_000_000_000 else 0)
+
+
+meet.takes(ShardCall)
+
+
+def split(parts):
+    """All places, in shards of unequal size."""
+    edges = np.unique(np.r_[0, np.random.default_rng(parts).integers(0, PLACES, parts - 1), PLACES])
+    return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+
+
+def assert_done_once(calls, parts):
+    """Many calls, each of which must have done all when it returns."""
+    for _ in range(calls):
+        counts = np.zeros(PLACES, np.int64)
+        threads.share(count_places, np.float32, address_of(counts), split(parts))
+        np.testing.assert_array_equal(counts, 1)
+
+
+@pytest.mark.parametrize("parts", [2, 3, 9, 40])
+def test_every_shard_is_done_once(parts):
+    with thread_count.limit_threads(4):
+        assert_done_once(500, parts)
+
+
+def test_callers_do_not_take_shards_of_each_other():
+    with thread_count.limit_threads(3), ThreadPoolExecutor(6) as callers:
+        for done in [callers.submit(assert_done_once, 200, parts) for parts in (2, 3, 4, 5, 6, 7)]:
+            done.result()
+
+
+def test_workers_take_shards_and_the_caller_waits_for_them():
+    """Workers that look at the board, and one that was asleep before."""
+    took = []
+    with thread_count.limit_threads(2):
+        for pause in (0, 0, 0.2):
+            time.sleep(pause)
+            counts = np.zeros(2, np.int64)
+            threads.share(meet, np.float32, address_of(counts), [(0, 1), (1, 2)])
+            took.append(counts[1])
+    assert took == [2, 2, 2]
+
+
+def test_who_finds_the_board_taken_works_alone():
+    pool = threads.ThreadPool()
+    pool.board.memory[OWNER // 8] = 1
+    before = pool.board.memory.copy()
+    counts = np.zeros(PLACES, np.int64)
+    pool.board.share(count_places.address(ShardCall, numba.typeof(np.float32)), address_of(counts), np.array(split(5)))
+    np.testing.assert_array_equal(counts, 1)
+    np.testing.assert_array_equal(pool.board.memory, before)
+
+
+def test_a_worker_stops_to_look_when_it_is_called_away():
+    desk = Board()
+    looks = []
+    worker = threading.Thread(target=lambda: looks.append(desk.look(0, desk.errands, 1 << 60)), daemon=True)
+    worker.start()
+    while not desk.looking:
+        time.sleep(0.001)
+    desk.call_away()
+    worker.join(10)
+    assert looks == [0]
+    assert desk.looking == 0
+    assert desk.look(0, desk.errands - 1, 1 << 60) == 0, "the errand was there before"
+
+
+def test_a_worker_looks_no_longer_than_it_is_told():
+    assert Board().look(7, 0, 1000) == 0, "of the calls there have been, none is the last"
+    assert board.BITS + 40 < 64, "numbers of calls do not run out"
