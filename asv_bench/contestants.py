@@ -167,6 +167,23 @@ class Onnx:
     training = None
 
 
+class OpenVino:
+    """OpenVINO, with the model that ONNX Runtime runs, in float32; it does not train."""
+
+    def __init__(self, problem, threads):
+        import openvino
+
+        settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        core, self.feeds = openvino.Core(), Onnx.feeds_of(problem)
+        model = core.read_model(Onnx.model(problem).SerializeToString())
+        self.request = core.compile_model(model, "CPU", settings).create_infer_request()
+
+    def forward(self):
+        return (Onnx.batch_first(self.request.infer(self.feeds)[0]),)
+
+    training = None
+
+
 class FromOnnx:
     """This library, with the model that ONNX Runtime runs."""
 
@@ -239,7 +256,9 @@ class Limits:
         return (self.limit.measure(),)
 
 
-CONTESTANTS = {"numlstm": Ours, "from_onnx": FromOnnx, "torch": Torch, "onnxruntime": Onnx, "keras": Keras}
+CONTESTANTS = {
+    "numlstm": Ours, "from_onnx": FromOnnx, "torch": Torch, "onnxruntime": Onnx, "openvino": OpenVino, "keras": Keras,
+}  # fmt: skip
 SHAPES = [
     Problem(1, 1, 16, 64),
     Problem(50, 1, 16, 64),

@@ -1,8 +1,8 @@
 """This library and its peers on one machine: `python asv_bench/peers.py [--threads 1 2] [--cell gru] [--onnx]`.
 
-The peers are PyTorch, ONNX Runtime (inference) and Keras on JAX, if they are installed. PyTorch has no peepholes and no
-layer normalisation; there its contestant is a loop over the steps, as users write it. With `--onnx` both this library
-and ONNX Runtime run an ONNX model, with the nodes around its LSTMs.
+The peers are PyTorch, ONNX Runtime and OpenVINO (inference) and Keras on JAX, if they are installed. PyTorch has no
+peepholes and no layer normalisation; there its contestant is a loop over the steps, as users write it. With `--onnx`
+both this library and ONNX Runtime run an ONNX model, with the nodes around its LSTMs.
 
 Each contestant has a process of its own and sleeps until its turn; rounds alternate. Results are compared with float64
 before anything is timed (with PyTorch's results if the reference would take minutes). The script prints a Markdown
@@ -28,7 +28,10 @@ from processes import start
 ROUNDS = 6
 PAUSE = 0.2  # seconds before each turn, because threads of some peers spin for a while after their turn
 TURN = 1.5e9  # number of operations in a turn
-MODULES = {"torch": ("torch",), "onnxruntime": ("onnxruntime", "onnx"), "keras": ("keras", "jax")}
+MODULES = {
+    "torch": ("torch",), "onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino", "onnx"),
+    "keras": ("keras", "jax"),
+}  # fmt: skip
 
 
 def serve(connection, name, problem, threads):
