@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import accumulate, pairwise
 from math import prod
 from typing import Any
 
@@ -134,17 +135,25 @@ class Stack:
 
     # Flat vectors -----------------------------------------------------------------------------------------
 
+    @cached_property
+    def _slices(self) -> dict[str, list[slice]]:
+        """The places of layers and directions in a flat vector, by the backend."""
+        return {}
+
+    def slices(self, backend: Backend) -> list[slice]:
+        """The part of a flat vector that belongs to each layer and direction."""
+        if backend.name not in self._slices:
+            ends = [0, *accumulate(backend.size(spec) for spec in self.specs.values())]
+            self._slices[backend.name] = [slice(*part) for part in pairwise(ends)]
+        return self._slices[backend.name]
+
     def size(self, backend: Backend) -> int:
         """Length of the flat vector of all parameters."""
-        return sum(backend.size(spec) for spec in self.specs.values())
+        return self.slices(backend)[-1].stop
 
     def split(self, backend: Backend, flat: Array) -> list[Array]:
         """The parts of a flat vector that belong to each layer and direction."""
-        parts, start = [], 0
-        for spec in self.specs.values():
-            parts.append(flat[start : start + backend.size(spec)])
-            start += backend.size(spec)
-        return parts
+        return [flat[part] for part in self.slices(backend)]
 
     def pack(self, backend: Backend, parameters: Mapping[str, np.ndarray], flat: Array) -> None:
         """Write named parameters to a flat vector."""

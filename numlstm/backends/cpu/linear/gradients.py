@@ -65,18 +65,21 @@ class OuterSums:
             )
         )  # fmt: skip
         self.at = address_of(self.call)
-        self.copies = np.empty(0, np.uint8)
+        self.copies, self.filled = np.empty(0, np.uint8), (0, 0, 0, False)
 
     def add(self, gradient: int, pairs: int, fresh: bool) -> None:
         """Add the sums over the first `pairs` pairs to the gradient at an address; if `fresh`, overwrite it."""
         parts = threads.parts_for(self.blocks, self.flop * pairs)
-        if len(self.copies) < parts * self.part_bytes:
-            self.copies = np.empty(parts * self.part_bytes, np.uint8)
-        self.call[:COPIES] = parts, pairs, gradient, fresh, address_of(self.copies)
+        if self.filled != (parts, pairs, gradient, fresh):
+            self._fill(parts, pairs, gradient, fresh)
         threads.share(weight_gradients, self.real, self.at, threads.each(parts))
 
-
-COPIES = 1 + OuterCall._fields.index("copies")  # the number of fields that differ from call to call
+    def _fill(self, parts: int, pairs: int, gradient: int, fresh: bool) -> None:
+        """Write down what differs from call to call."""
+        if len(self.copies) < parts * self.part_bytes:
+            self.copies = np.empty(parts * self.part_bytes, np.uint8)
+        self.filled = parts, pairs, gradient, fresh
+        self.call[: len(self.filled) + 1] = *self.filled, address_of(self.copies)
 
 
 def _outer_sum(real: Any, product: OuterProduct, first: int, last: int) -> OuterSum:

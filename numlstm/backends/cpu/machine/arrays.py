@@ -24,8 +24,7 @@ def aligned(shape: tuple[int, ...] | int, dtype: Any, *, zero: bool = False) -> 
     dtype = np.dtype(dtype)
     size = (shape if isinstance(shape, int) else math.prod(shape)) * dtype.itemsize
     memory = (np.zeros if zero else np.empty)(size + 64, np.uint8)
-    start = -address_of(memory) % 64
-    return memory[start : start + size].view(dtype).reshape(shape)
+    return np.ndarray(shape, dtype, memory, -address_of(memory) % 64)
 
 
 def integers(*groups: Any) -> np.ndarray:
