@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -63,11 +62,11 @@ class Sequences:
         in_order = len(grid_rows) * steps == len(self.values) and (np.diff(grid_rows) == 1).all()
         return self.values.reshape(-1, steps, self.channels), None if in_order else grid_rows
 
-    def take(self, rows: np.ndarray, memory: BatchMemory | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+    def take(self, rows: np.ndarray, buffer: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray | None]:
         """Some sequences as a batch (N, T, C), and their lengths.
 
         T is the length of the longest. The lengths are None if all are T. Past a sequence's length the batch holds
-        arbitrary numbers. The batch lies in `memory`, if there is one.
+        arbitrary numbers. The batch lies in `buffer`, a vector, if there is one.
         """
         if self.grid is not None:
             (source, grid_rows), lengths, longest = self.grid, None, int(self.lengths[0])
@@ -77,7 +76,9 @@ class Sequences:
             longest = int(lengths.max())
             index = self.starts[rows, None] + np.arange(longest)
             lengths = None if (lengths == longest).all() else lengths
-        out = None if memory is None else memory.batch(len(rows), longest, self.channels)
+        out = None
+        if buffer is not None:
+            out = buffer[: len(rows) * longest * self.channels].reshape(len(rows), longest, self.channels)
         return source.take(index, axis=0, out=out, mode="clip"), lengths
 
     def subset(self, rows: np.ndarray) -> Sequences:
@@ -108,27 +109,6 @@ class Sequences:
         """A view of each sequence, (T_i, C)."""
         ends = self.starts + self.lengths
         return [self.values[start:end] for start, end in zip(self.starts.tolist(), ends.tolist(), strict=True)]
-
-
-class BatchMemory:
-    """Memory that batches share, one after the other: the first write to new memory is slow.
-
-    Parameters
-    ----------
-    size : int
-        Numbers in the largest batch.
-    dtype : dtype
-    """
-
-    def __init__(self, size: int, dtype: np.dtype) -> None:
-        self.numbers = np.empty(size, dtype)
-        self._batches: dict[tuple[int, ...], np.ndarray] = {}
-
-    def batch(self, *shape: int) -> np.ndarray:
-        """An array for a batch; the same one for the same shape, by which backends know it again."""
-        if shape not in self._batches:
-            self._batches[shape] = self.numbers[: math.prod(shape)].reshape(shape)
-        return self._batches[shape]
 
 
 def shuffled_batches(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from . import pieces
-from .batches import BatchMemory, Sequences, shuffled_batches, sorted_batches
+from .batches import Sequences, shuffled_batches, sorted_batches
 from .data import Data, take_rows
 from .diagnosis import divergence
 from .model import Model
@@ -85,7 +85,8 @@ class Trainer:
         sequences = data.sequences
         longest = int(sequences.lengths.max())
         steps = self.batch_size * (min(longest, bptt_steps) if self.cuts and bptt_steps else longest)
-        self.memory = BatchMemory(steps * sequences.channels, sequences.values.dtype)
+        # All batches use one buffer, because the first write to new memory is slow.
+        self.buffer = np.empty(steps * sequences.channels, sequences.values.dtype)
 
     @property
     def cuts(self) -> bool:
@@ -131,7 +132,7 @@ class Trainer:
 
     def _loss_and_gradient(self, piece: Piece, total: int) -> float | Any:
         model, data, rows = self.model, piece.data, piece.rows
-        x, lengths = data.sequences.take(rows, self.memory)
+        x, lengths = data.sequences.take(rows, self.buffer)
         targets, weights = data.targets.take(rows, total)
         static = take_rows(data.static, rows)
         if self.bptt_steps is not None and not self.cuts:

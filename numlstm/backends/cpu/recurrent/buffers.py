@@ -46,7 +46,7 @@ class Arguments(NamedTuple):
 
     integers: np.ndarray
     address: int
-    kept: Any  # what they refer to
+    kept: np.ndarray  # what they refer to
 
 
 class Piece(NamedTuple):
@@ -151,7 +151,7 @@ class Buffers:
         columns = packing.sums_columns
         self.sums = self.allocate("sums", (rows, columns)) if columns else NO_SUMS
         self.parts = weights.team_of(rows, steps)
-        self.room = np.empty((self.parts, 1 + len(prepared.tables.sources), rows), np.int64)
+        self.room = aligned((self.parts, 1 + len(prepared.tables.sources), rows), np.int64)
         self.synchronisation = synchronisation(self.parts)
         self.halves = self._room_for_halves()
         self.layer_shape = LayerShape(steps=steps, inputs=packing.spec.input_size, groups=packing.groups)
@@ -163,6 +163,7 @@ class Buffers:
         self.team = Team(parts=self.parts, rows=rows, address=address_of(self.synchronisation))
         self.layer = address_of(prepared.tables.arguments)
         self.calls: dict[Any, Arguments] = {}
+        self._all_rows: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def allocate(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         """Memory for one of these."""
@@ -184,6 +185,12 @@ class Buffers:
             return ()
         self.synchronisation[:] = 0
         return threads.each(self.parts)
+
+    def all_rows(self, steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """Order and lengths of a batch whose rows all have so many steps."""
+        if steps not in self._all_rows:
+            self._all_rows[steps] = np.arange(self.rows), np.full(self.rows, steps)
+        return self._all_rows[steps]
 
     @cached_property
     def final(self) -> tuple[np.ndarray, ...]:
@@ -230,8 +237,8 @@ class BackwardBuffers:
         self.gradients = Gradients(
             address=address_of(self.carried), row=self.carried.strides[0], slot=self.carried.strides[1]
         )
-        self.xs = np.empty(self.room, np.int64)
-        self.addresses = np.empty((buffers.parts, 2, rows), np.int64)
+        self.xs = aligned(self.room, np.int64)
+        self.addresses = aligned((buffers.parts, 2, rows), np.int64)
         self.tables = BackwardTables(weights, prepared.tables, buffers.allocate, rows, self.room, self.xs)
         gates = self.tables.gates
         self.memory = BackwardMemory(

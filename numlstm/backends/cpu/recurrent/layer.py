@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from ....concurrency import cached_property
 from ...contract import Lookup, Noise, States, UnsupportedError
 from ..linear.tile import ROWS_TOGETHER
 from ..machine import threads
@@ -40,6 +40,12 @@ class Tape:
 
     def __del__(self) -> None:
         self.buffers.prepared.release(self.buffers)
+
+    @cached_property
+    def places(self) -> tuple[Any, ...]:
+        """The steps of x, and where those arrays are that a call brings with it."""
+        brought = [*([self.order, self.lengths] if self.ragged else []), *([self.masks] if len(self.masks) else [])]
+        return self.x.shape[1], *map(_place_of, brought)
 
     @property
     def rows(self) -> SortedRows:
@@ -111,7 +117,7 @@ def layer_forward(
 
 def _tape(x: np.ndarray, buffers: Buffers, lengths: np.ndarray | None, reverse: bool, noise: Noise | None) -> Tape:
     """The tape of a call, before the call has run."""
-    order, by_length = _full_batch(*x.shape[:2]) if lengths is None else _longest_first(lengths)
+    order, by_length = buffers.all_rows(x.shape[1]) if lengths is None else _longest_first(lengths)
     return Tape(x, buffers, order, by_length, reverse, lengths is not None, buffers.masks(noise))
 
 
@@ -121,19 +127,14 @@ def _run_forward(
 ) -> None:  # fmt: skip
     """Run the steps that records are for."""
     buffers, weights = tape.buffers, tape.buffers.weights
-    arrays = tape.x, tape.order, tape.lengths, tape.masks, *initial, *final, *outputs, *traces.values()
-    key = records.first, records.last, tape.reverse, *traces, *_places_of(buffers, arrays)
+    arrays = tape.x, *initial, *outputs, *traces.values(), *(() if buffers.kept and final is buffers.final else final)
+    key = records.first, records.last, tape.reverse, *traces, *tape.places, *map(_place_of, arrays)
     arguments = buffers.calls.get(key)
     if arguments is None:
         places = _places(weights, (*initial, *final), outputs, traces)
-        arguments = _keep(buffers, buffers.calls, key, _forward_call(tape, records, places), places, arrays)
+        arguments = _kept(buffers.calls, key, _forward_call(tape, records, places), places)
     shards = buffers.team_shards() or _shards(tape, records.first, records.last, weights.step_flop)
     threads.share(forward, weights.real, arguments.address, shards)
-
-
-def _places_of(buffers: Buffers, arrays: Sequence[np.ndarray | None]) -> Iterable[Any]:
-    """What tells whether arrays are where those of another call were; in training, most are the same arrays."""
-    return map(id, arrays) if buffers.kept else map(_place_of, arrays)
 
 
 def _place_of(array: np.ndarray | None) -> Any:
@@ -141,13 +142,11 @@ def _place_of(array: np.ndarray | None) -> Any:
     return None if array is None else (address_of(array), array.strides)
 
 
-def _keep(
-    buffers: Buffers, calls: dict[Any, Arguments], key: Any, call: np.ndarray, places: np.ndarray, arrays: Sequence[Any]
-) -> Arguments:
-    """Keep the arguments of a call, for another one with the same arrays; and in training the arrays."""
+def _kept(calls: dict[Any, Arguments], key: Any, call: np.ndarray, places: np.ndarray) -> Arguments:
+    """Keep the arguments of a call, for another one with arrays in the same places: training has it at every step."""
     if len(calls) >= CALLS_KEPT:
         calls.clear()
-    arguments = calls[key] = Arguments(call, address_of(call), (places, arrays if buffers.kept else ()))
+    arguments = calls[key] = Arguments(call, address_of(call), places)
     return arguments
 
 
@@ -230,12 +229,6 @@ def runner(
     return run
 
 
-@lru_cache(maxsize=64)
-def _full_batch(rows: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Order and lengths of a batch that needs no sorting; they must not be changed."""
-    return np.arange(rows), np.full(rows, steps)
-
-
 def _longest_first(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     order = np.argsort(-lengths, kind="stable")
     return order, lengths[order]
@@ -260,14 +253,14 @@ def layer_backward(
         transposed.bring_up_to_date()
     if dx is not None:
         weights.input_transposed.bring_up_to_date()
-    arrays = tape.x, dx, tape.order, tape.lengths, tape.masks, *doutputs, *dfinal, *dinitial
-    key = tape.reverse, *_places_of(tape.buffers, arrays)
+    arrays = tape.x, dx, *doutputs, *dfinal, *(() if weights.training else dinitial)
+    key = tape.reverse, *tape.places, *map(_place_of, arrays)
     arguments = buffers.calls.get(key)
     if arguments is None:
         sizes = weights.packing.spec.state_sizes
         places = np.array([place(array, k % len(sizes), sizes[k % len(sizes)])
                            for k, array in enumerate((*doutputs, *dfinal, *dinitial))])  # fmt: skip
-        arguments = _keep(tape.buffers, buffers.calls, key, _backward_call(tape, places, dx), places, arrays)
+        arguments = _kept(buffers.calls, key, _backward_call(tape, places, dx), places)
     flop, fresh, start = weights.step_flop, True, address_of(gradient)
     if dx is None:
         flop -= 2.0 * buffers.tables.input_columns * weights.packing.spec.input_size

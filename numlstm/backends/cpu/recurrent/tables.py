@@ -12,7 +12,7 @@ from ..linear.halves import half_product_address, pairs
 from ..linear.packing import Block
 from ..linear.tile import lookup_address, product_address, product_heights
 from ..linear.transposed import TransposedWeights
-from ..machine.arrays import address_of, integers
+from ..machine.arrays import address_of, aligned, integers
 from .arguments import (
     BACK,
     PHASE,
@@ -253,7 +253,7 @@ class BackwardTables:
 
     def _back(self, index: int, product: ProductBlocks, offset: int) -> list[BackEntry]:
         """The way back through the weights of a product."""
-        self.sources[index, product.source] = sources = np.empty(self.room, np.int64)
+        self.sources[index, product.source] = sources = aligned(self.room, np.int64)
         source_slot, previous = self.weights.packing.slots.place(product.source)
         region, slot, overwrites = self._target(index, product.number, product.source)
         first, *others = self._parts(
