@@ -51,7 +51,7 @@ FORKED = (
     "'forkserver', or choose backend='cpu'"
 )
 
-COMPUTE_DTYPES = ("tf32", "float16", "bfloat16")
+COMPUTE_DTYPES = ("tf32", "float16", "bfloat16", "int8")
 
 # Kinds of masks; that of the zoneout of state k is zoneout + k.
 STREAMS = {"dropout": 0, "recurrent_dropout": 1, "candidate_dropout": 2, "zoneout": 3}
