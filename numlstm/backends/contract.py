@@ -108,8 +108,9 @@ class LayerSpec:
         Ghahramani 2016). The rest is scaled up.
     candidate_dropout : float in [0, 1)
         Share of what a cell would add to its memory that is zeroed in training, at every step (Semeniuta et al. 2016).
-    compute_dtype : {"tf32", "float16", "bfloat16"} or None
-        What the factors of all products are rounded to; sums and everything else stay in `dtype`.
+    compute_dtype : {"tf32", "float16", "bfloat16", "int8"} or None
+        What the factors of all products are rounded to; sums and everything else stay in `dtype`. With "int8" each
+        vector and each row of weights has a step of its own: `reference.quantised` has the rule.
     zoneout : tuple of float in [0, 1), for the first states, or empty
         Share of the units of a state that keep their old value at a step of training (Krueger et al. 2017); elsewhere
         the old and the new are mixed in that proportion.

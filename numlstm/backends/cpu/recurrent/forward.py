@@ -184,7 +184,7 @@ def _run_phase(real, phase, layer, run, step, share):
 
 @once
 def _find_sources(real, phase, layer, run, step):
-    """Write the addresses of the vectors that weights multiply, and the vectors in fewer bits where products take those."""
+    """Write the addresses of the vectors that weights multiply; where products take fewer bits, write these vectors."""
     memory, records = run.memory, run.records
     for k in range(phase.first_source, phase.last_source):
         source = load_entry(SourceEntry, layer.sources, k)
