@@ -398,6 +398,11 @@ class Backend(ABC):
     name: str
     looks_up: bool = False  # whether `sequence_forward` takes a `Lookup`
 
+    @property
+    def compute_dtypes(self) -> tuple[str, ...]:
+        """The values of `compute_dtype`, besides None, that layers can have here."""
+        return ()
+
     # Arrays -----------------------------------------------------------------------------------------------
 
     def to_device(self, array: np.ndarray, dtype: str) -> Array:

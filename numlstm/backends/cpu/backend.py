@@ -46,6 +46,10 @@ class CpuBackend(Backend):
     name = "cpu"
     looks_up = True
 
+    @property
+    def compute_dtypes(self) -> tuple[str, ...]:
+        return tuple(name for name, kind in KINDS.items() if kind.supported())
+
     @contextmanager
     def watching_weight_gradients(self, timed: Callable[[Callable], Callable]) -> Iterator[None]:
         kinds: tuple[Any, ...] = (OuterSums, ColumnSums, RowGradients)

@@ -64,6 +64,10 @@ class CudaBackend(Backend):
         self.name = f"cuda:{index}" if index else "cuda"
         self._uploaders = Uploaders(self.device)
 
+    @property
+    def compute_dtypes(self) -> tuple[str, ...]:
+        return KINDS if self.device.capability >= TENSOR_CORES else ()
+
     # Arrays -----------------------------------------------------------------------------------------------
 
     def wait(self) -> None:

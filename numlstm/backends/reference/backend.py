@@ -99,6 +99,7 @@ class ReferenceBackend(Backend):
     """
 
     name = "reference"
+    compute_dtypes = ("int8",)
 
     @_quiet
     def dropout(self, x: Array, probability: float, noise: Noise, *, per_step: bool) -> Array:
