@@ -35,7 +35,7 @@ from .distributions import LIKELIHOODS
 from .losses import LOSSES
 from .masks import dropped, make_masks, zone_out, zone_out_backward
 from .pooling import POOLINGS
-from .quantised import QuantisedProducts
+from .quantised import QuantisedProducts, quantised_weights
 from .twin import Twin, get_twin
 
 # Infinity and NaN pass through without a warning, as they do through compiled kernels.
@@ -138,8 +138,11 @@ class ReferenceBackend(Backend):
         except ValueError as error:
             raise UnsupportedError(f"backend 'reference': {error}") from None
         if spec.compute_dtype:
-            for name in (name for name in parameters if name.startswith("weight")):
-                parameters[name] = parameters[name].view(QuantisedProducts)
+            for parameter in (parameter for parameter in spec.description.parameters if parameter.columns):
+                value = parameters[parameter.name]
+                of_sources = value.reshape(len(value), parameter.column_blocks, -1)
+                rounded = quantised_weights(of_sources).reshape(value.shape)
+                parameters[parameter.name] = rounded.view(QuantisedProducts)
         return LayerWeights(spec, flat, _in_blocks(spec, parameters), twin)
 
     def refresh(self, weights: Weights) -> Weights:

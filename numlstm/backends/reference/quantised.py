@@ -21,12 +21,10 @@ FLOOR = 1e-30  # the least range that counts
 
 
 class QuantisedProducts(np.ndarray):
-    """A matrix W whose products ``v @ W.T`` are Ŵ v̂, for each row v; a view of the numbers of W."""
+    """A matrix Ŵ whose products ``v @ Ŵ.T`` are of quantised rows v: a view of its numbers."""
 
     def __rmatmul__(self, v: Any) -> np.ndarray:  # type: ignore[override]
-        rows = np.array([quantised_vector(row) for row in np.asarray(v)])
-        weights = np.array([quantised_weights(row) for row in np.asarray(self).T])
-        return rows @ weights.T
+        return np.array([quantised_vector(row) for row in np.asarray(v)]) @ np.asarray(self)
 
 
 def quantised_vector(v: np.ndarray) -> np.ndarray:
@@ -40,14 +38,12 @@ def quantised_vector(v: np.ndarray) -> np.ndarray:
     return step * (np.rint(v / step + zero) - zero)
 
 
-def quantised_weights(w: np.ndarray) -> np.ndarray:
-    """ŵ, for one row."""
-    if not np.isfinite(w).all():
-        return np.full_like(w, np.nan)
-    largest = max(np.abs(w).max(), FLOOR)
-    for count in (*range(126, 63, -1), 127):
-        step = largest / count
-        numbers = np.rint(w / step)
-        if np.abs(w / step - numbers).max() < 1e-3:
-            break
-    return step * numbers
+def quantised_weights(W: np.ndarray) -> np.ndarray:
+    """Ŵ, for weights whose last axis is that of a vector."""
+    largest = np.maximum(np.abs(W).max(axis=-1, keepdims=True), FLOOR)
+    largest = np.where(np.isfinite(largest), largest, np.nan)
+    counts = np.full_like(largest, 127)
+    for count in range(64, 127):
+        numbers = W * (count / largest)
+        counts[(np.abs(numbers - np.rint(numbers)) < 1e-3).all(axis=-1)] = count
+    return np.rint(W * (counts / largest)) * (largest / counts)

@@ -97,8 +97,6 @@ def layer_forward(
     if training and prepared.weights.kind:
         kind = prepared.weights.packing.spec.compute_dtype
         raise UnsupportedError(f"compute_dtype={kind!r} has no gradients on backend 'cpu': it is for inference")
-    if isinstance(x, Lookup) and prepared.weights.kind:
-        x = np.where(x.rows[:, :, None] < 0, prepared.weights.real(0), x.table[x.rows])
     if isinstance(x, Lookup):
         prepared = prepared.looking_up(len(x.table))
         assert prepared.lookup
