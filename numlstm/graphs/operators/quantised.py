@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import INT, axis_of, check_room, operator
+from .shapes import TYPES
 
 BYTES = ("uint8", "int8")
 
@@ -40,9 +41,10 @@ def matmul_integer(
     return np.matmul(left, right).astype("int64").astype("int32")
 
 
-@operator("DequantizeLinear", (2, 3), since=10, axis=INT(1, since=13), block_size=INT(0, since=21))
+@operator("DequantizeLinear", (2, 3), since=10, axis=INT(1, since=13), block_size=INT(0, since=21),
+          output_dtype=INT(0, since=23))  # fmt: skip
 def dequantize_linear(
-    x: np.ndarray, scale: np.ndarray, zero: np.ndarray | None = None, *, axis: int, block_size: int
+    x: np.ndarray, scale: np.ndarray, zero: np.ndarray | None = None, *, axis: int, block_size: int, output_dtype: int
 ) -> Any:
     """``(x - zero) * scale``, with one number for all, for each place on an axis, or for each block on it."""
     if x.dtype.kind not in "iu" or scale.dtype.kind != "f":
@@ -52,7 +54,10 @@ def dequantize_linear(
         raise ValueError(f"the zero point must be {x.dtype} of shape {scale.shape}, got {zero.dtype} of {zero.shape}")
     if scale.size > 1 or block_size:
         scale, zero = (_along(array, x.shape, axis_of(axis, x.ndim), block_size) for array in (scale, zero))
-    return (x.astype(scale.dtype) - zero.astype(scale.dtype)) * scale
+    dtype = TYPES.get(output_dtype, "") if output_dtype else scale.dtype.name
+    if np.dtype(dtype or "object").kind != "f":
+        raise ValueError(f"output_dtype must be that of a floating-point type, got {output_dtype}")
+    return ((x.astype(scale.dtype) - zero.astype(scale.dtype)) * scale).astype(dtype, copy=False)
 
 
 def _along(array: np.ndarray, shape: tuple[int, ...], axis: int, block: int) -> np.ndarray:

@@ -10,7 +10,8 @@ instructions, which are slower than float32, so that the backend refuses it ther
   the quotient are rounded; a 0 stays exact, and a vector of zeros, too.
 - A column's step is its largest magnitude divided by 127, or by a smaller number, where this keeps the column as it is:
   weights that were quantised before lose nothing.
-- A vector that is not finite has the step NaN, and so makes all of its sums NaN.
+- A vector that is not finite has the step NaN, and so makes all of its sums NaN. Where the range alone is not, the step
+  is infinite and all bytes are 0, which gives NaN, too.
 """
 
 from __future__ import annotations
@@ -273,7 +274,7 @@ def quantise_rows(real, rows):
             spoilt = spoilt + values * zeros  # NaN, where a number is not finite
         least, span = _smallest(low), _largest(high) - _smallest(low)
         wide = max(span, real(FLOOR))
-        step = wide / real(STEPS) + (span - span) + sum_lanes(spoilt)
+        step = wide / real(STEPS) + sum_lanes(spoilt)
         factor = real(STEPS) / wide
         offset = splat(real, real(MAGIC) - least * factor)
         store_first(splat(real, step), place + STEP, 1)
