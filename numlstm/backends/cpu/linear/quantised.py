@@ -28,7 +28,7 @@ from numba.extending import intrinsic
 
 from ..machine.compiling import pointed
 from ..machine.memory import lanes_of, load_address, store_address, vector_bytes
-from ..machine.simd import I64, Vector, VectorLayout, load_first, splat, store_first, sum_lanes
+from ..machine.simd import I64, Vector, VectorLayout, load, load_first, splat, store_first, sum_lanes
 from ..machine.tags import width
 from ..machine.target import target
 from .packing import Block
@@ -236,13 +236,19 @@ def _largest(typing_context, value):
 
 def _fold(value, comparison):
     def generate(context, builder, signature, arguments):
-        lanes = [builder.extract_element(arguments[0], I32(k)) for k in range(value.lanes)]
-        while len(lanes) > 1:
-            pairs = zip(lanes[::2], lanes[1::2], strict=True)
-            lanes = [builder.select(builder.fcmp_ordered(comparison, a, b), a, b) for a, b in pairs]
-        return lanes[0]
+        (rest,), count = arguments, value.lanes
+        while count > 1:
+            count //= 2
+            halves = [_lanes(builder, rest, first, count) for first in (0, count)]
+            rest = builder.select(builder.fcmp_ordered(comparison, *halves), *halves)
+        return builder.extract_element(rest, I32(0))
 
     return value.real(value), generate
+
+
+def _lanes(builder, value, first, count):
+    numbers = ir.Constant(ir.VectorType(I32, count), list(range(first, first + count)))
+    return builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), numbers)
 
 
 @intrinsic
@@ -264,12 +270,13 @@ def _store_bytes(typing_context, value, place):
 def quantise_rows(real, rows):
     """Quantise rows. Products and sums must not be contracted: a quotient is rounded to float32, then to an integer."""
     lanes, size = lanes_of(real), vector_bytes(real)
-    groups, zeros = -(-rows.count // lanes), splat(real, real(0))
+    whole, rest, zeros = rows.count // lanes, rows.count % lanes, splat(real, real(0))
     for m in range(rows.first, rows.active):
         source, place = load_address(rows.addresses + 8 * m), rows.place + m * rows.row + HEADER
-        low, high, spoilt = zeros, zeros, zeros
-        for group in range(groups):
-            values = load_first(real, source + group * size, rows.count - group * lanes)
+        last = load_first(real, source + whole * size, rest)
+        low, high, spoilt = _smaller(last, zeros), _larger(last, zeros), last * zeros
+        for group in range(whole):
+            values = load(real, source + group * size)
             low, high = _smaller(values, low), _larger(values, high)
             spoilt = spoilt + values * zeros  # NaN, where a number is not finite
         least, span = _smallest(low), _largest(high) - _smallest(low)
@@ -280,9 +287,10 @@ def quantise_rows(real, rows):
         store_first(splat(real, step), place + STEP, 1)
         _store_bytes(offset, place + ZERO)
         factors = splat(real, factor)
-        for group in range(groups):
-            values = load_first(real, source + group * size, rows.count - group * lanes)
-            _store_bytes(values * factors + offset, place + group * lanes)
+        for group in range(whole):
+            _store_bytes(load(real, source + group * size) * factors + offset, place + group * lanes)
+        if rest:
+            _store_bytes(last * factors + offset, place + whole * lanes)
         store_address(rows.addresses + 8 * m, place)
 
 
