@@ -83,6 +83,14 @@ def test_streams_predict_as_predict_does():
     assert np.abs(last - fitted("classifier").predict_proba(X)).max() > 1e-5
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", ["classifier", "transcriber", "language model"])
+def test_all_streams_take_it(name):
+    model = fitted(name).set_params(compute_dtype="int4")
+    with pytest.raises(ValueError, match="compute_dtype must be one of"):
+        model.stream()
+
+
 def test_traces_are_those_of_predictions():
     model = fitted("regressor", compute_dtype="int8")
     h = model.trace(X)["hidden_state"]

@@ -184,6 +184,10 @@ def test_new_parameters_are_quantised():
     np.testing.assert_array_equal(layer(x)[0], other(x)[0])
 
 
+def test_it_can_be_compiled_ahead():
+    numlstm.warm_up(with_int8("lstm"))
+
+
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
 def test_gradients_are_refused(backend):
     with pytest.raises(numlstm.UnsupportedError, match=f"compute_dtype='int8' has no gradients on backend '{backend}'"):
