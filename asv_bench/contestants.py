@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import tempfile
+import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from problems import KINDS, OPTIONS, Problem, layer_of, reference_results, torch_outputs
@@ -184,6 +188,46 @@ class OpenVino:
     training = None
 
 
+class OursInt8(Ours):
+    """This library, with products in int8."""
+
+    def __init__(self, problem, threads):
+        self.x, _, self.lengths = problem.data()
+        self.layer = layer_of(problem, backend="cpu", compute_dtype="int8")
+
+    training = None
+
+
+class TorchInt8(Torch):
+    """torch.nn.LSTM after PyTorch's dynamic quantisation."""
+
+    def __init__(self, problem, threads):
+        super().__init__(problem, threads)
+        torch, net = self.torch, self.torch.nn.Sequential(self.net.eval())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            quantised = torch.ao.quantization.quantize_dynamic(net, {torch.nn.LSTM}, dtype=torch.qint8)
+        self.net = quantised[0]
+
+    training = None
+
+
+class OnnxInt8(Onnx):
+    """ONNX Runtime's LSTM after its own dynamic quantisation."""
+
+    @staticmethod
+    def model(problem):
+        import onnx
+        from onnxruntime.quantization import quantize_dynamic
+
+        logging.getLogger().setLevel(logging.ERROR)
+        with tempfile.TemporaryDirectory() as folder:
+            before, after = (Path(folder) / name for name in ("before.onnx", "after.onnx"))
+            before.write_bytes(Onnx.model(problem).SerializeToString())
+            quantize_dynamic(before, after)
+            return onnx.load(after)
+
+
 class FromOnnx:
     """This library, with the model that ONNX Runtime runs."""
 
@@ -258,6 +302,7 @@ class Limits:
 
 CONTESTANTS = {
     "numlstm": Ours, "from_onnx": FromOnnx, "torch": Torch, "onnxruntime": Onnx, "openvino": OpenVino, "keras": Keras,
+    "numlstm int8": OursInt8, "torch int8": TorchInt8, "onnxruntime int8": OnnxInt8,
 }  # fmt: skip
 SHAPES = [
     Problem(1, 1, 16, 64),

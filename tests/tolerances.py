@@ -18,6 +18,12 @@ TOLERANCES = {
     "state": Tolerance(
         2e-6, 1e-14, "sums of up to 84 products and one sigmoid or tanh per gate, each good to a few ulp, over 40 steps"
     ),
+    "int8": Tolerance(
+        5e-3,
+        0.0,
+        "as for states; but a number near the middle of two steps may be rounded to either: of one 127th of the "
+        "largest number, times a weight",
+    ),
     "gradient": Tolerance(
         4e-6, 5e-14, "as for states, there and back; sums over up to 1040 pairs of a row and a step, in chunks"
     ),

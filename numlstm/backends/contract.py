@@ -51,7 +51,7 @@ FORKED = (
     "'forkserver', or choose backend='cpu'"
 )
 
-COMPUTE_DTYPES = ("tf32", "float16", "bfloat16")
+COMPUTE_DTYPES = ("tf32", "float16", "bfloat16", "int8")
 
 # Kinds of masks; that of the zoneout of state k is zoneout + k.
 STREAMS = {"dropout": 0, "recurrent_dropout": 1, "candidate_dropout": 2, "zoneout": 3}
@@ -108,8 +108,9 @@ class LayerSpec:
         Ghahramani 2016). The rest is scaled up.
     candidate_dropout : float in [0, 1)
         Share of what a cell would add to its memory that is zeroed in training, at every step (Semeniuta et al. 2016).
-    compute_dtype : {"tf32", "float16", "bfloat16"} or None
-        What the factors of all products are rounded to; sums and everything else stay in `dtype`.
+    compute_dtype : {"tf32", "float16", "bfloat16", "int8"} or None
+        What the factors of all products are rounded to; sums and everything else stay in `dtype`. With "int8" each
+        vector and each row of weights has a step of its own: `reference.quantised` has the rule.
     zoneout : tuple of float in [0, 1), for the first states, or empty
         Share of the units of a state that keep their old value at a step of training (Krueger et al. 2017); elsewhere
         the old and the new are mixed in that proportion.
@@ -396,6 +397,11 @@ class Backend(ABC):
 
     name: str
     looks_up: bool = False  # whether `sequence_forward` takes a `Lookup`
+
+    @property
+    def compute_dtypes(self) -> tuple[str, ...]:
+        """The values of `compute_dtype`, besides None, that layers can have here."""
+        return ()
 
     # Arrays -----------------------------------------------------------------------------------------------
 

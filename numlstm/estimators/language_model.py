@@ -222,6 +222,7 @@ class LSTMLanguageModel(TrainableModel):
         nonlinearity: Any = "tanh",
         backend: str | None = None,
         dtype: str = "float32",
+        compute_dtype: str | None = None,
         recompute: bool = False,
         callback: Callable[[Progress], Any] | None = None,
         verbose: bool | int = False,
@@ -560,7 +561,7 @@ class LSTMLanguageModel(TrainableModel):
         """The trained network now; another thread may replace it later."""
         estimator = snapshot(self)
         check_is_fitted(estimator)
-        return estimator._model
+        return estimator._model.computing_in(self.compute_dtype)
 
     # Writing ----------------------------------------------------------------------------------------------
 

@@ -180,6 +180,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         nonlinearity: Any = "tanh",
         backend: str | None = None,
         dtype: str = "float32",
+        compute_dtype: str | None = None,
         recompute: bool = False,
         callback: Callable[[Progress], Any] | None = None,
         verbose: bool | int = False,

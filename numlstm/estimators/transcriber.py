@@ -160,6 +160,7 @@ class LSTMTranscriber(SequenceLabeller):
         nonlinearity: Any = "tanh",
         backend: str | None = None,
         dtype: str = "float32",
+        compute_dtype: str | None = None,
         recompute: bool = False,
         callback: Callable[[Progress], Any] | None = None,
         verbose: bool | int = False,
@@ -444,7 +445,7 @@ class LSTMTranscriber(SequenceLabeller):
             If the transcriber is bidirectional: the last step of a stream is not known.
         """
         check_is_fitted(self)
-        fitted = self._model
+        fitted = self._model.computing_in(self.compute_dtype)
         if fitted.network.stack.bidirectional:
             raise ValueError("stream() needs bidirectional=False: the last step of a stream is not known")
         stream = self._layer(fitted).stream(batch_size)

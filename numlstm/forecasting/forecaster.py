@@ -74,6 +74,8 @@ class LSTMForecaster(Savable, BaseEstimator):
         Names of the columns that hold the series and the time stamps in a DataFrame.
     backend, dtype, verbose
         As in `LSTMRegressor`.
+    compute_dtype : {"tf32", "float16", "bfloat16", "int8"} or None, default None
+        As in `LSTMRegressor`, for the networks of the next `fit`, and so also for the windows that calibrate intervals.
 
     Attributes
     ----------
@@ -142,6 +144,7 @@ class LSTMForecaster(Savable, BaseEstimator):
         time_column: str = "time",
         backend: str | None = None,
         dtype: str = "float32",
+        compute_dtype: str | None = None,
         verbose: bool | int = False,
     ) -> None:
         self.horizon = horizon
@@ -170,6 +173,7 @@ class LSTMForecaster(Savable, BaseEstimator):
         self.time_column = time_column
         self.backend = backend
         self.dtype = dtype
+        self.compute_dtype = compute_dtype
         self.verbose = verbose
 
     # Learning --------------------------------------------------------------------------------------------

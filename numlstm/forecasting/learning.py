@@ -22,7 +22,7 @@ from .windows import Windows, spreads_of, windows_before
 MOST = 4000  # windows to learn from, at most about
 NETWORK_PARAMETERS = (
     "hidden_size", "num_layers", "cell", "pooling", "dropout", "learning_rate_init", "max_iter", "batch_size",
-    "backend", "dtype", "verbose",
+    "backend", "dtype", "compute_dtype", "verbose",
 )  # fmt: skip
 
 

@@ -78,6 +78,7 @@ class LSTMForecasterSktime(BaseForecaster):
         random_state: Any = None,
         backend: str | None = None,
         dtype: str = "float32",
+        compute_dtype: str | None = None,
         verbose: bool | int = False,
     ) -> None:
         self.context_length = context_length
@@ -99,6 +100,7 @@ class LSTMForecasterSktime(BaseForecaster):
         self.random_state = random_state
         self.backend = backend
         self.dtype = dtype
+        self.compute_dtype = compute_dtype
         self.verbose = verbose
         super().__init__()
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..backends.contract import COMPUTE_DTYPES, Array, Backend
+from ..backends.contract import Array, Backend
 from ..backends.dispatch import backend_for, check_name, gpu_array_in
 from ..checks import check_flag, check_integer, check_option, check_rng, check_tuple
 from ..concurrency import new_lock
@@ -69,10 +68,11 @@ LAST = """
         for calls that are large enough, see there.
     dtype : {"float32", "float64"}, default "float32"
         Of parameters and all arithmetic.
-    compute_dtype : {"tf32", "float16", "bfloat16"} or None, default None
+    compute_dtype : {"tf32", "float16", "bfloat16", "int8"} or None, default None
         The type that weights and vectors in products are rounded to, for speed; everything else stays float32. On GPUs
-        of compute capability 8.0 or later all three use tensor cores (experimental); on processors with AVX-512 BF16
-        ``"bfloat16"`` is for inference, without gradients. Elsewhere a call raises `UnsupportedError`.
+        of compute capability 8.0 or later all but ``"int8"`` use tensor cores (experimental). On processors
+        ``"bfloat16"``, with AVX-512 BF16, and ``"int8"``, with AVX-512 VNNI or AVX-VNNI, are for inference, without
+        gradients. Elsewhere a call raises `UnsupportedError`.
     random_state : int, numpy.random.Generator or None, default None
         Where initial parameters come from."""
 
@@ -122,11 +122,7 @@ class Layer(Savable):
             check_option(dtype, "dtype", ("float32", "float64")),
             given,
         )
-        if compute_dtype is not None:
-            check_option(compute_dtype, "compute_dtype", COMPUTE_DTYPES)
-            if self.dtype != "float32":
-                raise ValueError(f"compute_dtype must be None with dtype={self.dtype!r}, got {compute_dtype!r}")
-            self._stack = replace(self._stack, cell=replace(self._stack.cell, compute_dtype=compute_dtype))
+        self._stack = self._stack.computing_in(compute_dtype)
         self.backend = None if backend is None else check_name(backend)
         self._shown, self._read_only = not_defaults(given), ""
         rng = check_rng(random_state, "random_state")

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.contract import Array, Backend, LayerSpec, Noise
+from ..backends.contract import COMPUTE_DTYPES, Array, Backend, LayerSpec, Noise
+from ..checks import check_option
 from ..concurrency import cached_property
 from .initial import initialised
 
@@ -51,6 +52,20 @@ class Stack:
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}  # no cached values
+
+    def computing_in(self, compute_dtype: Any) -> Stack:
+        """The same layers with products of another type.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there is no such type, or if these layers compute in float64.
+        """
+        if compute_dtype is not None:
+            check_option(compute_dtype, "compute_dtype", COMPUTE_DTYPES)
+            if self.dtype != "float32":
+                raise ValueError(f"compute_dtype must be None with dtype={self.dtype!r}, got {compute_dtype!r}")
+        return replace(self, cell=replace(self.cell, compute_dtype=compute_dtype))
 
     @property
     def input_size(self) -> int:

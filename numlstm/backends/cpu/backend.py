@@ -25,8 +25,9 @@ from ..contract import (
 )
 from ..equations.optimizers import adam_numbers, rmsprop_numbers, sgd_numbers
 from . import activity, affine, crf, embedding, likelihoods, losses, optimizing, pooling, sequence_losses
-from .linear import halves, peak
+from .linear import peak
 from .linear.gradients import ColumnSums, OuterSums, RowGradients
+from .linear.narrow import KINDS
 from .linear.packing import affine_packing
 from .machine.arrays import aligned
 from .machine.target import target
@@ -44,6 +45,10 @@ class CpuBackend(Backend):
 
     name = "cpu"
     looks_up = True
+
+    @property
+    def compute_dtypes(self) -> tuple[str, ...]:
+        return tuple(name for name, kind in KINDS.items() if kind.supported())
 
     @contextmanager
     def watching_weight_gradients(self, timed: Callable[[Callable], Callable]) -> Iterator[None]:
@@ -89,15 +94,8 @@ class CpuBackend(Backend):
 
     def prepare(self, spec: Spec, flat: np.ndarray, training: bool = False) -> Any:
         if isinstance(spec, LayerSpec):
-            if spec.compute_dtype not in (None, "bfloat16"):
-                raise UnsupportedError(
-                    f"compute_dtype={spec.compute_dtype!r} is not supported by backend 'cpu': set None or 'bfloat16'"
-                )
-            if spec.compute_dtype and not halves.supported():
-                raise UnsupportedError(
-                    f"compute_dtype={spec.compute_dtype!r} is not supported by backend 'cpu' on this processor "
-                    f"({target().cpu}): it has no AVX-512 BF16 instructions, and the rest would be slower than float32"
-                )
+            if spec.compute_dtype:
+                _check_compute_dtype(spec)
             return PreparedLayer(LayerWeights(layer_packing(spec), flat, training))
         if isinstance(spec, AffineSpec):
             return affine.AffineWeights(affine_packing(spec), flat, training)
@@ -277,3 +275,19 @@ class CpuBackend(Backend):
 
 def _or_empty(decay: np.ndarray | None, flat: np.ndarray) -> np.ndarray:
     return flat[:0] if decay is None else decay
+
+
+def _check_compute_dtype(spec: LayerSpec) -> None:
+    """Refuse what products cannot be computed in here."""
+    refused = f"compute_dtype={spec.compute_dtype!r} is not supported by backend 'cpu'"
+    kind = KINDS.get(spec.compute_dtype or "")
+    if kind is None:
+        raise UnsupportedError(f"{refused}: set None, {' or '.join(map(repr, KINDS))}")
+    if not kind.supported():
+        raise UnsupportedError(
+            f"{refused} on this processor ({target().cpu}): it has no {kind.NEEDS} instructions, and the rest would be "
+            "slower than float32"
+        )
+    longest = max(spec.input_size, *spec.state_sizes)
+    if longest > kind.LONGEST:
+        raise UnsupportedError(f"{refused} for vectors of more than {kind.LONGEST} numbers, got {longest}")

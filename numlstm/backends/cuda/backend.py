@@ -38,6 +38,7 @@ from . import (
 )
 from .arrays import DeviceArray
 from .device import SIMULATED, Device, on_device
+from .intrinsics import KINDS
 from .rows import add_rows, take_rows
 from .uploading import Uploaders
 
@@ -62,6 +63,10 @@ class CudaBackend(Backend):
         self.device = Device(index)
         self.name = f"cuda:{index}" if index else "cuda"
         self._uploaders = Uploaders(self.device)
+
+    @property
+    def compute_dtypes(self) -> tuple[str, ...]:
+        return KINDS if self.device.capability >= TENSOR_CORES else ()
 
     # Arrays -----------------------------------------------------------------------------------------------
 
@@ -158,6 +163,11 @@ class CudaBackend(Backend):
             return embedding.EmbeddingWeights(spec, flat)
         if isinstance(spec, SequenceLossSpec):
             return sequence_losses.Weights(spec, flat)
+        if spec.compute_dtype not in (None, *KINDS):
+            raise UnsupportedError(
+                f"compute_dtype={spec.compute_dtype!r} is not supported by backend {self.name!r}: set None, "
+                f"{' or '.join(map(repr, KINDS))}"
+            )
         if spec.compute_dtype is not None and self.device.capability < TENSOR_CORES:
             raise UnsupportedError(
                 f"compute_dtype={spec.compute_dtype!r} is not supported by backend {self.name!r} on this GPU: it takes "

@@ -35,6 +35,7 @@ from .distributions import LIKELIHOODS
 from .losses import LOSSES
 from .masks import dropped, make_masks, zone_out, zone_out_backward
 from .pooling import POOLINGS
+from .quantised import QuantisedProducts, quantised_weights
 from .twin import Twin, get_twin
 
 # Infinity and NaN pass through without a warning, as they do through compiled kernels.
@@ -98,6 +99,7 @@ class ReferenceBackend(Backend):
     """
 
     name = "reference"
+    compute_dtypes = ("int8",)
 
     @_quiet
     def dropout(self, x: Array, probability: float, noise: Noise, *, per_step: bool) -> Array:
@@ -116,11 +118,11 @@ class ReferenceBackend(Backend):
         Raises
         ------
         UnsupportedError
-            If the cell has no twin, or if `compute_dtype` is set.
+            If the cell has no twin, or if `compute_dtype` is neither None nor "int8".
         """
-        if isinstance(spec, LayerSpec) and spec.compute_dtype:
+        if isinstance(spec, LayerSpec) and spec.compute_dtype not in (None, "int8"):
             raise UnsupportedError(
-                f"compute_dtype={spec.compute_dtype!r} is not supported by backend 'reference': set None"
+                f"compute_dtype={spec.compute_dtype!r} is not supported by backend 'reference': set None or 'int8'"
             )
         parameters = {name: _float64(value) for name, value in self.unpack(spec, flat).items()}
         if isinstance(spec, AffineSpec):
@@ -135,6 +137,12 @@ class ReferenceBackend(Backend):
             twin = get_twin(spec.cell)
         except ValueError as error:
             raise UnsupportedError(f"backend 'reference': {error}") from None
+        if spec.compute_dtype:
+            for parameter in (parameter for parameter in spec.description.parameters if parameter.columns):
+                value = parameters[parameter.name]
+                of_sources = value.reshape(len(value), parameter.column_blocks, -1)
+                rounded = quantised_weights(of_sources).reshape(value.shape)
+                parameters[parameter.name] = rounded.view(QuantisedProducts)
         return LayerWeights(spec, flat, _in_blocks(spec, parameters), twin)
 
     def refresh(self, weights: Weights) -> Weights:
@@ -163,6 +171,8 @@ class ReferenceBackend(Backend):
         The tape holds for each row the masks and the twin's saved values at each step, in the order of computation;
         with `recompute` it is a function that returns such a tape.
         """
+        if training and weights.spec.compute_dtype:
+            raise UnsupportedError("compute_dtype='int8' has no gradients on backend 'reference': it is for inference")
         if training and recompute:
             start = [None if state is None else state.copy() for state in initial]
             options: dict[str, Any] = {"lengths": lengths, "reverse": reverse, "noise": noise}

@@ -95,7 +95,7 @@ class SequenceEstimator(TrainableModel):
         numlstm.stream : The stream of a Pipeline, with its transformers: ``numlstm.stream(pipeline)``.
         """
         check_is_fitted(self)
-        fitted = self._model
+        fitted = self._model.computing_in(self.compute_dtype)
         stream = self._layer(fitted).stream(batch_size)
         static_values = scaled_static(fitted.static, static, batch_size, fitted.network.stack.dtype)
         return PredictionStream(fitted, stream, partial(self._decode_scores, fitted.codec), static_values)

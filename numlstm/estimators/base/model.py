@@ -97,6 +97,26 @@ class Fitted:
         """The models that have been prepared, by the name of the backend."""
         return {}
 
+    def computing_in(self, compute_dtype: Any) -> Fitted:
+        """The same with recurrent layers whose products are of another type; it is made once.
+
+        Raises
+        ------
+        ValueError
+            If there is no such type, or if the network computes in float64.
+        """
+        if compute_dtype is None:
+            return self
+        stack = self.network.stack.computing_in(compute_dtype)
+        if compute_dtype not in self.computing:
+            self.computing[compute_dtype] = replace(self, network=replace(self.network, stack=stack))
+        return self.computing[compute_dtype]
+
+    @cached_property
+    def computing(self) -> dict[Any, Fitted]:
+        """What `computing_in` has made."""
+        return {}
+
     def on(self, backend: Backend) -> Model:
         """The model on a backend; it is prepared at the first prediction."""
         if backend.name not in self.models:
@@ -163,6 +183,7 @@ class SequenceModel(Savable, BaseEstimator, ABC):
     cell: str
     pooling: str
     backend: str | None
+    compute_dtype: str | None
     _columns: int | None  # T, if X was (n, T) in fit
     _lengths_given: bool  # whether X was a padded array with lengths in fit
     _model: Fitted
@@ -405,7 +426,7 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         estimator = snapshot(self)
         if not hasattr(estimator, "_model"):
             check_is_fitted(self)
-        fitted = estimator._model
+        fitted = estimator._model.computing_in(self.compute_dtype)
         stack = fitted.network.stack
         channels = fitted.channels
         if fitted.reading is not None:

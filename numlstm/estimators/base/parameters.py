@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from ...backends.contract import COMPUTE_DTYPES
 from ...backends.dispatch import check_name
 from ...checks import SMALLEST, check_flag, check_integer, check_option, check_real
 from ...documenting import sharing
@@ -196,6 +197,9 @@ SYSTEM = """
         of one training step on a full batch in `fit`, and by the work for all sequences in predictions.
     dtype : {"float32", "float64"}, default "float32"
         The dtype of parameters and of all arithmetic.
+    compute_dtype : {"tf32", "float16", "bfloat16", "int8"} or None, default None
+        The type that products of the recurrent layers are computed in by all that predicts, also by streams, as in
+        `LSTM`; it may be set after `fit`. Training, and gradients of a trained model, compute in `dtype`.
     recompute : bool, default False
         Whether training keeps only the states of every √T-th step, and computes the steps between them again, as in
         `LSTM`. This saves memory, and takes time.
@@ -407,6 +411,7 @@ CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "random_state": _seed,
     "backend": _or_none(lambda value, name: check_name(value)),
     "dtype": _option("float32", "float64"),
+    "compute_dtype": _or_none(_option(*COMPUTE_DTYPES)),
     # Only some estimators have these:
     "loss": _option("squared_error", "absolute_error", "huber", "pinball"),
     "delta": _real(SMALLEST),

@@ -208,6 +208,8 @@ class TrainableModel(CallbackSupportMixin, SequenceModel):
 
     def _check_parameters(self) -> None:
         check_parameters(self.get_params(deep=False))
+        if self.compute_dtype is not None and self.dtype != "float32":
+            raise ValueError(f"compute_dtype must be None with dtype={self.dtype!r}, got {self.compute_dtype!r}")
         if self.bptt_steps is not None and self.bidirectional:
             raise ValueError(
                 f"bptt_steps must be None with bidirectional=True, got {self.bptt_steps}: the state of the direction "

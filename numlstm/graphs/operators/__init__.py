@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 
 FIRST, LAST = 7, 28  # versions of ONNX's operators that are known here
-DOMAINS = ("", "ai.onnx.ml", "numlstm")
+DOMAINS = ("", "ai.onnx.ml", "com.microsoft", "numlstm")
 MANY = 1 << 16  # inputs or outputs of a node, where ONNX sets no bound
 LIMIT = 1 << 28  # elements of a result that is larger than what it is made of
 ELEMENTS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32",
             "float64")  # fmt: skip
 MODULES = (  # where operators are
     "arithmetic", "shapes", "reductions", "activations", "gathering", "convolving", "einsum", "ml", "own",
-    "recurrent",
+    "quantised", "recurrent",
 )  # fmt: skip
 
 HINTS = {("ai.onnx.ml", "ZipMap"): "; export the model with zipmap=False"}

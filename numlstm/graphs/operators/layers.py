@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ... import cells
+from ...backends.contract import BackendUnavailableError
+from ...backends.dispatch import backend_for
 from ...checks import check_option
 from ...layers import LAYERS
 from ...layers.layer import Layer, layer_of
@@ -83,6 +85,7 @@ class LayerCache:
 
     def __init__(self, left: int, backend: str | None) -> None:
         self._layers: dict[Any, list[DirectedLayer]] = {}
+        self._weights: list[Weights] = []
         self._backend = backend
         self.left = left
 
@@ -98,17 +101,32 @@ class LayerCache:
             raise TooLarge(f"what is made of constants must have at most {self.left} bytes more, got {size}")
         self.left -= size
 
-    def get(self, cell: str, attributes: Mapping[str, Any], weights: Weights) -> list[DirectedLayer]:
-        """The layers that compute what a node does."""
+    def get(
+        self, cell: str, attributes: Mapping[str, Any], weights: Weights, quantised: bool = False
+    ) -> list[DirectedLayer]:
+        """The layers that compute what a node does; where weights were `quantised`, in int8 if the backend can."""
         key = (cell, repr(attributes), *map(id, weights))
         if key not in self._layers:
             item = np.dtype(DTYPES.get(weights.W.dtype.name, "float64")).itemsize
             self.reserve(sum(item * array.size for array in weights if array is not None))
-            self._layers[key] = layers_of(cell, attributes, weights, self._backend)
+            backend, kind = _quantised_on(self._backend) if quantised else (self._backend, None)
+            self._weights.append(weights)  # while these are kept, no others have their ids
+            self._layers[key] = layers_of(cell, attributes, weights, backend, kind)
         return self._layers[key]
 
 
-def layers_of(cell: str, attributes: Mapping[str, Any], weights: Weights, backend: str | None) -> list[DirectedLayer]:
+def _quantised_on(backend: str | None) -> tuple[str | None, str | None]:
+    """The backend that computes in int8, where the one in force does; and int8, or None."""
+    try:
+        chosen = backend_for(backend)
+    except BackendUnavailableError:
+        return backend, None
+    return (chosen.name, "int8") if "int8" in chosen.compute_dtypes else (backend, None)
+
+
+def layers_of(
+    cell: str, attributes: Mapping[str, Any], weights: Weights, backend: str | None, compute_dtype: str | None = None
+) -> list[DirectedLayer]:
     """The layers that compute what a node does: one for both directions if they are alike, else one for each."""
     directions = DIRECTIONS[check_option(attributes["direction"], "direction", [*DIRECTIONS])]
     hidden = _check_weights(cell, weights, len(directions), attributes["hidden_size"])
@@ -117,9 +135,9 @@ def layers_of(cell: str, attributes: Mapping[str, Any], weights: Weights, backen
     chosen = _activations(cell, attributes, len(directions), single)
     if len(chosen) == 2 and chosen[0] == chosen[1]:
         both = options | chosen[0] | {"bidirectional": True}
-        return [DirectedLayer(_layer(cell, both, [(0, ""), (1, "_reverse")], weights, backend), False)]
+        return [DirectedLayer(_layer(cell, both, [(0, ""), (1, "_reverse")], weights, backend, compute_dtype), False)]
     return [
-        DirectedLayer(_layer(cell, options | of_direction, [(k, "")], weights, backend), backwards)
+        DirectedLayer(_layer(cell, options | of_direction, [(k, "")], weights, backend, compute_dtype), backwards)
         for k, (of_direction, backwards) in enumerate(zip(chosen, directions, strict=True))
     ]
 
@@ -190,11 +208,12 @@ def _shortest(number: float) -> float:
 
 
 def _layer(
-    cell: str, options: Mapping[str, Any], directions: list[tuple[int, str]], weights: Weights, backend: str | None
-) -> Layer:
+    cell: str, options: Mapping[str, Any], directions: list[tuple[int, str]], weights: Weights, backend: str | None,
+    compute_dtype: str | None,
+) -> Layer:  # fmt: skip
     """A layer with the weights of one direction or of both."""
     dtype = DTYPES[weights.W.dtype.name]
-    stack = stack_of(cell, weights.W.shape[2], dtype, options)
+    stack = stack_of(cell, weights.W.shape[2], dtype, options).computing_in(compute_dtype)
     order = ORDERS[cell]
     parameters: dict[str, np.ndarray] = {}
     for k, suffix in directions:

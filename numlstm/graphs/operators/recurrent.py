@@ -12,9 +12,12 @@ from ...layers.layer import Layer
 from . import FLOAT, FLOATS, INT, TEXT, TEXTS, check_room, operator
 from .gathering import reversed_within
 from .layers import DirectedLayer, LayerCache, Weights
+from .quantised import BYTES
 
 SMALL = 1 << 20  # elements that there is room for in any case
 FEW = 32  # rows of a small batch
+PLACES = {"W": 1, "R": 2, "B": 3, "P": 7}  # of inputs that layers are made of
+QUANTISED_PLACES = {"W_scale": 8, "W_zero_point": 9, "R_scale": 10, "R_zero_point": 11}
 
 _attributes: dict[str, Any] = {
     "activation_alpha": FLOATS(()), "activation_beta": FLOATS(()), "activations": TEXTS(), "clip": FLOAT(),
@@ -26,16 +29,23 @@ def _prepare(
     cell: str, attributes: Mapping[str, Any], known: Sequence[Any], wanted: tuple[bool, ...], cache: LayerCache
 ) -> tuple[Callable[..., Any], list[DirectedLayer], list[int]]:
     """The function of a node's arrays, the layers in it, and the inputs that these are made of."""
-    places = {name: place for name, place in {"W": 1, "R": 2, "B": 3, "P": 7}.items() if place < len(known)}
-    for name, place in places.items():
-        if known[place] is ...:
-            raise ValueError(f"{name} must be a constant, or follow from constants: a layer is made of it")
-    weights = Weights(**{name: known[place] for name, place in places.items()})
+    arrays, used = _constants(known, PLACES)
+    weights = Weights(**arrays)
     layers = cache.get(cell, attributes, weights)
     if attributes["layout"] not in (0, 1):
         raise ValueError(f"layout must be 0 or 1, got {attributes['layout']}")
     node = _Recurrent(layers, weights.W.dtype.name, batch_first=bool(attributes["layout"]), wanted=wanted)
-    return node, layers, [place for place in places.values() if known[place] is not None]
+    return node, layers, used
+
+
+def _constants(known: Sequence[Any], places: Mapping[str, int]) -> tuple[dict[str, Any], list[int]]:
+    """The inputs that layers are made of, by name, and their places."""
+    places = {name: place for name, place in places.items() if place < len(known)}
+    for name, place in places.items():
+        if known[place] is ...:
+            raise ValueError(f"{name} must be a constant, or follow from constants: a layer is made of it")
+    arrays = {name: known[place] for name, place in places.items()}
+    return arrays, [place for place in places.values() if known[place] is not None]
 
 
 @operator("LSTM", (3, 8), (0, 3), prepares=True, input_forget=INT(0), **_attributes)
@@ -54,6 +64,40 @@ def gru(*arguments: Any) -> Any:
 def rnn(*arguments: Any) -> Any:
     """Elman's recurrent units."""
     return _prepare("rnn", *arguments)
+
+
+@operator("DynamicQuantizeLSTM", (3, 12), (0, 3), domain="com.microsoft", prepares=True, input_forget=INT(0),
+          **{name: attribute for name, attribute in _attributes.items() if name != "layout"})  # fmt: skip
+def quantised_lstm(
+    attributes: Mapping[str, Any], known: Sequence[Any], wanted: tuple[bool, ...], cache: LayerCache
+) -> tuple[Callable[..., Any], list[DirectedLayer], list[int]]:
+    """ONNX Runtime's LSTM with weights in int8 or uint8, (directions, D, 4H), and a step for each direction or row."""
+    arrays, used = _constants(known, PLACES | QUANTISED_PLACES)
+    dense = {name: _dequantised(name, *(arrays.get(part) for part in (name, f"{name}_scale", f"{name}_zero_point")))
+             for name in "WR"}  # fmt: skip
+    weights = Weights(**dense, B=arrays.get("B"), P=arrays.get("P"))
+    layers = cache.get("lstm", attributes, weights, quantised=True)
+    node = _Recurrent(layers, "float32", batch_first=False, wanted=wanted)
+    return lambda *inputs: node(*inputs[:8]), layers, used
+
+
+def _dequantised(name: str, numbers: Any, scale: Any, zero: Any) -> np.ndarray:
+    """Weights as ONNX's LSTM has them, (directions, 4H, .)."""
+    if scale is None or scale.dtype != np.float32 or numbers.dtype.name not in BYTES or numbers.ndim != 3:
+        raise ValueError(f"{name} must be of one of {[*BYTES]} with three axes, and {name}_scale float32")
+    directions, _, rows = numbers.shape
+    zero = np.zeros_like(scale, numbers.dtype) if zero is None else zero
+    if (
+        scale.shape not in ((directions,), (directions, rows))
+        or zero.shape != scale.shape
+        or zero.dtype != numbers.dtype
+    ):
+        raise ValueError(
+            f"{name}_scale and {name}_zero_point must have shape {(directions,)} or {(directions, rows)}, and the "
+            f"latter the type of {name}, got {scale.shape}, and {zero.dtype} of {zero.shape}"
+        )
+    scale, zero = (array.reshape(directions, 1, -1) for array in (scale, zero.astype("float32")))
+    return ((numbers.astype("float32") - zero) * scale).transpose(0, 2, 1)
 
 
 class _Recurrent:

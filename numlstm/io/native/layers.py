@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ...backends.contract import COMPUTE_DTYPES
 from ...backends.dispatch import check_name
 from ...checks import check_integer, check_option
 from ...layers import LAYERS
@@ -70,7 +68,7 @@ def stack_from_fields(content: Any, tensors: int) -> tuple[Stack, dict[str, Any]
         If a field is wrong; the message names it.
     """
     content = fields_of(content, "layer", FIELDS)
-    cell, sizes, compute_dtype = content["cell"], content["hidden_size"], content["compute_dtype"]
+    cell, sizes = content["cell"], content["hidden_size"]
     if not isinstance(sizes, list) or not 0 < 2 * len(sizes) <= tensors:  # two matrices at least
         raise ValueError(f"hidden_size must be a list of a number for each layer, for at most {tensors} tensors")
     with inside("layer"):
@@ -79,10 +77,7 @@ def stack_from_fields(content: Any, tensors: int) -> tuple[Stack, dict[str, Any]
         options = _options_from_fields(cell, content["options"])
         known = options | {"init": ("chrono", 3)} if options["init"] == "chrono" else options  # estimators count steps
         size = check_integer(content["input_size"], "input_size", 1)
-        stack = stack_of(cell, size, dtype, known | {"hidden_size": sizes})
-        if compute_dtype is not None:
-            check_option(compute_dtype, "compute_dtype", COMPUTE_DTYPES if dtype == "float32" else ())
-            stack = replace(stack, cell=replace(stack.cell, compute_dtype=compute_dtype))
+        stack = stack_of(cell, size, dtype, known | {"hidden_size": sizes}).computing_in(content["compute_dtype"])
         backend = None if content["backend"] is None else check_name(decoded(content["backend"], "backend"))
     return stack, not_defaults(options), backend
 

@@ -61,9 +61,14 @@ def from_onnx(model: Any, *, backend: str | None = None) -> Graph:
     written, no file outside its folder is read, and no result takes more memory than its inputs, or a fixed limit,
     justify.
 
-    Loops, conditions, sequences and quantised weights are refused, and so are complex numbers, bfloat16 and smaller
-    types. Recurrent nodes with half-precision weights are computed in single precision. The weights of recurrent nodes
-    must be constants, or follow from constants. Dropout and batch normalisation do what they do in inference.
+    Loops, conditions and sequences are refused, and so are complex numbers, bfloat16 and smaller types. Recurrent nodes
+    with half-precision weights are computed in single precision. The weights of recurrent nodes must be constants, or
+    follow from constants. Dropout and batch normalisation do what they do in inference.
+
+    What ONNX Runtime's `quantize_dynamic` writes for LSTMs, dense layers and tables of vectors is known. If the backend
+    has products in int8 when the graph is made, the layer of a quantised LSTM has ``compute_dtype="int8"`` and stays on
+    that backend; else it computes in float32. Its weights are the same as in ONNX Runtime, to the last bit where they
+    are int8; but numlstm quantises the vectors of each sequence and step by themselves, and ONNX Runtime all at once.
 
     Activations of recurrent nodes are ONNX's; their names may be in any case. A missing parameter of an activation is
     the default of ONNX's operator of that name; "Affine" and "ScaledTanh", which are no operators, must have both

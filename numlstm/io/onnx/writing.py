@@ -16,7 +16,7 @@ from .layers import FREE
 from .masks import without_own
 
 IR_VERSION = 8  # of the format; it fits the operators in use
-ML_VERSION = 3  # of the domain ai.onnx.ml
+VERSIONS = {"ai.onnx.ml": 3, "com.microsoft": 1}  # of domains besides ONNX's own
 LARGEST = 2**31 - 1  # bytes that a protobuf message can have
 
 
@@ -167,7 +167,7 @@ def _proto(onnx: Any, graph: Graph) -> Any:
         [_value(onnx, value) for value in graph.outputs],
         [_tensor(onnx, name, array) for name, array in graph.constants.items()],
     )
-    domains = {"": graph.opset} | {node.domain: ML_VERSION for node in graph.nodes if node.domain}
+    domains = {"": graph.opset} | {node.domain: VERSIONS[node.domain] for node in graph.nodes if node.domain}
     return onnx.helper.make_model(
         onnx_graph,
         opset_imports=[onnx.helper.make_opsetid(domain, version) for domain, version in domains.items()],
@@ -178,8 +178,10 @@ def _proto(onnx: Any, graph: Graph) -> Any:
 
 def _node(onnx: Any, graph: Graph, node: Node) -> Any:
     """A node, with attributes of the types of its operator."""
-    version = ML_VERSION if node.domain else graph.opset
-    schema = onnx.defs.get_schema(node.op, version, node.domain)
+    if node.op == "DynamicQuantizeLSTM":  # ONNX Runtime's; its attributes are ONNX's
+        schema = onnx.defs.get_schema("LSTM", graph.opset, "")
+    else:
+        schema = onnx.defs.get_schema(node.op, VERSIONS.get(node.domain, graph.opset), node.domain)
     proto = onnx.helper.make_node(node.op, node.inputs, node.outputs, node.name or None, domain=node.domain)
     for name, value in node.attributes.items():
         if value is None:

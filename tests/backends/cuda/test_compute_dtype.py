@@ -23,7 +23,7 @@ def results(cell, **options):
 
 
 def test_every_kind_is_there():
-    assert sorted(KINDS) == sorted(COMPUTE_DTYPES)
+    assert {*KINDS, "int8"} == {*COMPUTE_DTYPES}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -51,6 +51,11 @@ def test_recurrent_products_are_of_rounded_factors(kind):
     )
     wanted = 1 / (1 + np.exp(-(R @ h.ravel())[:5]))
     np.testing.assert_allclose(trace.input_gate.ravel(), wanted, rtol=1e-6)
+
+
+def test_int8_is_refused_by_name():
+    with pytest.raises(UnsupportedError, match="compute_dtype='int8' is not supported by backend 'cuda': set"):
+        LSTM(2, 3, backend="cuda", compute_dtype="int8")(X)
 
 
 def test_too_old_a_gpu_is_an_error(monkeypatch):

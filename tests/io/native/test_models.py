@@ -530,7 +530,7 @@ LIES = [
     ("layer", ("model", "options", "cell_clip"), {"numpy": ["float16", 1e300]}, "must be a number of type float16"),
     ("layer", ("model", "options", "cell_clip"), {"numpy": ["int8", 300]}, "cell_clip"),
     ("layer", ("model", "dtype"), "float64", "must be float64 of shape"),
-    ("layer", ("model", "compute_dtype"), "int8", "compute_dtype must be one of"),
+    ("layer", ("model", "compute_dtype"), "int4", "compute_dtype must be one of"),
     ("layer", ("model", "backend"), "tpu", "backend must be"),
     ("layer", ("model",), None, "layer must be an object"),
     ("classifier", ("model", "parameters", "hidden_size"), -1, "parameters: hidden_size must be at least 1"),

@@ -17,15 +17,17 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ..machine.compiling import inner, pointed
+from ..machine.compiling import pointed
 from ..machine.memory import lanes_of, load_address, store_address, vector_bytes
 from ..machine.simd import Vector, VectorLayout, load_first
 from ..machine.tags import width
 from ..machine.target import target
 from .packing import Block
-from .tile import ProductTile, Terms, emit_product, fields_of, named_integers
+from .tile import NarrowRows, ProductTile, Terms, emit_product, fields_of, named_integers
 
 I32 = ir.IntType(32)
+NEEDS = "AVX-512 BF16"
+LONGEST = 2**31  # numbers of a vector: any
 SPREAD = 64  # bytes between rounded rows, so that they do not share sets of the cache
 
 
@@ -54,7 +56,7 @@ def rounded(array: np.ndarray) -> np.ndarray:
     return (np.where(np.isnan(array), bits | np.uint32(0x400000), nearest) >> np.uint32(16)).astype(np.uint16)
 
 
-def paired(block: Block, flat: np.ndarray) -> np.ndarray:
+def packed(block: Block, flat: np.ndarray) -> np.ndarray:
     """A block of weights for `half_product`: (panels, pairs of inputs, width)."""
     values = rounded(flat[block.start : block.end].reshape(block.panels, block.inputs, block.columns))
     if block.inputs % 2:
@@ -62,7 +64,7 @@ def paired(block: Block, flat: np.ndarray) -> np.ndarray:
     return values[:, ::2].astype(np.uint32) | (values[:, 1::2].astype(np.uint32) << np.uint32(16))
 
 
-def pairs(count: int) -> int:
+def words(count: int) -> int:
     """The number of pairs that hold `count` numbers."""
     return -(-count // 2)
 
@@ -119,7 +121,7 @@ def half_product(real, width, tile):
 
 
 @cache
-def half_product_address(real: Any, vectors: int) -> int:
+def tile_address(real: Any, vectors: int) -> int:
     """The machine code of tiles of pairs of a width."""
     return half_product.address(numba.typeof(real), width(vectors).numba_type)
 
@@ -146,13 +148,19 @@ def store_rounded(typing_context, value, place):
     return types.void(value, types.intp), generate
 
 
-@inner
-def round_rows(real, addresses, count, place, row, first, active):
-    """Round `count` numbers of the rows first <= m < active to ``place + m * row``, and write these to `addresses`."""
+@pointed(NarrowRows)
+def round_rows(real, rows):
+    """Round rows."""
     lanes, size = lanes_of(real), vector_bytes(real)
-    for m in range(first, active):
-        source, rounded_row = load_address(addresses + 8 * m), place + m * row
-        for group in range(-(-count // lanes)):
-            values = load_first(real, source + group * size, count - group * lanes)
-            store_rounded(values, rounded_row + group * size // 2)
-        store_address(addresses + 8 * m, rounded_row)
+    for m in range(rows.first, rows.active):
+        source, place = load_address(rows.addresses + 8 * m), rows.place + m * rows.row
+        for group in range(-(-rows.count // lanes)):
+            values = load_first(real, source + group * size, rows.count - group * lanes)
+            store_rounded(values, place + group * size // 2)
+        store_address(rows.addresses + 8 * m, place)
+
+
+@cache
+def rows_address(real: Any) -> int:
+    """The machine code that rounds rows."""
+    return round_rows.address(numba.typeof(real))

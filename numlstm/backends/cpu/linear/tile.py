@@ -44,6 +44,17 @@ class ProductTile(NamedTuple):
     b_count: int
 
 
+class NarrowRows(NamedTuple):
+    """Rows that are written in fewer bits: those first <= m < active of a batch."""
+
+    addresses: int  # of the addresses of the rows, which those of the narrow rows replace
+    count: int  # numbers of a row
+    place: int  # where narrow rows go
+    row: int  # bytes from one to the next
+    first: int
+    active: int
+
+
 class OuterTile(NamedTuple):
     """``out[r] += sum over k of a[k][r] * d[k]`` for some rows r."""
 
@@ -80,7 +91,7 @@ def tallest_tile(typing_context, width):
     return types.intp(width), generate
 
 
-def _by_height(builder, heights, rows, emit):
+def by_height(builder, heights, rows, emit):
     """Emit a switch over heights, the last of them 1; `emit(height)` emits each case."""
     done = builder.append_basic_block("tile.done")
     cases = [builder.append_basic_block(f"tile.{height}") for height in heights]
@@ -94,7 +105,7 @@ def _by_height(builder, heights, rows, emit):
     builder.position_at_end(done)
 
 
-def _accumulate(builder, count, start, steps, multiply):
+def accumulate(builder, count, start, steps, multiply):
     """Registers `start` after `steps` rounds of ``multiply(k, registers)``; none where `steps` is 0."""
     before = builder.block
     loop = builder.append_basic_block("k")
@@ -168,7 +179,7 @@ def outer_sums(terms, builder, panel, numbers, sums, wide):
     return new
 
 
-def _pointers(builder, addresses, rows, element):
+def row_pointers(builder, addresses, rows, element):
     """Pointers to the numbers of each row, of type `element`, from an array of row addresses."""
     array = builder.inttoptr(addresses, I64.as_pointer())
     loaded = [builder.load(builder.gep(array, [I64(row)])) for row in range(rows)]
@@ -227,21 +238,21 @@ def emit_product(terms, wide, builder, tile, looks_up=False):
             layout.store(builder, value, place(tile.out, tile.out_row, index))
 
     def add_rows(sums, height):
-        numbers = [builder.load(pointer) for pointer in _pointers(builder, tile.a, height, I64)]
+        numbers = [builder.load(pointer) for pointer in row_pointers(builder, tile.a, height, I64)]
         rows = [builder.add(tile.w, builder.mul(number, I64(wide * size))) for number in numbers]
         places = [builder.add(row, I64(i * size)) for row in rows for i in range(wide)]
         return [builder.fadd(value, layout.load(builder, at)) for value, at in zip(sums, places, strict=True)]
 
     def add_products(sums, height, weights, addresses, steps):
-        numbers = _pointers(builder, addresses, height, terms.element)
+        numbers = row_pointers(builder, addresses, height, terms.element)
 
         def multiply(k, sums):
             panel = builder.add(weights, builder.mul(k, I64(wide * size)))
             return outer_sums(terms, builder, panel, [builder.gep(number, [k]) for number in numbers], sums, wide)
 
-        return _accumulate(builder, len(sums), sums, steps, multiply)
+        return accumulate(builder, len(sums), sums, steps, multiply)
 
-    _by_height(builder, product_heights(wide), tile.rows, emit)
+    by_height(builder, product_heights(wide), tile.rows, emit)
 
 
 def product_heights(wide: int) -> tuple[int, ...]:
@@ -291,12 +302,12 @@ def _emit_outer(layout, wide, builder, tile):
             return outer_sums(Terms(layout), builder, gradients, numbers, sums, wide)
 
         zeros = [ir.Constant(layout.vector, None)] * (height * wide)
-        for index, value in enumerate(_accumulate(builder, len(zeros), zeros, tile.steps, multiply)):
+        for index, value in enumerate(accumulate(builder, len(zeros), zeros, tile.steps, multiply)):
             r, i = divmod(index, wide)
             place = builder.add(tile.out, builder.add(builder.mul(tile.out_row, I64(r)), I64(i * size)))
             layout.store(builder, builder.fadd(layout.load(builder, place), value), place)
 
-    _by_height(builder, target().tile_rows(wide), tile.rows, emit)
+    by_height(builder, target().tile_rows(wide), tile.rows, emit)
 
 
 @cache

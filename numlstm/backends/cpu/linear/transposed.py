@@ -104,17 +104,17 @@ class TransposedWeights:
     flat : array
     blocks : list of Block
         Weights of the same inputs.
-    narrow : bool
+    fitted : bool
         Whether the last panels are no wider than they must be; else all have TILE_VECTORS vectors.
     """
 
-    def __init__(self, flat: np.ndarray, blocks: list[Block], narrow: bool = False) -> None:
+    def __init__(self, flat: np.ndarray, blocks: list[Block], fitted: bool = False) -> None:
         lanes, vectors = blocks[0].lanes, -(-blocks[0].inputs // blocks[0].lanes)
         self.real, self.flat = flat.dtype.type, flat  # kernels know its address alone
         self.columns = sum(block.panels * block.columns for block in blocks)
         self.panels: list[TransposedPanels] = []
         first = 0
-        for count, width in panel_widths(vectors) if narrow else [(-(-vectors // TILE_VECTORS), TILE_VECTORS)]:
+        for count, width in panel_widths(vectors) if fitted else [(-(-vectors // TILE_VECTORS), TILE_VECTORS)]:
             array = aligned((count, self.columns, width * lanes), flat.dtype, zero=True)
             self.panels.append(TransposedPanels(array, first))
             first += count * width * lanes

@@ -32,6 +32,8 @@ class Target:
         Whether multiplication and addition fuse in hardware.
     bfloat16 : bool
         Whether there are AVX-512 BF16's products of pairs.
+    vnni : bool
+        Whether there are products of four bytes: AVX-512 VNNI's, or AVX-VNNI's.
     pause : str
         LLVM's name of the instruction for loops that wait for another thread; empty where there is none.
     """
@@ -42,6 +44,7 @@ class Target:
     accumulators: int
     fma: bool
     bfloat16: bool = False
+    vnni: bool = False
     pause: str = "llvm.x86.sse2.pause"
 
     def lanes(self, bitwidth: int) -> int:
@@ -60,9 +63,9 @@ def target() -> Target:
     triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
     has = {feature[1:] for feature in features.split(",") if feature.startswith("+")}
     if "avx512f" in has:
-        return Target(cpu, "AVX-512", 64, 24, True, "avx512bf16" in has)
+        return Target(cpu, "AVX-512", 64, 24, True, "avx512bf16" in has, "avx512vnni" in has)
     if "avx" in has:
-        return Target(cpu, "AVX2" if "avx2" in has else "AVX", 32, 12, "fma" in has)
+        return Target(cpu, "AVX2" if "avx2" in has else "AVX", 32, 12, "fma" in has, vnni="avxvnni" in has)
     if triple.startswith(("aarch64", "arm64")):
         return Target(cpu, "NEON", 16, 24, True, pause="")
     return Target(cpu, "128-bit", 16, 12, "fma" in has, pause="llvm.x86.sse2.pause" if "x86" in triple else "")

@@ -60,8 +60,9 @@ class ForwardMemory(NamedTuple):
     span: int  # from one to the next
     sums: int  # (N, .) pre-activations of a phase that takes whole rows
     sums_row: int
-    halves: int  # (N,) rounded rows of x, then of each source, and as many more for each part; 0 if none are rounded
-    halves_row: int
+    narrowing: int  # address of the machine code that writes rows in fewer bits; 0 where products take all bits
+    narrow: int  # (N,) such rows of x, then of each source, and as many more for each further part of a team
+    narrow_row: int
 
 
 class ForwardStep(NamedTuple):
@@ -72,7 +73,7 @@ class ForwardStep(NamedTuple):
     before: int  # records of the step before
     now: int
     addresses: int  # of rows, as in `ForwardMemory`
-    halves: int  # rounded rows of sources
+    narrow: int  # rows of sources in fewer bits
 
 
 class Gradients(NamedTuple):

@@ -11,7 +11,6 @@ import numpy as np
 from ....concurrency import cached_property
 from ...contract import Noise
 from ..linear.gradients import ColumnSums, OuterProduct, OuterSums, RowGradients
-from ..linear.halves import row_bytes
 from ..machine import threads
 from ..machine.arrays import address_of, aligned, integers
 from ..machine.team import Team, synchronisation
@@ -153,12 +152,12 @@ class Buffers:
         self.parts = weights.team_of(rows, steps)
         self.room = aligned((self.parts, 1 + len(prepared.tables.sources), rows), np.int64)
         self.synchronisation = synchronisation(self.parts)
-        self.halves = self._room_for_halves()
+        self.narrow = aligned((*self.room.shape, weights.narrow_row), np.uint8)  # rows of all that weights multiply
         self.layer_shape = LayerShape(steps=steps, inputs=packing.spec.input_size, groups=packing.groups)
         self.memory = ForwardMemory(
             addresses=address_of(self.room), span=8 * rows,
             sums=address_of(self.sums) if columns else 0, sums_row=self.sums.strides[0],
-            halves=address_of(self.halves) if self.halves.size else 0, halves_row=self.halves.shape[-1],
+            narrowing=weights.narrowing, narrow=address_of(self.narrow), narrow_row=weights.narrow_row,
         )  # fmt: skip
         self.team = Team(parts=self.parts, rows=rows, address=address_of(self.synchronisation))
         self.layer = address_of(prepared.tables.arguments)
@@ -170,14 +169,6 @@ class Buffers:
         memory = self.prepared.allocate(name, shape)
         self.nbytes += memory.nbytes
         return memory
-
-    def _room_for_halves(self) -> np.ndarray:
-        """Rounded rows of everything that weights multiply: (parts, sources and x, N, bytes)."""
-        blocks = self.weights.halves
-        if not blocks:
-            return np.empty((0, 0), np.uint8)
-        row = row_bytes(max(block.inputs for block in blocks), self.weights.packing.lanes)
-        return aligned((*self.room.shape, row), np.uint8)
 
     def team_shards(self) -> Sequence[threads.Shard]:
         """The parts of a team, for a new call; none where there is no team."""

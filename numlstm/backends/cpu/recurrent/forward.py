@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ..linear.halves import round_rows
-from ..linear.tile import ProductTile, height_of
+from ..linear.tile import NarrowRows, ProductTile, height_of
 from ..machine.board import ShardCall
 from ..machine.compiling import call, inner, kernel, once
 from ..machine.memory import (
@@ -46,11 +45,11 @@ def forward(real, at, first, last):
     run = load_integers(ForwardCall, at)
     layer = load_integers(ForwardLayer, run.layer)
     memory, team, records, rows = run.memory, run.team, run.records, run.rows
-    own_part, addresses, halves = 0, memory.addresses, memory.halves
+    own_part, addresses, narrow = 0, memory.addresses, memory.narrow
     if team.parts > 1:
         own_part, first, last = first, 0, team.rows
         addresses += own_part * (layer.source_count + 1) * memory.span
-        halves += own_part * (layer.source_count + 1) * team.rows * memory.halves_row
+        narrow += own_part * (layer.source_count + 1) * team.rows * memory.narrow_row
     part, stage = own_part, 0
     while part != NO_PART:
         if claim(team, part, stage):
@@ -65,12 +64,12 @@ def forward(real, at, first, last):
         while integer_at(rows.lengths, active - 1) <= s:
             active -= 1
         rows_at(addresses, run.x, rows, s, first, active)
-        if memory.halves:
-            round_rows(real, addresses, run.shape.inputs, halves, memory.halves_row, first, active)
+        if memory.narrowing:
+            _narrow(memory, addresses, run.shape.inputs, narrow, first, active)
         keys_of_rows(run.masks, run.mask_count, rows, s, first, active)
         step = ForwardStep(
             first=first, active=active, before=_record(records, s - 1), now=_record(records, s),
-            addresses=addresses, halves=halves + (memory.span // 8) * memory.halves_row,
+            addresses=addresses, narrow=narrow + (memory.span // 8) * memory.narrow_row,
         )  # fmt: skip
         for p in range(layer.phase_count):
             phase = load_entry(PhaseEntry, layer.phases, p)
@@ -186,16 +185,25 @@ def _run_phase(real, phase, layer, run, step, share):
 
 @once
 def _find_sources(real, phase, layer, run, step):
-    """Write the addresses of the vectors that weights multiply, and round the vectors where products are of halves."""
+    """Write the addresses of the vectors that weights multiply; where products take fewer bits, write these vectors."""
     memory, records = run.memory, run.records
     for k in range(phase.first_source, phase.last_source):
         source = load_entry(SourceEntry, layer.sources, k)
         vectors = (step.now if source.now else step.before) + source.slot * records.slot
         addresses = step.addresses + (k + 1) * memory.span
         slots_at(addresses, vectors, records.row, step.first, step.active)
-        if memory.halves:
-            place = step.halves + k * (memory.span // 8) * memory.halves_row
-            round_rows(real, addresses, source.numbers, place, memory.halves_row, step.first, step.active)
+        if memory.narrowing:
+            place = step.narrow + k * (memory.span // 8) * memory.narrow_row
+            _narrow(memory, addresses, source.numbers, place, step.first, step.active)
+
+
+@inner
+def _narrow(memory, addresses, count, place, first, active):
+    """Write rows in fewer bits to `place`."""
+    call(
+        memory.narrowing,
+        NarrowRows(addresses=addresses, count=count, place=place, row=memory.narrow_row, first=first, active=active),
+    )
 
 
 @once

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ..linear.halves import row_bytes
 from ..machine.arrays import address_of, integers
 from ..machine.board import ShardCall
 from .buffers import PreparedLayer, mask_entries
@@ -109,15 +108,15 @@ class JitStep:
         weights, tables, packing = layer.weights, layer.tables, layer.weights.packing
         room = Room(CALL_BYTES + 2 * len(packing.spec.state_sizes) * PLACE_BYTES)
         row, sums_row = (size * self.dtype.itemsize for size in (packing.record_sizes[False], packing.sums_columns))
-        halves_row = row_bytes(max(block.inputs for block in weights.halves), packing.lanes) if weights.halves else 0
         sources = len(tables.sources) + 1
         entry = StepLayer(
             layer=address_of(tables.arguments), states=address_of(self._states[number]),
             state_count=len(packing.spec.state_sizes), inputs=packing.spec.input_size, groups=packing.groups,
-            record_row=row, slot=packing.groups * weights.vector, sums_row=sums_row, halves_row=halves_row,
+            record_row=row, slot=packing.groups * weights.vector, sums_row=sums_row,
+            narrow_row=weights.narrow_row, narrowing=weights.narrowing,
             masks=address_of(self._masks[number]), mask_count=len(self._masks[number]),
             addresses=room.take(8 * sources * rows), sums=room.take(rows * sums_row),
-            halves=room.take(sources * rows * halves_row), records=room.take(2 * rows * row),
+            narrow=room.take(sources * rows * weights.narrow_row), records=room.take(2 * rows * row),
         )  # fmt: skip
         return entry, room.end
 

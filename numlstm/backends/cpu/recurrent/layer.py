@@ -100,8 +100,9 @@ def layer_forward(
     traces: Mapping[str, np.ndarray],
 ) -> tuple[tuple[np.ndarray, ...], Tape | None]:
     """`Backend.sequence_forward` for NumPy arrays."""
-    if training and prepared.weights.halves:
-        raise UnsupportedError("compute_dtype='bfloat16' has no gradients on backend 'cpu': it is for inference")
+    if training and prepared.weights.kind:
+        kind = prepared.weights.packing.spec.compute_dtype
+        raise UnsupportedError(f"compute_dtype={kind!r} has no gradients on backend 'cpu': it is for inference")
     if isinstance(x, Lookup):
         prepared = prepared.looking_up(len(x.table))
         assert prepared.lookup

@@ -62,12 +62,13 @@ class StepLayer(NamedTuple):
     record_row: int
     slot: int
     sums_row: int
-    halves_row: int
+    narrow_row: int
     masks: int
     mask_count: int
     addresses: int
     sums: int  # 0 where there are none
-    halves: int  # 0 where there are none
+    narrow: int  # 0 where there are none
+    narrowing: int  # as in `ForwardMemory`
     records: int
 
 
@@ -131,7 +132,7 @@ def _forward_call(plan, layer, room, places, x, number):
         memory=ForwardMemory(
             addresses=room + layer.addresses, span=8 * plan.rows,
             sums=room + layer.sums if layer.sums else 0, sums_row=layer.sums_row,
-            halves=room + layer.halves if layer.halves else 0, halves_row=layer.halves_row,
+            narrowing=layer.narrowing, narrow=room + layer.narrow, narrow_row=layer.narrow_row,
         ),
         team=Team(parts=1, rows=plan.rows, address=0),
         masks=layer.masks, mask_count=layer.mask_count, places=places, place_count=2 * layer.state_count,

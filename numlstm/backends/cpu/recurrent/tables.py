@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from ....cells.cell import INPUT
-from ..linear.halves import half_product_address, pairs
 from ..linear.packing import Block
 from ..linear.tile import lookup_address, product_address, product_heights
 from ..linear.transposed import TransposedWeights
@@ -122,18 +121,19 @@ class ForwardTables:
 
     def _machine_code(self, first: ProductBlocks) -> Callable[[Any, int], int]:
         """What gives the address of tiles of a width, whose first product is `first`."""
-        if self.weights.halves:
-            return half_product_address
+        if self.weights.kind:
+            return self.weights.kind.tile_address
         return lookup_address if self.products and first.source == INPUT else product_address
 
     def _weight(self, product: ProductBlocks) -> tuple[int, int, int]:
         """Where the weights of a product are, the bytes to the next panel, and the length of its sums."""
-        block, halves = product.weight, self.weights.halves
+        block, kind = product.weight, self.weights.kind
         if self.products and product.source == INPUT:
             return address_of(self.products[block]), self.products[block].strides[0], 1
-        count = pairs(block.inputs) if halves else block.inputs
-        address = address_of(halves[block]) if halves else self.start + block.start * self.size
-        return address, count * block.columns * self.size, count
+        if kind:
+            words = self.weights.narrow[block]
+            return address_of(words), words.strides[0], kind.words(block.inputs)
+        return self.start + block.start * self.size, block.inputs * block.columns * self.size, block.inputs
 
     def _parameters(self, row: Any, index: int, blocks: PhaseBlocks) -> None:
         """Fill in where the parameters with one number per unit are."""

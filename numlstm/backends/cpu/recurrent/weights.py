@@ -10,7 +10,7 @@ import numpy as np
 
 from ....cells.cell import INPUT
 from ....concurrency import cached_property
-from ..linear.halves import paired
+from ..linear.narrow import KINDS
 from ..linear.packing import Block
 from ..linear.transposed import TransposedWeights
 from ..machine import threads
@@ -41,10 +41,11 @@ class LayerWeights:
         for phase in packing.phases:
             for product in phase.products:
                 blocks[product.source == INPUT].append(product.weight)
-        self.recurrent_transposed = {block: TransposedWeights(flat, [block], narrow=True) for block in blocks[False]}
+        self.recurrent_transposed = {block: TransposedWeights(flat, [block], fitted=True) for block in blocks[False]}
         self.input_blocks = blocks[True]
-        self.input_transposed = TransposedWeights(flat, self.input_blocks, narrow=True)
-        self.halves: dict[Block, np.ndarray] = {}  # weights rounded to bfloat16, where products take these
+        self.input_transposed = TransposedWeights(flat, self.input_blocks, fitted=True)
+        self.kind = KINDS.get(packing.spec.compute_dtype or "")
+        self.narrow: dict[Block, np.ndarray] = {}  # weights in fewer bits, where products take these
         self.refresh()
 
     def _bias(self, phase: PhaseBlocks) -> np.ndarray:
@@ -65,13 +66,19 @@ class LayerWeights:
             total.fill(0)
         for part, bias in self.summands:
             np.add(part, bias, out=part)
-        if self.packing.spec.compute_dtype:
+        if self.kind:
             for block in (product.weight for phase in self.packing.phases for product in phase.products):
-                self.halves.setdefault(block, aligned((block.panels, -(-block.inputs // 2), block.columns), np.uint32))
-                self.halves[block][...] = paired(block, self.flat)
+                words = self.kind.packed(block, self.flat)
+                self.narrow.setdefault(block, aligned(words.shape, words.dtype))[...] = words
         self.input_transposed.stale = True
         for transposed in self.recurrent_transposed.values():
             transposed.stale = True
+
+    @cached_property
+    def narrow_row(self) -> int:
+        """Bytes of the longest row in fewer bits; 0 where there are none."""
+        lanes = self.packing.lanes
+        return max((self.kind.row_bytes(block.inputs, lanes) for block in self.narrow), default=0) if self.kind else 0
 
     @cached_property
     def step_flop(self) -> float:
@@ -94,6 +101,11 @@ class LayerWeights:
     def types(self) -> tuple[Any, tuple[Any, ...]]:
         """The types that select machine code: that of numbers, and that of each phase."""
         return numba.typeof(self.real), phase_types(self.packing.cell)
+
+    @cached_property
+    def narrowing(self) -> int:
+        """The machine code that writes rows in fewer bits; 0 where there is none."""
+        return self.kind.rows_address(self.real) if self.kind else 0
 
     @cached_property
     def norms(self) -> tuple[int, int]:

@@ -102,7 +102,10 @@ def test_support_is_what_the_processor_has():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"compute_dtype": "float8"}, r"compute_dtype must be one of \['tf32', 'float16', 'bfloat16'\], got 'float8'"),
+        (
+            {"compute_dtype": "float8"},
+            r"compute_dtype must be one of \['tf32', 'float16', 'bfloat16', 'int8'\], got 'float8'",
+        ),
         ({"compute_dtype": "bfloat16", "dtype": "float64"}, "compute_dtype must be None with dtype='float64'"),
     ],
 )

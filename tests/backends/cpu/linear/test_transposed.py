@@ -11,14 +11,14 @@ from numlstm.backends.cpu.recurrent.packing import layer_packing
 LANES = target().lanes(32)
 
 
-def transposed(inputs, narrow, kind="lstm"):
+def transposed(inputs, fitted, kind="lstm"):
     """Packed input weights and their transpose."""
     packing = layer_packing(LayerSpec(kind, inputs, 5))
     flat = np.zeros(packing.size, np.float32)
     rng = np.random.default_rng(0)
     packing.pack({name: rng.normal(size=shape) for name, shape in packing.shapes.items()}, flat)
     block = packing.phases[0].products[0].weight
-    result = TransposedWeights(flat, [block], narrow)
+    result = TransposedWeights(flat, [block], fitted)
     result.bring_up_to_date()
     return flat[block.start : block.end].reshape(block.panels, inputs, -1), result
 
@@ -36,7 +36,7 @@ def transposed(inputs, narrow, kind="lstm"):
     ],
 )
 def test_last_panels_are_narrow(inputs, widths):
-    packed, result = transposed(inputs, narrow=True)
+    packed, result = transposed(inputs, fitted=True)
     panels = [panel for array, _ in result.panels for panel in array]
     assert [panel.shape[1] for panel in panels] == [width * LANES for width in widths]
     assert all(array.ctypes.data % 64 == 0 for array, _ in result.panels)
@@ -47,7 +47,7 @@ def test_last_panels_are_narrow(inputs, widths):
 
 
 def test_all_panels_are_wide_where_one_product_takes_them():
-    _, result = transposed(5 * LANES, narrow=False)
+    _, result = transposed(5 * LANES, fitted=False)
     ((array, first),) = result.panels
     assert (first, array.shape) == (0, (2, result.columns, TILE_VECTORS * LANES))
     assert result.address == array.ctypes.data

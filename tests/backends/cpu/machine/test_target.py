@@ -55,15 +55,32 @@ print(*{tile}.dispatcher.inspect_asm().values())
 """
 
 
-PAIRS = """
+NARROW = """
 import numba
 import numpy as np
-from numlstm.backends.cpu.linear import halves
+from numlstm.backends.cpu.linear import {module}
 from numlstm.backends.cpu.machine.tags import width
 
-assert halves.supported()
-halves.half_product.address(numba.typeof(np.float32), width(4).numba_type)
-print(*halves.half_product.dispatcher.inspect_asm().values())
+assert {module}.supported()
+{module}.{tile}.address(numba.typeof(np.float32), width(4).numba_type)
+print(*{module}.{tile}.dispatcher.inspect_asm().values())
+"""
+
+INT8 = """
+import numpy as np
+from tolerances import assert_close
+from numlstm import GRU, LSTM
+from numlstm.backends.cpu.linear import quantised
+from numlstm.backends.cpu.machine.target import target
+
+assert target().lanes(32) == {lanes}, target()
+quantised.supported = lambda: True
+for kind, inputs, hidden in ((LSTM, 5, 37), (GRU, 18, 9)):
+    x = np.random.default_rng(0).normal(size=(7, 1, inputs)).astype("float32")
+    got, wanted = (
+        kind(inputs, hidden, compute_dtype="int8", backend=name, random_state=0)(x)[0] for name in ("cpu", "reference")
+    )
+    assert_close("state", "y", got, wanted)
 """
 
 
@@ -147,14 +164,33 @@ def test_sums_stay_in_registers(tmp_path, tile, cpu, features, instructions, lan
 
 
 @ON_X86
-def test_pairs_are_multiplied_in_one_instruction(tmp_path):
-    """Where AVX-512 BF16 is; nothing is run."""
-    assembly = run_on("cooperlake", f"{ZEN_4},+avx512bf16", PAIRS, NUMBA_CACHE_DIR=str(tmp_path))
+@pytest.mark.parametrize(
+    ("cpu", "features", "tile", "instruction", "register", "sums"),
+    [
+        ("cooperlake", f"{ZEN_4},+avx512bf16", "halves.half_product", "vdpbf16ps", "%zmm", 24),
+        ("cascadelake", f"{ZEN_4},+avx512vnni", "quantised.quantised_product", "vpdpbusd", "%zmm", 24),
+        ("alderlake", "+avx,+avx2,+fma,+avxvnni", "quantised.quantised_product", "vpdpbusd", "%ymm", 12),
+    ],
+)
+def test_products_of_fewer_bits_take_one_instruction(tmp_path, cpu, features, tile, instruction, register, sums):
+    """Where there is one; nothing is run."""
+    module, name = tile.split(".")
+    script = NARROW.format(module=module, tile=name)
+    assembly = run_on(cpu, features, script, NUMBA_CACHE_DIR=str(tmp_path))
     tallest = 0
-    for tile in functions(assembly, "_ZN7numlstm8backends3cpu6linear6halves12half_product"):
-        for loop in innermost_loops(tile):
-            dots = [line for line in loop if line.startswith("vdpbf16ps")]
+    for body in functions(assembly, f"_ZN7numlstm8backends3cpu6linear{len(module)}{module}{len(name)}{name}"):
+        for loop in innermost_loops(body):
+            dots = [line for line in loop if instruction in line]
             assert dots, loop
-            assert not [line for line in loop if "(%rsp" in line and "%zmm" in line], "a sum spills to the stack"
+            assert not [line for line in loop if "(%rsp" in line and register in line], "a sum spills to the stack"
             tallest = max(tallest, len({line.split()[-1] for line in dots}))
-    assert tallest == 24
+    assert tallest == sums
+
+
+@ON_X86
+@pytest.mark.parametrize(
+    ("cpu", "features", "lanes"),
+    [pytest.param("haswell", "+avx,+avx2,+fma", 8, marks=HAS_AVX2), ("x86-64", "+sse2,+sse4.1", 4)],
+)
+def test_int8_without_its_instruction_is_that_of_the_reference(cpu, features, lanes):
+    run_on(cpu, features, INT8.format(lanes=lanes))
