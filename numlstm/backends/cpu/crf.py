@@ -192,9 +192,11 @@ def viterbi(scores, lengths, field, paths, first, last):
     origins, best, before = np.empty((steps, labels), np.int64), np.empty(labels), np.empty(labels)
     for n in range(first, last):
         length = lengths[n]
-        best[:] = field.start + scores[n, 0]
+        for j in range(labels):
+            best[j] = field.start[j] + scores[n, 0, j]
         for t in range(1, length):
-            before[:], best[:], origins[t] = best, -math.inf, 0
+            for j in range(labels):
+                before[j], best[j], origins[t, j] = best[j], -math.inf, 0
             for i in range(labels):
                 for j in range(labels):
                     value = before[i] + field.transitions[i, j]

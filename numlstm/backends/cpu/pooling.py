@@ -80,8 +80,8 @@ def weighted_sum_backward(lengths, shares, dpooled, dy):
 def maximum(y, lengths, pooled, places):
     """Write the maximum of each feature over the steps of a row, and the first step that has it; NaN is the maximum."""
     for n in range(len(y)):
-        pooled[n] = y[n, 0]
-        places[n] = 0
+        for f in range(y.shape[2]):  # `pooled[n] = y[n, 0]` takes Numba a second to compile
+            pooled[n, f], places[n, f] = y[n, 0, f], 0
         for t in range(1, lengths[n]):
             for f in range(y.shape[2]):
                 if is_larger(y[n, t, f], pooled[n, f]):
