@@ -20,6 +20,7 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 from ... import caching
+from .pipeline import KernelCompiler, PartCompiler
 
 njit: Any = numba.njit
 
@@ -36,11 +37,27 @@ def kernel_cache() -> Any:
     return caching.kept_in(cache_directories(), FunctionCache, IndexDataCacheFile)
 
 
-# A function that kernels alone call: nothing is compiled for calls from Python.
-inner = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def _part(**flags: Any) -> Callable[[Callable], Any]:
+    """A decorator for functions that become parts of kernels."""
+    decorate = njit(
+        error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=PartCompiler, **flags
+    )
 
-# The same for a function that is called in one place: it is compiled as a part of its caller, once instead of twice.
-once = njit(error_model="numpy", inline="always")
+    def make(function: Callable) -> Any:
+        dispatcher = decorate(function)
+        template = dispatcher.get_call_template
+        # else Numba compiles it once more for each constant among its arguments
+        dispatcher.get_call_template = lambda args, kws: template(tuple(map(types.unliteral, args)), kws)
+        return dispatcher
+
+    return make
+
+
+# A function that kernels alone call: nothing is compiled for calls from Python.
+inner = _part()
+
+# The same for a function that is called in one place.
+once = _part(forceinline=True)
 
 # An inner function whose sums may be taken in any order: the compiler chooses one, for vectors.
 free_sums = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath={"reassoc", "contract"})
@@ -121,7 +138,7 @@ _selecting: dict[type, int] = {}  # for each named tuple, the parameters before 
 
 def _cached(function: Callable, **flags: bool) -> Any:
     """A dispatcher that keeps its machine code in `cache_directories`."""
-    dispatcher = njit(error_model="numpy", **flags)(function)
+    dispatcher = njit(error_model="numpy", pipeline_class=KernelCompiler, **flags)(function)
     dispatcher._cache = kernel_cache()(function)
     return dispatcher
 
@@ -170,6 +187,17 @@ def call(typing_context, address, arguments):
         return context.get_dummy_value()
 
     return types.void(types.intp, arguments), generate
+
+
+def calls(typing_context: Any, function: Any, *arguments: types.Type, first: int = 0) -> tuple[Any, Callable]:
+    """What an intrinsic returns that calls an inner function, chosen by types, with its arguments from `first` on."""
+    callee = types.Dispatcher(function)
+    called: Any = callee.get_call_type(typing_context, arguments[first:], {})
+
+    def generate(context, builder, signature, values):
+        return context.get_function(callee, called)(builder, values[first:])
+
+    return called.return_type(*arguments), generate
 
 
 def kernel(function: Callable) -> Kernel:
