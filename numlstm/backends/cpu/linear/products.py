@@ -6,7 +6,16 @@ from typing import NamedTuple
 
 from ..machine.board import ShardCall
 from ..machine.compiling import call, inner, kernel, once
-from ..machine.memory import copy_row, lanes_of, load_address, load_integers, slots_at, vector_bytes
+from ..machine.memory import (
+    copy_row,
+    greater,
+    lanes_of,
+    lesser,
+    load_address,
+    slots_at,
+    stored,
+    vector_bytes,
+)
 from ..machine.simd import keep_first, load, load_first, splat, stack_bytes, store
 from ..machine.tags import width_of
 from .tile import TILE_BYTES, OuterTile, ProductTile, height_of, product_tile, tallest_tile
@@ -61,15 +70,15 @@ def weight_gradients(real, at, first, last):
 
     An `OuterCall` is at the address.
     """
-    run = load_integers(OuterCall, at)
+    run = stored(OuterCall, at)
     for part in range(first, last):
         start, end = run.blocks * part // run.parts, run.blocks * (part + 1) // run.parts
         copy = run.copies + part * run.copies_part
         for outer_sum in (run.first_sum, run.second_sum):
-            a, b = max(start, outer_sum.first) - outer_sum.first, min(end, outer_sum.last) - outer_sum.first
+            a, b = greater(start, outer_sum.first) - outer_sum.first, lesser(end, outer_sum.last) - outer_sum.first
             if a < b:
                 for k in range(0, run.pairs, BLOCK):
-                    count = min(BLOCK, run.pairs - k)
+                    count = lesser(BLOCK, run.pairs - k)
                     for i in range(count):
                         row = load_address(outer_sum.a + 8 * (k + i))
                         _copy_with_one(real, copy + i * run.copy_row, row, outer_sum.inputs)
@@ -89,11 +98,11 @@ def _add_block(real, outer_sum, block, run, copy, k, count):
     columns = outer_sum.inputs + 1 if outer_sum.bias >= 0 else outer_sum.inputs
     blocks = -(-columns // outer_sum.tallest)
     panel, column = block // blocks, (block % blocks) * outer_sum.tallest
-    end = min(column + outer_sum.tallest, columns)
+    end = lesser(column + outer_sum.tallest, columns)
     d = outer_sum.d + (panel * run.room + k) * row_bytes
     out = run.gradient + outer_sum.out + (panel * outer_sum.inputs + column) * row_bytes
     if fresh:
-        _clear(real, out, (min(end, outer_sum.inputs) - column) * row_bytes)
+        _clear(real, out, (lesser(end, outer_sum.inputs) - column) * row_bytes)
     if end == outer_sum.inputs + 1:
         end -= 1
         bias = run.gradient + outer_sum.bias + panel * row_bytes
@@ -125,7 +134,7 @@ def column_sums(real, out, d, row, steps, fresh, first, last):
             total = splat(real, real(0))
         for start in range(0, steps, BLOCK):
             partial = splat(real, real(0))
-            for k in range(start, min(start + BLOCK, steps)):
+            for k in range(start, lesser(start + BLOCK, steps)):
                 partial = partial + load(real, d + k * row + v * size)
             total = total + partial
         store(total, out + v * size)
@@ -182,7 +191,7 @@ def product(real, wide, p, a, a_row, first, last):
     numbers = width_of(wide) * lanes_of(real)
     slots_at(p.addresses, a, a_row, first, last)
     for panel in range(-(-p.columns // numbers)):
-        count = min(numbers, p.columns - panel * numbers)
+        count = lesser(numbers, p.columns - panel * numbers)
         weights = p.w + panel * p.inputs * row_bytes
         m = first
         while m < last:

@@ -12,7 +12,11 @@ from numba.extending import intrinsic
 
 from ..machine.arrays import address_of, aligned
 from ..machine.compiling import kernel
-from ..machine.memory import lanes_of, vector_bytes
+from ..machine.memory import (
+    lanes_of,
+    lesser,
+    vector_bytes,
+)
 from ..machine.simd import I64, VectorLayout, vector_of
 from ..machine.target import TILE_VECTORS
 from .packing import Block
@@ -73,7 +77,7 @@ def transpose(real, p):
             for j in range(0, p.columns, lanes):
                 transpose_square(
                     real, p.packed + k * p.packed_panel + (first * p.columns + j) * number, p.columns * number,
-                    min(lanes, p.inputs - first),
+                    lesser(lanes, p.inputs - first),
                     p.out + panel * p.out_panel + ((k * p.columns + j) * p.numbers + place) * number,
                     p.numbers * number,
                 )  # fmt: skip

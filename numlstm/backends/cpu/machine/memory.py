@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 from itertools import count
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 from numba import types
-from numba.extending import intrinsic
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, models, register_model
 
 from .compiling import inner
 from .simd import I64, load, load_first, splat, store, store_first, vector_of
@@ -102,16 +103,87 @@ def load_address(typing_context, place):
 
 
 @cache
+def _fields(entry) -> dict[str, tuple[Any, int]]:
+    """For each field of a named tuple of integers, and of others: its class, and the bytes before it."""
+    fields: dict[str, tuple[Any, int]] = {}
+    end = 0
+    for name, kind in get_type_hints(entry).items():
+        fields[name] = kind, end
+        end += entry_bytes(kind)
+    return fields
+
+
+def entry_bytes(entry) -> int:
+    """Bytes of such a named tuple, or of an integer, in memory."""
+    return sum(entry_bytes(kind) for kind, _ in _fields(entry).values()) if hasattr(entry, "_fields") else 8
+
+
+class Stored(types.Type):
+    """Such a named tuple in memory, as its address."""
+
+    def __init__(self, entry) -> None:
+        self.entry = entry
+        super().__init__(name=f"Stored({entry.__module__}.{entry.__qualname__})")
+
+    def field(self, name: str) -> tuple[types.Type, int]:
+        """The type of an attribute, and the bytes before it."""
+        kind, before = _fields(self.entry)[name]
+        return Stored(kind) if hasattr(kind, "_fields") else types.intp, before
+
+
+@register_model(Stored)
+class _StoredModel(models.PrimitiveModel):
+    def __init__(self, dmm, kind):
+        super().__init__(dmm, kind, I64)
+
+
+@infer_getattr
+class _StoredAttributes(AttributeTemplate):
+    key = Stored
+
+    def generic_resolve(self, kind, name):
+        return kind.field(name)[0] if name in kind.entry._fields else None
+
+
+@lower_getattr_generic(Stored)
+def _attribute(context, builder, kind, address, name):
+    result, before = kind.field(name)
+    place = builder.add(address, I64(before))
+    if isinstance(result, Stored):
+        return place
+    value = builder.load(builder.inttoptr(place, I64.as_pointer()))
+    value.set_metadata("invariant.load", builder.module.add_metadata([]))
+    return value
+
+
+@intrinsic
+def stored(typing_context, kind, address):
+    """The named tuple of class `kind` at an address: read where it is used, so nobody may change it."""
+
+    def generate(context, builder, signature, arguments):
+        return arguments[1]
+
+    return Stored(kind.instance_class)(kind, types.intp), generate
+
+
+@intrinsic
+def stored_entry(typing_context, kind, table, index):
+    """Such an entry of a table of named tuples."""
+    entry = kind.instance_class
+
+    def generate(context, builder, signature, arguments):
+        _, table, index = arguments
+        return builder.add(table, builder.mul(index, I64(entry_bytes(entry))))
+
+    return Stored(entry)(kind, types.intp, types.intp), generate
+
+
+@cache
 def integers_type(entry) -> types.BaseTuple:
     """Numba's type of a named tuple of integers, and of other such named tuples."""
     kinds = [integers_type(hint) if hasattr(hint, "_fields") else types.intp for hint in get_type_hints(entry).values()]
     alike = all(kind is types.intp for kind in kinds)
     return types.NamedUniTuple(types.intp, len(kinds), entry) if alike else types.NamedTuple(kinds, entry)
-
-
-def entry_bytes(entry) -> int:
-    """Bytes of such a named tuple in memory."""
-    return sum(entry_bytes(hint) if hasattr(hint, "_fields") else 8 for hint in get_type_hints(entry).values())
 
 
 def _read(context, builder, kind, place):
@@ -169,6 +241,26 @@ def store_integers(typing_context, values, address):
         return context.get_dummy_value()
 
     return types.void(values, types.intp), generate
+
+
+@intrinsic
+def lesser(typing_context, a, b):
+    """The smaller of two integers. Numba's `min` would be compiled for each pair of types."""
+    return _chosen("<")
+
+
+@intrinsic
+def greater(typing_context, a, b):
+    """The larger of two integers."""
+    return _chosen(">")
+
+
+def _chosen(comparison):
+    def generate(context, builder, signature, arguments):
+        a, b = arguments
+        return builder.select(builder.icmp_signed(comparison, a, b), a, b)
+
+    return types.intp(types.intp, types.intp), generate
 
 
 @inner

@@ -6,10 +6,12 @@ whose *type* names the choice does.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 from numba import types
-from numba.extending import NativeValue, models, overload, register_model, typeof_impl, unbox
+from numba.extending import NativeValue, intrinsic, models, register_model, typeof_impl, unbox
 
 
 class WidthType(types.Opaque):
@@ -46,12 +48,21 @@ def _unbox(tag_type, tag, context):
     return NativeValue(context.context.get_dummy_value())
 
 
-def width_of(tag) -> int:
+def of_tag(number: Callable[[Any], int]) -> Any:
+    """A function of a tag for kernels: an integer that follows from its type."""
+
+    def of_type(typing_context, tag):
+        value = number(tag)
+
+        def generate(context, builder, signature, arguments):
+            return context.get_constant(types.intp, value)
+
+        return types.intp(tag), generate
+
+    return intrinsic(of_type)
+
+
+@of_tag
+def width_of(tag):
     """The number of columns of a tile, in vectors."""
-    raise NotImplementedError
-
-
-@overload(width_of)
-def _width_of(tag):
-    vectors = tag.vectors
-    return lambda tag: vectors
+    return tag.vectors

@@ -8,14 +8,16 @@ from ..machine.compiling import call, inner, kernel, once
 from ..machine.memory import (
     add_row,
     copy_row,
+    greater,
     integer_at,
     lanes_of,
+    lesser,
     load_address,
-    load_entry,
-    load_integers,
     load_row,
     rows_at,
     slots_at,
+    stored,
+    stored_entry,
     time_of,
     vector_bytes,
     zero_steps,
@@ -46,8 +48,8 @@ def backward(real, at, first, last):
     with one number per unit, and the addresses of the vectors that weights multiplied. The pair (s, m) has the number
     ``starts[s - chunk.first] + m``. A `BackwardChunk` is at the address.
     """
-    part_of_run = load_integers(BackwardChunk, at)
-    layer, run = load_integers(BackwardLayer, part_of_run.layer), load_integers(BackwardCall, part_of_run.call)
+    part_of_run = stored(BackwardChunk, at)
+    layer, run = stored(BackwardLayer, part_of_run.layer), stored(BackwardCall, part_of_run.call)
     chunk, records = part_of_run.chunk, part_of_run.records
     memory, team, rows, gradients = layer.memory, layer.team, run.rows, layer.gradients
     scratch, zeros = stack_bytes(TILE_BYTES), stack_bytes(TILE_BYTES)
@@ -58,7 +60,7 @@ def backward(real, at, first, last):
     if team.parts > 1:
         own_part, first, last = first, 0, team.rows
     active, stage = first, -1
-    for s in range(min(chunk.last, integer_at(rows.lengths, first)) - 1, chunk.first - 1, -1):
+    for s in range(lesser(chunk.last, integer_at(rows.lengths, first)) - 1, chunk.first - 1, -1):
         while active < last and integer_at(rows.lengths, active) > s:
             active += 1
         pair = integer_at(part_of_run.starts, s - chunk.first)
@@ -71,7 +73,7 @@ def backward(real, at, first, last):
             dvalues=gradients.address + 2 * region, scratch=scratch, zeros=zeros, room=own_part * memory.span,
         )  # fmt: skip
         for p in range(layer.phase_count - 1, -1, -1):
-            phase = load_entry(PhaseEntry, layer.phases, p)
+            phase = stored_entry(PhaseEntry, layer.phases, p)
             stage += 1
             part = own_part
             while part != NO_PART:
@@ -90,7 +92,7 @@ def backward(real, at, first, last):
                     if p == 0 and run.dx.address:
                         rows_at(memory.places + step.room, run.dx, rows, s, first, active)
                         for k in range(layer.first_dx, layer.last_dx):
-                            _multiply(real, load_entry(BackEntry, layer.backs, k), 0, layer, step, part)
+                            _multiply(real, stored_entry(BackEntry, layer.backs, k), 0, layer, step, part)
                     complete(team)
                 part = next_unclaimed(team, stage)
     if chunk.first == 0 and claim(team, 0, stage + 1):
@@ -125,9 +127,9 @@ def _seed_final(real, layer, run, s, step, a, b):
     for m in range(step.first, step.active):
         if integer_at(rows.lengths, m) == s + 1:
             for k in range(layer.states, 2 * layer.states):
-                final = load_entry(PlaceEntry, run.places, k)
+                final = stored_entry(PlaceEntry, run.places, k)
                 offset = a * vector_bytes(real)
-                count = max(0, final.units - a * lanes_of(real)) if final.address else 0
+                count = greater(0, final.units - a * lanes_of(real)) if final.address else 0
                 slot = step.dnow + m * gradients.row + final.slot * gradients.slot
                 place = final.address + integer_at(rows.order, m) * final.row
                 load_row(real, slot + offset, place + offset, count, b - a)
@@ -138,8 +140,8 @@ def _add_outputs(real, layer, run, s, step, a, b):
     """Add the gradients of the outputs of a step to those from the step after: the vectors a <= v < b."""
     gradients, rows, offset = layer.gradients, run.rows, a * vector_bytes(real)
     for k in range(layer.states):
-        output = load_entry(PlaceEntry, run.places, k)
-        count = min(output.units, b * lanes_of(real)) - a * lanes_of(real)
+        output = stored_entry(PlaceEntry, run.places, k)
+        count = lesser(output.units, b * lanes_of(real)) - a * lanes_of(real)
         if output.address and count > 0:
             for m in range(step.first, step.active):
                 slot = step.dnow + m * gradients.row + output.slot * gradients.slot
@@ -155,7 +157,7 @@ def _store_initial(real, layer, run, region, first, last):
     for m in range(first, last):
         row = integer_at(rows.order, m)
         for k in range(2 * layer.states, 3 * layer.states):
-            initial = load_entry(PlaceEntry, run.places, k)
+            initial = stored_entry(PlaceEntry, run.places, k)
             slot = dbefore + m * gradients.row + initial.slot * gradients.slot
             copy_row(real, initial.address + row * initial.row, slot, initial.units)
         if dx.address:
@@ -165,7 +167,7 @@ def _store_initial(real, layer, run, region, first, last):
 @once
 def _run_phase(phase, layer, run, records, step, a, b):
     """The equations of a phase, for its vectors a <= v < b of units, and the way back through normalisation."""
-    _equations(phase, layer, run, records, step, a, min(b, phase.panels * phase.groups))
+    _equations(phase, layer, run, records, step, a, lesser(b, phase.panels * phase.groups))
     if phase.norm_weight:
         _normalise(phase, layer, records, step)
 
@@ -220,7 +222,7 @@ def _products(real, phase, layer, records, step, part):
     """The way back through the weights of a phase."""
     memory, gradients = layer.memory, layer.gradients
     for k in range(phase.first_back, phase.last_back):
-        back = load_entry(BackEntry, layer.backs, k)
+        back = stored_entry(BackEntry, layer.backs, k)
         region = step.dbefore if back.region == 0 else step.dnow if back.region == 1 else step.dvalues
         target = region + back.slot * gradients.slot + back.offset
         if back.sources:
@@ -261,7 +263,7 @@ def _multiply(real, back, target, layer, step, part):
                 ),
             )  # fmt: skip
             if not target:
-                some, offset = min(numbers, back.numbers - panel * numbers), back.offset + panel * row_bytes
+                some, offset = lesser(numbers, back.numbers - panel * numbers), back.offset + panel * row_bytes
                 for row in range(height):
                     place = load_address(memory.places + step.room + 8 * (m + row)) + offset
                     copy_row(real, place, step.scratch + row * row_bytes, some)

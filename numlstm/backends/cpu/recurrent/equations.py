@@ -7,18 +7,20 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 
 from ....cells.cell import Phase
 from ... import plain
 from ..machine import elementary
-from ..machine.compiling import inner, pointed
+from ..machine.compiling import calls, inner, pointed
 from ..machine.memory import lanes_of, vector_bytes
 from ..machine.simd import I64, VectorLayout, splat, vector_of
+from ..machine.tags import of_tag
 from .arguments import SIDE_BYTES, SideEntry
 from .masks import mask_value
 
 
+@cache
 def compiled(function: Any) -> Any:
     """A plain function of a cell, compiled for kernels."""
     return plain.compiled(function, inner, elementary.FUNCTIONS)
@@ -30,70 +32,40 @@ def _record(kind: str, names: tuple[str, ...]) -> Any:
     return namedtuple(kind, names, rename=True)
 
 
-def equations_forward(tag, one, values) -> Any:
+@intrinsic
+def equations_forward(typing_context, tag, one, values):
     """The forward equations of a phase on vectors."""
-    raise NotImplementedError
+    return calls(typing_context, compiled(tag.phase.forward), tag, one, values, first=1)
 
 
-def equations_backward(tag, one, gradients, values) -> Any:
+@intrinsic
+def equations_backward(typing_context, tag, one, gradients, values):
     """The backward equations of a phase on vectors."""
-    raise NotImplementedError
+    return calls(typing_context, compiled(tag.phase.backward), tag, one, gradients, values, first=1)
 
 
-@overload(equations_forward)
-def _equations_forward(tag, one, values):
-    function = compiled(tag.phase.forward)
-    return lambda tag, one, values: function(one, values)
-
-
-@overload(equations_backward)
-def _equations_backward(tag, one, gradients, values):
-    function = compiled(tag.phase.backward)
-    return lambda tag, one, gradients, values: function(one, gradients, values)
-
-
-def equations_finish(tag, one, values) -> Any:
+@intrinsic
+def equations_finish(typing_context, tag, one, values):
     """The end of the forward equations of a phase, on vectors."""
-    raise NotImplementedError
+    return calls(typing_context, compiled(tag.phase.finish), tag, one, values, first=1)
 
 
-@overload(equations_finish)
-def _equations_finish(tag, one, values):
-    function = compiled(tag.phase.finish)
-    return lambda tag, one, values: function(one, values)
-
-
-def gates_of(tag) -> int:
+@of_tag
+def gates_of(tag):
     """Number of gates of a phase."""
-    raise NotImplementedError
+    return len(tag.phase.gates)
 
 
-@overload(gates_of)
-def _gates_of(tag):
-    count = len(tag.phase.gates)
-    return lambda tag: count
-
-
-def parameters_of(tag) -> int:
+@of_tag
+def parameters_of(tag):
     """Number of parameters of a phase that have one number per unit."""
-    raise NotImplementedError
+    return len(tag.phase.parameters)
 
 
-@overload(parameters_of)
-def _parameters_of(tag):
-    count = len(tag.phase.parameters)
-    return lambda tag: count
-
-
-def groups_of(tag) -> int:
+@of_tag
+def groups_of(tag):
     """Vectors of hidden units in a panel of a phase."""
-    raise NotImplementedError
-
-
-@overload(groups_of)
-def _groups_of(tag):
-    groups = tag.slots.groups[tag.index]
-    return lambda tag: groups
+    return tag.slots.groups[tag.index]
 
 
 # Phase forward ------------------------------------------------------------------------------------------------
@@ -135,20 +107,18 @@ def phase_forward(real, tag, p):
     finish_all(real, tag, p)
 
 
-def finish_all(real, tag, p) -> None:
-    """Finish the forward equations, for all units and rows."""
-    raise NotImplementedError
+@intrinsic
+def finish_all(typing_context, real, tag, p):
+    """Finish the forward equations, for all units and rows, if they have an end."""
+    return calls(typing_context, finish_vectors if tag.phase.finish else finish_none, real, tag, p)
 
 
-@overload(finish_all)
-def _finish_all(real, tag, p):
-    return finish_vectors if tag.phase.finish else finish_none
-
-
+@inner
 def finish_none(real, tag, p):
-    """Do nothing, where the phase has no `finish`."""
+    """Do nothing."""
 
 
+@inner
 def finish_vectors(real, tag, p):
     """Run `finish` on each vector of units."""
     size = vector_bytes(real)

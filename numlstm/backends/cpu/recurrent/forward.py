@@ -7,12 +7,14 @@ from ..machine.board import ShardCall
 from ..machine.compiling import call, inner, kernel, once
 from ..machine.memory import (
     copy_row,
+    greater,
     integer_at,
-    load_entry,
-    load_integers,
+    lesser,
     load_row,
     rows_at,
     slots_at,
+    stored,
+    stored_entry,
     time_of,
     vector_bytes,
     zero_steps,
@@ -42,8 +44,8 @@ def forward(real, at, first, last):
     It runs the steps that the records are for: initial states are those before the first of these steps, and final ones
     those after the last. A `ForwardCall` is at the address.
     """
-    run = load_integers(ForwardCall, at)
-    layer = load_integers(ForwardLayer, run.layer)
+    run = stored(ForwardCall, at)
+    layer = stored(ForwardLayer, run.layer)
     memory, team, records, rows = run.memory, run.team, run.records, run.rows
     own_part, addresses, narrow = 0, memory.addresses, memory.narrow
     if team.parts > 1:
@@ -58,7 +60,7 @@ def forward(real, at, first, last):
             complete(team)
         part = next_unclaimed(team, stage)
     active = last
-    end = min(integer_at(rows.lengths, first), records.last)
+    end = lesser(integer_at(rows.lengths, first), records.last)
     for s in range(records.first, end):
         were_active = active
         while integer_at(rows.lengths, active - 1) <= s:
@@ -72,7 +74,7 @@ def forward(real, at, first, last):
             addresses=addresses, narrow=narrow + (memory.span // 8) * memory.narrow_row,
         )  # fmt: skip
         for p in range(layer.phase_count):
-            phase = load_entry(PhaseEntry, layer.phases, p)
+            phase = stored_entry(PhaseEntry, layer.phases, p)
             stage += 1
             part = own_part
             while part != NO_PART:
@@ -104,7 +106,7 @@ def _load_initial(real, layer, run, first, last):
     """Copy initial states to the first record of every row."""
     records = run.records
     for k in range(layer.states):
-        initial = load_entry(PlaceEntry, run.places, k)
+        initial = stored_entry(PlaceEntry, run.places, k)
         count = initial.units if initial.address else 0
         for m in range(first, last):
             slot = records.address + m * records.row + initial.slot * records.slot
@@ -117,7 +119,7 @@ def _store_outputs(real, layer, run, s, first, active):
     """Copy the values of a step to the outputs."""
     rows, now = run.rows, _record(run.records, s)
     for k in range(2 * layer.states, run.place_count):
-        output = load_entry(PlaceEntry, run.places, k)
+        output = stored_entry(PlaceEntry, run.places, k)
         for m in range(first, active):
             place = output.address + integer_at(rows.order, m) * output.row + time_of(rows, m, s) * output.step
             copy_row(real, place, now + m * run.records.row + output.slot * run.records.slot, output.units)
@@ -128,15 +130,15 @@ def _store_final(real, layer, run, first, last):
     """Copy the final states from the last record of every row, and write zeros to outputs past the row's length."""
     records, rows = run.records, run.rows
     for k in range(layer.states, 2 * layer.states):
-        final = load_entry(PlaceEntry, run.places, k)
+        final = stored_entry(PlaceEntry, run.places, k)
         for m in range(first, last):
-            steps = min(integer_at(rows.lengths, m), records.last) - records.first
+            steps = lesser(integer_at(rows.lengths, m), records.last) - records.first
             if steps > 0:
                 record = records.address + (steps & records.wrap) * records.step + m * records.row
                 place = final.address + integer_at(rows.order, m) * final.row
                 copy_row(real, place, record + final.slot * records.slot, final.units)
     for k in range(2 * layer.states, run.place_count if records.first == 0 else 0):
-        output = load_entry(PlaceEntry, run.places, k)
+        output = stored_entry(PlaceEntry, run.places, k)
         for m in range(first, last):
             row, length = integer_at(rows.order, m), integer_at(rows.lengths, m)
             zero_steps(real, output, row, length, run.shape.steps, output.units)
@@ -155,11 +157,11 @@ def _run_phase(real, phase, layer, run, step, share):
     if phase.copied_slot >= 0:
         _copy_source(real, phase, run, step)
     whole = phase.norm_weight != 0 or phase.gates == 0 or phase.copied_slot >= 0
-    together = max(1, phase.block // (step.active - step.first))
+    together = greater(1, phase.block // (step.active - step.first))
     for first in range(share[0], share[1] if phase.last_tile > phase.first_tile else 0, together):
-        last = min(first + together, share[1])
+        last = lesser(first + together, share[1])
         for start in range(step.first, step.active, phase.block):
-            end = min(start + phase.block, step.active)
+            end = lesser(start + phase.block, step.active)
             sums, sums_row = scratch, (last - first) * phase.tile_row
             if whole:
                 sums, sums_row = memory.sums + start * memory.sums_row + first * phase.tile_row, memory.sums_row
@@ -188,7 +190,7 @@ def _find_sources(real, phase, layer, run, step):
     """Write the addresses of the vectors that weights multiply; where products take fewer bits, write these vectors."""
     memory, records = run.memory, run.records
     for k in range(phase.first_source, phase.last_source):
-        source = load_entry(SourceEntry, layer.sources, k)
+        source = stored_entry(SourceEntry, layer.sources, k)
         vectors = (step.now if source.now else step.before) + source.slot * records.slot
         addresses = step.addresses + (k + 1) * memory.span
         slots_at(addresses, vectors, records.row, step.first, step.active)
@@ -258,7 +260,7 @@ def _multiply(real, phase, tiles, addresses, span, panel, height, place, row, of
                 store(load(real, start + at), place + m * row + at)
         start, start_row = place, row
     for k in range(phase.first_tile, phase.last_tile):
-        tile = load_entry(TileEntry, tiles, k)
+        tile = stored_entry(TileEntry, tiles, k)
         call(
             tile.tile,
             ProductTile(

@@ -11,7 +11,12 @@ from ....cells import Mask
 from ...contract import Noise
 from ...streams import GOLDEN, stream_key, threshold
 from ..machine.compiling import inner
-from ..machine.memory import integer_at, load_entry, store_address, time_of
+from ..machine.memory import (
+    integer_at,
+    store_address,
+    stored_entry,
+    time_of,
+)
 from ..machine.simd import I64, VectorLayout
 from .arguments import MASK, MASK_BYTES, MaskEntry
 
@@ -47,7 +52,7 @@ def next_key(key, word):
 def keys_of_rows(masks, count, rows, s, first, active):
     """Write the keys of the rows first <= m < active at computing step `s`, for each of `count` masks."""
     for k in range(count):
-        mask = load_entry(MaskEntry, masks, k)
+        mask = stored_entry(MaskEntry, masks, k)
         if mask.limit < 0:
             continue
         stream = U64(mask.stream)

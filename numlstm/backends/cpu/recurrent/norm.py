@@ -6,7 +6,11 @@ import math
 from typing import NamedTuple
 
 from ..machine.compiling import pointed
-from ..machine.memory import lanes_of, load_integers, vector_bytes
+from ..machine.memory import (
+    lanes_of,
+    stored,
+    vector_bytes,
+)
 from ..machine.simd import keep_first, load, splat, store, sum_lanes
 from .arguments import SIDE_BYTES, SideEntry
 
@@ -126,7 +130,7 @@ def spread(real, n):
     """Copy the gate gradients of some rows to the two places of each side."""
     size = vector_bytes(real)
     for k in range(n.side_count):
-        side = load_integers(SideEntry, n.sides + SIDE_BYTES * k)
+        side = stored(SideEntry, n.sides + SIDE_BYTES * k)
         for m in range(n.first, n.last):
             for j in range(n.groups):
                 panel, group = j // n.panel_groups, j % n.panel_groups

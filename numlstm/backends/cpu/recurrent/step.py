@@ -12,9 +12,9 @@ from ..machine.memory import (
     entry_bytes,
     lanes_of,
     load_address,
-    load_entry,
-    load_integers,
     store_integers,
+    stored,
+    stored_entry,
     vector_bytes,
 )
 from ..machine.simd import load_first, stack_bytes, store_first
@@ -85,7 +85,7 @@ STEP_LAYER, STEP_STATE = table(StepLayer), table(StepState)
 @inner
 def run_step(real, plan_at, x, states, out):
     """One step: from `x` (N, D) to `out` (N, H); `states` are the addresses of arrays that it updates."""
-    plan = load_integers(StepPlan, plan_at)
+    plan = stored(StepPlan, plan_at)
     if plan.room <= ROOM:
         _run_layers(real, plan, stack_bytes(ROOM), x, states, out)
     else:
@@ -101,9 +101,9 @@ def _run_layers(real, plan, room, x, states, out):
     number = vector_bytes(real) // lanes_of(real)
     call_at, places = room, room + CALL_BYTES
     for k in range(plan.layer_count):
-        layer = load_entry(StepLayer, plan.layers, k)
+        layer = stored_entry(StepLayer, plan.layers, k)
         for j in range(layer.state_count):
-            state = load_entry(StepState, layer.states, j)
+            state = stored_entry(StepState, layer.states, j)
             place = PlaceEntry(
                 address=load_address(states + 8 * j) + state.offset, row=number * state.units, step=0, slot=j,
                 units=state.units,
@@ -112,7 +112,7 @@ def _run_layers(real, plan, room, x, states, out):
             store_integers(place, places + PLACE_BYTES * (layer.state_count + j))
         store_integers(_forward_call(plan, layer, room, places, x, number), call_at)
         call(plan.forward, ShardCall(at=call_at, first=0, last=plan.rows))
-        first = load_entry(StepState, layer.states, 0)
+        first = stored_entry(StepState, layer.states, 0)
         y = load_address(states) + first.offset
         if k == 0 or plan.residual == 0:
             x = y

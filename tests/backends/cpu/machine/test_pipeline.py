@@ -1,0 +1,120 @@
+"""Compiling: a part of kernels is compiled once, and optimised with each kernel; integers are read where needed."""
+
+import sys
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import pytest
+from numba.core.codegen import JITCodeLibrary
+from numba.core.errors import TypingError
+
+from numlstm.backends.cpu.machine.compiling import inner
+from numlstm.backends.cpu.machine.memory import greater, lesser, stored, stored_entry
+from numlstm.backends.cpu.machine.pipeline import KernelCode, KernelCompiler
+
+
+class Side(NamedTuple):
+    """Two integers."""
+
+    a: int
+    b: int
+
+
+class Pair(NamedTuple):
+    """Groups of integers."""
+
+    left: Side
+    middle: int
+    right: Side
+
+
+@inner
+def plus(a, b):
+    return a + b
+
+
+@inner
+def twice(a):
+    return plus(a, 1) + plus(1, a)
+
+
+@inner
+def total(values):
+    result = 0
+    for value in values:
+        result = plus(result, value)
+    return result
+
+
+def whole(function):
+    """A kernel that is kept nowhere."""
+    return numba.njit(pipeline_class=KernelCompiler)(function)
+
+
+def test_a_part_is_compiled_once_whether_arguments_are_constants():
+    assert whole(lambda a: twice(a) + plus(2, 3))(3) == 13
+    assert [str(overload) for overload in plus.overloads] == ["(int64, int64)"]
+
+
+def test_only_a_whole_kernel_is_optimised(monkeypatch):
+    seen = []
+
+    def watch(kind, method):
+        original = getattr(kind, method)
+
+        def note(code, *arguments):
+            seen.append((type(code), method))
+            return original(code, *arguments)
+
+        monkeypatch.setattr(kind, method, note)
+
+    watch(JITCodeLibrary, "_optimize_functions")
+    watch(JITCodeLibrary, "_finalize_specific")  # makes machine code
+    watch(KernelCode, "_optimize_final_module")
+
+    @inner
+    def new(a):
+        return twice(a) + 1
+
+    assert whole(lambda a: new(a))(3) == 9
+    assert seen == [(KernelCode, "_optimize_final_module"), (KernelCode, "_finalize_specific")]
+
+
+def test_functions_of_users_may_call_a_part():
+    @inner
+    def added(a):
+        return a + 1
+
+    @inner
+    def new(a):
+        return added(a) + added(a)
+
+    assert numba.njit(lambda a: new(a) + 1)(3) == 9
+
+
+def test_arrays_are_let_go():
+    values = np.arange(5)
+    kernel, count = whole(lambda values: total(values) + total(values[1:])), sys.getrefcount(values)
+    assert kernel(values) == 20
+    assert sys.getrefcount(values) == count
+
+
+def test_a_stored_tuple_is_read_by_name():
+    memory = np.array([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+
+    def read(at, entry):
+        first, entry = stored(Pair, at), stored_entry(Pair, at, entry)
+        right = entry.right
+        return first.left.a, first.middle, first.right.b, entry.left.b, right.a
+
+    assert whole(read)(memory.ctypes.data, 1) == (1, 3, 5, 7, 9)
+    with pytest.raises(TypingError, match="Unknown attribute 'centre'"):
+        whole(lambda at: stored(Pair, at).centre)(memory.ctypes.data)
+
+
+@pytest.mark.parametrize(("a", "b"), [(1, 2), (2, 1), (-3, 0), (4, 4)])
+def test_the_lesser_and_the_greater(a, b):
+    assert whole(lambda a, b: (lesser(a, b), greater(a, b), lesser(a, 1), greater(0, b)))(a, b) == (
+        min(a, b), max(a, b), min(a, 1), max(0, b),
+    )  # fmt: skip
