@@ -122,8 +122,9 @@ WAYS = sized(
         {"hidden": 5, "shape": (4, 1), "outputs": "first", "sources": "outputs", "dx": False},
     ],
 )
+DTYPE_OF = {name_of(kind): DTYPES[number % 2] for number, kind in enumerate(KINDS)}  # one each: it is compiled once
 VARIANTS = [
-    (kind, ("float32", "float64")[number % 2], WAYS[(2 * number + k) % len(WAYS)])
+    (kind, DTYPE_OF[name_of(kind)], WAYS[(2 * number + k) % len(WAYS)])
     for number, kind in enumerate(KINDS)
     for k in sized((0, 1), (0,))
 ]
@@ -193,7 +194,10 @@ def test_recompute(backend, plain, way):
 def test_recompute_of_a_variant(backend, kind):
     shape = sized((11, 5), (4, 2))
     check_layer(
-        backend, layer_case(dtype="float64", kind=kind, recompute=True, noise=True, shape=shape, lengths="unequal")
+        backend,
+        layer_case(
+            dtype=DTYPE_OF[name_of(kind)], kind=kind, recompute=True, noise=True, shape=shape, lengths="unequal"
+        ),
     )
 
 
@@ -257,7 +261,7 @@ def test_runner(backend, plain, rows, reverse):
 
 @pytest.mark.parametrize("kind", SOME_KINDS, ids=name_of)
 def test_runner_of_a_variant(backend, kind):
-    case = LayerCase(dtype="float64", hidden=sized(33, 5), shape=sized((9, 4), (3, 2)), kind=kind)
+    case = LayerCase(dtype=DTYPE_OF[name_of(kind)], hidden=sized(33, 5), shape=sized((9, 4), (3, 2)), kind=kind)
     check_runner(backend, case)
 
 
