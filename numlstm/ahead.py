@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .backends.contract import UnsupportedError
+from .backends.dispatch import backend_for
 from .layers import GRU, LSTM, RNN
 from .layers.layer import Layer
 
@@ -65,6 +66,7 @@ def _run_layer(layer: Layer) -> None:
     layer(x, lengths=lengths)
     if not layer.bidirectional:
         layer.stream().step(x[0, 0])
+    backend_for(layer.backend).warm_up(layer.dtype)
 
 
 def _run_estimator(estimator: Any) -> None:
@@ -83,6 +85,7 @@ def _run_estimator(estimator: Any) -> None:
         warnings.simplefilter("ignore", ConvergenceWarning)  # the targets are random
         for targets in _targets(estimator, X):
             clone(estimator).set_params(max_iter=1, verbose=0).fit(X, targets, X_val=X, y_val=targets).predict(X)
+    backend_for(estimator.backend).warm_up(estimator.dtype)
 
 
 def _targets(estimator: Any, X: list[np.ndarray]) -> list[Any]:

@@ -29,8 +29,11 @@ from .linear import peak
 from .linear.gradients import ColumnSums, OuterSums, RowGradients
 from .linear.narrow import KINDS
 from .linear.packing import affine_packing
+from .linear.tile import product_address
+from .linear.transposed import panel_widths
 from .machine.arrays import aligned
-from .machine.target import target
+from .machine.board import Board
+from .machine.target import TILE_VECTORS, target
 from .machine.thread_count import thread_count
 from .recurrent import jit_step, jit_types, layer
 from .recurrent.buffers import PreparedLayer
@@ -49,6 +52,14 @@ class CpuBackend(Backend):
     @property
     def compute_dtypes(self) -> tuple[str, ...]:
         return tuple(name for name, kind in KINDS.items() if kind.supported())
+
+    def warm_up(self, dtype: str) -> None:
+        board = Board()
+        real: Any = np.dtype(dtype).type
+        board.share(0, 0, np.empty((0, 2), np.int64))  # no shards
+        board.look(0, 0, 0)
+        for _, vectors in panel_widths(2 * TILE_VECTORS - 1):
+            product_address(real, vectors)
 
     @contextmanager
     def watching_weight_gradients(self, timed: Callable[[Callable], Callable]) -> Iterator[None]:

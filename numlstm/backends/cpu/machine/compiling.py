@@ -20,7 +20,6 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 from ... import caching
-from .pipeline import KernelCompiler, PartCompiler
 
 njit: Any = numba.njit
 
@@ -37,10 +36,22 @@ def kernel_cache() -> Any:
     return caching.kept_in(cache_directories(), FunctionCache, IndexDataCacheFile)
 
 
+TRIED = (0, 62), (0, 68)  # the first and the last version of Numba that `pipeline` has run on
+
+
+def _pipeline(compiler: str) -> dict[str, Any]:
+    """The option that makes Numba compile with a class of `pipeline`; a version that nobody has tried has its own."""
+    if not TRIED[0] <= tuple(map(int, numba.__version__.split(".")[:2])) <= TRIED[1]:
+        return {}
+    from . import pipeline
+
+    return {"pipeline_class": getattr(pipeline, compiler)}
+
+
 def _part(**flags: Any) -> Callable[[Callable], Any]:
     """A decorator for functions that become parts of kernels."""
     decorate = njit(
-        error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=PartCompiler, **flags
+        error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, **_pipeline("PartCompiler"), **flags
     )
 
     def make(function: Callable) -> Any:
@@ -138,7 +149,7 @@ _selecting: dict[type, int] = {}  # for each named tuple, the parameters before 
 
 def _cached(function: Callable, **flags: bool) -> Any:
     """A dispatcher that keeps its machine code in `cache_directories`."""
-    dispatcher = njit(error_model="numpy", pipeline_class=KernelCompiler, **flags)(function)
+    dispatcher = njit(error_model="numpy", **_pipeline("KernelCompiler"), **flags)(function)
     dispatcher._cache = kernel_cache()(function)
     return dispatcher
 

@@ -153,6 +153,7 @@ class Buffers:
         self.room = aligned((self.parts, 1 + len(prepared.tables.sources), rows), np.int64)
         self.synchronisation = synchronisation(self.parts)
         self.narrow = aligned((*self.room.shape, weights.narrow_row), np.uint8)  # rows of all that weights multiply
+        self.nbytes += self.narrow.nbytes
         self.layer_shape = LayerShape(steps=steps, inputs=packing.spec.input_size, groups=packing.groups)
         self.memory = ForwardMemory(
             addresses=address_of(self.room), span=8 * rows,
