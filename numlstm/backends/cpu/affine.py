@@ -38,15 +38,15 @@ class AffineWeights:
         """Where a block of a flat vector starts."""
         return address_of(flat) + block.start * flat.itemsize
 
-    def product_for(self, rows: int, inputs: int, columns: int, start: int, w: int) -> ProductMemory:
+    def product_for(self, rows: int, inputs: int, columns: int, start: int, w: int, w_rows: int) -> ProductMemory:
         """Memory for a product with the weights at `w`: kept in training, else for this call alone."""
         if not self.training:
-            return ProductMemory(self.real, rows, inputs, columns, start, w)
+            return ProductMemory(self.real, rows, inputs, columns, start, w, w_rows)
         kept = self.products.get((rows, w))
         if kept is None:
             if len(self.products) >= PRODUCTS_KEPT:
                 del self.products[next(iter(self.products))]
-            kept = self.products[rows, w] = ProductMemory(self.real, rows, inputs, columns, start, w)
+            kept = self.products[rows, w] = ProductMemory(self.real, rows, inputs, columns, start, w, w_rows)
         return kept
 
     def buffers_for(self, rows: int) -> AffineBuffers:
@@ -73,42 +73,40 @@ class AffineBuffers:
 
     def fill(self, x: np.ndarray, dy: np.ndarray) -> None:
         """Copy the gradients of a batch, and note the addresses of its rows."""
-        copy_to_panels[dy.dtype](np.ascontiguousarray(dy), self.panels, address_of(x), x.strides[0], self.addresses)
+        copy_to_panels[dy.dtype](dy, self.panels, address_of(x), x.strides[0], self.addresses)
 
 
 class ProductMemory:
     """Memory for products of one shape with the same weights."""
 
-    def __init__(self, real: type, rows: int, inputs: int, columns: int, start: int, w: int) -> None:
+    def __init__(self, real: type, rows: int, inputs: int, columns: int, start: int, w: int, w_rows: int) -> None:
         self.real, self.wide = real, width(TILE_VECTORS)
         self.out: np.ndarray = np.empty((rows, columns), real)
         self.addresses = np.empty(rows, np.int64)
         self.arguments = ProductArguments(
             out=address_of(self.out), out_row=self.out.strides[0], columns=columns, inputs=inputs,
-            addresses=address_of(self.addresses), start=start, w=w,
+            addresses=address_of(self.addresses), start=start, w=w, w_rows=w_rows,
         )  # fmt: skip
         self.shards = threads.even_shards(rows, 2.0 * rows * inputs * columns, ROWS_TOGETHER)
 
 
-def _product(weights: AffineWeights, x: np.ndarray, columns: int, start: int, w: int) -> np.ndarray:
-    """``start + x W`` with packed W at address `w`."""
+def _product(weights: AffineWeights, x: np.ndarray, columns: int, start: int, w: int, w_rows: int) -> np.ndarray:
+    """``start + x W`` with packed W at address `w`, whose panels have so many rows."""
     rows, inputs = x.shape
-    p = weights.product_for(rows, inputs, columns, start, w)
+    p = weights.product_for(rows, inputs, columns, start, w, w_rows)
     threads.run(product[x.dtype], p.shards, p.real, p.wide, p.arguments, address_of(x), x.strides[0])
     return p.out
 
 
 def affine_forward(weights: AffineWeights, x: np.ndarray) -> np.ndarray:
     """`Backend.affine_forward` for NumPy arrays."""
-    return _product(weights, x, weights.outputs, weights.bias, weights.weight)
+    return _product(weights, x, weights.outputs, weights.bias, weights.weight, weights.inputs)
 
 
 def affine_backward(weights: AffineWeights, x: np.ndarray, dy: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     """`Backend.affine_backward` for NumPy arrays."""
-    buffers = weights.buffers_for(len(dy))
+    dy, buffers, transposed = np.ascontiguousarray(dy), weights.buffers_for(len(dy)), weights.transposed
     buffers.fill(x, dy)
     buffers.sums.add(address_of(gradient), len(dy), True)
-    panels = buffers.panels
-    padded = panels[0] if len(panels) == 1 else np.concatenate(list(panels), axis=1)
-    weights.transposed.bring_up_to_date()
-    return _product(weights, padded, weights.inputs, weights.zeros, weights.transposed.address)
+    transposed.bring_up_to_date()
+    return _product(weights, dy, weights.inputs, weights.zeros, transposed.address, transposed.columns)

@@ -169,7 +169,8 @@ class ProductArguments(NamedTuple):
     inputs: int
     addresses: int  # address of room for N addresses
     start: int  # address of (panels, width) vectors
-    w: int  # address of (panels, inputs, width) vectors
+    w: int  # address of (panels, w_rows, width) vectors
+    w_rows: int  # `inputs`, and rows behind them that do not count
 
 
 @kernel
@@ -192,7 +193,7 @@ def product(real, wide, p, a, a_row, first, last):
     slots_at(p.addresses, a, a_row, first, last)
     for panel in range(-(-p.columns // numbers)):
         count = lesser(numbers, p.columns - panel * numbers)
-        weights = p.w + panel * p.inputs * row_bytes
+        weights = p.w + panel * p.w_rows * row_bytes
         m = first
         while m < last:
             height = height_of(tallest_tile(wide), last - m)
@@ -275,5 +276,7 @@ def copy_to_panels(dy, panels, a, a_row, addresses):
     numbers = panels.shape[2]
     for n in range(rows):
         addresses[n] = a + n * a_row
-        for j in range(columns):
-            panels[j // numbers, n, j % numbers] = dy[n, j]
+        for p in range(panels.shape[0]):
+            some, place = dy[n, p * numbers : lesser(columns, (p + 1) * numbers)], panels[p, n]
+            for j in range(some.size):
+                place[j] = some[j]

@@ -81,6 +81,7 @@ class LookupMemory:
         arguments = ProductArguments(
             out=address_of(out), out_row=out.strides[0], columns=columns, inputs=gates.shape[1],
             addresses=address_of(room), start=address_of(self.zeros), w=self.transposed.address,
+            w_rows=self.transposed.columns,
         )  # fmt: skip
         shards = threads.even_shards(count, 2.0 * gates.size * columns, ROWS_TOGETHER)
         threads.run(product[real], shards, real, width(TILE_VECTORS), arguments, address_of(gates), gates.strides[0])
