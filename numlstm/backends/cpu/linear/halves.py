@@ -23,7 +23,7 @@ from ..machine.simd import Vector, VectorLayout, load_first
 from ..machine.tags import width
 from ..machine.target import target
 from .packing import Block
-from .tile import NarrowRows, ProductTile, Terms, emit_product, fields_of, named_integers
+from .tile import NarrowRows, ProductTile, Terms, emit_product, tile_of
 
 I32 = ir.IntType(32)
 NEEDS = "AVX-512 BF16"
@@ -102,16 +102,8 @@ class Pairs(Terms):
         return builder.bitcast(builder.and_(pair, self.layout.integers(0xFFFF0000 - 2**32)), self.layout.vector)
 
 
-@intrinsic
-def half_tile(typing_context, real, width, tile):
-    """`product_tile` of pairs: `a_count` and `b_count` are numbers of pairs."""
-    layout, wide = VectorLayout.of(Vector(real.dtype)), width.vectors
-
-    def generate(context, builder, signature, arguments):
-        emit_product(Pairs(layout), wide, builder, fields_of(builder, arguments[2], ProductTile))
-        return context.get_dummy_value()
-
-    return types.void(real, width, named_integers(ProductTile)), generate
+# Of pairs: `a_count` and `b_count` are numbers of pairs.
+half_tile = tile_of(ProductTile, lambda layout, *rest: emit_product(Pairs(layout), *rest))
 
 
 @pointed(ProductTile)

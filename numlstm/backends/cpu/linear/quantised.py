@@ -28,7 +28,7 @@ from numba.extending import intrinsic
 
 from ..machine.compiling import pointed
 from ..machine.memory import lanes_of, load_address, store_address, vector_bytes
-from ..machine.simd import I64, Vector, VectorLayout, load, load_first, splat, store_first, sum_lanes
+from ..machine.simd import I64, VectorLayout, load, load_first, splat, store_first, sum_lanes
 from ..machine.tags import width
 from ..machine.target import target
 from .packing import Block
@@ -38,11 +38,10 @@ from .tile import (
     Terms,
     accumulate,
     by_height,
-    fields_of,
-    named_integers,
     outer_sums,
     product_heights,
     row_pointers,
+    tile_of,
 )
 
 I8, I32 = ir.IntType(8), ir.IntType(32)
@@ -134,11 +133,9 @@ class Fours(Terms):
         return builder.ashr(builder.shl(four, self.layout.integers(24 - 8 * byte)), self.layout.integers(24))
 
 
-def emit_quantised_product(wide, builder, tile):
+def emit_quantised_product(layout, wide, builder, tile):
     """Emit a `quantised_tile`."""
-    terms = Fours(VectorLayout.of(Vector(types.float32)))
-    layout = terms.layout
-    size = 4 * layout.lanes
+    terms, size = Fours(layout), 4 * layout.lanes
 
     def emit(height):
         add_product(height, tile.w, tile.a, tile.a_count, tile.start, tile.start_row)
@@ -176,16 +173,8 @@ def emit_quantised_product(wide, builder, tile):
     by_height(builder, product_heights(wide), tile.rows, emit)
 
 
-@intrinsic
-def quantised_tile(typing_context, real, width, tile):
-    """`product_tile` of fours: `a_count` and `b_count` are numbers of fours; `a_count` must not be 0."""
-    wide = width.vectors
-
-    def generate(context, builder, signature, arguments):
-        emit_quantised_product(wide, builder, fields_of(builder, arguments[2], ProductTile))
-        return context.get_dummy_value()
-
-    return types.void(real, width, named_integers(ProductTile)), generate
+# Of fours: `a_count` and `b_count` are numbers of fours; `a_count` must not be 0.
+quantised_tile = tile_of(ProductTile, emit_quantised_product)
 
 
 @pointed(ProductTile)

@@ -196,28 +196,20 @@ def named_integers(arguments: Any) -> types.NamedUniTuple:
     return types.NamedUniTuple(types.intp, len(arguments._fields), arguments)
 
 
-@intrinsic
-def product_tile(typing_context, real, width, tile):
-    """A `ProductTile` of rows that are `width` vectors wide."""
-    layout, wide = VectorLayout.of(Vector(real.dtype)), width.vectors
+def tile_of(arguments: Any, emit: Any) -> Any:
+    """An intrinsic of a tile whose rows are `wide` vectors wide; ``emit(layout, wide, builder, tile)`` emits it."""
 
-    def generate(context, builder, signature, arguments):
-        emit_product(Terms(layout), wide, builder, fields_of(builder, arguments[2], ProductTile))
-        return context.get_dummy_value()
+    @intrinsic
+    def tile_intrinsic(typing_context, real, width, tile):
+        layout, wide = VectorLayout.of(Vector(real.dtype)), width.vectors
 
-    return types.void(real, width, named_integers(ProductTile)), generate
+        def generate(context, builder, signature, values):
+            emit(layout, wide, builder, fields_of(builder, values[2], arguments))
+            return context.get_dummy_value()
 
+        return types.void(real, width, named_integers(arguments)), generate
 
-@intrinsic
-def lookup_tile(typing_context, real, width, tile):
-    """A `product_tile` that looks rows of W up."""
-    layout, wide = VectorLayout.of(Vector(real.dtype)), width.vectors
-
-    def generate(context, builder, signature, arguments):
-        emit_product(Terms(layout), wide, builder, fields_of(builder, arguments[2], ProductTile), looks_up=True)
-        return context.get_dummy_value()
-
-    return types.void(real, width, named_integers(ProductTile)), generate
+    return tile_intrinsic
 
 
 def emit_product(terms, wide, builder, tile, looks_up=False):
@@ -261,6 +253,10 @@ def product_heights(wide: int) -> tuple[int, ...]:
     return tuple(sorted(heights, reverse=True))
 
 
+product_tile = tile_of(ProductTile, lambda layout, *rest: emit_product(Terms(layout), *rest))
+lookup_tile = tile_of(ProductTile, lambda layout, *rest: emit_product(Terms(layout), *rest, looks_up=True))
+
+
 @pointed(ProductTile)
 def product(real, width, tile):
     """`product_tile`, to be called by its address."""
@@ -271,24 +267,6 @@ def product(real, width, tile):
 def lookup(real, width, tile):
     """`lookup_tile`, to be called by its address."""
     lookup_tile(real, width, tile)
-
-
-@intrinsic
-def outer_tile(typing_context, real, width, tile):
-    """An `OuterTile` of rows that are `width` vectors wide."""
-    layout, wide = VectorLayout.of(Vector(real.dtype)), width.vectors
-
-    def generate(context, builder, signature, arguments):
-        _emit_outer(layout, wide, builder, fields_of(builder, arguments[2], OuterTile))
-        return context.get_dummy_value()
-
-    return types.void(real, width, named_integers(OuterTile)), generate
-
-
-@pointed(OuterTile)
-def outer(real, width, tile):
-    """`outer_tile`, to be called by its address."""
-    outer_tile(real, width, tile)
 
 
 def _emit_outer(layout, wide, builder, tile):
@@ -308,6 +286,15 @@ def _emit_outer(layout, wide, builder, tile):
             layout.store(builder, builder.fadd(layout.load(builder, place), value), place)
 
     by_height(builder, target().tile_rows(wide), tile.rows, emit)
+
+
+outer_tile = tile_of(OuterTile, _emit_outer)
+
+
+@pointed(OuterTile)
+def outer(real, width, tile):
+    """`outer_tile`, to be called by its address."""
+    outer_tile(real, width, tile)
 
 
 @cache

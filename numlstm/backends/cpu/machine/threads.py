@@ -244,4 +244,4 @@ def _split(count: int, parts: int, unit: int) -> Sequence[Shard]:
     return list(itertools.pairwise(edges))
 
 
-WORK_PER_THREAD = 2e6  # flop, some 20 microseconds; a worker begins within two, or within 50 if it sleeps
+WORK_PER_THREAD = 2e6  # flop, some 20 microseconds; to share a call takes 4, or 100 if the worker sleeps

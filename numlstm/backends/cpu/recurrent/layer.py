@@ -74,7 +74,7 @@ class Tape:
 
 
 def row_shards(lengths: np.ndarray, flop_per_step: float) -> Sequence[threads.Shard]:
-    """Split rows, the longest first, into one shard of whole tiles for each thread, with equal work."""
+    """Split rows, the longest first, into one shard of pairs of rows for each thread, with equal work."""
     rows, total, unit = len(lengths), np.cumsum(lengths), ROWS_TOGETHER
     parts = threads.parts_for(rows, total[-1] * flop_per_step, unit)
     inner = np.searchsorted(total, total[-1] * np.arange(1, parts) / parts) + 1

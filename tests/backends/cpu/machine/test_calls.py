@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 import pytest
+from nested_tuples import Pair, Side
 from numba.core.errors import TypingError
 
 from numlstm.backends.cpu.machine import compiling
@@ -32,21 +33,6 @@ class Unknown(NamedTuple):
 @pointed(Digits)
 def write_number(d):
     store_address(d.place, 100 * d.hundreds + 10 * d.tens + d.ones)
-
-
-class Side(NamedTuple):
-    """Two integers."""
-
-    a: int
-    b: int
-
-
-class Pair(NamedTuple):
-    """Groups of integers."""
-
-    left: Side
-    middle: int
-    right: Side
 
 
 @kernel

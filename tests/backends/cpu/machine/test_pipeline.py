@@ -1,32 +1,17 @@
 """Compiling: a part of kernels is compiled once, and optimised with each kernel; integers are read where needed."""
 
 import sys
-from typing import NamedTuple
 
 import numba
 import numpy as np
 import pytest
+from nested_tuples import Pair
 from numba.core.codegen import JITCodeLibrary
 from numba.core.errors import TypingError
 
 from numlstm.backends.cpu.machine.compiling import inner
 from numlstm.backends.cpu.machine.memory import greater, lesser, stored, stored_entry
 from numlstm.backends.cpu.machine.pipeline import KernelCode, KernelCompiler
-
-
-class Side(NamedTuple):
-    """Two integers."""
-
-    a: int
-    b: int
-
-
-class Pair(NamedTuple):
-    """Groups of integers."""
-
-    left: Side
-    middle: int
-    right: Side
 
 
 @inner
