@@ -4,16 +4,17 @@ from numlstm.backends.cpu.machine import threads
 
 
 def counted(monkeypatch):
-    """Any work is worth a thread. A list of how many shards each call had that more than one thread could share."""
+    """Any work is worth a thread. A list of how many threads could share each call, where it was more than one."""
     counts, run, share = [], threads.ThreadPool.run, threads.ThreadPool.share
 
     def counting_run(pool, function, shards):
         counts.append(len(shards))
         run(pool, function, shards)
 
-    def counting_share(pool, code, at, shards):
-        counts.append(len(shards))
-        share(pool, code, at, shards)
+    def counting_share(pool, calls, count, helpers):
+        if helpers:
+            counts.append(helpers + 1)
+        share(pool, calls, count, helpers)
 
     monkeypatch.setattr(threads, "WORK_PER_THREAD", 1.0)
     monkeypatch.setattr(threads.ThreadPool, "run", counting_run)

@@ -456,6 +456,23 @@ class Backend(ABC):
     def warm_up(self, dtype: str) -> None:  # noqa: B027 - most compile the same for all sizes
         """Compile what calls of other sizes need, of models of this dtype."""
 
+    def record(self, step: Callable[[], float]) -> tuple[float, Callable[[], float] | None]:
+        """Run a step of training, and note what it does.
+
+        Parameters
+        ----------
+        step : callable
+            Returns a loss that `loss` gave. It reads and writes the same arrays each time. Between the calls of this
+            backend it does nothing that depends on their numbers; and these calls get no lengths, noise or tokens.
+
+        Returns
+        -------
+        loss : float
+        repeat : callable or None
+            Does the same again, with what the arrays hold then, and returns the loss. None where nothing is noted.
+        """
+        return step(), None
+
     def watching_weight_gradients(self, timed: Callable[[Callable], Callable]) -> AbstractContextManager[None]:
         """Inside of this context, what sums the gradients of recurrent weights goes through `timed`.
 

@@ -157,6 +157,10 @@ class TimedBackend:
             for name in names:
                 setattr(self, name, clock.timed(part, getattr(backend, name), backend.wait))
 
+    def record(self, step: Callable[[], float]) -> tuple[float, None]:
+        """Run a step; it is not repeated, so that its parts can be timed."""
+        return step(), None
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
 

@@ -20,6 +20,7 @@ from .model import Model
 from .optimizers import Optimizer
 from .pieces import Piece
 from .progress import ALL_EPOCHS, Display, History, Progress, display
+from .repeating import Repeats
 from .schedules import Schedule
 from .targets import StepTargets
 from .truncation import truncated_gradient
@@ -87,6 +88,7 @@ class Trainer:
         steps = self.batch_size * (min(longest, bptt_steps) if self.cuts and bptt_steps else longest)
         # All batches use one buffer, because the first write to new memory is slow.
         self.buffer = np.empty(steps * sequences.channels, sequences.values.dtype)
+        self.repeats = Repeats(model)
 
     @property
     def cuts(self) -> bool:
@@ -137,6 +139,8 @@ class Trainer:
         static = take_rows(data.static, rows)
         if self.bptt_steps is not None and not self.cuts:
             return truncated_gradient(model, x, lengths, targets, weights, self.rng, static, self.bptt_steps)
+        if lengths is None and piece.initial is None and piece.last and model.network.repeats(*x.shape[:2]):
+            return self.repeats.loss_and_gradient(x, targets, weights, self.rng)
         loss, final = model.loss_and_gradient(x, lengths, targets, weights, self.rng, static, piece.initial)
         if not piece.last:
             piece.final = model.copied(final)

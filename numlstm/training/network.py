@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.contract import (
+    LIKELIHOODS,
     POOLINGS,
     AffineSpec,
     Array,
@@ -22,7 +23,7 @@ from ..backends.contract import (
 from ..concurrency import cached_property
 from ..layers.stack import Stack
 from .embedding import TokenChannels
-from .outputs import HEAD, AdaptiveSoftmax, FullSoftmax
+from .outputs import BLOCK, HEAD, AdaptiveSoftmax, FullSoftmax
 
 POOL, CHAIN, TABLES = "_attention", "_crf", ""  # the names of their parameters end with these
 PARTS = {  # the poolings that the output layer reads side by side
@@ -101,6 +102,18 @@ class Network:
     def random(self) -> bool:
         """Whether training needs a seed of masks."""
         return self.stack.random or bool(self.output_dropout) or (self.tokens is not None and self.tokens.random)
+
+    def repeats(self, rows: int, steps: int) -> bool:
+        """Whether training on so many sequences of so many steps is always the same calls of the backend."""
+        scores = rows * self.outputs * (steps if self.pooling == "none" else 1)
+        return self._plain and scores <= BLOCK
+
+    @cached_property
+    def _plain(self) -> bool:
+        """Whether nothing but sequences, targets and weights is different from batch to batch."""
+        plain_loss = isinstance(self.loss, LossSpec) and self.loss.kind not in LIKELIHOODS and not self.activity
+        others = self.static or self.tokens or self.cutoffs or self.random or self.stack.recompute
+        return plain_loss and not others
 
     @property
     def poolings(self) -> tuple[str, ...]:

@@ -37,9 +37,14 @@ class Targets:
         """Of all terms with a weight above 0."""
         return float(self.weights[self.weights > 0].mean())
 
+    @cached_property
+    def same_count(self) -> int | None:
+        """The number of terms of each sequence, if it is the same for all."""
+        return int(self.counts[0]) if len(self.counts) and (self.counts == self.counts[0]).all() else None
+
     def count(self, rows: np.ndarray) -> int:
         """Number of terms in the loss of some rows."""
-        return int(self.counts[rows].sum())
+        return int(self.counts[rows].sum()) if self.same_count is None else self.same_count * len(rows)
 
     def take(self, rows: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
         """Targets and weights of some rows; the weights are divided by `total`, the number of terms in the mean."""

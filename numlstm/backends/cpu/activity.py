@@ -43,7 +43,7 @@ def dropout(x: np.ndarray, probability: float, noise: Noise, per_step: bool) -> 
     scale = x.dtype.type(1.0 / (1.0 - probability))
     shards = threads.even_shards(len(x), FLOP_PER_NUMBER * x.size)
     key, limit = stream_key(noise, "dropout"), threshold(probability)
-    threads.run(_dropout[x.dtype, x.flags.c_contiguous], shards, x, out, key, limit, scale, per_step)
+    threads.run(_dropout, (x.dtype, x.flags.c_contiguous), shards, x, out, key, limit, scale, per_step)
     return out
 
 
@@ -97,5 +97,5 @@ def activity_loss(y: np.ndarray, lengths: np.ndarray | None, size: float, change
     sums, gradient = np.empty((rows, 2)), aligned(y.shape, y.dtype)
     shards = threads.even_shards(rows, FLOP_PER_NUMBER * y.size)
     factors = [y.dtype.type(2.0 * share) for share in shares]
-    threads.run(_activity[y.dtype, y.flags.c_contiguous], shards, y, ends, sums, gradient, *factors)
+    threads.run(_activity, (y.dtype, y.flags.c_contiguous), shards, y, ends, sums, gradient, *factors)
     return float(sums.sum(axis=0) @ shares), gradient

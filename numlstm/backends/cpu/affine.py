@@ -6,12 +6,11 @@ import numpy as np
 
 from .linear.gradients import OuterProduct, OuterSums
 from .linear.packing import AffinePacking, Block
-from .linear.products import ProductArguments, copy_to_panels, product
-from .linear.tile import ROWS_TOGETHER
-from .linear.transposed import TransposedWeights
-from .machine import threads
-from .machine.arrays import address_of, aligned
-from .machine.tags import width
+from .linear.products import PanelCopy, ProductCall, copy_to_panels, product
+from .linear.tile import ROWS_TOGETHER, product_address, product_heights
+from .linear.transposed import FLOP_OF_A_NUMBER, TransposedWeights
+from .machine import recording, threads
+from .machine.arrays import Arguments, address_of, aligned, integers
 from .machine.target import TILE_VECTORS
 
 PRODUCTS_KEPT = 8  # memories of products, forward and back, one for each number of rows
@@ -63,50 +62,62 @@ class AffineBuffers:
 
     def __init__(self, weights: AffineWeights, rows: int) -> None:
         weight, real = weights.packing.weight, weights.real
-        self.rows = rows
+        self.real, self.rows, self.weight = real, rows, weight
         self.panels = aligned((weight.panels, rows, weight.columns), real, zero=True)
         self.addresses = np.empty(rows, np.int64)
         out, bias = (block.start * self.panels.itemsize for block in (weight, weights.packing.bias))
         self.sums = OuterSums(
             real, [OuterProduct(weight, out, bias, address_of(self.addresses), address_of(self.panels))], rows
         )
+        copy = PanelCopy(
+            dy=0, dy_row=0, a=0, a_row=0, columns=weights.outputs, panels=address_of(self.panels),
+            vectors=weight.columns // weight.lanes, rows=rows, addresses=address_of(self.addresses),
+        )  # fmt: skip
+        self.copy = Arguments.of(integers(copy), (self.panels, self.addresses))
 
     def fill(self, x: np.ndarray, dy: np.ndarray) -> None:
         """Copy the gradients of a batch, and note the addresses of its rows."""
-        copy_to_panels[dy.dtype](dy, self.panels, address_of(x), x.strides[0], self.addresses)
+        self.copy.integers[:4] = address_of(dy), dy.strides[0], address_of(x), x.strides[0]
+        recording.keep(x, dy)
+        shards = threads.even_shards(self.weight.panels, FLOP_OF_A_NUMBER * dy.size)
+        threads.share(copy_to_panels, self.real, self.copy, shards)
 
 
 class ProductMemory:
     """Memory for products of one shape with the same weights."""
 
     def __init__(self, real: type, rows: int, inputs: int, columns: int, start: int, w: int, w_rows: int) -> None:
-        self.real, self.wide = real, width(TILE_VECTORS)
+        self.real, self.rows, self.flop = real, rows, 2.0 * rows * inputs * columns
         self.out: np.ndarray = np.empty((rows, columns), real)
-        self.addresses = np.empty(rows, np.int64)
-        self.arguments = ProductArguments(
-            out=address_of(self.out), out_row=self.out.strides[0], columns=columns, inputs=inputs,
-            addresses=address_of(self.addresses), start=start, w=w, w_rows=w_rows,
+        addresses = np.empty(rows, np.int64)
+        call = ProductCall(
+            a=0, a_row=0, out=address_of(self.out), out_row=self.out.strides[0], columns=columns, inputs=inputs,
+            addresses=address_of(addresses), start=start, w=w, w_rows=w_rows,
+            tile=product_address(real, TILE_VECTORS), tallest=product_heights(TILE_VECTORS)[0],
         )  # fmt: skip
-        self.shards = threads.even_shards(rows, 2.0 * rows * inputs * columns, ROWS_TOGETHER)
+        self.call = Arguments.of(integers(call), (self.out, addresses))
 
-
-def _product(weights: AffineWeights, x: np.ndarray, columns: int, start: int, w: int, w_rows: int) -> np.ndarray:
-    """``start + x W`` with packed W at address `w`, whose panels have so many rows."""
-    rows, inputs = x.shape
-    p = weights.product_for(rows, inputs, columns, start, w, w_rows)
-    threads.run(product[x.dtype], p.shards, p.real, p.wide, p.arguments, address_of(x), x.strides[0])
-    return p.out
+    def multiply(self, x: np.ndarray) -> np.ndarray:
+        """The product with the rows of an array; the next call overwrites it."""
+        self.call.integers[:2] = address_of(x), x.strides[0]
+        recording.keep(x)
+        threads.share(product, self.real, self.call, threads.even_shards(self.rows, self.flop, ROWS_TOGETHER))
+        return self.out
 
 
 def affine_forward(weights: AffineWeights, x: np.ndarray) -> np.ndarray:
     """`Backend.affine_forward` for NumPy arrays."""
-    return _product(weights, x, weights.outputs, weights.bias, weights.weight, weights.inputs)
+    memory = weights.product_for(len(x), weights.inputs, weights.outputs, weights.bias, weights.weight, weights.inputs)
+    return memory.multiply(x)
 
 
 def affine_backward(weights: AffineWeights, x: np.ndarray, dy: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     """`Backend.affine_backward` for NumPy arrays."""
-    dy, buffers, transposed = np.ascontiguousarray(dy), weights.buffers_for(len(dy)), weights.transposed
+    dy, buffers, transposed = recording.contiguous(dy), weights.buffers_for(len(dy)), weights.transposed
     buffers.fill(x, dy)
     buffers.sums.add(address_of(gradient), len(dy), True)
     transposed.bring_up_to_date()
-    return _product(weights, dy, weights.inputs, weights.zeros, transposed.address, transposed.columns)
+    memory = weights.product_for(
+        len(x), weights.outputs, weights.inputs, weights.zeros, transposed.address, transposed.columns
+    )
+    return memory.multiply(dy)

@@ -31,7 +31,7 @@ from .linear.narrow import KINDS
 from .linear.packing import affine_packing
 from .linear.tile import product_address
 from .linear.transposed import panel_widths
-from .machine.arrays import aligned
+from .machine import recording, threads
 from .machine.board import Board
 from .machine.target import TILE_VECTORS, target
 from .machine.thread_count import thread_count
@@ -40,6 +40,7 @@ from .recurrent.buffers import PreparedLayer
 from .recurrent.packing import layer_packing, packing_of
 from .recurrent.weights import LayerWeights
 
+NO_DECAY = {np.dtype(dtype): np.empty(0, dtype) for dtype in ("float32", "float64")}
 NOT_PACKED = PoolSpec, EmbeddingSpec, SequenceLossSpec  # their parameters have no order of this backend's own
 
 
@@ -56,7 +57,7 @@ class CpuBackend(Backend):
     def warm_up(self, dtype: str) -> None:
         board = Board()
         real: Any = np.dtype(dtype).type
-        board.share(0, 0, np.empty((0, 2), np.int64))  # no shards
+        board.share(0, 0)  # no calls
         board.look(0, 0, 0)
         for _, vectors in panel_widths(2 * TILE_VECTORS - 1):
             product_address(real, vectors)
@@ -77,11 +78,25 @@ class CpuBackend(Backend):
         best = max(peak.flops(thread_count()) for _ in range(5))  # whoever else runs here only ever slows it down
         return best * 4 / np.dtype(dtype).itemsize  # a register holds fewer of larger numbers
 
+    def record(self, step: Callable[[], float]) -> tuple[float, Callable[[], float] | None]:
+        with recording.recording() as noted:
+            result = step()
+        return result, threads.repeated(noted)
+
     def empty(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-        return aligned(shape, dtype)
+        return recording.memory(shape, dtype)
 
     def zeros(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-        return aligned(shape, dtype, zero=True)
+        return recording.memory(shape, dtype, zero=True)
+
+    def add(self, out: np.ndarray, value: np.ndarray) -> None:
+        recording.do(np.add, out, value, out)
+
+    def multiply(self, a: np.ndarray, b: np.ndarray | float) -> np.ndarray:
+        return recording.computed(np.multiply, a, b, dtype=a.dtype)
+
+    def concatenate(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        return recording.computed(np.concatenate, arrays, axis=-1)
 
     def size(self, spec: Spec) -> int:
         return super().size(spec) if isinstance(spec, NOT_PACKED) else packing_of(spec).size
@@ -251,7 +266,7 @@ class CpuBackend(Backend):
         decoupled: bool = False,
     ) -> None:
         numbers = adam_numbers(step, learning_rate, betas, epsilon, decoupled)
-        optimizing.adam_step[flat.dtype](flat, gradient, *moments, _or_empty(decay, flat), float(scale), numbers)
+        optimizing.adam_step[flat.dtype](flat, gradient, *moments, _or_none(decay, flat), float(scale), numbers)
 
     def sgd_step(
         self,
@@ -266,7 +281,7 @@ class CpuBackend(Backend):
         decay: np.ndarray | None = None,
     ) -> None:
         numbers = sgd_numbers(learning_rate, momentum, nesterov)
-        optimizing.sgd_step[flat.dtype](flat, gradient, velocity, _or_empty(decay, flat), float(scale), numbers)
+        optimizing.sgd_step[flat.dtype](flat, gradient, velocity, _or_none(decay, flat), float(scale), numbers)
 
     def rmsprop_step(
         self,
@@ -281,11 +296,12 @@ class CpuBackend(Backend):
         decay: np.ndarray | None = None,
     ) -> None:
         numbers = rmsprop_numbers(learning_rate, rho, epsilon)
-        optimizing.rmsprop_step[flat.dtype](flat, gradient, square, _or_empty(decay, flat), float(scale), numbers)
+        optimizing.rmsprop_step[flat.dtype](flat, gradient, square, _or_none(decay, flat), float(scale), numbers)
 
 
-def _or_empty(decay: np.ndarray | None, flat: np.ndarray) -> np.ndarray:
-    return flat[:0] if decay is None else decay
+def _or_none(decay: np.ndarray | None, flat: np.ndarray) -> np.ndarray:
+    """`decay` as kernels take it: without elements, if there is none."""
+    return NO_DECAY[flat.dtype] if decay is None else decay
 
 
 def _check_compute_dtype(spec: LayerSpec) -> None:

@@ -233,4 +233,4 @@ def run_rows(function: Any, scores: np.ndarray, *arguments: Any) -> None:
     """Run a kernel over all rows, divided among threads."""
     rows, steps, labels = scores.shape
     shards = threads.even_shards(rows, rows * steps * labels**2 * FLOP_OF_A_TRANSITION)
-    threads.run(function[()], shards, scores, *arguments)
+    threads.run(function, (), shards, scores, *arguments)

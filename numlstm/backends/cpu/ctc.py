@@ -136,5 +136,5 @@ def loss(
     gradient, losses = np.empty(scores.shape), np.empty(rows)
     work = rows * steps * ((2 * targets.shape[1] + 1) * FLOP_OF_A_STATE + labels * FLOP_OF_A_SCORE)
     shards = threads.even_shards(rows, work)
-    threads.run(ctc[()], shards, scores, lengths, targets, weights, spec.blank, gradient, losses)
+    threads.run(ctc, (), shards, scores, lengths, targets, weights, spec.blank, gradient, losses)
     return float(losses.sum()), gradient

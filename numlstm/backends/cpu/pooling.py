@@ -10,6 +10,7 @@ from .. import plain
 from ..contract import PoolSpec
 from ..equations import pooling as equations
 from .machine.compiling import free_sums, kernel, once
+from .machine.recording import contiguous, do
 
 attention = plain.compiled(equations.attention, once, ())
 attention_slope = plain.compiled(equations.attention_slope, once, ())
@@ -89,6 +90,15 @@ def maximum(y, lengths, pooled, places):
                     places[n, f] = t
 
 
+@kernel
+def maximum_backward(places, dpooled, dy):
+    """Write `dy`: the gradient of each maximum at the step that has it, and zeros elsewhere."""
+    for n in range(len(dy)):
+        for t in range(dy.shape[1]):
+            for f in range(dy.shape[2]):
+                dy[n, t, f] = dpooled[n, f] if places[n, f] == t else 0
+
+
 class PoolWeights:
     """The parameters of a pooling: views of the flat vector, so that they are always up to date."""
 
@@ -101,20 +111,20 @@ class PoolWeights:
 
 def pool_forward(weights: PoolWeights, y: np.ndarray, lengths: np.ndarray | None) -> tuple[np.ndarray, Any]:
     """`Backend.pool_forward` for NumPy arrays."""
-    y, kind, dtype = np.ascontiguousarray(y), weights.spec.kind, y.dtype
+    y, kind, dtype = contiguous(y), weights.spec.kind, y.dtype
     rows, steps, features = y.shape
     pooled = np.empty((rows, features), dtype)
     ends = _ends(lengths, rows, steps)
     if kind == "max":
         places = np.empty((rows, features), np.int64)
-        maximum[dtype](y, ends, pooled, places)
+        do(maximum[dtype], y, ends, pooled, places)
         return pooled, places
     if kind == "mean":
         shares = np.where(np.arange(steps) < ends[:, None], 1 / ends[:, None], 0.0).astype(dtype)
     else:
         shares = np.empty((rows, steps), dtype)
-        attend[dtype](y, ends, weights.weight, weights.bias, shares)
-    weighted_sum[dtype](y, ends, shares, pooled)
+        do(attend[dtype], y, ends, weights.weight, weights.bias, shares)
+    do(weighted_sum[dtype], y, ends, shares, pooled)
     return pooled, shares
 
 
@@ -127,20 +137,20 @@ def pool_backward(
     gradient: np.ndarray,
 ) -> np.ndarray:
     """`Backend.pool_backward` for NumPy arrays."""
-    y, dpooled, kind, dtype = np.ascontiguousarray(y), np.ascontiguousarray(dpooled), weights.spec.kind, y.dtype
-    gradient[...] = 0
-    if kind == "max":
-        dy = np.zeros(y.shape, dtype)
-        np.put_along_axis(dy, tape[:, None], dpooled[:, None], axis=1)
-        return dy
+    y, dpooled, kind, dtype = contiguous(y), contiguous(dpooled), weights.spec.kind, y.dtype
     dy = np.empty(y.shape, dtype)
+    if kind == "max":
+        do(maximum_backward[dtype], tape, dpooled, dy)
+        return dy
     ends = _ends(lengths, *y.shape[:2])
-    weighted_sum_backward[dtype](ends, tape, dpooled, dy)
+    do(weighted_sum_backward[dtype], ends, tape, dpooled, dy)
     if kind == "attention":
         features = weights.spec.features
-        attend_backward[dtype](
-            y, ends, weights.weight, weights.bias, tape, dpooled, dy, gradient[:features], gradient[features:]
-        )
+        do(gradient.fill, 0)
+        do(
+            attend_backward[dtype],
+            y, ends, weights.weight, weights.bias, tape, dpooled, dy, gradient[:features], gradient[features:],
+        )  # fmt: skip
     return dy
 
 

@@ -8,10 +8,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..machine import threads
-from ..machine.arrays import address_of, integers
+from ..machine.arrays import Arguments, address_of, integers
 from ..machine.target import target
 from .packing import Block
-from .products import BLOCK, OuterCall, OuterSum, RowSums, column_sums, copied_row_bytes, row_sums, weight_gradients
+from .products import (
+    BLOCK,
+    ColumnCall,
+    OuterCall,
+    OuterSum,
+    RowSums,
+    column_sums,
+    copied_row_bytes,
+    row_sums,
+    weight_gradients,
+)
 from .tile import outer_address
 
 
@@ -58,13 +68,11 @@ class OuterSums:
         self.row_bytes = copied_row_bytes(widest, products[0].block.lanes, np.dtype(real).itemsize)
         self.part_bytes = min(BLOCK, room) * self.row_bytes
         self.flop = 2.0 * sum(product.block.size for product in products)
-        self.call = integers(
-            OuterCall(
-                parts=0, pairs=0, gradient=0, fresh=0, copies=0, copies_part=self.part_bytes, copy_row=self.row_bytes,
-                room=room, blocks=self.blocks, first_sum=sums[0], second_sum=sums[1],
-            )
+        call = OuterCall(
+            parts=0, pairs=0, gradient=0, fresh=0, copies=0, copies_part=self.part_bytes, copy_row=self.row_bytes,
+            room=room, blocks=self.blocks, first_sum=sums[0], second_sum=sums[1],
         )  # fmt: skip
-        self.at = address_of(self.call)
+        self.call = Arguments.of(integers(call))
         self.copies, self.filled = np.empty(0, np.uint8), (0, 0, 0, False)
 
     def add(self, gradient: int, pairs: int, fresh: bool) -> None:
@@ -72,14 +80,15 @@ class OuterSums:
         parts = threads.parts_for(self.blocks, self.flop * pairs)
         if self.filled != (parts, pairs, gradient, fresh):
             self._fill(parts, pairs, gradient, fresh)
-        threads.share(weight_gradients, self.real, self.at, threads.each(parts))
+        threads.share(weight_gradients, self.real, self.call, threads.each(parts))
 
     def _fill(self, parts: int, pairs: int, gradient: int, fresh: bool) -> None:
         """Write down what differs from call to call."""
         if len(self.copies) < parts * self.part_bytes:
             self.copies = np.empty(parts * self.part_bytes, np.uint8)
+            self.call = self.call._replace(kept=self.copies)
         self.filled = parts, pairs, gradient, fresh
-        self.call[: len(self.filled) + 1] = *self.filled, address_of(self.copies)
+        self.call.integers[: len(self.filled) + 1] = *self.filled, address_of(self.copies)
 
 
 def _outer_sum(real: Any, product: OuterProduct, first: int, last: int) -> OuterSum:
@@ -106,14 +115,15 @@ class ColumnSums:
 
     def __init__(self, real: Any, block: Block, summands: np.ndarray) -> None:
         self.real, self.vectors, self.out = real, block.size // block.lanes, block.start * summands.itemsize
-        self.address, self.row = address_of(summands), summands.strides[0]
         self.flop = float(block.size)
+        call = ColumnCall(out=0, steps=0, fresh=0, d=address_of(summands), row=summands.strides[0])
+        self.call = Arguments.of(integers(call), summands)
 
     def add(self, gradient: int, pairs: int, fresh: bool) -> None:
         """Add the sums over the first `pairs` pairs to the gradient at an address; if `fresh`, overwrite it."""
+        self.call.integers[:3] = gradient + self.out, pairs, fresh
         shards = threads.even_shards(self.vectors, self.flop * pairs)
-        out = gradient + self.out
-        threads.run(column_sums[self.real], shards, self.real, out, self.address, self.row, pairs, fresh)
+        threads.share(column_sums, self.real, self.call, shards)
 
 
 class RowGradients:
@@ -141,4 +151,4 @@ class RowGradients:
         """Add the sums over the first `pairs` pairs. The gradient of the weights at an address comes from all sums."""
         panels, _, columns = self.out.shape
         shards = threads.even_shards(panels, float(panels * columns * pairs))
-        threads.run(row_sums[self.real], shards, self.real, self.sums, pairs)
+        threads.run(row_sums, self.real, shards, self.real, self.sums, pairs)

@@ -43,8 +43,8 @@ def flops(count: int) -> float:
         _products[np.float32](*arguments)
 
     with limit_threads(count):
-        threads.run(work, [(i, i + 1) for i in range(count)])
+        threads.pool.run(work, [(i, i + 1) for i in range(count)])
         start = time.perf_counter()
-        threads.run(work, [(i, i + 1) for i in range(count)])
+        threads.pool.run(work, [(i, i + 1) for i in range(count)])
         seconds = time.perf_counter() - start
     return 2.0 * count * rows * numbers * DEPTH * REPEATS / seconds

@@ -12,13 +12,15 @@ from ..machine.memory import (
     lanes_of,
     lesser,
     load_address,
+    load_row,
     slots_at,
     stored,
+    stored_entry,
     vector_bytes,
 )
 from ..machine.simd import keep_first, load, load_first, splat, stack_bytes, store
-from ..machine.tags import width_of
-from .tile import TILE_BYTES, OuterTile, ProductTile, height_of, product_tile, tallest_tile
+from ..machine.target import TILE_VECTORS
+from .tile import TILE_BYTES, OuterTile, ProductTile, height_of
 
 BLOCK = 128  # summands taken together: they stay in the first cache, and long sums stay exact
 SPREAD = 64  # bytes between copied rows, so that they do not share sets of the cache
@@ -124,20 +126,62 @@ def _add_block(real, outer_sum, block, run, copy, k, count):
         column += height
 
 
+class ColumnCall(NamedTuple):
+    """A sum over rows of vectors."""
+
+    out: int  # vectors, written
+    steps: int
+    fresh: int  # whether `out` is overwritten, not added to
+    d: int  # (steps, .) vectors
+    row: int  # bytes from one step to the next
+
+
 @kernel
-def column_sums(real, out, d, row, steps, fresh, first, last):
-    """``out += sum over k of d[k]`` for the vectors first <= v < last, with `row` bytes from one k to the next."""
-    size = vector_bytes(real)
+def column_sums(real, at, first, last):
+    """``out += sum over k of d[k]`` for the vectors first <= v < last; a `ColumnCall` is at the address."""
+    run, size = stored(ColumnCall, at), vector_bytes(real)
     for v in range(first, last):
-        total = load(real, out + v * size)
-        if fresh:
+        total = load(real, run.out + v * size)
+        if run.fresh:
             total = splat(real, real(0))
-        for start in range(0, steps, BLOCK):
+        for start in range(0, run.steps, BLOCK):
             partial = splat(real, real(0))
-            for k in range(start, lesser(start + BLOCK, steps)):
-                partial = partial + load(real, d + k * row + v * size)
+            for k in range(start, lesser(start + BLOCK, run.steps)):
+                partial = partial + load(real, run.d + k * run.row + v * size)
             total = total + partial
-        store(total, out + v * size)
+        store(total, run.out + v * size)
+
+
+column_sums.takes(ShardCall)
+
+
+class RowSum(NamedTuple):
+    """Rows that are added to others, or zeros instead of these."""
+
+    out: int  # address of rows of vectors, written
+    out_row: int  # bytes from row to row
+    rows: int
+    vectors: int  # of a row
+    terms: int  # address of the rows that are added; 0 where zeros are written
+    terms_row: int
+
+
+@kernel
+def sum_rows(real, at, first, last):
+    """The sums first <= k < last of a table of `RowSum`, one after the other."""
+    size = vector_bytes(real)
+    for k in range(first, last):
+        p = stored_entry(RowSum, at, k)
+        for row in range(p.rows):
+            out = p.out + row * p.out_row
+            if p.terms == 0:
+                _clear(real, out, p.vectors * size)
+                continue
+            for offset in range(0, p.vectors * size, size):
+                store(load(real, out + offset) + load(real, p.terms + row * p.terms_row + offset), out + offset)
+
+
+sum_rows.takes(ShardCall)
 
 
 @inner
@@ -160,46 +204,40 @@ def _copy_with_one(real, place, row, count):
     store(last + (one - keep_first(one, count % lanes)), place + whole * size)
 
 
-class ProductArguments(NamedTuple):
-    """What products of the same shape with the same weights have in common."""
+class ProductCall(NamedTuple):
+    """Rows times packed weights in panels of TILE_VECTORS vectors."""
 
+    a: int  # address of (N, inputs) numbers
+    a_row: int  # bytes from row to row
     out: int  # address of (N, columns) numbers, written
-    out_row: int  # bytes from row to row
+    out_row: int
     columns: int
     inputs: int
     addresses: int  # address of room for N addresses
     start: int  # address of (panels, width) vectors
     w: int  # address of (panels, w_rows, width) vectors
     w_rows: int  # `inputs`, and rows behind them that do not count
+    tile: int  # address of the machine code for tiles of that width
+    tallest: int  # rows of the tallest tile
 
 
 @kernel
-def product(real, wide, p, a, a_row, first, last):
-    """``out = start + a W`` for the rows first <= m < last of a.
-
-    Parameters
-    ----------
-    real : type
-        numpy.float32 or numpy.float64.
-    wide : tag
-        The width of a panel.
-    p : ProductArguments
-    a, a_row : int
-        Address of (N, inputs) numbers, and the bytes from row to row.
-    """
+def product(real, at, first, last):
+    """``out = start + a W`` for the rows first <= m < last of a; a `ProductCall` is at the address."""
+    p = stored(ProductCall, at)
     scratch = stack_bytes(TILE_BYTES)
-    row_bytes = width_of(wide) * vector_bytes(real)
-    numbers = width_of(wide) * lanes_of(real)
-    slots_at(p.addresses, a, a_row, first, last)
+    row_bytes = TILE_VECTORS * vector_bytes(real)
+    numbers = TILE_VECTORS * lanes_of(real)
+    slots_at(p.addresses, p.a, p.a_row, first, last)
     for panel in range(-(-p.columns // numbers)):
         count = lesser(numbers, p.columns - panel * numbers)
         weights = p.w + panel * p.w_rows * row_bytes
         m = first
         while m < last:
-            height = height_of(tallest_tile(wide), last - m)
+            height = height_of(p.tallest, last - m)
             rows = p.addresses + 8 * m
-            product_tile(
-                real, wide,
+            call(
+                p.tile,
                 ProductTile(
                     rows=height, out=scratch, out_row=row_bytes, start=p.start + panel * row_bytes, start_row=0,
                     w=weights, a=rows, a_count=p.inputs, v=weights, b=rows, b_count=0,
@@ -209,6 +247,9 @@ def product(real, wide, p, a, a_row, first, last):
                 place = p.out + (m + row) * p.out_row + panel * row_bytes
                 copy_row(real, place, scratch + row * row_bytes, count)
             m += height
+
+
+product.takes(ShardCall)
 
 
 class PanelProduct(NamedTuple):
@@ -266,17 +307,31 @@ def row_sums(real, sums, pairs, first, last):
                 store(load(real, place + offset) + load(real, d + offset), place + offset)
 
 
-@kernel
-def copy_to_panels(dy, panels, a, a_row, addresses):
-    """Copy dy (N, columns) to panels (panels, N, width), and write the addresses of the rows a.
+class PanelCopy(NamedTuple):
+    """Rows to copy to panels, and rows to note the addresses of."""
 
-    Places of `panels` without a column are not written.
-    """
-    rows, columns = dy.shape
-    numbers = panels.shape[2]
-    for n in range(rows):
-        addresses[n] = a + n * a_row
-        for p in range(panels.shape[0]):
-            some, place = dy[n, p * numbers : lesser(columns, (p + 1) * numbers)], panels[p, n]
-            for j in range(some.size):
-                place[j] = some[j]
+    dy: int  # address of (N, columns) numbers
+    dy_row: int  # bytes from row to row
+    a: int  # address of the rows whose addresses are noted
+    a_row: int
+    columns: int
+    panels: int  # address of (panels, N, width) vectors, with zeros where there is no column
+    vectors: int  # the width
+    rows: int  # N
+    addresses: int  # address of room for N addresses
+
+
+@kernel
+def copy_to_panels(real, at, first, last):
+    """Copy rows to the panels first <= panel < last, and write addresses of rows; a `PanelCopy` is at the address."""
+    p = stored(PanelCopy, at)
+    row_bytes, numbers = p.vectors * vector_bytes(real), p.vectors * lanes_of(real)
+    slots_at(p.addresses, p.a, p.a_row, 0, p.rows)
+    for panel in range(first, last):
+        count = lesser(numbers, p.columns - panel * numbers)
+        for n in range(p.rows):
+            place = p.panels + (panel * p.rows + n) * row_bytes
+            load_row(real, place, p.dy + n * p.dy_row + panel * row_bytes, count, p.vectors)
+
+
+copy_to_panels.takes(ShardCall)

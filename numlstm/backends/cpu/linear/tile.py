@@ -81,16 +81,6 @@ def height_of(tallest, rows):
     return height
 
 
-@intrinsic
-def tallest_tile(typing_context, width):
-    """Rows of the tallest tile of a width."""
-
-    def generate(context, builder, signature, arguments):
-        return I64(target().tile_rows(width.vectors)[0])
-
-    return types.intp(width), generate
-
-
 def by_height(builder, heights, rows, emit):
     """Emit a switch over heights, the last of them 1; `emit(height)` emits each case."""
     done = builder.append_basic_block("tile.done")

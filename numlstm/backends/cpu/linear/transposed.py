@@ -10,16 +10,16 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ..machine.arrays import address_of, aligned
+from ..machine import recording, threads
+from ..machine.arrays import Arguments, address_of, aligned, integers
+from ..machine.board import ShardCall
 from ..machine.compiling import kernel
-from ..machine.memory import (
-    lanes_of,
-    lesser,
-    vector_bytes,
-)
+from ..machine.memory import lanes_of, lesser, stored, vector_bytes
 from ..machine.simd import I64, VectorLayout, vector_of
 from ..machine.target import TILE_VECTORS
 from .packing import Block
+
+FLOP_OF_A_NUMBER = 16.0  # which take as long as to transpose a number
 
 
 @intrinsic
@@ -58,7 +58,6 @@ class Transposition(NamedTuple):
 
     packed: int  # address of (packed panels, all inputs, columns) numbers, from the first input on that is taken
     packed_panel: int  # bytes from panel to panel
-    packed_panels: int
     columns: int  # a multiple of the lanes
     inputs: int  # how many are taken
     out: int  # address of (panels, rows, numbers) numbers, with a row for each column
@@ -67,20 +66,27 @@ class Transposition(NamedTuple):
 
 
 @kernel
-def transpose(real, p):
-    """Transpose packed weights: column j of the packed panel k becomes the row ``k * columns + j`` of each panel."""
+def transpose(real, at, first, last):
+    """Transpose packed weights: column j of the packed panel k becomes the row ``k * columns + j`` of each panel.
+
+    It does so for the packed panels first <= k < last. A `Transposition` is at the address.
+    """
+    p = stored(Transposition, at)
     lanes = lanes_of(real)
     number = vector_bytes(real) // lanes
-    for first in range(0, p.inputs, lanes):
-        panel, place = first // p.numbers, first % p.numbers
-        for k in range(p.packed_panels):
+    for start in range(0, p.inputs, lanes):
+        panel, place = start // p.numbers, start % p.numbers
+        for k in range(first, last):
             for j in range(0, p.columns, lanes):
                 transpose_square(
-                    real, p.packed + k * p.packed_panel + (first * p.columns + j) * number, p.columns * number,
-                    lesser(lanes, p.inputs - first),
+                    real, p.packed + k * p.packed_panel + (start * p.columns + j) * number, p.columns * number,
+                    lesser(lanes, p.inputs - start),
                     p.out + panel * p.out_panel + ((k * p.columns + j) * p.numbers + place) * number,
                     p.numbers * number,
                 )  # fmt: skip
+
+
+transpose.takes(ShardCall)
 
 
 class TransposedPanels(NamedTuple):
@@ -123,7 +129,11 @@ class TransposedWeights:
             self.panels.append(TransposedPanels(array, first))
             first += count * width * lanes
         self.numbers = first  # places for inputs
-        self._transpositions = [each for panels in self.panels for each in _transpositions(flat, blocks, panels)]
+        self._transpositions = [
+            (Arguments.of(integers(each)), block)
+            for panels in self.panels
+            for block, each in zip(blocks, _transpositions(flat, blocks, panels), strict=True)
+        ]
         self.stale = True
 
     @property
@@ -133,9 +143,10 @@ class TransposedWeights:
 
     def bring_up_to_date(self) -> None:
         """Follow changes of the weights."""
-        if self.stale:
-            for transposition in self._transpositions:
-                transpose[self.real](self.real, transposition)
+        if self.stale or recording.current():  # whoever repeats the calls has changed the weights
+            for arguments, block in self._transpositions:
+                shards = threads.even_shards(block.panels, FLOP_OF_A_NUMBER * block.size)
+                threads.share(transpose, self.real, arguments, shards)
             self.stale = False
 
 
@@ -145,7 +156,7 @@ def _transpositions(flat: np.ndarray, blocks: list[Block], panels: TransposedPan
     for block in blocks:
         yield Transposition(
             packed=address_of(flat) + (block.start + first * block.columns) * size,
-            packed_panel=block.inputs * block.columns * size, packed_panels=block.panels, columns=block.columns,
+            packed_panel=block.inputs * block.columns * size, columns=block.columns,
             inputs=min(block.inputs - first, array.shape[0] * array.shape[2]),
             out=address_of(array) + column * array.strides[1], out_panel=array.strides[0], numbers=array.shape[2],
         )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,19 @@ def aligned(shape: tuple[int, ...] | int, dtype: Any, *, zero: bool = False) -> 
     size = (shape if isinstance(shape, int) else math.prod(shape)) * dtype.itemsize
     memory = (np.zeros if zero else np.empty)(size + 64, np.uint8)
     return np.ndarray(shape, dtype, memory, -address_of(memory) % 64)
+
+
+class Arguments(NamedTuple):
+    """The integers that a kernel reads."""
+
+    integers: np.ndarray
+    address: int
+    kept: Any = None  # what they refer to
+
+    @classmethod
+    def of(cls, integers: np.ndarray, kept: Any = None) -> Arguments:
+        """The arguments that an array holds."""
+        return cls(integers, address_of(integers), kept)
 
 
 def integers(*groups: Any) -> np.ndarray:

@@ -85,12 +85,11 @@ def _take_shards(board, number):
             increment(board + DONE, 1)
 
 
-@kernel
-def share(board, code, at, shards, count):
+@inner
+def _share(board, shared):
     """Do all shards of a call, together with the workers that look at the board; alone, if another call has it."""
-    shared = SharedCall(code=code, at=at, shards=shards, count=count)
     if not exchange(board + OWNER, 0, 1):
-        for index in range(count):
+        for index in range(shared.count):
             _do(shared, index)
         return
     store_integers(shared, board + LAYOUT)
@@ -99,13 +98,24 @@ def share(board, code, at, shards, count):
     write_shared(board + TICKET, number << BITS)
     _take_shards(board, number)
     reads = 0
-    while read_shared(board + DONE) < count:
+    while read_shared(board + DONE) < shared.count:
         reads += 1
         if reads > PATIENCE:
             let_others_go()
         pause()
     write_shared(board + TICKET, (number << BITS) | CLOSED)
     write_shared(board + OWNER, 0)
+
+
+@kernel
+def share(board, calls, count):
+    """Make the calls of a table of `SharedCall`, one after the other. Workers help where one has several shards."""
+    for index in range(count):
+        shared = load_entry(SharedCall, calls, index)
+        if shared.count == 1:
+            _do(shared, 0)
+        else:
+            _share(board, shared)
 
 
 @kernel
@@ -149,9 +159,9 @@ class Board:
         """Let workers stop to look, as there is an errand."""
         self.memory[ERRANDS // 8] += 1
 
-    def share(self, code: int, at: int, shards: np.ndarray) -> None:
-        """Call machine code for all shards, an array (count, 2)."""
-        share[None](self.address, code, at, address_of(shards), len(shards))
+    def share(self, calls: int, count: int) -> None:
+        """Make calls of machine code; a table of `SharedCall` is at the address."""
+        share[None](self.address, calls, count)
 
     def look(self, seen: int, errands: int, reads: int) -> int:
         """As a worker: take shards for a time. Returns the number of the last call seen."""

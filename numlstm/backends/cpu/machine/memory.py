@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 from numba import types
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, models, register_model
+from numba.np import arrayobj
 
 from .compiling import inner
 from .simd import I64, load, load_first, splat, store, store_first, vector_of
@@ -100,6 +101,21 @@ def load_address(typing_context, place):
         return builder.load(builder.inttoptr(arguments[0], I64.as_pointer()))
 
     return types.intp(types.intp), generate
+
+
+@intrinsic
+def array_at(typing_context, number, address, count):
+    """The numbers at an address, as an array."""
+    kind = types.Array(number.dtype, 1, "C")
+
+    def generate(context, builder, signature, arguments):
+        array = context.make_array(kind)(context, builder)
+        size = I64(context.get_abi_sizeof(context.get_data_type(kind.dtype)))
+        data = builder.inttoptr(arguments[1], array.data.type)
+        arrayobj.populate_array(array, data, [arguments[2]], [size], size, None)
+        return array._getvalue()
+
+    return kind(number, types.intp, types.intp), generate
 
 
 @cache

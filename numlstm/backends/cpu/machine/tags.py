@@ -60,9 +60,3 @@ def of_tag(number: Callable[[Any], int]) -> Any:
         return types.intp(tag), generate
 
     return intrinsic(of_type)
-
-
-@of_tag
-def width_of(tag):
-    """The number of columns of a tile, in vectors."""
-    return tag.vectors

@@ -20,13 +20,15 @@ from typing import Any
 import numba
 import numpy as np
 
-from .arrays import address_of
-from .board import Board, ShardCall
+from . import recording
+from .arrays import Arguments, address_of
+from .board import Board, ShardCall, SharedCall
 from .compiling import Kernel, kernel
 from .team import pause, read_shared
 from .thread_count import thread_count
 
 Shard = tuple[int, int]
+ONE: Sequence[Shard] = ((0, 1),)
 READS = 10_000  # of a counter: some tenths of a millisecond
 
 
@@ -129,14 +131,14 @@ class ThreadPool:
         if failure is not None:
             raise failure
 
-    def share(self, code: int, at: int, shards: Sequence[Shard]) -> None:
-        """Call machine code for every shard; `at` is the address of its arguments."""
-        helpers = min(len(shards), thread_count()) - 1
-        self._hire(helpers)
-        self._clear_core()
-        for _ in range(helpers - self.board.looking - self.jobs.qsize()):
-            self.jobs.put(None)
-        self.board.share(code, at, _table(tuple(shards)))
+    def share(self, calls: int, count: int, helpers: int) -> None:
+        """Make calls of machine code, with the help of so many workers; a table of `SharedCall` is at the address."""
+        if helpers > 0:
+            self._hire(helpers)
+            self._clear_core()
+            for _ in range(helpers - self.board.looking - self.jobs.qsize()):
+                self.jobs.put(None)
+        self.board.share(calls, count)
 
     def _hire(self, count: int) -> None:
         """Start workers until there are `count`."""
@@ -167,12 +169,6 @@ class ThreadPool:
             del job
 
 
-@lru_cache(maxsize=256)
-def _table(shards: tuple[Shard, ...]) -> np.ndarray:
-    """Shards as the board takes them."""
-    return np.array(shards, np.int64)
-
-
 def _keep_off(core: int, threads: list[int]) -> None:
     """Let `threads` run on all cores of this process but `core`."""
     with contextlib.suppress(OSError):  # a thread has ended, or a container forbids it
@@ -194,12 +190,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def run(function: Callable[..., None], shards: Sequence[Shard], *arguments: Any) -> None:
-    """Call ``function(*arguments, first, last)`` for all shards, on the pool of this process."""
+def run(kernel: Kernel, choice: Any, shards: Sequence[Shard], *arguments: Any) -> None:
+    """Call ``kernel[choice](*arguments, first, last)`` for all shards, on the pool of this process."""
     if len(shards) == 1:
-        function(*arguments, *shards[0])
+        recording.do(kernel[choice], *arguments, *shards[0])
     else:
-        pool.run(partial(function, *arguments), shards)
+        recording.do(_run, partial(kernel[choice], *arguments), shards)
+
+
+def _run(function: Callable[[int, int], None], shards: Sequence[Shard]) -> None:
+    pool.run(function, shards)
 
 
 @lru_cache(maxsize=64)
@@ -208,18 +208,54 @@ def each(count: int) -> Sequence[Shard]:
     return [(part, part + 1) for part in range(count)]
 
 
-def share(shared: Kernel, real: Any, at: int, shards: Sequence[Shard]) -> None:
-    """Call ``shared(real, at, first, last)`` for all shards, without the interpreter's lock in between."""
+def share(shared: Kernel, real: Any, arguments: Arguments, shards: Sequence[Shard] = ONE) -> None:
+    """Call ``shared(real, address, first, last)`` for all shards, without the interpreter's lock in between.
+
+    `arguments` lie at the address; a recording keeps a copy of them.
+    """
+    noted = recording.current()
+    if noted:
+        noted.calls.append(_table_of(shared, real, noted.own(arguments), tuple(shards)))
     if len(shards) == 1:
-        shared[real](real, at, *shards[0])
+        shared[real](real, arguments.address, *shards[0])
     else:
-        pool.share(shared.address(ShardCall, _type_of(real)), at, shards)
+        table = _table_of(shared, real, arguments.address, tuple(shards))
+        pool.share(table.address, 1, min(len(shards), thread_count()) - 1)
 
 
-@cache
-def _type_of(real: Any) -> Any:
-    """Numba's type of numpy.float32 or numpy.float64."""
-    return numba.typeof(real)
+@lru_cache(maxsize=256)
+def _table_of(shared: Kernel, real: Any, address: int, shards: tuple[Shard, ...]) -> Arguments:
+    """A table with one call, as the board takes it."""
+    ranges = Arguments.of(np.array(shards, np.int64))
+    code = shared.address(ShardCall, numba.typeof(real))
+    call = SharedCall(code=code, at=address, shards=ranges.address, count=len(shards))
+    return Arguments.of(np.array([call], np.int64), ranges)
+
+
+def repeated(noted: recording.Recording) -> Callable[[], float]:
+    """What makes the calls of a recording again: machine code that follows machine code by one call."""
+    calls: list[Callable[[], Any]] = []
+    for shared, group in itertools.groupby(noted.calls, lambda call: isinstance(call, Arguments)):
+        together = list(group)
+        calls += [_sharing(together)] if shared else together
+
+    def repeat() -> float:
+        for call in calls:
+            call()
+        return noted.result()
+
+    return repeat
+
+
+def _sharing(tables: Sequence[Arguments]) -> Callable[[], None]:
+    """What makes calls of machine code, each with a table of its own."""
+    calls = Arguments.of(np.concatenate([table.integers for table in tables]), tables)
+    most = int(calls.integers[:, SharedCall._fields.index("count")].max())
+
+    def share() -> None:
+        pool.share(calls.address, len(calls.integers), min(most, thread_count()) - 1)
+
+    return share
 
 
 def parts_for(count: int, work: float, unit: int = 1) -> int:

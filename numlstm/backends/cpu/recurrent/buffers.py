@@ -11,8 +11,8 @@ import numpy as np
 from ....concurrency import cached_property
 from ...contract import Noise
 from ..linear.gradients import ColumnSums, OuterProduct, OuterSums, RowGradients
-from ..machine import threads
-from ..machine.arrays import address_of, aligned, integers
+from ..machine import recording, threads
+from ..machine.arrays import Arguments, address_of, aligned, integers
 from ..machine.team import Team, synchronisation
 from .arguments import (
     MASK,
@@ -38,14 +38,6 @@ NO_SUMS = np.zeros((1, 0), np.int64)
 NO_MASKS = np.zeros(0, MASK)
 CHUNK_BYTES = 1 << 23  # gate gradients of a chunk, so that they stay in the last cache
 CHUNK_PAIRS = 512  # least pairs of a chunk, as threads wait for one another after each
-
-
-class Arguments(NamedTuple):
-    """The integers that a kernel reads."""
-
-    integers: np.ndarray
-    address: int
-    kept: np.ndarray  # what they refer to
 
 
 class Piece(NamedTuple):
@@ -175,7 +167,7 @@ class Buffers:
         """The parts of a team, for a new call; none where there is no team."""
         if self.parts == 1:
             return ()
-        self.synchronisation[:] = 0
+        recording.do(self.synchronisation.fill, 0)
         return threads.each(self.parts)
 
     def all_rows(self, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -316,9 +308,7 @@ class BackwardBuffers:
         arguments = integers(
             BackwardChunk(call=0, layer=self.layer, records=records, chunk=chunk, starts=address_of(starts))
         )
-        return Piece(
-            chunk=chunk, pairs=int(counts.sum()), arguments=Arguments(arguments, address_of(arguments), starts)
-        )
+        return Piece(chunk=chunk, pairs=int(counts.sum()), arguments=Arguments.of(arguments, (self, starts)))
 
     def chunks(self, records: Records) -> list[Chunk]:
         """Chunks of some steps, the last first."""

@@ -13,11 +13,11 @@ import numpy as np
 from ....concurrency import cached_property
 from ...contract import Lookup, Noise, States, UnsupportedError
 from ..linear.tile import ROWS_TOGETHER
-from ..machine import threads
-from ..machine.arrays import address_of, integers
+from ..machine import recording, threads
+from ..machine.arrays import Arguments, address_of, integers
 from .arguments import BackwardCall, ForwardCall, LayerShape, Records, SortedRows, place, strided
 from .backward import backward
-from .buffers import Arguments, Buffers, Piece, PreparedLayer, new_states
+from .buffers import Buffers, Piece, PreparedLayer, new_states
 from .forward import forward
 from .weights import LayerWeights
 
@@ -103,6 +103,7 @@ def layer_forward(
     if training and prepared.weights.kind:
         kind = prepared.weights.packing.spec.compute_dtype
         raise UnsupportedError(f"compute_dtype={kind!r} has no gradients on backend 'cpu': it is for inference")
+    prepared.weights.bring_up_to_date()
     if isinstance(x, Lookup):
         prepared = prepared.looking_up(len(x.table))
         assert prepared.lookup
@@ -133,9 +134,10 @@ def _run_forward(
     arguments = buffers.calls.get(key)
     if arguments is None:
         places = _places(weights, (*initial, *final), outputs, traces)
-        arguments = _kept(buffers.calls, key, _forward_call(tape, records, places), places)
+        arguments = _kept(buffers.calls, key, _forward_call(tape, records, places), tape, places)
     shards = buffers.team_shards() or _shards(tape, records.first, records.last, weights.step_flop)
-    threads.share(forward, weights.real, arguments.address, shards)
+    recording.keep(tape, *arrays)
+    threads.share(forward, weights.real, arguments, shards)
 
 
 def _place_of(array: np.ndarray | None) -> Any:
@@ -143,11 +145,11 @@ def _place_of(array: np.ndarray | None) -> Any:
     return None if array is None else (address_of(array), array.strides)
 
 
-def _kept(calls: dict[Any, Arguments], key: Any, call: np.ndarray, places: np.ndarray) -> Arguments:
+def _kept(calls: dict[Any, Arguments], key: Any, call: np.ndarray, tape: Tape, places: np.ndarray) -> Arguments:
     """Keep the arguments of a call, for another one with arrays in the same places: training has it at every step."""
     if len(calls) >= CALLS_KEPT:
         calls.clear()
-    arguments = calls[key] = Arguments(call, address_of(call), places)
+    arguments = calls[key] = Arguments.of(call, (places, tape.order, tape.lengths, tape.masks))
     return arguments
 
 
@@ -220,12 +222,10 @@ def runner(
     places = _places(weights, (*(states if resume else none), *states), (y, *none[1:]), {})
     arguments = _forward_call(tape, buffers.records, places)
     shards = full_shards(rows, steps, weights.step_flop)
-    real, call = weights.real, address_of(arguments)
-    kept = tape, places, arguments, states, y  # the kernel knows their addresses alone
+    call = Arguments.of(arguments, (tape, places, states, y))
 
     def run() -> None:
-        assert kept
-        threads.share(forward, real, call, buffers.team_shards() or shards)
+        threads.share(forward, weights.real, call, buffers.team_shards() or shards)
 
     return run
 
@@ -261,14 +261,15 @@ def layer_backward(
         sizes = weights.packing.spec.state_sizes
         places = np.array([place(array, k % len(sizes), sizes[k % len(sizes)])
                            for k, array in enumerate((*doutputs, *dfinal, *dinitial))])  # fmt: skip
-        arguments = _kept(buffers.calls, key, _backward_call(tape, places, dx), places)
+        arguments = _kept(buffers.calls, key, _backward_call(tape, places, dx), tape, places)
+    recording.keep(gradient, *arrays, arguments)
     flop, fresh, start = weights.step_flop, True, address_of(gradient)
     if dx is None:
         flop -= 2.0 * buffers.tables.input_columns * weights.packing.spec.input_size
     for chunk, pairs, of_chunk in tape.pieces():
         shards = tape.buffers.team_shards() or _shards(tape, chunk.first, chunk.last, flop)
         of_chunk.integers[0] = arguments.address
-        threads.share(backward, weights.real, of_chunk.address, shards)
+        threads.share(backward, weights.real, of_chunk, shards)
         for sums in buffers.sums:
             sums.add(start, pairs, fresh)
         fresh = False
@@ -278,9 +279,9 @@ def layer_backward(
         if dtable is not None:
             lookup.table_gradient(dtable)
     for first, second in buffers.copies:
-        gradient[second] = gradient[first]
+        recording.do(np.copyto, gradient[second], gradient[first])
     if weights.packing.unused:
-        gradient[weights.packing.used :] = 0
+        recording.do(gradient[weights.packing.used :].fill, 0)
     return dinitial
 
 

@@ -7,12 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from ...contract import Lookup
-from ..linear.products import PanelProduct, ProductArguments, panel_products, product
+from ..linear.products import PanelProduct, ProductCall, panel_products, product
 from ..linear.tile import ROWS_TOGETHER, product_address, product_heights
 from ..linear.transposed import TransposedWeights
 from ..machine import threads
-from ..machine.arrays import address_of, aligned
-from ..machine.tags import width
+from ..machine.arrays import Arguments, address_of, aligned, integers
 from ..machine.target import TILE_VECTORS
 from .weights import LayerWeights
 
@@ -63,7 +62,7 @@ class LookupMemory:
                 tile=product_address(real, vectors), vectors=vectors, tallest=product_heights(vectors)[0],
             )  # fmt: skip
             flop = 2.0 * block.size * self.rows
-            threads.run(panel_products[real], threads.even_shards(block.panels, flop), real, arguments)
+            threads.run(panel_products, real, threads.even_shards(block.panels, flop), real, arguments)
         return np.where(x.rows < 0, count, x.rows)[:, :, None]
 
     def clear(self) -> None:
@@ -78,10 +77,11 @@ class LookupMemory:
         real, (count, columns) = self.weights.real, out.shape
         room = np.empty(count, np.int64)
         self.transposed.bring_up_to_date()
-        arguments = ProductArguments(
-            out=address_of(out), out_row=out.strides[0], columns=columns, inputs=gates.shape[1],
-            addresses=address_of(room), start=address_of(self.zeros), w=self.transposed.address,
-            w_rows=self.transposed.columns,
+        call = ProductCall(
+            a=address_of(gates), a_row=gates.strides[0], out=address_of(out), out_row=out.strides[0], columns=columns,
+            inputs=gates.shape[1], addresses=address_of(room), start=address_of(self.zeros), w=self.transposed.address,
+            w_rows=self.transposed.columns, tile=product_address(real, TILE_VECTORS),
+            tallest=product_heights(TILE_VECTORS)[0],
         )  # fmt: skip
         shards = threads.even_shards(count, 2.0 * gates.size * columns, ROWS_TOGETHER)
-        threads.run(product[real], shards, real, width(TILE_VECTORS), arguments, address_of(gates), gates.strides[0])
+        threads.share(product, real, Arguments.of(integers(call), (gates, room)), shards)

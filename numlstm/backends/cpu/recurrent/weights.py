@@ -12,9 +12,10 @@ from ....cells.cell import INPUT
 from ....concurrency import cached_property
 from ..linear.narrow import KINDS
 from ..linear.packing import Block
+from ..linear.products import RowSum, sum_rows
 from ..linear.transposed import TransposedWeights
-from ..machine import threads
-from ..machine.arrays import aligned
+from ..machine import recording, threads
+from ..machine.arrays import Arguments, address_of, aligned, integers
 from .norm import norm_backward, spread
 from .packing import LayerPacking, PhaseBlocks
 from .tags import phase_types
@@ -31,7 +32,8 @@ class LayerWeights:
         self.real: Any = flat.dtype.type
         self.vector = packing.lanes * flat.itemsize
         self.biases = [self._bias(phase) for phase in packing.phases]
-        self.summands = [*self._summands()]
+        sums = [*self._bias_sums()]
+        self.bias_sums, self.sums = Arguments.of(integers(*sums), (self.biases, flat)), ((0, len(sums)),)
         self.constants = _vectors([value for _, value in packing.cell.constants], packing.lanes, flat.dtype)
         self.mask_values = _vectors(
             [value for mask in packing.cell.masks for value in (mask.dropped, mask.kept, mask.expected)],
@@ -47,25 +49,31 @@ class LayerWeights:
         self.kind = KINDS.get(packing.spec.compute_dtype or "")
         self.narrow: dict[Block, np.ndarray] = {}  # weights in fewer bits, where products take these
         self.refresh()
+        self.bring_up_to_date()
 
     def _bias(self, phase: PhaseBlocks) -> np.ndarray:
         """Memory for the sums of the biases of a phase: (panels, groups, gates, lanes)."""
         return aligned((phase.panels, phase.groups, max(1, phase.gates), phase.lanes), self.flat.dtype, zero=True)
 
-    def _summands(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Parts of the sums of biases, and what is added to each."""
+    def _bias_sums(self) -> Iterator[RowSum]:
+        """What makes the sums of biases: zeros, and then each bias."""
+        size, lanes = self.flat.itemsize, self.packing.lanes
         for total, phase, sides in zip(self.biases, self.packing.phases, self.packing.slots.sides, strict=True):
+            panels, groups, gates, _ = total.shape
+            row, out = gates * self.vector, address_of(total)
+            yield RowSum(out=out, out_row=row, rows=panels * groups, vectors=gates, terms=0, terms_row=0)
             for product in phase.products:
                 if product.bias:
                     side = sides[product.side]
-                    yield total[:, :, side.first : side.first + len(side.gates)], product.bias.view(self.flat)[:, 0]
+                    yield RowSum(
+                        out=out + side.first * self.vector, out_row=row, rows=panels * groups, vectors=len(side.gates),
+                        terms=address_of(self.flat) + product.bias.start * size,
+                        terms_row=product.bias.gates * lanes * size,
+                    )  # fmt: skip
 
     def refresh(self) -> None:
         """Follow a change of the flat vector."""
-        for total in self.biases:
-            total.fill(0)
-        for part, bias in self.summands:
-            np.add(part, bias, out=part)
+        self.stale = True
         if self.kind:
             for block in (product.weight for phase in self.packing.phases for product in phase.products):
                 words = self.kind.packed(block, self.flat)
@@ -73,6 +81,12 @@ class LayerWeights:
         self.input_transposed.stale = True
         for transposed in self.recurrent_transposed.values():
             transposed.stale = True
+
+    def bring_up_to_date(self) -> None:
+        """Sum the biases, if they may have changed."""
+        if self.stale or recording.current():
+            threads.share(sum_rows, self.real, self.bias_sums, self.sums)
+            self.stale = False
 
     @cached_property
     def narrow_row(self) -> int:

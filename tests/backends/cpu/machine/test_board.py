@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from numlstm.backends.cpu.machine import board, thread_count, threads
-from numlstm.backends.cpu.machine.arrays import address_of
-from numlstm.backends.cpu.machine.board import OWNER, Board, ShardCall
+from numlstm.backends.cpu.machine.arrays import Arguments, address_of
+from numlstm.backends.cpu.machine.board import OWNER, Board, ShardCall, SharedCall
 from numlstm.backends.cpu.machine.compiling import kernel
 from numlstm.backends.cpu.machine.team import increment, read_shared
 
@@ -54,7 +54,7 @@ def assert_done_once(calls, parts):
     """Many calls, each of which must have done all when it returns."""
     for _ in range(calls):
         counts = np.zeros(PLACES, np.int64)
-        threads.share(count_places, np.float32, address_of(counts), split(parts))
+        threads.share(count_places, np.float32, Arguments.of(counts), split(parts))
         np.testing.assert_array_equal(counts, 1)
 
 
@@ -77,7 +77,7 @@ def test_workers_take_shards_and_the_caller_waits_for_them(pause):
         for _ in range(20):
             time.sleep(pause)
             counts = np.zeros(3, np.int64)
-            threads.share(meet, np.float32, address_of(counts), [(0, 1), (1, 2)])
+            threads.share(meet, np.float32, Arguments.of(counts), [(0, 1), (1, 2)])
             assert counts[2] == 1, "the caller has not waited"
             if counts[1] == 1:
                 return
@@ -89,7 +89,9 @@ def test_who_finds_the_board_taken_works_alone():
     pool.board.memory[OWNER // 8] = 1
     before = pool.board.memory.copy()
     counts = np.zeros(PLACES, np.int64)
-    pool.board.share(count_places.address(ShardCall, numba.typeof(np.float32)), address_of(counts), np.array(split(5)))
+    shards, code = np.array(split(5)), count_places.address(ShardCall, numba.typeof(np.float32))
+    call = SharedCall(code=code, at=address_of(counts), shards=address_of(shards), count=len(shards))
+    pool.board.share(address_of(np.array(call)), 1)
     np.testing.assert_array_equal(counts, 1)
     np.testing.assert_array_equal(pool.board.memory, before)
 

@@ -155,7 +155,7 @@ def test_error_comes_when_all_shards_have_ended(error, failing):
         ended.append(first)
 
     with thread_count.limit_threads(3), pytest.raises(error, match="on purpose"):
-        threads.run(shard, [(i, i + 1) for i in range(4)])
+        threads.pool.run(shard, [(i, i + 1) for i in range(4)])
     assert sorted(ended) == sorted({0, 1, 2, 3} - {failing})
 
 
@@ -181,7 +181,7 @@ def test_interrupted_wait_waits_for_the_shards():
     kept = signal.signal(signal.SIGALRM, interrupt)
     try:
         with thread_count.limit_threads(2), pytest.raises(InterruptionError):
-            threads.run(shard, [(0, 1), (1, 2)])
+            threads.pool.run(shard, [(0, 1), (1, 2)])
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, kept)
@@ -207,7 +207,7 @@ def call_interrupted_at(line, function, shards):
     def call():
         sys.settrace(trace)
         with contextlib.suppress(KeyboardInterrupt):
-            threads.run(function, shards)
+            threads.pool.run(function, shards)
         sys.settrace(None)
 
     caller = threading.Thread(target=call, daemon=True)
@@ -237,8 +237,8 @@ def test_pool_works_after_an_error():
     done = []
     with thread_count.limit_threads(2):
         with pytest.raises(ZeroDivisionError):
-            threads.run(lambda first, last: 1 // 0, [(0, 1), (1, 2)])
-        threads.run(lambda first, last: done.append(first), [(0, 1), (1, 2)])
+            threads.pool.run(lambda first, last: 1 // 0, [(0, 1), (1, 2)])
+        threads.pool.run(lambda first, last: done.append(first), [(0, 1), (1, 2)])
     assert sorted(done) == [0, 1]
 
 

@@ -1,0 +1,182 @@
+"""Batches whose shape comes again are computed by what was noted of the second: to the same bits."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+from numlstm.backends.contract import LossSpec
+from numlstm.backends.cpu.machine import recording, thread_count
+from numlstm.backends.dispatch import backend_for
+from numlstm.layers.options import stack_of
+from numlstm.training.batches import Sequences
+from numlstm.training.data import Data
+from numlstm.training.loop import Trainer
+from numlstm.training.model import Model
+from numlstm.training.network import PARTS, Network
+from numlstm.training.optimizers import Adam
+from numlstm.training.outputs import HEAD
+from numlstm.training.targets import StepTargets, Targets
+
+COUNT, STEPS, INPUTS = 22, 9, 5  # batches of 8, 8 and 6
+LAYERS = {
+    "lstm": {},
+    "deep, both directions": {"num_layers": 2, "bidirectional": True},
+    "residual, averaged": {"num_layers": 2, "bidirectional": True, "merge": "mean", "residual": True},
+    "wide": {"hidden_size": 70},
+}
+OTHER_CELLS = "gru", "rnn"
+
+
+def trainer_of(
+    options=None, *, cell="lstm", pooling="last", loss="softmax", dtype="float32", accumulation=1, **changes
+):
+    """A trainer on random data of equal lengths."""
+    rng, backend = np.random.default_rng(0), backend_for("cpu")
+    stack = stack_of(cell, INPUTS, dtype, {"hidden_size": 12} | (options or {}))
+    network = Network(stack, 3, pooling, LossSpec(loss, 1.0), **changes)
+    flat = network.pack(backend, network.initialise("keras", rng))
+    x = rng.normal(size=(COUNT, STEPS, INPUTS)).astype(dtype)
+    targets = targets_of(rng, loss, pooling)
+    model = Model(network, backend, flat, training=True)
+    optimizer = Adam(backend, flat, clip_norm=1.0)
+    data = Data(Sequences.from_padded(x, None), targets)
+    return Trainer(model, optimizer, data, batch_size=8, accumulation=accumulation, rng=np.random.default_rng(1))
+
+
+def targets_of(rng, loss, pooling):
+    """Targets in float64, or classes, with some weights of 0."""
+    count = COUNT * STEPS if pooling == "none" else COUNT
+    values = rng.integers(0, 3, (count, 1)) if loss == "softmax" else rng.normal(size=(count, 3))
+    weights = rng.integers(0, 3, count).astype(float)
+    if pooling == "none":
+        return StepTargets(Sequences.from_padded(values.reshape(COUNT, STEPS, -1), None), weights[:, None])
+    return Targets(values[:, 0] if loss == "softmax" else values, weights)
+
+
+def trained(trainer, epochs=4):
+    """Losses of all steps, the last gradient, and the parameters."""
+    losses = [float(trainer.step(group, 0.01)[0]) for _ in range(epochs) for group in trainer.groups()]
+    return losses, trainer.model.gradient.copy(), trainer.model.flat.copy()
+
+
+def assert_repeats_are_the_same(*arguments, **options):
+    """Training with repeats equals training without, and repeats there are."""
+    trainer, plain = trainer_of(*arguments, **options), trainer_of(*arguments, **options)
+    plain.repeats.loss_and_gradient = lambda x, targets, weights, rng: plain.model.loss_and_gradient(
+        x, None, targets, weights, rng
+    )[0]
+    for ours, truth in zip(trained(trainer), trained(plain), strict=True):
+        np.testing.assert_array_equal(ours, truth)
+    assert len(trainer.repeats._kept) == 2
+    assert all(trainer.repeats._kept.values())
+
+
+@pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
+@pytest.mark.parametrize("pooling", PARTS)
+def test_layers_and_poolings(layers, pooling):
+    assert_repeats_are_the_same(layers, pooling=pooling)
+
+
+@pytest.mark.parametrize("cell", OTHER_CELLS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_cells_and_dtypes(cell, dtype):
+    assert_repeats_are_the_same(cell=cell, dtype=dtype, pooling="concat")
+
+
+@pytest.mark.parametrize("variant", [{"peepholes": True}, {"layer_norm": True}, {"proj_size": 5}])
+def test_variants(variant):
+    assert_repeats_are_the_same(variant)
+
+
+@pytest.mark.parametrize("loss", ["squared", "huber", "binary"])
+@pytest.mark.parametrize("pooling", ["last", "none"])
+def test_losses_of_numbers(loss, pooling):
+    assert_repeats_are_the_same(loss=loss, pooling=pooling)
+
+
+def test_accumulation():
+    """The second batch is noted when nothing has to be derived from the weights anew."""
+    assert_repeats_are_the_same(accumulation=3)
+
+
+def test_many_threads(monkeypatch):
+    monkeypatch.setattr("numlstm.backends.cpu.machine.threads.WORK_PER_THREAD", 1.0)
+    with thread_count.limit_threads(3):
+        assert_repeats_are_the_same({"num_layers": 2, "bidirectional": True}, pooling="concat")
+
+
+def test_other_calls_in_between_do_not_disturb():
+    """Other batches of the same shape overwrite what calls share, but not what was noted."""
+    trainer, plain = trainer_of(pooling="max"), trainer_of(pooling="max")
+    trained(trainer, 2)
+    trained(plain, 2)
+    x = np.random.default_rng(2).normal(size=(8, STEPS, INPUTS)).astype("float32")
+    for group in plain.groups():
+        scores, pullback = trainer.model.scores_vjp(x, None)
+        pullback(np.ones_like(scores))
+        with thread_count.limit_threads(1):
+            trainer.model.loss_and_gradient(x, None, np.zeros(8, np.int64), np.ones(8), trainer.rng)
+        assert float(trainer.step(group, 0.01)[0]) == float(plain.step(group, 0.01)[0])
+    np.testing.assert_array_equal(trainer.model.flat, plain.model.flat)
+
+
+def test_what_was_noted_keeps_its_memory():
+    """Layers keep the memory of some shapes alone; what was noted of others must not lie in memory that is free."""
+    trainer, plain = trainer_of(pooling="concat"), trainer_of(pooling="concat")
+    trained(trainer, 2)
+    memory = []
+    for prepared in trainer.model.layers:
+        memory += prepared._kept.values()
+        prepared._kept.clear()
+        prepared._arena.clear()
+    head = trainer.model.others[HEAD]
+    memory += [product.out for product in head.products.values()]
+    memory += [head.buffers.panels, head.buffers.addresses, head.buffers.sums.copies]
+    head.products.clear()
+    head.buffers = None
+    references = [weakref.ref(each) for each in memory]
+    memory.clear()
+    gc.collect()
+    assert all(reference() is not None for reference in references)
+    trained(plain, 2)
+    for ours, truth in zip(trained(trainer), trained(plain), strict=True):
+        np.testing.assert_array_equal(ours, truth)
+
+
+NOT_REPEATED = {
+    "dropout": {"options": {"num_layers": 2, "dropout": 0.5}},
+    "zoneout": {"options": {"zoneout": 0.1}},
+    "recompute": {"options": {"recompute": True}},
+    "activity": {"activity": (0.1, 0.1)},
+}
+
+
+@pytest.mark.parametrize("changes", NOT_REPEATED.values(), ids=NOT_REPEATED)
+def test_networks_whose_batches_differ_are_not_repeated(changes):
+    trainer = trainer_of(**changes)
+    losses, *_ = trained(trainer)
+    assert np.isfinite(losses).all()
+    assert not trainer.repeats._kept
+
+
+def test_unequal_lengths_are_not_repeated():
+    trainer = trainer_of()
+    values = trainer.data.sequences.values
+    lengths = np.arange(COUNT) % STEPS + 1
+    sequences = Sequences(values, STEPS * np.arange(COUNT), lengths)
+    ragged = Trainer(trainer.model, trainer.optimizer, Data(sequences, trainer.data.targets), batch_size=8,
+                     accumulation=1, rng=np.random.default_rng(1))  # fmt: skip
+    trained(ragged)
+    assert not ragged.repeats._kept
+
+
+def test_a_step_that_fails_is_not_noted():
+    with pytest.raises(ZeroDivisionError), recording.recording():
+        1 // 0  # noqa: B018
+    assert recording.current() is None
+
+
+def test_backends_that_note_nothing_run_the_step():
+    assert backend_for("reference").record(lambda: 1.5) == (1.5, None)
