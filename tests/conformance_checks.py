@@ -494,7 +494,7 @@ def check_clip(backend, dtype, limit, spoilt=False):
     flat, velocity = (backend.to_device(np.zeros_like(gradient), dtype) for _ in range(2))
     resident = backend.to_device(gradient, dtype)
     backend.sgd_step(
-        flat, resident, velocity, learning_rate=1.0, momentum=0.0, nesterov=False,
+        flat, resident, velocity, step_and_rate=np.ones(2), momentum=0, nesterov=False,
         scale=backend.clip_scale(resident, limit),
     )  # fmt: skip
     assert_close("parameter", "parameters", backend.to_numpy(flat), (-scale * gradient).astype(dtype))
@@ -505,9 +505,9 @@ def check_adam(
 ):  # fmt: skip
     """Parameters and moments after every one of a few steps."""
 
-    def take(each, step, flat, gradient, mean, square, **options):
+    def take(each, flat, gradient, mean, square, **options):
         each.adam_step(
-            flat, gradient, (mean, square), step=step, betas=betas, epsilon=epsilon, decoupled=decoupled, **options
+            flat, gradient, (mean, square), betas=betas, epsilon=epsilon, decoupled=decoupled, **options
         )  # fmt: skip
 
     _check_steps(backend, dtype, take, ("mean", "square"), steps, scale, decay)
@@ -516,7 +516,7 @@ def check_adam(
 def check_sgd(backend, dtype, momentum=0.8, nesterov=False, steps=5, scale=0.3, decay=None):
     """Parameters and velocity after every one of a few steps."""
 
-    def take(each, step, flat, gradient, velocity, **options):
+    def take(each, flat, gradient, velocity, **options):
         each.sgd_step(flat, gradient, velocity, momentum=momentum, nesterov=nesterov, **options)
 
     _check_steps(backend, dtype, take, ("velocity",), steps, scale, decay)
@@ -525,7 +525,7 @@ def check_sgd(backend, dtype, momentum=0.8, nesterov=False, steps=5, scale=0.3, 
 def check_rmsprop(backend, dtype, epsilon=0.1, rho=0.8, steps=5, scale=0.3, decay=None):
     """Parameters and mean square after every one of a few steps."""
 
-    def take(each, step, flat, gradient, square, **options):
+    def take(each, flat, gradient, square, **options):
         each.rmsprop_step(flat, gradient, square, rho=rho, epsilon=epsilon, **options)
 
     _check_steps(backend, dtype, take, ("square",), steps, scale, decay)
@@ -544,7 +544,7 @@ def _check_steps(backend, dtype, take, names, steps, scale, decay):
         for each, arrays in runs:
             flat, *state = arrays
             take(
-                each, step, flat, each.to_device(gradient, dtype), *state, learning_rate=0.1, scale=scale,
+                each, flat, each.to_device(gradient, dtype), *state, step_and_rate=np.array([step, 0.1]), scale=scale,
                 decay=None if decay is None else each.to_device(decay, dtype),
             )  # fmt: skip
         (_, got), (_, wanted) = runs

@@ -47,7 +47,7 @@ def test_later_processes_compile_nothing(tmp_path):
 
 def test_a_call_compiles_only_what_it_needs(tmp_path):
     names = {name.split("-")[0] for name in compiled(FORWARD, tmp_path)}
-    assert names == {"forward.forward", "equations.phase_forward", "tile.product"}
+    assert names == {"forward.forward", "equations.phase_forward", "tile.product", "products.sum_rows"}
 
 
 MODELS = [

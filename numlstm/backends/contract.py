@@ -397,6 +397,7 @@ class Backend(ABC):
 
     name: str
     looks_up: bool = False  # whether `sequence_forward` takes a `Lookup`
+    records: bool = False  # whether `record` notes steps
 
     @property
     def compute_dtypes(self) -> tuple[str, ...]:
@@ -462,8 +463,8 @@ class Backend(ABC):
         Parameters
         ----------
         step : callable
-            Returns a loss that `loss` gave. It reads and writes the same arrays each time. Between the calls of this
-            backend it does nothing that depends on their numbers; and these calls get no lengths, noise or tokens.
+            Returns a loss that `loss` gave, or 0. It reads and writes the same arrays each time. Between the calls of
+            this backend it does nothing that depends on numbers; and these calls get no lengths, noise or tokens.
 
         Returns
         -------
@@ -831,6 +832,8 @@ class Backend(ABC):
 
     # Optimizer steps work in place, on `flat`, of ``g = scale * gradient + decay * flat``; `scale` is a number or from
     # `clip_scale`; `decay`, None or of flat's shape and dtype, is the strength of an L2 penalty on each parameter.
+    # `step_and_rate`, float64 (2,) on the host, holds the number of the step, from 1 on, and the learning rate. It is
+    # read anew where a step is repeated (`record`); all else is the same then.
 
     @abstractmethod
     def adam_step(
@@ -839,8 +842,7 @@ class Backend(ABC):
         gradient: Array,
         moments: tuple[Array, Array],
         *,
-        step: int,
-        learning_rate: float,
+        step_and_rate: np.ndarray,
         betas: tuple[float, float],
         epsilon: float,
         scale: float | Any,
@@ -849,7 +851,7 @@ class Backend(ABC):
     ) -> None:
         """One step of Adam (Kingma & Ba 2015, algorithm 1).
 
-        `moments` are the running means of g and of its square; `step` counts from 1. With `decoupled` (AdamW:
+        `moments` are the running means of g and of its square. With `decoupled` (AdamW:
         Loshchilov & Hutter 2019, algorithm 2) `decay` is left out of g. Besides Adam's step,
         ``learning_rate * decay * flat``, of `flat` as it was before, is taken away.
         """
@@ -861,7 +863,7 @@ class Backend(ABC):
         gradient: Array,
         velocity: Array,
         *,
-        learning_rate: float,
+        step_and_rate: np.ndarray,
         momentum: float,
         nesterov: bool,
         scale: float | Any,
@@ -880,7 +882,7 @@ class Backend(ABC):
         gradient: Array,
         square: Array,
         *,
-        learning_rate: float,
+        step_and_rate: np.ndarray,
         rho: float,
         epsilon: float,
         scale: float | Any,

@@ -157,10 +157,6 @@ class TimedBackend:
             for name in names:
                 setattr(self, name, clock.timed(part, getattr(backend, name), backend.wait))
 
-    def record(self, step: Callable[[], float]) -> tuple[float, None]:
-        """Run a step; it is not repeated, so that its parts can be timed."""
-        return step(), None
-
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
 
@@ -244,6 +240,7 @@ def _trainer(model: Any, X: Any, y: Any, sample_weight: Any, lengths: Any, stati
     parameters = model._initial_parameters(fitted, codec, network, data, rng)
     trainer = model._trainer(network, backend, parameters, data, rng)
     timed: Any = trainer
+    timed.repeats = None  # the parts of a step could not be timed
     timed.model.loss_and_gradient = clock.timed(OTHERS, trainer.model.loss_and_gradient, backend.wait)
     timed._loss_and_gradient = clock.timed("data", trainer._loss_and_gradient, backend.wait)
     timed.groups = clock.timed("data", trainer.groups, backend.wait)

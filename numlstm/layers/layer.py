@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from ..checks import check_flag, check_integer, check_option, check_rng, check_t
 from ..concurrency import new_lock
 from ..documenting import sharing
 from ..savable import Savable
+from .gradient_runner import GradientRunner, SmallPullback
 from .options import COMMON, DEFAULTS, check_init, not_defaults, stack_of
 from .parameters import checked_parameters
 from .runner import Runner
@@ -28,7 +30,7 @@ Pullback = Callable[..., tuple[Any, Any, dict[str, np.ndarray]]]
 SMALL = 1 << 14  # numbers in x and y of a call whose arrays are kept for the next
 SHAPES_KEPT, RUNNERS_KEPT = 16, 4  # of so many shapes, for so many threads at once
 
-Weights = tuple[Mapping[str, np.ndarray], dict[str, list[Any]], dict[tuple[str, tuple[int, ...]], list[Runner]]]
+Weights = tuple[Mapping[str, np.ndarray], dict[str, list[Any]], dict[tuple[str, str, tuple[int, ...]], list[Any]]]
 
 SHARED = """
     input_size : int, at least 1
@@ -290,8 +292,8 @@ class Layer(Savable):
 
     def idle_runners(self, shape: tuple[int, ...], backend: Backend) -> list[Runner] | None:
         """Runners for inputs of a shape, (N, T, D) or (T, D), that no call uses; None if such calls are not small."""
-        idle = self._weights[2].get((backend.name, shape))
-        return self._small_calls(shape, backend) if idle is None else idle
+        idle = self._weights[2].get(("call", backend.name, shape))
+        return self._small_calls("call", shape, backend) if idle is None else idle
 
     def acquire_runner(self, idle: list[Runner], shape: tuple[int, ...], backend: Backend) -> Runner:
         """An idle runner, or a new one; it belongs to the caller until `release_runner`."""
@@ -302,12 +304,12 @@ class Layer(Savable):
             return Runner(self._stack, backend, self._prepared(backend), rows, steps, resume=False)
 
     @staticmethod
-    def release_runner(idle: list[Runner], runner: Runner) -> None:
+    def release_runner(idle: list[Any], runner: Any) -> None:
         """Keep a runner for the next call, unless many are kept."""
         if len(idle) < RUNNERS_KEPT:
             idle.append(runner)
 
-    def _small_calls(self, shape: tuple[int, ...], backend: Backend) -> list[Runner] | None:
+    def _small_calls(self, kind: str, shape: tuple[int, ...], backend: Backend) -> list[Any] | None:
         """The list that keeps idle runners for a shape; None if the shape is wrong, or its calls are not small."""
         stack, kept = self._stack, self._weights[2]
         if len(shape) not in (2, 3) or shape[-1] != stack.input_size or 0 in shape or stack.merges:
@@ -316,7 +318,25 @@ class Layer(Savable):
             return None
         if len(kept) >= SHAPES_KEPT:
             kept.clear()
-        return kept.setdefault((backend.name, shape), [])
+        return kept.setdefault((kind, backend.name, shape), [])
+
+    def _small_vjp(self, x: np.ndarray, backend: Backend) -> tuple[np.ndarray, Any, Pullback] | None:
+        """As `vjp`, on arrays that are kept from call to call; None if the call is not small."""
+        if not backend.records or self._stack.recompute:
+            return None
+        idle = self._weights[2].get(("vjp", backend.name, x.shape))
+        idle = self._small_calls("vjp", x.shape, backend) if idle is None else idle
+        if idle is None:
+            return None
+        try:
+            runner = idle.pop()
+        except IndexError:
+            rows, steps = (1, *x.shape)[-3:-1]
+            runner = GradientRunner(self._stack, backend, self._prepared(backend), rows, steps)
+        pullback = SmallPullback(
+            runner, x.ndim == 2, partial(self.release_runner, idle), partial(_other_vjp, self, x, self._weights)
+        )
+        return *pullback.run(x), pullback
 
     def trace(self, x: Any, state: Any = None, lengths: Any = None) -> Trace:
         """Run over whole sequences, and keep what every gate of every layer was at every step.
@@ -403,6 +423,14 @@ class Layer(Savable):
         >>> dx.shape, dparameters["weight_hh_l0"].shape
         ((2, 7, 3), (20, 5))
         """
+        if not training and state is None and lengths is None and type(x) is np.ndarray and x.dtype == self.dtype:
+            result = self._small_vjp(x, backend_for(self.backend))
+            if result is not None:
+                return result
+        return self._vjp(x, state, lengths, training, rng)
+
+    def _vjp(self, x: Any, state: Any, lengths: Any, training: bool, rng: Any) -> tuple[np.ndarray, Any, Pullback]:
+        """As `vjp`, for calls of any size."""
         batch, backend = self._read(x, state, lengths, passes=3)
         stack = self._stack
         initial = self._initial(state, batch, backend)
@@ -521,6 +549,13 @@ def _gradient(value: Any, name: str, shape: tuple[int, ...], dtype: str, backend
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     return resident(array, backend, dtype)
+
+
+def _other_vjp(layer: Layer, x: np.ndarray, weights: Weights) -> Pullback:
+    """The pullback of `vjp` with weights that the layer has had, for gradients of any kind."""
+    before = on_backend(layer, layer.backend)
+    before._weights = weights
+    return before._vjp(x, None, None, False, None)[2]
 
 
 def layer_of(kind: type[Layer], stack: Stack, parameters: Mapping[str, Any], shown: Mapping[str, Any],

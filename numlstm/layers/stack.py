@@ -177,9 +177,13 @@ class Stack:
 
     def unpack(self, backend: Backend, flat: Array) -> dict[str, np.ndarray]:
         """Named parameters from a flat vector."""
+        return self.unpack_parts(backend, self.split(backend, flat))
+
+    def unpack_parts(self, backend: Backend, parts: Sequence[Array]) -> dict[str, np.ndarray]:
+        """Named parameters from the parts of a flat vector, as `split` gives them."""
         return {
             name + suffix: value
-            for (suffix, spec), part in zip(self.specs.items(), self.split(backend, flat), strict=True)
+            for (suffix, spec), part in zip(self.specs.items(), parts, strict=True)
             for name, value in backend.unpack(spec, part).items()
         }
 

@@ -88,7 +88,7 @@ class Trainer:
         steps = self.batch_size * (min(longest, bptt_steps) if self.cuts and bptt_steps else longest)
         # All batches use one buffer, because the first write to new memory is slow.
         self.buffer = np.empty(steps * sequences.channels, sequences.values.dtype)
-        self.repeats = Repeats(model)
+        self.repeats: Repeats | None = Repeats(model, optimizer)
 
     @property
     def cuts(self) -> bool:
@@ -118,6 +118,11 @@ class Trainer:
         """
         terms = sum(piece.data.targets.count(piece.rows) for piece in group)
         total = max(1, terms)  # a piece may have no target
+        if self.repeats and terms and self._repeatable(group):
+            x, _ = self.data.sequences.take(group[0].rows, self.buffer)
+            loss = self.repeats.step(x, *self.data.targets.take(group[0].rows, total), learning_rate, self.rng)
+            self.model.refresh()
+            return StepLoss([loss]), terms
         losses = [self._loss_and_gradient(group[0], total)]
         gradient = self.model.gradient
         if len(group) > 1:
@@ -132,6 +137,13 @@ class Trainer:
             self.model.refresh()
         return StepLoss(losses), terms
 
+    def _repeatable(self, group: list[Piece]) -> bool:
+        """Whether a step on these batches is the same calls of the backend as on others of their shape."""
+        grid = self.data.sequences.grid
+        if grid is None or len(group) > 1 or self.bptt_steps is not None or self.data.static is not None:
+            return False
+        return self.optimizer.repeats and self.model.network.repeats(len(group[0].rows), grid[0].shape[1])
+
     def _loss_and_gradient(self, piece: Piece, total: int) -> float | Any:
         model, data, rows = self.model, piece.data, piece.rows
         x, lengths = data.sequences.take(rows, self.buffer)
@@ -139,8 +151,6 @@ class Trainer:
         static = take_rows(data.static, rows)
         if self.bptt_steps is not None and not self.cuts:
             return truncated_gradient(model, x, lengths, targets, weights, self.rng, static, self.bptt_steps)
-        if lengths is None and piece.initial is None and piece.last and model.network.repeats(*x.shape[:2]):
-            return self.repeats.loss_and_gradient(x, targets, weights, self.rng)
         loss, final = model.loss_and_gradient(x, lengths, targets, weights, self.rng, static, piece.initial)
         if not piece.last:
             piece.final = model.copied(final)

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ..backends.contract import Array, Backend
 
 
@@ -31,19 +33,28 @@ class Optimizer(ABC):
     """
 
     slots: ClassVar[int]  # number of arrays in `state`
+    repeats: ClassVar[bool] = True  # whether all steps are the same calls of the backend
 
     def __init__(
         self, backend: Backend, flat: Array, *, clip_norm: float | None = None, decay: Array | None = None
     ) -> None:
         self.backend, self.flat, self.clip_norm, self.decay = backend, flat, clip_norm, decay
         self.state = [backend.zeros(flat.shape, str(flat.dtype)) for _ in range(self.slots)]
-        self.steps = 0
+        self.steps, self.step_and_rate = 0, np.zeros(2)
 
     def step(self, gradient: Array, learning_rate: float) -> None:
         """Update the parameters once."""
-        scale = 1.0 if self.clip_norm is None else self.backend.clip_scale(gradient, self.clip_norm)
+        self.advance(learning_rate)
+        self.update(gradient)
+
+    def advance(self, learning_rate: float) -> None:
+        """Note number and learning rate of the next step."""
         self.steps += 1
-        self._update(gradient, learning_rate, scale)
+        self.step_and_rate[:] = self.steps, learning_rate
+
+    def update(self, gradient: Array) -> None:
+        """Update the parameters, after `advance`."""
+        self._update(gradient, 1.0 if self.clip_norm is None else self.backend.clip_scale(gradient, self.clip_norm))
 
     def begin_epoch(self) -> bool:
         """Prepare for steps. Returns whether that changed the parameters."""
@@ -57,7 +68,7 @@ class Optimizer(ABC):
         """Record the monitored losses of all epochs so far."""
 
     @abstractmethod
-    def _update(self, gradient: Array, learning_rate: float, scale: float | Any) -> None:
+    def _update(self, gradient: Array, scale: float | Any) -> None:
         """Update the parameters with `scale` times the gradient."""
 
 
@@ -77,9 +88,9 @@ class Adam(Optimizer):
         super().__init__(*arguments, **common)
         self.betas, self.epsilon, self.decoupled = betas, epsilon, decoupled
 
-    def _update(self, gradient: Array, learning_rate: float, scale: float | Any) -> None:
+    def _update(self, gradient: Array, scale: float | Any) -> None:
         self.backend.adam_step(
-            self.flat, gradient, (self.state[0], self.state[1]), step=self.steps, learning_rate=learning_rate,
+            self.flat, gradient, (self.state[0], self.state[1]), step_and_rate=self.step_and_rate,
             betas=self.betas, epsilon=self.epsilon, scale=scale, decay=self.decay, decoupled=self.decoupled,
         )  # fmt: skip
 
@@ -93,9 +104,9 @@ class SGD(Optimizer):
         super().__init__(*arguments, **common)
         self.momentum, self.nesterov = momentum, nesterov
 
-    def _update(self, gradient: Array, learning_rate: float, scale: float | Any) -> None:
+    def _update(self, gradient: Array, scale: float | Any) -> None:
         self.backend.sgd_step(
-            self.flat, gradient, self.state[0], learning_rate=learning_rate, momentum=self.momentum,
+            self.flat, gradient, self.state[0], step_and_rate=self.step_and_rate, momentum=self.momentum,
             nesterov=self.nesterov, scale=scale, decay=self.decay,
         )  # fmt: skip
 
@@ -108,6 +119,7 @@ class ASGD(SGD):
     """
 
     slots = 3  # velocity, average, and the weights that the steps continue from
+    repeats = False
     patience = 5
 
     def __init__(self, *arguments: Any, **common: Any) -> None:
@@ -130,8 +142,8 @@ class ASGD(SGD):
         if len(losses) > self.patience and losses[-1] > min(losses[: -self.patience]):
             self.averaging = True
 
-    def _update(self, gradient: Array, learning_rate: float, scale: float | Any) -> None:
-        super()._update(gradient, learning_rate, scale)
+    def _update(self, gradient: Array, scale: float | Any) -> None:
+        super()._update(gradient, scale)
         if self.averaging:
             self.averaged += 1
             average, multiply = self.state[1], self.backend.multiply
@@ -148,8 +160,8 @@ class RMSprop(Optimizer):
         super().__init__(*arguments, **common)
         self.rho, self.epsilon = rho, epsilon
 
-    def _update(self, gradient: Array, learning_rate: float, scale: float | Any) -> None:
+    def _update(self, gradient: Array, scale: float | Any) -> None:
         self.backend.rmsprop_step(
-            self.flat, gradient, self.state[0], learning_rate=learning_rate, rho=self.rho, epsilon=self.epsilon,
+            self.flat, gradient, self.state[0], step_and_rate=self.step_and_rate, rho=self.rho, epsilon=self.epsilon,
             scale=scale, decay=self.decay,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Losses and gradients of batches whose shape comes again: what they take is noted once, and then repeated."""
+"""Steps on batches whose shape comes again: what they take is noted once, and then repeated."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .model import Model
+from .optimizers import Optimizer
 
 
 @dataclass(frozen=True)
@@ -20,42 +21,41 @@ class Repeat:
 
 
 class Repeats:
-    """`Model.loss_and_gradient` for batches of sequences of equal length, of a model in training.
+    """Steps of an optimizer, each on one batch of sequences of equal length.
+
+    The first step on a batch of some shape is computed as any other, the second is noted, and all others are repeated.
 
     Parameters
     ----------
     model : Model
+        In training.
+    optimizer : Optimizer
     """
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
+    def __init__(self, model: Model, optimizer: Optimizer) -> None:
+        self.model, self.optimizer = model, optimizer
         self._kept: dict[tuple[object, ...], Repeat | None] = {}
 
-    def loss_and_gradient(
-        self, x: np.ndarray, targets: np.ndarray, weights: np.ndarray, rng: np.random.Generator
+    def step(
+        self, x: np.ndarray, targets: np.ndarray, weights: np.ndarray, learning_rate: float, rng: np.random.Generator
     ) -> float:
-        """The loss of a batch; its gradient overwrites that of the model.
-
-        The first batch of a shape is computed as any other, the second is noted, and all others are repeated. `x` must
-        lie in the same memory each time.
-        """
+        """Take a step; the loss before it. `x` must lie in the same memory each time."""
         shape = x.shape, targets.shape, weights.shape
+        self.optimizer.advance(learning_rate)
+        repeat = self._kept.get(shape)
+        if repeat:
+            np.copyto(repeat.targets, targets)
+            np.copyto(repeat.weights, weights)
+            return repeat.run()
+
+        def step() -> float:
+            loss, _ = self.model.loss_and_gradient(x, None, targets, weights, rng)
+            self.optimizer.update(self.model.gradient)
+            return loss
+
         if shape not in self._kept:
             self._kept[shape] = None
-            return self.model.loss_and_gradient(x, None, targets, weights, rng)[0]
-        repeat = self._kept[shape]
-        if repeat is None:
-            return self._note(shape, x, targets, weights, rng)
-        np.copyto(repeat.targets, targets)
-        np.copyto(repeat.weights, weights)
-        return repeat.run()
-
-    def _note(
-        self, shape: tuple[object, ...], x: np.ndarray, targets: np.ndarray, weights: np.ndarray,
-        rng: np.random.Generator,
-    ) -> float:  # fmt: skip
-        """Compute a batch, and keep what the backend noted."""
-        loss, run = self.model.backend.record(lambda: self.model.loss_and_gradient(x, None, targets, weights, rng)[0])
-        if run:
-            self._kept[shape] = Repeat(run, targets, weights)
+            return step()
+        loss, run = self.model.backend.record(step)
+        self._kept[shape] = Repeat(run, targets, weights) if run else None
         return loss

@@ -451,9 +451,9 @@ def step_with(method, **fixed):
 
 
 class DecayAfterTheStep(CpuBackend):
-    def adam_step(self, flat, gradient, moments, *, learning_rate, decay, **options):
-        super().adam_step(flat, gradient, moments, learning_rate=learning_rate, **options)
-        flat -= flat.dtype.type(learning_rate) * decay * flat
+    def adam_step(self, flat, gradient, moments, *, step_and_rate, decay, **options):
+        super().adam_step(flat, gradient, moments, step_and_rate=step_and_rate, **options)
+        flat -= flat.dtype.type(step_and_rate[1]) * decay * flat
 
 
 class DecayScaled(CpuBackend):

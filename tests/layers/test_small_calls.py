@@ -6,29 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from small_layers import LAYERS, draw, equal
 
 import numlstm
 from numlstm.layers import layer as module
-
-LAYERS = {
-    "plain": lambda: numlstm.LSTM(3, 5, random_state=0),
-    "deep": lambda: numlstm.GRU(3, 5, 2, random_state=0),
-    "sizes": lambda: numlstm.LSTM(3, [5, 4], random_state=0),
-    "residual": lambda: numlstm.LSTM(3, 5, 3, residual=True, random_state=0),
-    "bidirectional": lambda: numlstm.RNN(3, 5, 2, bidirectional=True, random_state=0),
-    "merged": lambda: numlstm.LSTM(3, 5, 2, bidirectional=True, merge="mean", random_state=0),
-    "projected": lambda: numlstm.LSTM(3, 5, 2, proj_size=2, random_state=0),
-}
-
-
-def equal(a, b):
-    if isinstance(a, tuple | list):
-        return type(a) is type(b) and len(a) == len(b) and all(map(equal, a, b))
-    return np.array_equal(a, b) and a.shape == b.shape and a.dtype == b.dtype
-
-
-def draw(*shape):
-    return np.random.default_rng(shape).normal(size=shape).astype("float32")
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -105,17 +86,3 @@ def test_memory_is_bounded():
     for steps in range(1, 3 * module.SHAPES_KEPT):
         layer(draw(2, steps, 3))
     assert len(layer._weights[2]) <= module.SHAPES_KEPT
-
-
-def test_gradients_of_calls_that_overlap():
-    layer, xs = numlstm.LSTM(3, 5, random_state=0), [draw(2, 6, 3) * k for k in range(1, 5)]
-    alone = []
-    for x in xs:
-        y, _, pullback = layer.vjp(x)
-        alone.append(pullback(y))
-    ys, _, pullbacks = zip(*(layer.vjp(x) for x in xs), strict=True)
-    for y, pullback, expected in reversed(list(zip(ys, pullbacks, alone, strict=True))):
-        for _ in range(2):
-            dx, dstate, dparameters = pullback(y)
-            assert equal((dx, dstate), expected[:2])
-            assert all(np.array_equal(dparameters[name], value) for name, value in expected[2].items())

@@ -1,4 +1,4 @@
-"""Batches whose shape comes again are computed by what was noted of the second: to the same bits."""
+"""Steps on batches whose shape comes again are what was noted of the second: to the same bits."""
 
 import gc
 import weakref
@@ -15,7 +15,7 @@ from numlstm.training.data import Data
 from numlstm.training.loop import Trainer
 from numlstm.training.model import Model
 from numlstm.training.network import PARTS, Network
-from numlstm.training.optimizers import Adam
+from numlstm.training.optimizers import ASGD, SGD, Adam, RMSprop
 from numlstm.training.outputs import HEAD
 from numlstm.training.targets import StepTargets, Targets
 
@@ -30,18 +30,19 @@ OTHER_CELLS = "gru", "rnn"
 
 
 def trainer_of(
-    options=None, *, cell="lstm", pooling="last", loss="softmax", dtype="float32", accumulation=1, **changes
-):
+    layers=None, *, cell="lstm", pooling="last", loss="softmax", dtype="float32", activity=None, accumulation=1,
+    solver=Adam, decay=None, **options,
+):  # fmt: skip
     """A trainer on random data of equal lengths."""
     rng, backend = np.random.default_rng(0), backend_for("cpu")
-    stack = stack_of(cell, INPUTS, dtype, {"hidden_size": 12} | (options or {}))
-    network = Network(stack, 3, pooling, LossSpec(loss, 1.0), **changes)
+    stack = stack_of(cell, INPUTS, dtype, {"hidden_size": 12} | (layers or {}))
+    network = Network(stack, 3, pooling, LossSpec(loss, 1.0), activity)
     flat = network.pack(backend, network.initialise("keras", rng))
-    x = rng.normal(size=(COUNT, STEPS, INPUTS)).astype(dtype)
-    targets = targets_of(rng, loss, pooling)
+    data = Data(Sequences.from_padded(rng.normal(size=(COUNT, STEPS, INPUTS)).astype(dtype), None),
+                targets_of(rng, loss, pooling))  # fmt: skip
+    decay = None if decay is None else np.full_like(flat, decay)
+    optimizer = solver(backend, flat, **{"clip_norm": 1.0, "decay": decay} | options)
     model = Model(network, backend, flat, training=True)
-    optimizer = Adam(backend, flat, clip_norm=1.0)
-    data = Data(Sequences.from_padded(x, None), targets)
     return Trainer(model, optimizer, data, batch_size=8, accumulation=accumulation, rng=np.random.default_rng(1))
 
 
@@ -61,13 +62,17 @@ def trained(trainer, epochs=4):
     return losses, trainer.model.gradient.copy(), trainer.model.flat.copy()
 
 
+def without_repeats(*arguments, **options):
+    """A trainer that computes each step anew."""
+    trainer = trainer_of(*arguments, **options)
+    trainer.repeats = None
+    return trainer
+
+
 def assert_repeats_are_the_same(*arguments, **options):
     """Training with repeats equals training without, and repeats there are."""
-    trainer, plain = trainer_of(*arguments, **options), trainer_of(*arguments, **options)
-    plain.repeats.loss_and_gradient = lambda x, targets, weights, rng: plain.model.loss_and_gradient(
-        x, None, targets, weights, rng
-    )[0]
-    for ours, truth in zip(trained(trainer), trained(plain), strict=True):
+    trainer = trainer_of(*arguments, **options)
+    for ours, truth in zip(trained(trainer), trained(without_repeats(*arguments, **options)), strict=True):
         np.testing.assert_array_equal(ours, truth)
     assert len(trainer.repeats._kept) == 2
     assert all(trainer.repeats._kept.values())
@@ -96,9 +101,18 @@ def test_losses_of_numbers(loss, pooling):
     assert_repeats_are_the_same(loss=loss, pooling=pooling)
 
 
-def test_accumulation():
-    """The second batch is noted when nothing has to be derived from the weights anew."""
-    assert_repeats_are_the_same(accumulation=3)
+SOLVERS = {
+    "adamw": (Adam, {"decoupled": True, "decay": 0.1}),
+    "decay": (Adam, {"decay": 0.1}),
+    "no clipping": (Adam, {"clip_norm": None}),
+    "sgd": (SGD, {}),
+    "rmsprop": (RMSprop, {"decay": 0.1}),
+}
+
+
+@pytest.mark.parametrize(("kind", "options"), SOLVERS.values(), ids=SOLVERS)
+def test_optimizers(kind, options):
+    assert_repeats_are_the_same(solver=kind, **options)
 
 
 def test_many_threads(monkeypatch):
@@ -109,22 +123,22 @@ def test_many_threads(monkeypatch):
 
 def test_other_calls_in_between_do_not_disturb():
     """Other batches of the same shape overwrite what calls share, but not what was noted."""
-    trainer, plain = trainer_of(pooling="max"), trainer_of(pooling="max")
-    trained(trainer, 2)
-    trained(plain, 2)
+    trainer, plain = trainer_of(pooling="max"), without_repeats(pooling="max")
     x = np.random.default_rng(2).normal(size=(8, STEPS, INPUTS)).astype("float32")
-    for group in plain.groups():
-        scores, pullback = trainer.model.scores_vjp(x, None)
-        pullback(np.ones_like(scores))
-        with thread_count.limit_threads(1):
-            trainer.model.loss_and_gradient(x, None, np.zeros(8, np.int64), np.ones(8), trainer.rng)
-        assert float(trainer.step(group, 0.01)[0]) == float(plain.step(group, 0.01)[0])
+    for epoch in range(3):
+        for ours, theirs in zip(trainer.groups(), plain.groups(), strict=True):
+            scores, pullback = trainer.model.scores_vjp(x, None)
+            pullback(np.ones_like(scores))
+            with thread_count.limit_threads(1):
+                trainer.model.loss_and_gradient(x, None, np.zeros(8, np.int64), np.ones(8), trainer.rng)
+            assert float(trainer.step(ours, 0.01)[0]) == float(plain.step(theirs, 0.01)[0]), epoch
     np.testing.assert_array_equal(trainer.model.flat, plain.model.flat)
+    assert all(trainer.repeats._kept.values())
 
 
 def test_what_was_noted_keeps_its_memory():
     """Layers keep the memory of some shapes alone; what was noted of others must not lie in memory that is free."""
-    trainer, plain = trainer_of(pooling="concat"), trainer_of(pooling="concat")
+    trainer, plain = trainer_of(pooling="concat"), without_repeats(pooling="concat")
     trained(trainer, 2)
     memory = []
     for prepared in trainer.model.layers:
@@ -146,18 +160,20 @@ def test_what_was_noted_keeps_its_memory():
 
 
 NOT_REPEATED = {
-    "dropout": {"options": {"num_layers": 2, "dropout": 0.5}},
-    "zoneout": {"options": {"zoneout": 0.1}},
-    "recompute": {"options": {"recompute": True}},
+    "dropout": {"layers": {"num_layers": 2, "dropout": 0.5}},
+    "zoneout": {"layers": {"zoneout": 0.1}},
+    "recompute": {"layers": {"recompute": True}},
     "activity": {"activity": (0.1, 0.1)},
+    "accumulation": {"accumulation": 3},
+    "averaging": {"solver": ASGD},
 }
 
 
-@pytest.mark.parametrize("changes", NOT_REPEATED.values(), ids=NOT_REPEATED)
-def test_networks_whose_batches_differ_are_not_repeated(changes):
-    trainer = trainer_of(**changes)
-    losses, *_ = trained(trainer)
-    assert np.isfinite(losses).all()
+@pytest.mark.parametrize("options", NOT_REPEATED.values(), ids=NOT_REPEATED)
+def test_steps_that_differ_are_not_repeated(options):
+    trainer = trainer_of(**options)
+    for ours, truth in zip(trained(trainer), trained(without_repeats(**options)), strict=True):
+        np.testing.assert_array_equal(ours, truth)
     assert not trainer.repeats._kept
 
 

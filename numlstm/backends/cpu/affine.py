@@ -22,7 +22,7 @@ class AffineWeights:
     def __init__(self, packing: AffinePacking, flat: np.ndarray, training: bool) -> None:
         self.packing, self.flat, self.training, self.real = packing, flat, training, flat.dtype.type
         self.inputs, self.outputs = packing.spec.input_size, packing.spec.output_size
-        self.transposed = TransposedWeights(flat, [packing.weight])
+        self.transposed = TransposedWeights(flat, [packing.weight], training=training)
         zeros = aligned(self.transposed.numbers, flat.dtype, zero=True)
         self.zeros, self.kept = address_of(zeros), zeros
         self.weight, self.bias = (self.address(block, flat) for block in (packing.weight, packing.bias))
@@ -67,7 +67,7 @@ class AffineBuffers:
         self.addresses = np.empty(rows, np.int64)
         out, bias = (block.start * self.panels.itemsize for block in (weight, weights.packing.bias))
         self.sums = OuterSums(
-            real, [OuterProduct(weight, out, bias, address_of(self.addresses), address_of(self.panels))], rows
+            real, [OuterProduct(weight, out, bias, -1, address_of(self.addresses), address_of(self.panels))], rows
         )
         copy = PanelCopy(
             dy=0, dy_row=0, a=0, a_row=0, columns=weights.outputs, panels=address_of(self.panels),

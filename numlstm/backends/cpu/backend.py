@@ -23,7 +23,6 @@ from ..contract import (
     States,
     UnsupportedError,
 )
-from ..equations.optimizers import adam_numbers, rmsprop_numbers, sgd_numbers
 from . import activity, affine, crf, embedding, likelihoods, losses, optimizing, pooling, sequence_losses
 from .linear import peak
 from .linear.gradients import ColumnSums, OuterSums, RowGradients
@@ -40,7 +39,6 @@ from .recurrent.buffers import PreparedLayer
 from .recurrent.packing import layer_packing, packing_of
 from .recurrent.weights import LayerWeights
 
-NO_DECAY = {np.dtype(dtype): np.empty(0, dtype) for dtype in ("float32", "float64")}
 NOT_PACKED = PoolSpec, EmbeddingSpec, SequenceLossSpec  # their parameters have no order of this backend's own
 
 
@@ -49,6 +47,7 @@ class CpuBackend(Backend):
 
     name = "cpu"
     looks_up = True
+    records = True
 
     @property
     def compute_dtypes(self) -> tuple[str, ...]:
@@ -251,22 +250,24 @@ class CpuBackend(Backend):
     def global_norm(self, vector: np.ndarray) -> float:
         return optimizing.global_norm[vector.dtype](vector)
 
+    def clip_scale(self, vector: np.ndarray, limit: float) -> optimizing.Clip:
+        return optimizing.Clip(vector, limit)
+
     def adam_step(
         self,
         flat: np.ndarray,
         gradient: np.ndarray,
         moments: tuple[np.ndarray, np.ndarray],
         *,
-        step: int,
-        learning_rate: float,
+        step_and_rate: np.ndarray,
         betas: tuple[float, float],
         epsilon: float,
         scale: float,
         decay: np.ndarray | None = None,
         decoupled: bool = False,
     ) -> None:
-        numbers = adam_numbers(step, learning_rate, betas, epsilon, decoupled)
-        optimizing.adam_step[flat.dtype](flat, gradient, *moments, _or_none(decay, flat), float(scale), numbers)
+        memory = optimizing.memory_of(optimizing.adam_step, flat, gradient, *moments, decay, step_and_rate)
+        memory.take(scale, *betas, epsilon, decoupled)
 
     def sgd_step(
         self,
@@ -274,14 +275,14 @@ class CpuBackend(Backend):
         gradient: np.ndarray,
         velocity: np.ndarray,
         *,
-        learning_rate: float,
+        step_and_rate: np.ndarray,
         momentum: float,
         nesterov: bool,
         scale: float,
         decay: np.ndarray | None = None,
     ) -> None:
-        numbers = sgd_numbers(learning_rate, momentum, nesterov)
-        optimizing.sgd_step[flat.dtype](flat, gradient, velocity, _or_none(decay, flat), float(scale), numbers)
+        memory = optimizing.memory_of(optimizing.sgd_step, flat, gradient, velocity, None, decay, step_and_rate)
+        memory.take(scale, momentum, nesterov)
 
     def rmsprop_step(
         self,
@@ -289,19 +290,14 @@ class CpuBackend(Backend):
         gradient: np.ndarray,
         square: np.ndarray,
         *,
-        learning_rate: float,
+        step_and_rate: np.ndarray,
         rho: float,
         epsilon: float,
         scale: float,
         decay: np.ndarray | None = None,
     ) -> None:
-        numbers = rmsprop_numbers(learning_rate, rho, epsilon)
-        optimizing.rmsprop_step[flat.dtype](flat, gradient, square, _or_none(decay, flat), float(scale), numbers)
-
-
-def _or_none(decay: np.ndarray | None, flat: np.ndarray) -> np.ndarray:
-    """`decay` as kernels take it: without elements, if there is none."""
-    return NO_DECAY[flat.dtype] if decay is None else decay
+        memory = optimizing.memory_of(optimizing.rmsprop_step, flat, gradient, square, None, decay, step_and_rate)
+        memory.take(scale, rho, epsilon)
 
 
 def _check_compute_dtype(spec: LayerSpec) -> None:

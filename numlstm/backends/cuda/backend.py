@@ -305,15 +305,14 @@ class CudaBackend(Backend):
         gradient: DeviceArray,
         moments: tuple[DeviceArray, DeviceArray],
         *,
-        step: int,
-        learning_rate: float,
+        step_and_rate: np.ndarray,
         betas: tuple[float, float],
         epsilon: float,
         scale: float | DeviceArray,
         decay: DeviceArray | None = None,
         decoupled: bool = False,
     ) -> None:
-        numbers = adam_numbers(step, learning_rate, betas, epsilon, decoupled)
+        numbers = adam_numbers(step_and_rate.item(0), step_and_rate.item(1), *betas, epsilon, decoupled)
         optimizing.step(optimizing.adam_kernel, numbers, flat, gradient, moments, scale, decay)
 
     @on_device
@@ -323,13 +322,13 @@ class CudaBackend(Backend):
         gradient: DeviceArray,
         velocity: DeviceArray,
         *,
-        learning_rate: float,
+        step_and_rate: np.ndarray,
         momentum: float,
         nesterov: bool,
         scale: float | DeviceArray,
         decay: DeviceArray | None = None,
     ) -> None:
-        numbers = sgd_numbers(learning_rate, momentum, nesterov)
+        numbers = sgd_numbers(step_and_rate.item(1), momentum, nesterov)
         optimizing.step(optimizing.sgd_kernel, numbers, flat, gradient, (velocity,), scale, decay)
 
     @on_device
@@ -339,11 +338,11 @@ class CudaBackend(Backend):
         gradient: DeviceArray,
         square: DeviceArray,
         *,
-        learning_rate: float,
+        step_and_rate: np.ndarray,
         rho: float,
         epsilon: float,
         scale: float | DeviceArray,
         decay: DeviceArray | None = None,
     ) -> None:
-        numbers = rmsprop_numbers(learning_rate, rho, epsilon)
+        numbers = rmsprop_numbers(step_and_rate.item(1), rho, epsilon)
         optimizing.step(optimizing.rmsprop_kernel, numbers, flat, gradient, (square,), scale, decay)

@@ -1,6 +1,6 @@
 """One step of each optimizer for one parameter theta with gradient g, in the type of these numbers.
 
-The hyper-parameters of a step are a named tuple, computed once in float64. Engines round them to the parameters' type;
+The hyper-parameters of a step are a named tuple, computed in float64. Engines round them to the parameters' type;
 one that is too large becomes infinite, and theta shows it.
 """
 
@@ -51,14 +51,11 @@ class AdamNumbers(NamedTuple):
     shrink: float
 
 
-def adam_numbers(
-    step: int, learning_rate: float, betas: tuple[float, float], epsilon: float, decoupled: bool
-) -> AdamNumbers:
+def adam_numbers(step, learning_rate, beta1, beta2, epsilon, decoupled):
     """The hyper-parameters of step number `step`, counted from 1; `decoupled` decay is AdamW's."""
-    beta1, beta2, alpha = float(betas[0]), float(betas[1]), float(learning_rate)
-    rate, correction = alpha / (1 - beta1**step), 1 / math.sqrt(1 - beta2**step)
-    coupled, shrink = (0.0, alpha) if decoupled else (1.0, 0.0)
-    return AdamNumbers(beta1, 1 - beta1, beta2, 1 - beta2, rate, correction, float(epsilon), coupled, shrink)
+    rate, correction = learning_rate / (1 - beta1**step), 1 / math.sqrt(1 - beta2**step)
+    coupled, shrink = (0.0, learning_rate) if decoupled else (1.0, 0.0)
+    return AdamNumbers(beta1, 1 - beta1, beta2, 1 - beta2, rate, correction, epsilon, coupled, shrink)
 
 
 def adam_decay(theta, g, decay, numbers):
@@ -82,10 +79,10 @@ class SgdNumbers(NamedTuple):
     now: float
 
 
-def sgd_numbers(learning_rate: float, momentum: float, nesterov: bool) -> SgdNumbers:
+def sgd_numbers(learning_rate, momentum, nesterov):
     """The hyper-parameters of a step."""
-    ahead, now = (float(momentum), 1.0) if nesterov else (1.0, 0.0)
-    return SgdNumbers(float(learning_rate), float(momentum), ahead, now)
+    ahead, now = (momentum, 1.0) if nesterov else (1.0, 0.0)
+    return SgdNumbers(learning_rate, momentum, ahead, now)
 
 
 def sgd(theta, g, velocity, numbers):
@@ -103,9 +100,9 @@ class RmsPropNumbers(NamedTuple):
     epsilon: float
 
 
-def rmsprop_numbers(learning_rate: float, rho: float, epsilon: float) -> RmsPropNumbers:
+def rmsprop_numbers(learning_rate, rho, epsilon):
     """The hyper-parameters of a step."""
-    return RmsPropNumbers(float(learning_rate), float(rho), float(1 - rho), float(epsilon))
+    return RmsPropNumbers(learning_rate, rho, 1 - rho, epsilon)
 
 
 def rmsprop(theta, g, square, numbers):

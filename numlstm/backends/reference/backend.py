@@ -383,8 +383,7 @@ class ReferenceBackend(Backend):
         gradient: Array,
         moments: tuple[Array, Array],
         *,
-        step: int,
-        learning_rate: float,
+        step_and_rate: np.ndarray,
         betas: tuple[float, float],
         epsilon: float,
         scale: float,
@@ -397,11 +396,11 @@ class ReferenceBackend(Backend):
         ----------
         .. [1] I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2.
         """
-        theta, pull = _float64(flat), _pull(flat, decay)
+        (step, learning_rate), theta, pull = step_and_rate, _float64(flat), _pull(flat, decay)
         g = scale * _float64(gradient) + (0.0 if decoupled else pull)
         flat[:], moments[0][:], moments[1][:] = optimizers.adam(
             theta - learning_rate * pull if decoupled else theta, g, _float64(moments[0]), _float64(moments[1]),
-            step=step, learning_rate=learning_rate, betas=betas, epsilon=epsilon,
+            step=int(step), learning_rate=learning_rate, betas=betas, epsilon=epsilon,
         )  # fmt: skip
 
     @_quiet
@@ -411,7 +410,7 @@ class ReferenceBackend(Backend):
         gradient: Array,
         velocity: Array,
         *,
-        learning_rate: float,
+        step_and_rate: np.ndarray,
         momentum: float,
         nesterov: bool,
         scale: float,
@@ -420,7 +419,7 @@ class ReferenceBackend(Backend):
         """Gradient descent with momentum; see `Backend` and `optimizers.sgd`."""
         g = scale * _float64(gradient) + _pull(flat, decay)
         flat[:], velocity[:] = optimizers.sgd(
-            _float64(flat), g, _float64(velocity), learning_rate=learning_rate, momentum=momentum, nesterov=nesterov
+            _float64(flat), g, _float64(velocity), learning_rate=step_and_rate[1], momentum=momentum, nesterov=nesterov
         )
 
     @_quiet
@@ -430,7 +429,7 @@ class ReferenceBackend(Backend):
         gradient: Array,
         square: Array,
         *,
-        learning_rate: float,
+        step_and_rate: np.ndarray,
         rho: float,
         epsilon: float,
         scale: float,
@@ -439,7 +438,7 @@ class ReferenceBackend(Backend):
         """RMSprop; see `Backend` and `optimizers.rmsprop`."""
         g = scale * _float64(gradient) + _pull(flat, decay)
         flat[:], square[:] = optimizers.rmsprop(
-            _float64(flat), g, _float64(square), learning_rate=learning_rate, rho=rho, epsilon=epsilon
+            _float64(flat), g, _float64(square), learning_rate=step_and_rate[1], rho=rho, epsilon=epsilon
         )
 
 

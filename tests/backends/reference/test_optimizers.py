@@ -55,7 +55,7 @@ def test_adam(dtype, decay, decoupled):
     def step_of(flat, gradient, arrays, t, **options):
         BACKEND.adam_step(
             flat, gradient, tuple(arrays),
-            step=t, learning_rate=0.05, betas=(0.8, 0.95), epsilon=0.01, decoupled=decoupled, **options,
+            step_and_rate=np.array([t, 0.05]), betas=(0.8, 0.95), epsilon=0.01, decoupled=decoupled, **options,
         )  # fmt: skip
 
     def by_hand(t, p, g, d, m, v):
@@ -73,7 +73,9 @@ def test_adam(dtype, decay, decoupled):
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
 def test_sgd(dtype, decay, momentum, nesterov):
     def step_of(flat, gradient, arrays, t, **options):
-        BACKEND.sgd_step(flat, gradient, *arrays, learning_rate=0.05, momentum=momentum, nesterov=nesterov, **options)
+        BACKEND.sgd_step(
+            flat, gradient, *arrays, step_and_rate=np.array([t, 0.05]), momentum=momentum, nesterov=nesterov, **options
+        )
 
     def by_hand(t, p, g, d, v):
         g += d * p
@@ -87,7 +89,9 @@ def test_sgd(dtype, decay, momentum, nesterov):
 @with_decay
 def test_rmsprop(dtype, decay):
     def step_of(flat, gradient, arrays, t, **options):
-        BACKEND.rmsprop_step(flat, gradient, *arrays, learning_rate=0.05, rho=0.8, epsilon=0.01, **options)
+        BACKEND.rmsprop_step(
+            flat, gradient, *arrays, step_and_rate=np.array([t, 0.05]), rho=0.8, epsilon=0.01, **options
+        )
 
     def by_hand(t, p, g, d, q):
         g += d * p
@@ -118,9 +122,9 @@ def test_optimizer_of_torch(name):
         gradient = rng.normal(size=7)
         theirs.grad = torch.tensor(gradient)
         optimizer.step()
-        options = {"learning_rate": 0.05, "decay": np.full(7, 0.3), "scale": 1.0}
+        options = {"step_and_rate": np.array([step, 0.05]), "decay": np.full(7, 0.3), "scale": 1.0}
         if name.startswith("Adam"):
-            BACKEND.adam_step(flat, gradient, tuple(states), step=step, decoupled=name == "AdamW", **adam, **options)
+            BACKEND.adam_step(flat, gradient, tuple(states), decoupled=name == "AdamW", **adam, **options)
         elif name == "RMSprop":
             BACKEND.rmsprop_step(flat, gradient, states[0], rho=0.8, epsilon=0.01, **options)
         else:

@@ -31,6 +31,7 @@ class OuterProduct(NamedTuple):
     block: Block  # the parameter
     out: int  # bytes from the start of the flat gradient to that of the parameter
     bias: int  # bytes to that of its bias; -1 where there is none
+    copy: int  # bytes to that of another bias, which has the same gradient; -1 where there is none
     a: int  # address of the addresses of the rows
     d: int  # address of the gate gradients
 
@@ -96,8 +97,8 @@ def _outer_sum(real: Any, product: OuterProduct, first: int, last: int) -> Outer
     block = product.block
     vectors = block.columns // block.lanes
     return OuterSum(
-        out=product.out, bias=product.bias, a=product.a, inputs=block.inputs, first=first, last=last, d=product.d,
-        tile=outer_address(real, vectors), vectors=vectors, tallest=_tallest(block),
+        out=product.out, bias=product.bias, copy=product.copy, a=product.a, inputs=block.inputs, first=first, last=last,
+        d=product.d, tile=outer_address(real, vectors), vectors=vectors, tallest=_tallest(block),
     )  # fmt: skip
 
 

@@ -36,6 +36,7 @@ class OuterSum(NamedTuple):
 
     out: int  # (panels, inputs, width) vectors: bytes from the start of the gradient
     bias: int  # (panels, width) vectors: bytes from there too; -1 where there is no bias
+    copy: int  # the same of another bias, which has the same gradient; -1 where there is none
     a: int  # address of (steps,) addresses of rows of `inputs` numbers
     inputs: int
     first: int  # of all blocks of rows, its own are first <= b < last
@@ -115,6 +116,8 @@ def _add_block(real, outer_sum, block, run, copy, k, count):
             outer_sum.tile,
             OuterTile(rows=1, out=bias, out_row=row_bytes, a=a, a_row=run.copy_row, d=d, steps=count),
         )
+        if outer_sum.copy >= 0:
+            copy_row(real, run.gradient + outer_sum.copy + panel * row_bytes, bias, row_bytes // number)
     while column < end:
         height = height_of(outer_sum.tallest, end - column)
         a = copy + column * number

@@ -116,11 +116,13 @@ class TransposedWeights:
         Weights of the same inputs.
     fitted : bool
         Whether the last panels are no wider than they must be; else all have TILE_VECTORS vectors.
+    training : bool
+        Whether weights are others when calls are repeated that a recording has noted.
     """
 
-    def __init__(self, flat: np.ndarray, blocks: list[Block], fitted: bool = False) -> None:
+    def __init__(self, flat: np.ndarray, blocks: list[Block], *, fitted: bool = False, training: bool = True) -> None:
         lanes, vectors = blocks[0].lanes, -(-blocks[0].inputs // blocks[0].lanes)
-        self.real, self.flat = flat.dtype.type, flat  # kernels know its address alone
+        self.real, self.flat, self.training = flat.dtype.type, flat, training  # kernels know its address alone
         self.columns = sum(block.panels * block.columns for block in blocks)
         self.panels: list[TransposedPanels] = []
         first = 0
@@ -143,7 +145,7 @@ class TransposedWeights:
 
     def bring_up_to_date(self) -> None:
         """Follow changes of the weights."""
-        if self.stale or recording.current():  # whoever repeats the calls has changed the weights
+        if self.stale or (self.training and recording.current()):
             for arguments, block in self._transpositions:
                 shards = threads.even_shards(block.panels, FLOP_OF_A_NUMBER * block.size)
                 threads.share(transpose, self.real, arguments, shards)

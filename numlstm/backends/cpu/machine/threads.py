@@ -253,7 +253,7 @@ def _sharing(tables: Sequence[Arguments]) -> Callable[[], None]:
     most = int(calls.integers[:, SharedCall._fields.index("count")].max())
 
     def share() -> None:
-        pool.share(calls.address, len(calls.integers), min(most, thread_count()) - 1)
+        pool.share(calls.address, len(calls.integers), min(most, thread_count()) - 1 if most > 1 else 0)
 
     return share
 

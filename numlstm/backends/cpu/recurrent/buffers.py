@@ -276,9 +276,10 @@ class BackwardBuffers:
                 yield OuterProduct(
                     block=product.weight, out=product.weight.start * size,
                     bias=biases[0].start * size if with_bias else -1,
+                    copy=biases[1].start * size if with_bias and len(biases) > 1 else -1,
                     a=address_of(tables.sources[index, product.source]), d=address_of(copies),
                 )  # fmt: skip
-            for other in biases[1:]:
+            for other in biases[2:]:
                 self.copies.append((slice(biases[0].start, biases[0].end), slice(other.start, other.end)))
 
     @cached_property

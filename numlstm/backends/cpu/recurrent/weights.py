@@ -43,9 +43,10 @@ class LayerWeights:
         for phase in packing.phases:
             for product in phase.products:
                 blocks[product.source == INPUT].append(product.weight)
-        self.recurrent_transposed = {block: TransposedWeights(flat, [block], fitted=True) for block in blocks[False]}
+        options = {"fitted": True, "training": training}
+        self.recurrent_transposed = {block: TransposedWeights(flat, [block], **options) for block in blocks[False]}
         self.input_blocks = blocks[True]
-        self.input_transposed = TransposedWeights(flat, self.input_blocks, fitted=True)
+        self.input_transposed = TransposedWeights(flat, self.input_blocks, **options)
         self.kind = KINDS.get(packing.spec.compute_dtype or "")
         self.narrow: dict[Block, np.ndarray] = {}  # weights in fewer bits, where products take these
         self.refresh()
@@ -84,7 +85,7 @@ class LayerWeights:
 
     def bring_up_to_date(self) -> None:
         """Sum the biases, if they may have changed."""
-        if self.stale or recording.current():
+        if self.stale or (self.training and recording.current()):
             threads.share(sum_rows, self.real, self.bias_sums, self.sums)
             self.stale = False
 
