@@ -433,7 +433,7 @@ class NotClipped(CpuBackend):
 
 class ClippedToTheSquare(CpuBackend):
     def clip_scale(self, vector, limit):
-        return super().clip_scale(vector, limit) ** 2
+        return float(super().clip_scale(vector, limit)) ** 2
 
 
 class NanClipped(CpuBackend):
@@ -522,7 +522,7 @@ DEFECTS = {
     "Adam without beta1": (step_with("adam_step", betas=(0.9, 0.95)), ADAM),
     "Adam without beta2": (step_with("adam_step", betas=(0.8, 0.999)), ADAM),
     "Adam without scale": (step_with("adam_step", scale=1.0), ADAM),
-    "Adam without step": (step_with("adam_step", step=1), ADAM),
+    "Adam without step": (step_with("adam_step", step_and_rate=np.array([1, 0.1])), ADAM),
     "Adam without decay": (step_with("adam_step", decay=None), ADAM_WITH_DECAY),
     "decay always decoupled": (step_with("adam_step", decoupled=True), ADAM_WITH_DECAY),
     "decay never decoupled": (step_with("adam_step", decoupled=False), ADAMW),
