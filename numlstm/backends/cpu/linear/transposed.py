@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -87,6 +88,7 @@ class TransposedPanels(NamedTuple):
     """Panels of one width."""
 
     array: np.ndarray  # (panels, columns, width)
+    factors: np.ndarray  # what products take: `array`, or, in fewer bits, (panels, words of columns, width)
     first: int  # the input at the first place
 
 
@@ -110,17 +112,22 @@ class TransposedWeights:
         Weights of the same inputs.
     fitted : bool
         Whether the last panels are no wider than they must be; else all have TILE_VECTORS vectors.
+    kind : module or None
+        Of the numbers of fewer bits that products take.
     """
 
-    def __init__(self, flat: np.ndarray, blocks: list[Block], fitted: bool = False) -> None:
+    def __init__(
+        self, flat: np.ndarray, blocks: list[Block], fitted: bool = False, kind: ModuleType | None = None
+    ) -> None:
         lanes, vectors = blocks[0].lanes, -(-blocks[0].inputs // blocks[0].lanes)
-        self.real, self.flat = flat.dtype.type, flat  # kernels know its address alone
+        self.real, self.flat, self.kind = flat.dtype.type, flat, kind  # kernels know the address of `flat` alone
         self.columns = sum(block.panels * block.columns for block in blocks)
         self.panels: list[TransposedPanels] = []
         first = 0
         for count, width in panel_widths(vectors) if fitted else [(-(-vectors // TILE_VECTORS), TILE_VECTORS)]:
             array = aligned((count, self.columns, width * lanes), flat.dtype, zero=True)
-            self.panels.append(TransposedPanels(array, first))
+            words = aligned((count, kind.words(self.columns), width * lanes), np.int32) if kind else array
+            self.panels.append(TransposedPanels(array, words, first))
             first += count * width * lanes
         self.numbers = first  # places for inputs
         self._transpositions = [each for panels in self.panels for each in _transpositions(flat, blocks, panels)]
@@ -136,12 +143,14 @@ class TransposedWeights:
         if self.stale:
             for transposition in self._transpositions:
                 transpose[self.real](self.real, transposition)
+            for panels in self.panels if self.kind else ():
+                self.kind.pair(panels.array, panels.factors)
             self.stale = False
 
 
 def _transpositions(flat: np.ndarray, blocks: list[Block], panels: TransposedPanels) -> Iterator[Transposition]:
     """What fills panels, one for each block."""
-    (array, first), size, column = panels, flat.itemsize, 0
+    array, first, size, column = panels.array, panels.first, flat.itemsize, 0
     for block in blocks:
         yield Transposition(
             packed=address_of(flat) + (block.start + first * block.columns) * size,

@@ -41,11 +41,17 @@ class LayerWeights:
         for phase in packing.phases:
             for product in phase.products:
                 blocks[product.source == INPUT].append(product.weight)
-        self.recurrent_transposed = {block: TransposedWeights(flat, [block], fitted=True) for block in blocks[False]}
+        self.kind = kind = KINDS.get(packing.spec.compute_dtype or "")
+        back = kind if kind and kind.GRADIENTS else None
+        self.recurrent_transposed = {
+            block: TransposedWeights(flat, [block], fitted=True, kind=back) for block in blocks[False]
+        }
         self.input_blocks = blocks[True]
-        self.input_transposed = TransposedWeights(flat, self.input_blocks, fitted=True)
-        self.kind = KINDS.get(packing.spec.compute_dtype or "")
+        self.input_transposed = TransposedWeights(flat, self.input_blocks, fitted=True, kind=back)
         self.narrow: dict[Block, np.ndarray] = {}  # weights in fewer bits, where products take these
+        if kind:
+            for block in (*blocks[True], *blocks[False]):
+                self.narrow[block] = aligned(kind.packed_shape(block), np.int32)
         self.refresh()
 
     def _bias(self, phase: PhaseBlocks) -> np.ndarray:
@@ -66,10 +72,9 @@ class LayerWeights:
             total.fill(0)
         for part, bias in self.summands:
             np.add(part, bias, out=part)
-        if self.kind:
-            for block in (product.weight for phase in self.packing.phases for product in phase.products):
-                words = self.kind.packed(block, self.flat)
-                self.narrow.setdefault(block, aligned(words.shape, words.dtype))[...] = words
+        for block, words in self.narrow.items():
+            assert self.kind
+            self.kind.pack(block, self.flat, words)
         self.input_transposed.stale = True
         for transposed in self.recurrent_transposed.values():
             transposed.stale = True
