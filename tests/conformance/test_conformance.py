@@ -207,9 +207,10 @@ def test_recompute_of_a_variant(backend, kind):
     [(kind, WAYS[number % len(WAYS)]) for number, kind in enumerate(SOME_KINDS) if "layer_norm" not in kind],
     ids=lambda value: name_of(value) if "cell" in value else values_of(value),
 )
-def test_bfloat16(backend, kind, way, monkeypatch):
+@pytest.mark.skipif(SIMULATED, reason="which products a GPU rounds is up to cuBLAS")
+def test_bfloat16(kind, way, monkeypatch):
     monkeypatch.setattr(halves, "supported", lambda: True)
-    check_layer(backend, layer_case(kind=kind | {"compute_dtype": "bfloat16"}, **way))
+    check_layer(make("cpu"), layer_case(kind=kind | {"compute_dtype": "bfloat16"}, **way))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if "layer_norm" in kind][: sized(8, 4)], ids=name_of)

@@ -180,13 +180,15 @@ def test_elsewhere_it_is_refused_by_name(monkeypatch):
     monkeypatch.setattr(halves, "supported", lambda: False)
     layer = LSTM(3, 5, compute_dtype="bfloat16", backend="cpu")
     for call in (layer, layer.vjp):
-        with pytest.raises(numlstm.UnsupportedError, match="'bfloat16' is not supported by .*'cpu' .* no AVX-512 BF16"):
+        with pytest.raises(
+            numlstm.UnsupportedError, match=r"'bfloat16' is not supported by .*'cpu' .* no AVX-512 BF16"
+        ):
             call(np.zeros((2, 4, 3)))
 
 
 def test_the_reference_has_no_other_types():
     with pytest.raises(
-        numlstm.UnsupportedError, match="'tf32' is not supported by .*'reference': set None, 'bfloat16'"
+        numlstm.UnsupportedError, match=r"'tf32' is not supported by .*'reference': set None, 'bfloat16'"
     ):
         LSTM(3, 5, compute_dtype="tf32", backend="reference")(np.zeros((2, 4, 3)))
 
