@@ -455,8 +455,8 @@ class Backend(ABC):
     def wait(self) -> None:  # noqa: B027 - most have nothing to wait for
         """Return when all that was asked for has been computed."""
 
-    def warm_up(self, dtype: str) -> None:  # noqa: B027 - most compile the same for all sizes
-        """Compile what calls of other sizes need, of models of this dtype."""
+    def warm_up(self, dtype: str, compute_dtype: str | None) -> None:  # noqa: B027 - most compile the same for all sizes
+        """Compile what calls of other sizes need, of models with these types."""
 
     def watching_weight_gradients(self, timed: Callable[[Callable], Callable]) -> AbstractContextManager[None]:
         """Inside of this context, what sums the gradients of recurrent weights goes through `timed`.
