@@ -90,7 +90,7 @@ def fits(threads):
             for _ in range(FITS)
         ]
         exact, rounded = map(min, zip(*rounds, strict=True))
-        yield f"| {problem.H} | {1e3 * exact:.3g} | {1e3 * rounded:.3g} | {exact / rounded:.2f} |"
+        yield f"| {problem.H} | {1e3 * exact:.0f} | {1e3 * rounded:.0f} | {exact / rounded:.2f} |"
     yield ""
 
 
