@@ -188,6 +188,22 @@ class OpenVino:
     training = None
 
 
+class OursBfloat16(Ours):
+    """This library, with products in bfloat16; its layer trains as it predicts."""
+
+    def __init__(self, problem, threads):
+        self.x, self.dy, self.lengths = problem.data()
+        self.layer = layer_of(problem, backend="cpu", compute_dtype="bfloat16")
+
+
+class TorchBfloat16(Torch):
+    """torch.nn.LSTM under PyTorch's automatic mixed precision."""
+
+    def run(self):
+        with self.torch.autocast("cpu", self.torch.bfloat16):
+            return super().run().float()
+
+
 class OursInt8(Ours):
     """This library, with products in int8."""
 
@@ -302,6 +318,7 @@ class Limits:
 
 CONTESTANTS = {
     "numlstm": Ours, "from_onnx": FromOnnx, "torch": Torch, "onnxruntime": Onnx, "openvino": OpenVino, "keras": Keras,
+    "numlstm bfloat16": OursBfloat16, "torch bfloat16": TorchBfloat16,
     "numlstm int8": OursInt8, "torch int8": TorchInt8, "onnxruntime int8": OnnxInt8,
 }  # fmt: skip
 SHAPES = [

@@ -60,13 +60,13 @@ def warm_up(*models: Any) -> None:
 def _run_layer(layer: Layer) -> None:
     """Run a layer forward, backward and as a stream."""
     x, lengths = np.zeros((4, 3, layer.input_size), layer.dtype), np.array([1, 2, 3, 3])
-    with suppress(UnsupportedError):  # products of fewer bits have no gradients
+    with suppress(UnsupportedError):  # products in int8 have no gradients
         y, state, pullback = layer.vjp(x, lengths=lengths, training=True, rng=0)
         pullback(y, state)
     layer(x, lengths=lengths)
     if not layer.bidirectional:
         layer.stream().step(x[0, 0])
-    backend_for(layer.backend).warm_up(layer.dtype)
+    backend_for(layer.backend).warm_up(layer.dtype, layer._stack.cell.compute_dtype)
 
 
 def _run_estimator(estimator: Any) -> None:
@@ -85,7 +85,7 @@ def _run_estimator(estimator: Any) -> None:
         warnings.simplefilter("ignore", ConvergenceWarning)  # the targets are random
         for targets in _targets(estimator, X):
             clone(estimator).set_params(max_iter=1, verbose=0).fit(X, targets, X_val=X, y_val=targets).predict(X)
-    backend_for(estimator.backend).warm_up(estimator.dtype)
+    backend_for(estimator.backend).warm_up(estimator.dtype, estimator.compute_dtype)
 
 
 def _targets(estimator: Any, X: list[np.ndarray]) -> list[Any]:

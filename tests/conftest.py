@@ -19,7 +19,7 @@ if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0"):
 MOST_KERNELS = 84  # most of 34 functions, for float32 and float64, some for kinds of tiles
 OTHERS = ("test_", "cached_step.", "limit.")  # kernels of tests and benchmarks
 # Functions that kernels call by address: some for each kind of cell.
-SMALL = ("equations.", "norm.", "tile.", "halves.", "quantised.")
+SMALL = ("equations.", "norm.", "tile.", "halves.half_", "halves.round_", "quantised.")
 
 
 @pytest.fixture(autouse=True)

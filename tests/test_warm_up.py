@@ -9,6 +9,8 @@ import pytest
 
 import numlstm
 from numlstm import GRU, LSTM, RNN, LSTMClassifier, LSTMRegressor
+from numlstm.backends.cpu.linear import halves
+from numlstm.backends.cpu.machine.target import TILE_VECTORS
 
 COUNT = """
 from numlstm.backends.cpu.machine.compiling import cache_directories
@@ -65,6 +67,12 @@ def test_models_stay_as_they_are(model):
     numlstm.warm_up(model)
     assert (repr(model), dict(getattr(model, "parameters", {}))) == before
     assert not hasattr(model, "layers_")
+
+
+def test_products_in_bfloat16_of_all_widths_are_compiled(monkeypatch):
+    monkeypatch.setattr(halves, "supported", lambda: True)
+    numlstm.warm_up(LSTM(2, 3, compute_dtype="bfloat16"))
+    assert {width.vectors for _, width in halves.half_product.addresses} >= {1, 2, TILE_VECTORS}
 
 
 def test_a_stranger_is_refused():

@@ -24,6 +24,15 @@ TOLERANCES = {
         "as for states; but a number near the middle of two steps may be rounded to either: of one 127th of the "
         "largest number, times a weight",
     ),
+    "bfloat16": Tolerance(
+        5e-3,
+        0.0,
+        "as for states and gradients; but a number near the middle of two that have 8 digits may be rounded to either: "
+        "a 256th of it, times a weight",
+    ),
+    "most in bfloat16": Tolerance(
+        3e-5, 0.0, "of half of the numbers: few are rounded to the other, but these are part of many sums"
+    ),
     "gradient": Tolerance(
         4e-6, 5e-14, "as for states, there and back; sums over up to 1040 pairs of a row and a step, in chunks"
     ),

@@ -109,8 +109,10 @@ class LayerSpec:
     candidate_dropout : float in [0, 1)
         Share of what a cell would add to its memory that is zeroed in training, at every step (Semeniuta et al. 2016).
     compute_dtype : {"tf32", "float16", "bfloat16", "int8"} or None
-        What the factors of all products are rounded to; sums and everything else stay in `dtype`. With "int8" each
-        vector and each row of weights has a step of its own: `reference.quantised` has the rule.
+        What the factors of all products are rounded to, also on the way back through weights; sums and everything else
+        stay in `dtype`, and the factors of weight gradients may. `reference.rounded` says it for "bfloat16". With
+        "int8" each vector and each row of weights has a step of its own, and there are no gradients:
+        `reference.quantised` has the rule.
     zoneout : tuple of float in [0, 1), for the first states, or empty
         Share of the units of a state that keep their old value at a step of training (Krueger et al. 2017); elsewhere
         the old and the new are mixed in that proportion.
@@ -454,8 +456,8 @@ class Backend(ABC):
     def wait(self) -> None:  # noqa: B027 - most have nothing to wait for
         """Return when all that was asked for has been computed."""
 
-    def warm_up(self, dtype: str) -> None:  # noqa: B027 - most compile the same for all sizes
-        """Compile what calls of other sizes need, of models of this dtype."""
+    def warm_up(self, dtype: str, compute_dtype: str | None) -> None:  # noqa: B027 - most compile the same for all sizes
+        """Compile what calls of other sizes need, of models with these types."""
 
     def record(self, step: Callable[[], float]) -> tuple[float, Callable[[], float] | None]:
         """Run a step of training, and note what it does.
@@ -591,7 +593,8 @@ class Backend(ABC):
         weights
             From `prepare`.
         x : array, shape (N, T, D)
-            Or, where the backend `looks_up`, a `Lookup`, if `training` and the weights are prepared for it.
+            Or, where the backend `looks_up`, a `Lookup`, if `training` and the weights are prepared for it; not with a
+            `compute_dtype`.
         initial : sequence of array of shape (N, S), or None for zeros
             One for each state of the cell.
         outputs : sequence of array of shape (N, T, S), or None

@@ -75,7 +75,8 @@ class LSTMForecaster(Savable, BaseEstimator):
     backend, dtype, verbose
         As in `LSTMRegressor`.
     compute_dtype : {"tf32", "float16", "bfloat16", "int8"} or None, default None
-        As in `LSTMRegressor`, for the networks of the next `fit`, and so also for the windows that calibrate intervals.
+        As in `LSTMRegressor`, for the networks of the next `fit`, and so also for the windows that calibrate intervals;
+        with ``"bfloat16"`` they are trained in it.
 
     Attributes
     ----------

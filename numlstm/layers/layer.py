@@ -71,10 +71,12 @@ LAST = """
     dtype : {"float32", "float64"}, default "float32"
         Of parameters and all arithmetic.
     compute_dtype : {"tf32", "float16", "bfloat16", "int8"} or None, default None
-        The type that weights and vectors in products are rounded to, for speed; everything else stays float32. On GPUs
-        of compute capability 8.0 or later all but ``"int8"`` use tensor cores (experimental). On processors
-        ``"bfloat16"``, with AVX-512 BF16, and ``"int8"``, with AVX-512 VNNI or AVX-VNNI, are for inference, without
-        gradients. Elsewhere a call raises `UnsupportedError`.
+        The type that weights and vectors in products are rounded to, for speed; everything else stays float32:
+        parameters, states, sums, and what optimizers see. Gradients go back through the rounded weights. On GPUs of
+        compute capability 8.0 or later all but ``"int8"`` use tensor cores (experimental). On processors
+        ``"bfloat16"`` takes AVX-512 BF16, and weight gradients are sums of products that are not rounded;
+        ``"int8"`` takes AVX-512 VNNI or AVX-VNNI, and is for inference, without gradients. Elsewhere a call raises
+        `UnsupportedError`.
     random_state : int, numpy.random.Generator or None, default None
         Where initial parameters come from."""
 

@@ -258,7 +258,9 @@ class Model:
         """
         tokens = self.network.tokens
         if tokens is not None:
-            if training and self.backend.looks_up and not self.network.stack.input_dropout and tokens.repeat_in(x):
+            stack = self.network.stack
+            looks_up = self.backend.looks_up and not stack.cell.compute_dtype and not stack.input_dropout
+            if training and looks_up and tokens.repeat_in(x):
                 return tokens.lookup(self.network.parts(self.backend, self.flat)[1][TABLES], x)
             return tokens.read(self.backend, self.others[TABLES], x, seed)
         if isinstance(x, np.ndarray):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Any
 
@@ -79,6 +79,10 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}  # cached properties are left out
+
+    def computing_in(self, compute_dtype: Any) -> Network:
+        """The same with recurrent layers whose products are of another type, as from `Stack.computing_in`."""
+        return replace(self, stack=self.stack.computing_in(compute_dtype))
 
     @cached_property
     def head(self) -> AffineSpec:

@@ -38,6 +38,7 @@ from row_checks import check_rows, check_weight
 from variants import ONE_BY_ONE, OTHERS, lstm_variants, name_of
 
 from numlstm.backends.contract import LOSSES, POOLINGS, AffineSpec, LayerSpec, LossSpec, PoolSpec
+from numlstm.backends.cpu.linear import halves
 from numlstm.cells import ACTIVATIONS
 
 if SIMULATED:  # a GPU does not warn
@@ -199,6 +200,17 @@ def test_recompute_of_a_variant(backend, kind):
             dtype=DTYPE_OF[name_of(kind)], kind=kind, recompute=True, noise=True, shape=shape, lengths="unequal"
         ),
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "way"),
+    [(kind, WAYS[number % len(WAYS)]) for number, kind in enumerate(SOME_KINDS) if "layer_norm" not in kind],
+    ids=lambda value: name_of(value) if "cell" in value else values_of(value),
+)
+@pytest.mark.skipif(SIMULATED, reason="which products a GPU rounds is up to cuBLAS")
+def test_bfloat16(kind, way, monkeypatch):
+    monkeypatch.setattr(halves, "supported", lambda: True)
+    check_layer(make("cpu"), layer_case(kind=kind | {"compute_dtype": "bfloat16"}, **way))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if "layer_norm" in kind][: sized(8, 4)], ids=name_of)

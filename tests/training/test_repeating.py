@@ -30,13 +30,13 @@ OTHER_CELLS = "gru", "rnn"
 
 
 def trainer_of(
-    layers=None, *, cell="lstm", pooling="last", loss="softmax", dtype="float32", activity=None, accumulation=1,
-    solver=Adam, decay=None, **options,
+    layers=None, *, cell="lstm", pooling="last", loss="softmax", dtype="float32", compute_dtype=None, activity=None,
+    accumulation=1, solver=Adam, decay=None, **options,
 ):  # fmt: skip
     """A trainer on random data of equal lengths."""
     rng, backend = np.random.default_rng(0), backend_for("cpu")
     stack = stack_of(cell, INPUTS, dtype, {"hidden_size": 12} | (layers or {}))
-    network = Network(stack, 3, pooling, LossSpec(loss, 1.0), activity)
+    network = Network(stack.computing_in(compute_dtype), 3, pooling, LossSpec(loss, 1.0), activity)
     flat = network.pack(backend, network.initialise("keras", rng))
     data = Data(Sequences.from_padded(rng.normal(size=(COUNT, STEPS, INPUTS)).astype(dtype), None),
                 targets_of(rng, loss, pooling))  # fmt: skip
@@ -82,6 +82,11 @@ def assert_repeats_are_the_same(*arguments, **options):
 @pytest.mark.parametrize("pooling", PARTS)
 def test_layers_and_poolings(layers, pooling):
     assert_repeats_are_the_same(layers, pooling=pooling)
+
+
+@pytest.mark.skipif("bfloat16" not in backend_for("cpu").compute_dtypes, reason="no such products here")
+def test_products_of_fewer_bits():
+    assert_repeats_are_the_same({"bidirectional": True}, pooling="concat", compute_dtype="bfloat16")
 
 
 @pytest.mark.parametrize("cell", OTHER_CELLS)

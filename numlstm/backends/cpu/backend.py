@@ -53,13 +53,16 @@ class CpuBackend(Backend):
     def compute_dtypes(self) -> tuple[str, ...]:
         return tuple(name for name, kind in KINDS.items() if kind.supported())
 
-    def warm_up(self, dtype: str) -> None:
+    def warm_up(self, dtype: str, compute_dtype: str | None) -> None:
         board = Board()
         real: Any = np.dtype(dtype).type
         board.share(0, 0)  # no calls
         board.look(0, 0, 0)
+        kind = KINDS.get(compute_dtype or "")
         for _, vectors in panel_widths(2 * TILE_VECTORS - 1):
             product_address(real, vectors)
+            if kind and kind.GRADIENTS:
+                kind.tile_address(real, vectors)
 
     @contextmanager
     def watching_weight_gradients(self, timed: Callable[[Callable], Callable]) -> Iterator[None]:

@@ -36,6 +36,7 @@ from .losses import LOSSES
 from .masks import dropped, make_masks, zone_out, zone_out_backward
 from .pooling import POOLINGS
 from .quantised import QuantisedProducts, quantised_weights
+from .rounded import RoundedProducts, rounded
 from .twin import Twin, get_twin
 
 # Infinity and NaN pass through without a warning, as they do through compiled kernels.
@@ -99,7 +100,7 @@ class ReferenceBackend(Backend):
     """
 
     name = "reference"
-    compute_dtypes = ("int8",)
+    compute_dtypes = ("bfloat16", "int8")
 
     @_quiet
     def dropout(self, x: Array, probability: float, noise: Noise, *, per_step: bool) -> Array:
@@ -118,11 +119,12 @@ class ReferenceBackend(Backend):
         Raises
         ------
         UnsupportedError
-            If the cell has no twin, or if `compute_dtype` is neither None nor "int8".
+            If the cell has no twin, or if `compute_dtype` is not supported.
         """
-        if isinstance(spec, LayerSpec) and spec.compute_dtype not in (None, "int8"):
+        if isinstance(spec, LayerSpec) and spec.compute_dtype not in (None, *self.compute_dtypes):
             raise UnsupportedError(
-                f"compute_dtype={spec.compute_dtype!r} is not supported by backend 'reference': set None or 'int8'"
+                f"compute_dtype={spec.compute_dtype!r} is not supported by backend 'reference': set None, "
+                f"{' or '.join(map(repr, self.compute_dtypes))}"
             )
         parameters = {name: _float64(value) for name, value in self.unpack(spec, flat).items()}
         if isinstance(spec, AffineSpec):
@@ -140,9 +142,7 @@ class ReferenceBackend(Backend):
         if spec.compute_dtype:
             for parameter in (parameter for parameter in spec.description.parameters if parameter.columns):
                 value = parameters[parameter.name]
-                of_sources = value.reshape(len(value), parameter.column_blocks, -1)
-                rounded = quantised_weights(of_sources).reshape(value.shape)
-                parameters[parameter.name] = rounded.view(QuantisedProducts)
+                parameters[parameter.name] = _narrow(spec.compute_dtype, value, parameter.column_blocks)
         return LayerWeights(spec, flat, _in_blocks(spec, parameters), twin)
 
     def refresh(self, weights: Weights) -> Weights:
@@ -171,7 +171,7 @@ class ReferenceBackend(Backend):
         The tape holds for each row the masks and the twin's saved values at each step, in the order of computation;
         with `recompute` it is a function that returns such a tape.
         """
-        if training and weights.spec.compute_dtype:
+        if training and weights.spec.compute_dtype == "int8":
             raise UnsupportedError("compute_dtype='int8' has no gradients on backend 'reference': it is for inference")
         if training and recompute:
             start = [None if state is None else state.copy() for state in initial]
@@ -212,7 +212,7 @@ class ReferenceBackend(Backend):
         if callable(tape):
             tape = tape()
         dinitial = tuple(self.empty((len(tape), size), spec.dtype) for size in spec.state_sizes)
-        total = {name: np.zeros_like(value) for name, value in weights.parameters.items()}
+        total = {name: np.zeros(value.shape) for name, value in weights.parameters.items()}
         for n, saved in enumerate(tape):
             dstates = _row(dfinal, n, spec.state_sizes)
             for t in reversed(saved):
@@ -455,6 +455,13 @@ def _length(lengths: np.ndarray | None, n: int, scores: Array) -> int:
 def _float64(array: Array) -> np.ndarray:
     """A float64 copy in C order, so that results depend only on values, not on strides."""
     return np.array(array, np.float64, order="C")
+
+
+def _narrow(kind: str, W: np.ndarray, sources: int) -> np.ndarray:
+    """A matrix with a block of columns for each source, whose products are of numbers of fewer bits."""
+    if kind == "bfloat16":
+        return rounded(W).view(RoundedProducts)
+    return quantised_weights(W.reshape(len(W), sources, -1)).reshape(W.shape).view(QuantisedProducts)
 
 
 def _in_blocks(spec: LayerSpec, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -107,9 +107,9 @@ class Fitted:
         """
         if compute_dtype is None:
             return self
-        stack = self.network.stack.computing_in(compute_dtype)
+        network = self.network.computing_in(compute_dtype)
         if compute_dtype not in self.computing:
-            self.computing[compute_dtype] = replace(self, network=replace(self.network, stack=stack))
+            self.computing[compute_dtype] = replace(self, network=network)
         return self.computing[compute_dtype]
 
     @cached_property
@@ -204,8 +204,9 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         """The attributes that hold the trained network."""
         model = trainer.model
         parameters = model.network.unpack(model.backend, model.flat)
+        network = model.network.computing_in(None)  # that of predictions may be set later
         fitted = Fitted(
-            model.network, parameters, codec, static=self._static, channels=self._channels, reading=self._reading
+            network, parameters, codec, static=self._static, channels=self._channels, reading=self._reading
         )  # fmt: skip
         return self._trained(fitted, not_defaults(self._layer_options()), model.backend.name)
 

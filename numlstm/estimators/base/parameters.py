@@ -199,7 +199,10 @@ SYSTEM = """
         The dtype of parameters and of all arithmetic.
     compute_dtype : {"tf32", "float16", "bfloat16", "int8"} or None, default None
         The type that products of the recurrent layers are computed in by all that predicts, also by streams, as in
-        `LSTM`; it may be set after `fit`. Training, and gradients of a trained model, compute in `dtype`.
+        `LSTM`; it may be set after `fit`. With ``"bfloat16"`` training computes in it, too: forward and back, but
+        parameters, gradients and the optimizer stay in `dtype`. To train without it, set it after `fit`; to predict
+        without it, set None then. With another type training computes in `dtype`. Gradients of a trained model always
+        do.
     recompute : bool, default False
         Whether training keeps only the states of every √T-th step, and computes the steps between them again, as in
         `LSTM`. This saves memory, and takes time.

@@ -33,6 +33,8 @@ from .model import Codec, Fitted, SequenceModel, Session
 from .parameters import check_parameters
 from .results import adopt, results_of
 
+TRAINED_IN = ("bfloat16",)  # of the types of `compute_dtype`, those that training takes, too
+
 Self = TypeVar("Self", bound="TrainableModel")
 
 
@@ -291,6 +293,7 @@ class TrainableModel(CallbackSupportMixin, SequenceModel):
         data: Data,
         rng: np.random.Generator,
     ) -> Trainer:
+        network = network.computing_in(self.compute_dtype if self.compute_dtype in TRAINED_IN else None)
         flat = network.pack(backend, parameters)
         return Trainer(
             Model(network, backend, flat, training=True),

@@ -1,8 +1,9 @@
-"""`compute_dtype` of estimators: predictions in it, training without it."""
+"""`compute_dtype` of estimators: predictions in it; training, too, in bfloat16, but not in int8."""
 
 import numpy as np
 import pytest
 from sklearn.base import clone
+from tolerances import assert_close
 
 import numlstm
 from numlstm import (
@@ -14,7 +15,7 @@ from numlstm import (
     LSTMTranscriber,
     UnsupportedError,
 )
-from numlstm.backends.cpu.linear import quantised
+from numlstm.backends.cpu.linear import halves, quantised
 from numlstm.inspection import gradient_flow
 
 RNG = np.random.default_rng(0)
@@ -34,7 +35,8 @@ MODELS = {
 
 @pytest.fixture(autouse=True)
 def everywhere(monkeypatch):
-    monkeypatch.setattr(quantised, "supported", lambda: True)
+    for kind in (halves, quantised):
+        monkeypatch.setattr(kind, "supported", lambda: True)
 
 
 def fitted(name, **parameters):
@@ -72,6 +74,49 @@ def test_copies_and_files_keep_it(name, tmp_path):
     assert loaded.get_params()["compute_dtype"] == "int8"
     np.testing.assert_array_equal(predicted(loaded, name), predicted(model, name))
     assert model.layers_[0]._stack.cell.compute_dtype is None
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", MODELS)
+def test_training_in_bfloat16_is_close_to_that_in_float32_but_not_the_same(name):
+    model, plain = fitted(name, compute_dtype="bfloat16"), fitted(name)
+    different = [not np.array_equal(model.parameters[key], value) for key, value in plain.parameters.items()]
+    assert np.mean(different) > 0.5
+    np.testing.assert_allclose(model.loss_curve_, plain.loss_curve_, rtol=0.01)
+    assert {value.dtype for value in model.parameters.values()} == {np.dtype("float32")}
+    assert model.layers_[0]._stack.cell.compute_dtype is None
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", MODELS)
+def test_training_in_bfloat16_is_that_of_the_reference(name):
+    steps = {"max_iter": 1, "compute_dtype": "bfloat16"}
+    model, reference = fitted(name, **steps), fitted(name, backend="reference", **steps)
+    for key, value in reference.parameters.items():
+        assert_close("bfloat16", key, model.parameters[key], value)
+    assert np.allclose(model.loss_curve_, reference.loss_curve_, rtol=1e-3)
+
+
+def test_bfloat16_set_after_training_changes_predictions_alone():
+    model, plain = fitted("classifier"), fitted("classifier")
+    model.set_params(compute_dtype="bfloat16")
+    for key, value in plain.parameters.items():
+        np.testing.assert_array_equal(model.parameters[key], value)
+    assert not np.array_equal(predicted(model, "classifier"), predicted(plain, "classifier"))
+    trained = fitted("classifier", compute_dtype="bfloat16").set_params(compute_dtype=None)
+    plain.set_parameters(trained.parameters)
+    np.testing.assert_array_equal(predicted(trained, "classifier"), predicted(plain, "classifier"))
+
+
+def test_training_goes_on_in_bfloat16():
+    y = X[:, :, 0].sum(1)
+    model, plain = (LSTMRegressor(**SMALL, compute_dtype=kind) for kind in ("bfloat16", None))
+    for _ in range(2):
+        model.partial_fit(X, y)
+        plain.partial_fit(X, y)
+    name = "weight_hh_l0"
+    assert not np.array_equal(model.parameters[name], plain.parameters[name])
+    assert np.median(np.abs(model.parameters[name] - plain.parameters[name])) < 1e-3
 
 
 def test_streams_predict_as_predict_does():
@@ -140,7 +185,10 @@ def test_float64_is_refused():
             call()
 
 
-def test_what_the_processor_lacks_is_refused_at_the_prediction(monkeypatch):
+def test_what_the_processor_lacks_is_refused_in_training_and_predictions(monkeypatch):
+    monkeypatch.setattr(halves, "supported", lambda: False)
+    with pytest.raises(UnsupportedError, match="compute_dtype='bfloat16' is not supported by backend 'cpu'"):
+        fitted("regressor", compute_dtype="bfloat16")
     monkeypatch.setattr(quantised, "supported", lambda: False)
     model = fitted("regressor", compute_dtype="int8")
     with pytest.raises(UnsupportedError, match="compute_dtype='int8' is not supported by backend 'cpu'"):

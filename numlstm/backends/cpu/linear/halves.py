@@ -8,7 +8,7 @@ instructions, which are slower than float32, so that the backend refuses it ther
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -17,9 +17,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ..machine.compiling import pointed
-from ..machine.memory import lanes_of, load_address, store_address, vector_bytes
-from ..machine.simd import Vector, VectorLayout, load_first
+from ..machine import threads
+from ..machine.arrays import Arguments, address_of
+from ..machine.board import ShardCall
+from ..machine.compiling import kernel, pointed
+from ..machine.memory import lanes_of, load_address, store_address, stored, vector_bytes
+from ..machine.simd import Vector, VectorLayout, load, load_first, splat
 from ..machine.tags import width
 from ..machine.target import target
 from .packing import Block
@@ -28,6 +31,9 @@ from .tile import NarrowRows, ProductTile, Terms, emit_product, tile_of
 I32 = ir.IntType(32)
 NEEDS = "AVX-512 BF16"
 LONGEST = 2**31  # numbers of a vector: any
+GRADIENTS = True
+BYTES = 2  # of a number in a row
+PAIR_FLOP = 4  # what to make a pair of two weights counts when threads share it
 SPREAD = 64  # bytes between rounded rows, so that they do not share sets of the cache
 
 
@@ -49,19 +55,22 @@ def supported() -> bool:
     return target().bfloat16
 
 
-def rounded(array: np.ndarray) -> np.ndarray:
-    """The 16 bits of the nearest bfloat16; of two that are equally near, the even one. NaN stays NaN."""
-    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
-    nearest = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
-    return (np.where(np.isnan(array), bits | np.uint32(0x400000), nearest) >> np.uint32(16)).astype(np.uint16)
+def packed_shape(block: Block) -> tuple[int, ...]:
+    """The shape of a block of weights for `half_product`: (panels, pairs of inputs, width)."""
+    return block.panels, words(block.inputs), block.columns
 
 
-def packed(block: Block, flat: np.ndarray) -> np.ndarray:
-    """A block of weights for `half_product`: (panels, pairs of inputs, width)."""
-    values = rounded(flat[block.start : block.end].reshape(block.panels, block.inputs, block.columns))
-    if block.inputs % 2:
-        values = np.concatenate([values, np.zeros_like(values[:, :1])], axis=1)
-    return values[:, ::2].astype(np.uint32) | (values[:, 1::2].astype(np.uint32) << np.uint32(16))
+def pack(block: Block, flat: np.ndarray, out: np.ndarray) -> None:
+    """Write a block of weights as `half_product` takes it."""
+    pair(flat[block.start : block.end].reshape(block.panels, block.inputs, block.columns), out)
+
+
+def pair(matrices: np.ndarray, out: np.ndarray) -> None:
+    """Write the pairs that the rows of matrices (count, rows, numbers) make, two by two; a last one alone has zeros."""
+    count, rows, numbers = matrices.shape
+    call = RowPairs(source=address_of(matrices), out=address_of(out), rows=rows, numbers=numbers)
+    shards = threads.even_shards(count, float(PAIR_FLOP * out.size))
+    threads.share(pair_rows, np.float32, Arguments.of(np.array(call, np.int64), (matrices, out)), shards)
 
 
 def words(count: int) -> int:
@@ -71,7 +80,7 @@ def words(count: int) -> int:
 
 def row_bytes(count: int, lanes: int) -> int:
     """Bytes of a rounded row of `count` numbers."""
-    return 2 * -(-count // lanes) * lanes + SPREAD
+    return BYTES * -(-count // lanes) * lanes + SPREAD
 
 
 class Pairs(Terms):
@@ -127,17 +136,69 @@ def store_rounded(typing_context, value, place):
     def generate(context, builder, signature, arguments):
         value, place = arguments
         layout = VectorLayout.of(signature.args[0])
-        bits = builder.bitcast(value, layout.integer)
-        odd = builder.and_(builder.lshr(bits, layout.integers(16)), layout.integers(1))
-        nearest = builder.add(builder.add(bits, layout.integers(0x7FFF)), odd)
-        nan = builder.or_(bits, layout.integers(0x400000))
-        bits = builder.select(builder.fcmp_unordered("uno", value, value), nan, nearest)
         narrow = ir.VectorType(ir.IntType(16), layout.lanes)
-        halves = builder.trunc(builder.lshr(bits, layout.integers(16)), narrow)
+        halves = builder.trunc(_rounded(builder, layout, value), narrow)
         builder.store(halves, builder.inttoptr(place, narrow.as_pointer()), align=2)
         return context.get_dummy_value()
 
     return types.void(value, types.intp), generate
+
+
+@intrinsic
+def store_pairs(typing_context, low, high, place):
+    """Pairs of the lanes of two vectors to `place`."""
+    if not isinstance(low, Vector):
+        return None
+
+    def generate(context, builder, signature, arguments):
+        low, high, place = arguments
+        layout = VectorLayout.of(signature.args[0])
+        halves = [_rounded(builder, layout, value) for value in (low, high)]
+        pairs = builder.or_(halves[0], builder.shl(halves[1], layout.integers(16)))
+        builder.store(pairs, builder.inttoptr(place, layout.integer.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(low, low, types.intp), generate
+
+
+def _rounded(builder, layout, value):
+    """The nearest bfloat16 in the low half of each lane; of two that are equally near, the even one. NaN stays NaN."""
+    bits = builder.bitcast(value, layout.integer)
+    odd = builder.and_(builder.lshr(bits, layout.integers(16)), layout.integers(1))
+    nearest = builder.add(builder.add(bits, layout.integers(0x7FFF)), odd)
+    nan = builder.or_(bits, layout.integers(0x400000))
+    bits = builder.select(builder.fcmp_unordered("uno", value, value), nan, nearest)
+    return builder.lshr(bits, layout.integers(16))
+
+
+class RowPairs(NamedTuple):
+    """Rows of matrices that become pairs."""
+
+    source: int  # address of (matrices, rows, numbers) numbers
+    out: int  # address of (matrices, pairs of rows, numbers) pairs, written
+    rows: int
+    numbers: int  # a multiple of the lanes
+
+
+@kernel
+def pair_rows(real, at, first, last):
+    """Write the pairs of the matrices first <= k < last; a `RowPairs` is at the address."""
+    p = stored(RowPairs, at)
+    size, zeros = vector_bytes(real), splat(real, real(0))
+    row = p.numbers // lanes_of(real) * size
+    pairs = (p.rows + 1) // 2
+    for k in range(first, last):
+        for r in range(pairs):
+            source, place = p.source + (k * p.rows + 2 * r) * row, p.out + (k * pairs + r) * row
+            if 2 * r + 1 < p.rows:
+                for offset in range(0, row, size):
+                    store_pairs(load(real, source + offset), load(real, source + row + offset), place + offset)
+            else:
+                for offset in range(0, row, size):
+                    store_pairs(load(real, source + offset), zeros, place + offset)
+
+
+pair_rows.takes(ShardCall)
 
 
 @pointed(NarrowRows)

@@ -46,6 +46,7 @@ from .tile import (
 
 I8, I32 = ir.IntType(8), ir.IntType(32)
 NEEDS = "AVX-512 VNNI or AVX-VNNI"
+GRADIENTS = False
 LONGEST = 1 << 16  # numbers of a vector: 255 * 127 times as much fits in 32 bits
 HEADER = 64  # bytes before a row; they also keep rows from sharing sets of the cache
 STEP, ZERO = -HEADER, 16 - HEADER  # places in it
@@ -82,18 +83,21 @@ def _counts(columns: np.ndarray, largest: np.ndarray) -> np.ndarray:
     return counts
 
 
-def packed(block: Block, flat: np.ndarray) -> np.ndarray:
-    """A block of weights for `quantised_product`: (panels, fours of inputs, width), then sums of bytes, then steps."""
+def packed_shape(block: Block) -> tuple[int, ...]:
+    """The shape of a block for `quantised_product`: in each panel fours of inputs, then sums of bytes, then steps."""
+    return block.panels, words(block.inputs) + 2, block.columns
+
+
+def pack(block: Block, flat: np.ndarray, out: np.ndarray) -> None:
+    """Write a block of weights as `quantised_product` takes it."""
     values = flat[block.start : block.end].reshape(block.panels, block.inputs, block.columns)
     with np.errstate(invalid="ignore"):
         numbers, steps = quantised(values.transpose(1, 0, 2).reshape(block.inputs, -1))
     fours = np.zeros((4 * words(block.inputs), block.panels, block.columns), np.int8)
     fours[: block.inputs] = numbers.reshape(block.inputs, block.panels, block.columns)
-    out = np.empty((block.panels, len(fours) // 4 + 2, block.columns), np.int32)
     out[:, :-2] = fours.reshape(-1, 4, *fours.shape[1:]).transpose(2, 0, 3, 1).copy().view(np.int32)[..., 0]
     out[:, -2] = fours.sum(axis=0, dtype=np.int32)
     out[:, -1] = steps.view(np.int32).reshape(block.panels, block.columns)
-    return out
 
 
 def words(count: int) -> int:

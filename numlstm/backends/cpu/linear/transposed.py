@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -93,6 +94,7 @@ class TransposedPanels(NamedTuple):
     """Panels of one width."""
 
     array: np.ndarray  # (panels, columns, width)
+    factors: np.ndarray  # what products take: `array`, or, in fewer bits, (panels, words of columns, width)
     first: int  # the input at the first place
 
 
@@ -118,17 +120,24 @@ class TransposedWeights:
         Whether the last panels are no wider than they must be; else all have TILE_VECTORS vectors.
     training : bool
         Whether weights are others when calls are repeated that a recording has noted.
+    kind : module or None
+        Of the numbers of fewer bits that products take.
     """
 
-    def __init__(self, flat: np.ndarray, blocks: list[Block], *, fitted: bool = False, training: bool = True) -> None:
+    def __init__(
+        self, flat: np.ndarray, blocks: list[Block], *, fitted: bool = False, training: bool = True,
+        kind: ModuleType | None = None,
+    ) -> None:  # fmt: skip
         lanes, vectors = blocks[0].lanes, -(-blocks[0].inputs // blocks[0].lanes)
-        self.real, self.flat, self.training = flat.dtype.type, flat, training  # kernels know its address alone
+        self.real, self.flat = flat.dtype.type, flat  # kernels know the address of `flat` alone
+        self.training, self.kind = training, kind
         self.columns = sum(block.panels * block.columns for block in blocks)
         self.panels: list[TransposedPanels] = []
         first = 0
         for count, width in panel_widths(vectors) if fitted else [(-(-vectors // TILE_VECTORS), TILE_VECTORS)]:
             array = aligned((count, self.columns, width * lanes), flat.dtype, zero=True)
-            self.panels.append(TransposedPanels(array, first))
+            words = aligned((count, kind.words(self.columns), width * lanes), np.int32) if kind else array
+            self.panels.append(TransposedPanels(array, words, first))
             first += count * width * lanes
         self.numbers = first  # places for inputs
         self._transpositions = [
@@ -149,12 +158,14 @@ class TransposedWeights:
             for arguments, block in self._transpositions:
                 shards = threads.even_shards(block.panels, FLOP_OF_A_NUMBER * block.size)
                 threads.share(transpose, self.real, arguments, shards)
+            for panels in self.panels if self.kind else ():
+                self.kind.pair(panels.array, panels.factors)
             self.stale = False
 
 
 def _transpositions(flat: np.ndarray, blocks: list[Block], panels: TransposedPanels) -> Iterator[Transposition]:
     """What fills panels, one for each block."""
-    (array, first), size, column = panels, flat.itemsize, 0
+    array, first, size, column = panels.array, panels.first, flat.itemsize, 0
     for block in blocks:
         yield Transposition(
             packed=address_of(flat) + (block.start + first * block.columns) * size,

@@ -102,6 +102,11 @@ class BackwardMemory(NamedTuple):
     gate_rows: int  # (N,) addresses in the rows of `gates`, written
     places: int  # (N,) addresses of rows of dx, written
     span: int  # from these addresses to those of the next part of a team
+    narrowing: int  # address of the machine code that writes rows in fewer bits; 0 where products take all bits
+    factors: int  # (N, factors_row) gate gradients as products take them: `gates`, or those in fewer bits
+    factors_row: int
+    factors_part: int  # from these rows to those of the next part of a team
+    ratio: int  # bytes in `gates` for each byte of `factors`
 
 
 class BackwardStep(NamedTuple):
@@ -118,6 +123,7 @@ class BackwardStep(NamedTuple):
     scratch: int  # a tile
     zeros: int  # a row of a tile
     room: int  # from the addresses that part 0 of a team writes to those of this one
+    factors: int  # of this part, as in `BackwardMemory`
 
 
 # Entries of tables ------------------------------------------------------------------------------------------
@@ -163,7 +169,7 @@ class BackEntry(NamedTuple):
     """
 
     gates: int  # into a row of gate gradients
-    columns: int  # number of those that are multiplied
+    columns: int  # number of those that are multiplied; of words of them, where they are in fewer bits
     weights: int  # (panels, columns, vectors) vectors; 0 where there are none
     panels: int
     vectors: int  # the width of a panel

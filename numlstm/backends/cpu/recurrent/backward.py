@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..linear.tile import TILE_BYTES, ProductTile, height_of
+from ..linear.tile import TILE_BYTES, NarrowRows, ProductTile, height_of
 from ..machine.board import ShardCall
 from ..machine.compiling import call, inner, kernel, once
 from ..machine.memory import (
@@ -34,6 +34,7 @@ from .arguments import (
     BackwardStep,
     PhaseEntry,
     PlaceEntry,
+    SideEntry,
 )
 from .equations import PhaseBackward
 from .masks import keys_of_rows
@@ -71,6 +72,7 @@ def backward(real, at, first, last):
             first=first, active=active, pair=pair, before=before, now=before + records.step,
             dbefore=gradients.address + ((s + 1) & 1) * region, dnow=gradients.address + (s & 1) * region,
             dvalues=gradients.address + 2 * region, scratch=scratch, zeros=zeros, room=own_part * memory.span,
+            factors=memory.factors + own_part * memory.factors_part,
         )  # fmt: skip
         for p in range(layer.phase_count - 1, -1, -1):
             phase = stored_entry(PhaseEntry, layer.phases, p)
@@ -88,6 +90,8 @@ def backward(real, at, first, last):
             part = own_part
             while part != NO_PART:
                 if claim(team, part, stage):
+                    if memory.narrowing:
+                        _narrow(real, phase, layer, step)
                     _products(real, phase, layer, records, step, part)
                     if p == 0 and run.dx.address:
                         rows_at(memory.places + step.room, run.dx, rows, s, first, active)
@@ -218,6 +222,23 @@ def _normalise(phase, layer, records, step):
 
 
 @once
+def _narrow(real, phase, layer, step):
+    """Write the gate gradients of a phase in fewer bits, those of a side in the place that it has among all."""
+    memory, addresses = layer.memory, layer.memory.gate_rows + step.room
+    for k in range(phase.first_side, phase.first_side + phase.sides):
+        side = stored_entry(SideEntry, layer.sides, k)
+        slots_at(addresses, side.address, memory.row, step.first, step.active)
+        call(
+            memory.narrowing,
+            NarrowRows(
+                addresses=addresses, count=phase.panels * side.row_bytes // vector_bytes(real) * lanes_of(real),
+                place=step.factors + (side.address - memory.gates) // memory.ratio, row=memory.factors_row,
+                first=step.first, active=step.active,
+            ),
+        )  # fmt: skip
+
+
+@once
 def _products(real, phase, layer, records, step, part):
     """The way back through the weights of a phase."""
     memory, gradients = layer.memory, layer.gradients
@@ -244,7 +265,8 @@ def _multiply(real, back, target, layer, step, part):
     memory, parts, gradient_row = layer.memory, layer.team.parts, layer.gradients.row
     row_bytes = back.vectors * vector_bytes(real)
     numbers = back.vectors * lanes_of(real)
-    slots_at(memory.gate_rows + step.room, memory.gates + back.gates, memory.row, step.first, step.active)
+    factors = step.factors + back.gates // memory.ratio
+    slots_at(memory.gate_rows + step.room, factors, memory.factors_row, step.first, step.active)
     for panel in range(back.panels * part // parts, back.panels * (part + 1) // parts):
         weights = back.weights + panel * back.columns * row_bytes
         m = step.first

@@ -224,11 +224,16 @@ class BackwardBuffers:
         self.xs = aligned(self.room, np.int64)
         self.addresses = aligned((buffers.parts, 2, rows), np.int64)
         self.tables = BackwardTables(weights, prepared.tables, buffers.allocate, rows, self.room, self.xs)
-        gates = self.tables.gates
+        gates, kind = self.tables.gates, weights.kind
+        row = kind.row_bytes(gates.shape[1], packing.lanes) if kind else 0
+        self.narrow = aligned((buffers.parts, rows, row), np.uint8)  # gate gradients in fewer bits
+        factors = self.narrow[0] if kind else gates
         self.memory = BackwardMemory(
             xs=address_of(self.xs), gates=address_of(gates), row=gates.strides[0],
             sums=address_of(buffers.sums), sums_row=buffers.sums.strides[0],
             gate_rows=address_of(self.addresses), places=address_of(self.addresses) + 8 * rows, span=16 * rows,
+            narrowing=weights.narrowing, factors=address_of(factors), factors_row=factors.strides[0],
+            factors_part=self.narrow.strides[0] if kind else 0, ratio=gates.itemsize // kind.BYTES if kind else 1,
         )  # fmt: skip
         norm, spread = weights.norms
         self.arguments = integers(

@@ -100,11 +100,13 @@ def layer_forward(
     traces: Mapping[str, np.ndarray],
 ) -> tuple[tuple[np.ndarray, ...], Tape | None]:
     """`Backend.sequence_forward` for NumPy arrays."""
-    if training and prepared.weights.kind:
-        kind = prepared.weights.packing.spec.compute_dtype
-        raise UnsupportedError(f"compute_dtype={kind!r} has no gradients on backend 'cpu': it is for inference")
+    kind = prepared.weights.kind
+    if training and kind and not kind.GRADIENTS:
+        name = prepared.weights.packing.spec.compute_dtype
+        raise UnsupportedError(f"compute_dtype={name!r} has no gradients on backend 'cpu': it is for inference")
     prepared.weights.bring_up_to_date()
     if isinstance(x, Lookup):
+        assert kind is None
         prepared = prepared.looking_up(len(x.table))
         assert prepared.lookup
         x = prepared.lookup.read(x)

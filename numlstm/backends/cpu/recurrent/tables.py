@@ -266,13 +266,14 @@ class BackwardTables:
     def _parts(self, transposed: TransposedWeights, count: int, **target: int) -> list[BackEntry]:
         """The way back to a vector of `count` numbers: an entry for each width of panels."""
         real, entries = self.weights.real, []
-        for array, first in transposed.panels:
-            panels, columns, numbers = array.shape
+        tile_address = transposed.kind.tile_address if transposed.kind else product_address
+        for array, factors, first in transposed.panels:
+            panels, columns, numbers = factors.shape
             vectors = numbers // self.weights.packing.lanes
             entries.append(
                 BackEntry(
-                    columns=columns, weights=address_of(array), panels=panels, vectors=vectors,
-                    tile=product_address(real, vectors), tallest=product_heights(vectors)[0],
+                    columns=columns, weights=address_of(factors), panels=panels, vectors=vectors,
+                    tile=tile_address(real, vectors), tallest=product_heights(vectors)[0],
                     offset=first * array.itemsize, numbers=min(count - first, panels * numbers),
                     sources=0, source_slot=0, source_now=0, **target,
                 )

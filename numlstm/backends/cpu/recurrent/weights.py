@@ -43,12 +43,15 @@ class LayerWeights:
         for phase in packing.phases:
             for product in phase.products:
                 blocks[product.source == INPUT].append(product.weight)
-        options = {"fitted": True, "training": training}
+        self.kind = kind = KINDS.get(packing.spec.compute_dtype or "")
+        options: Any = {"fitted": True, "training": training, "kind": kind if kind and kind.GRADIENTS else None}
         self.recurrent_transposed = {block: TransposedWeights(flat, [block], **options) for block in blocks[False]}
         self.input_blocks = blocks[True]
         self.input_transposed = TransposedWeights(flat, self.input_blocks, **options)
-        self.kind = KINDS.get(packing.spec.compute_dtype or "")
         self.narrow: dict[Block, np.ndarray] = {}  # weights in fewer bits, where products take these
+        if kind:
+            for block in (*blocks[True], *blocks[False]):
+                self.narrow[block] = aligned(kind.packed_shape(block), np.int32)
         self.refresh()
         self.bring_up_to_date()
 
@@ -75,10 +78,9 @@ class LayerWeights:
     def refresh(self) -> None:
         """Follow a change of the flat vector."""
         self.stale = True
-        if self.kind:
-            for block in (product.weight for phase in self.packing.phases for product in phase.products):
-                words = self.kind.packed(block, self.flat)
-                self.narrow.setdefault(block, aligned(words.shape, words.dtype))[...] = words
+        for block, words in self.narrow.items():
+            assert self.kind
+            self.kind.pack(block, self.flat, words)
         self.input_transposed.stale = True
         for transposed in self.recurrent_transposed.values():
             transposed.stale = True

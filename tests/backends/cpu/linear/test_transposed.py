@@ -18,7 +18,7 @@ def transposed(inputs, fitted, kind="lstm"):
     rng = np.random.default_rng(0)
     packing.pack({name: rng.normal(size=shape) for name, shape in packing.shapes.items()}, flat)
     block = packing.phases[0].products[0].weight
-    result = TransposedWeights(flat, [block], fitted)
+    result = TransposedWeights(flat, [block], fitted=fitted)
     result.bring_up_to_date()
     return flat[block.start : block.end].reshape(block.panels, inputs, -1), result
 
@@ -37,9 +37,9 @@ def transposed(inputs, fitted, kind="lstm"):
 )
 def test_last_panels_are_narrow(inputs, widths):
     packed, result = transposed(inputs, fitted=True)
-    panels = [panel for array, _ in result.panels for panel in array]
+    panels = [panel for each in result.panels for panel in each.array]
     assert [panel.shape[1] for panel in panels] == [width * LANES for width in widths]
-    assert all(array.ctypes.data % 64 == 0 for array, _ in result.panels)
+    assert all(each.array.ctypes.data % 64 == 0 for each in result.panels)
     everything = np.concatenate(panels, axis=1).T
     np.testing.assert_array_equal(everything[:inputs], packed.swapaxes(0, 1).reshape(inputs, -1))
     assert not everything[inputs:].any()
@@ -48,6 +48,6 @@ def test_last_panels_are_narrow(inputs, widths):
 
 def test_all_panels_are_wide_where_one_product_takes_them():
     _, result = transposed(5 * LANES, fitted=False)
-    ((array, first),) = result.panels
-    assert (first, array.shape) == (0, (2, result.columns, TILE_VECTORS * LANES))
-    assert result.address == array.ctypes.data
+    (panels,) = result.panels
+    assert (panels.first, panels.array.shape) == (0, (2, result.columns, TILE_VECTORS * LANES))
+    assert result.address == panels.array.ctypes.data

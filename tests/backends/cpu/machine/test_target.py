@@ -62,7 +62,8 @@ from numlstm.backends.cpu.linear import {module}
 from numlstm.backends.cpu.machine.tags import width
 
 assert {module}.supported()
-{module}.{tile}.address(numba.typeof(np.float32), width(4).numba_type)
+for vectors in range(1, 5):
+    {module}.{tile}.address(numba.typeof(np.float32), width(vectors).numba_type)
 print(*{module}.{tile}.dispatcher.inspect_asm().values())
 """
 
@@ -81,6 +82,29 @@ for kind, inputs, hidden in ((LSTM, 5, 37), (GRU, 18, 9)):
         kind(inputs, hidden, compute_dtype="int8", backend=name, random_state=0)(x)[0] for name in ("cpu", "reference")
     )
     assert_close("state", "y", got, wanted)
+"""
+
+
+BFLOAT16 = """
+import numpy as np
+from tolerances import assert_close
+from numlstm import GRU, LSTM
+from numlstm.backends.cpu.linear import halves
+from numlstm.backends.cpu.machine.target import target
+
+assert target().lanes(32) == {lanes}, target()
+halves.supported = lambda: True
+for kind, inputs, hidden in ((LSTM, 5, 37), (GRU, 18, 9)):
+    x = np.random.default_rng(0).normal(size=(7, 3, inputs)).astype("float32")
+    results = []
+    for name in ("cpu", "reference"):
+        y, _, pullback = kind(inputs, hidden, compute_dtype="bfloat16", backend=name, random_state=0).vjp(x)
+        results.append((y, *pullback(x[:, :, :1] * y)[::2]))
+    (y, dx, gradients), (wanted_y, wanted_dx, wanted) = results
+    for name, got, expected in (("y", y, wanted_y), ("dx", dx, wanted_dx)):
+        assert_close("bfloat16", name, got, expected)
+    for name, expected in wanted.items():
+        assert_close("bfloat16", name, gradients[name], expected)
 """
 
 
@@ -177,14 +201,16 @@ def test_products_of_fewer_bits_take_one_instruction(tmp_path, cpu, features, ti
     module, name = tile.split(".")
     script = NARROW.format(module=module, tile=name)
     assembly = run_on(cpu, features, script, NUMBA_CACHE_DIR=str(tmp_path))
-    tallest = 0
-    for body in functions(assembly, f"_ZN7numlstm8backends3cpu6linear{len(module)}{module}{len(name)}{name}"):
+    tiles = list(functions(assembly, f"_ZN7numlstm8backends3cpu6linear{len(module)}{module}{len(name)}{name}"))
+    assert len(tiles) == 4, "one of each width"
+    for body in tiles:
+        tallest = 0
         for loop in innermost_loops(body):
             dots = [line for line in loop if instruction in line]
             assert dots, loop
             assert not [line for line in loop if "(%rsp" in line and register in line], "a sum spills to the stack"
             tallest = max(tallest, len({line.split()[-1] for line in dots}))
-    assert tallest == sums
+        assert tallest == sums
 
 
 @ON_X86
@@ -192,5 +218,6 @@ def test_products_of_fewer_bits_take_one_instruction(tmp_path, cpu, features, ti
     ("cpu", "features", "lanes"),
     [pytest.param("haswell", "+avx,+avx2,+fma", 8, marks=HAS_AVX2), ("x86-64", "+sse2,+sse4.1", 4)],
 )
-def test_int8_without_its_instruction_is_that_of_the_reference(cpu, features, lanes):
-    run_on(cpu, features, INT8.format(lanes=lanes))
+@pytest.mark.parametrize("script", [INT8, BFLOAT16], ids=["int8", "bfloat16"])
+def test_fewer_bits_without_their_instruction_are_those_of_the_reference(cpu, features, lanes, script):
+    run_on(cpu, features, script.format(lanes=lanes))
