@@ -41,6 +41,13 @@ class LossCall(NamedTuple):
     parameter: int  # address of its parameter, float64
 
 
+@once
+def _clear(gradient):
+    """Zeros. `gradient[:] = 0` takes Numba longer to compile."""
+    for k in range(gradient.size):
+        gradient[k] = 0
+
+
 @kernel
 def softmax(real, at, first, last):
     """The weighted cross-entropy of each row, and its gradient: of the rows first <= n < last.
@@ -49,8 +56,10 @@ def softmax(real, at, first, last):
     """
     run = stored(LossCall, at)
     classes = run.columns
-    values = np.full(-(-classes // len_of_vector()) * len_of_vector(), NEVER)
-    terms = np.empty_like(values)
+    room = -(-classes // len_of_vector()) * len_of_vector()
+    values, terms = np.empty(room), np.empty(room)
+    for k in range(classes, room):
+        values[k] = NEVER
     weights, losses = array_at(np.float64, run.weights, run.rows), array_at(np.float64, run.losses, run.rows)
     targets = array_at(np.int64, run.targets, run.rows)
     for n in range(first, last):
@@ -58,7 +67,7 @@ def softmax(real, at, first, last):
         gradient = array_at(real, run.gradient + n * run.row_bytes, classes)
         losses[n] = 0.0
         if weights[n] == 0:
-            gradient[:] = 0
+            _clear(gradient)
             continue
         highest = -math.inf
         for k in range(classes):
@@ -85,7 +94,7 @@ def elementwise(real, at, first, last):
         gradient = array_at(real, run.gradient + n * run.row_bytes, run.columns)
         losses[n] = 0.0
         if weights[n] == 0:
-            gradient[:] = 0
+            _clear(gradient)
             continue
         total = 0.0
         for k in range(run.columns):
