@@ -170,7 +170,7 @@ def _run_phase(real, phase, layer, run, step, share):
                 while m < end:
                     height = height_of(phase.tallest, end - m)
                     place = sums + (m - start) * sums_row + (panel - first) * phase.tile_row
-                    _multiply(
+                    multiply(
                         real, phase, layer.tiles, step.addresses, memory.span, panel, height, place, sums_row, 8 * m
                     )
                     m += height
@@ -250,7 +250,7 @@ def _normalise(phase, norm, sums, memory, records, step):
 
 
 @once
-def _multiply(real, phase, tiles, addresses, span, panel, height, place, row, offset):
+def multiply(real, phase, tiles, addresses, span, panel, height, place, row, offset):
     """The pre-activations of one panel and `height` rows to `place`."""
     size = vector_bytes(real)
     start, start_row = phase.bias + panel * phase.tile_row, 0

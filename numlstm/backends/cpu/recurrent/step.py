@@ -9,9 +9,9 @@ import numpy as np
 from ..machine.board import ShardCall
 from ..machine.compiling import c_function, call, inner
 from ..machine.memory import (
+    copy_row,
     entry_bytes,
     lanes_of,
-    load_address,
     store_integers,
     stored,
     stored_entry,
@@ -29,6 +29,7 @@ from .arguments import (
     Strided,
     table,
 )
+from .direct import StepState, run_direct, state_at
 
 ROOM = 1 << 14  # bytes on the stack for the memory of a step; it is allocated if it needs more
 PLACE_BYTES, CALL_BYTES = entry_bytes(PlaceEntry), entry_bytes(ForwardCall)
@@ -52,10 +53,17 @@ class StepPlan(NamedTuple):
 
 
 class StepLayer(NamedTuple):
-    """A layer: places in memory count from the start of the room."""
+    """A layer."""
+
+    states: int  # table of `StepState`
+    direct: int  # a `DirectLayer`; 0 where it is a `WholeLayer`
+    whole: int
+
+
+class WholeLayer(NamedTuple):
+    """A layer that `forward` takes; places in memory count from the start of the room."""
 
     layer: int  # a `ForwardLayer`
-    states: int  # table of `StepState`
     state_count: int
     inputs: int
     groups: int
@@ -72,14 +80,7 @@ class StepLayer(NamedTuple):
     records: int
 
 
-class StepState(NamedTuple):
-    """A state of a layer."""
-
-    units: int
-    offset: int  # from the start of the array with this state of all layers
-
-
-STEP_LAYER, STEP_STATE = table(StepLayer), table(StepState)
+STEP_LAYER = table(StepLayer)
 
 
 @inner
@@ -98,29 +99,34 @@ def run_step(real, plan_at, x, states, out):
 @inner
 def _run_layers(real, plan, room, x, states, out):
     """The layers, one after the other, with memory for them."""
-    number = vector_bytes(real) // lanes_of(real)
-    call_at, places = room, room + CALL_BYTES
     for k in range(plan.layer_count):
         layer = stored_entry(StepLayer, plan.layers, k)
-        for j in range(layer.state_count):
-            state = stored_entry(StepState, layer.states, j)
-            place = PlaceEntry(
-                address=load_address(states + 8 * j) + state.offset, row=number * state.units, step=0, slot=j,
-                units=state.units,
-            )  # fmt: skip
-            store_integers(place, places + PLACE_BYTES * j)
-            store_integers(place, places + PLACE_BYTES * (layer.state_count + j))
-        store_integers(_forward_call(plan, layer, room, places, x, number), call_at)
-        call(plan.forward, ShardCall(at=call_at, first=0, last=plan.rows))
-        first = stored_entry(StepState, layer.states, 0)
-        y = load_address(states) + first.offset
+        if layer.direct:
+            run_direct(real, layer.direct, room, x, states)
+        else:
+            _run_whole(real, plan, layer.whole, layer.states, room, x, states)
+        y, count = state_at(states, layer.states, 0), plan.rows * stored(StepState, layer.states).units
         if k == 0 or plan.residual == 0:
             x = y
             if k == plan.layer_count - 1:
-                _copy_numbers(real, out, y, plan.rows * first.units)
+                copy_row(real, out, y, count)
         else:
-            _add_numbers(real, out, x, y, plan.rows * first.units)
+            _add_numbers(real, out, x, y, count)
             x = out
+
+
+@inner
+def _run_whole(real, plan, at, table, room, x, states):
+    """A step of the `WholeLayer` at an address, with a table of `StepState`."""
+    layer, number = stored(WholeLayer, at), vector_bytes(real) // lanes_of(real)
+    call_at, places = room, room + CALL_BYTES
+    for j in range(layer.state_count):
+        units = stored_entry(StepState, table, j).units
+        place = PlaceEntry(address=state_at(states, table, j), row=number * units, step=0, slot=j, units=units)
+        store_integers(place, places + PLACE_BYTES * j)
+        store_integers(place, places + PLACE_BYTES * (layer.state_count + j))
+    store_integers(_forward_call(plan, layer, room, places, x, number), call_at)
+    call(plan.forward, ShardCall(at=call_at, first=0, last=plan.rows))
 
 
 @inner
@@ -143,15 +149,6 @@ def _forward_call(plan, layer, room, places, x, number):
         ),
         rows=SortedRows(order=plan.order, lengths=plan.lengths, reverse=0),
     )  # fmt: skip
-
-
-@inner
-def _copy_numbers(real, out, x, count):
-    """Copy `count` numbers."""
-    lanes, size = lanes_of(real), vector_bytes(real)
-    for group in range(-(-count // lanes)):
-        rest = count - group * lanes
-        store_first(load_first(real, x + group * size, rest), out + group * size, rest)
 
 
 @inner
