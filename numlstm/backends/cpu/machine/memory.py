@@ -127,6 +127,27 @@ def load_address(typing_context, place):
 
 
 @intrinsic
+def allocate(typing_context, size):
+    """The address of new memory; 0 where there is none."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.ptrtoint(context.nrt.allocate(builder, arguments[0]), I64)
+
+    return types.intp(types.intp), generate
+
+
+@intrinsic
+def free(typing_context, address):
+    """Give such memory back."""
+
+    def generate(context, builder, signature, arguments):
+        context.nrt.free(builder, builder.inttoptr(arguments[0], ir.IntType(8).as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.intp), generate
+
+
+@intrinsic
 def array_at(typing_context, number, address, count):
     """The numbers at an address, as an array."""
     kind = types.Array(number.dtype, 1, "C")

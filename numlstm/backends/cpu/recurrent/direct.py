@@ -8,12 +8,21 @@ import numpy as np
 
 from ....cells.cell import PREVIOUS
 from ..machine.arrays import address_of
-from ..machine.compiling import call, inner
-from ..machine.memory import copy_row, load_address, load_row, store_address, stored, stored_entry
-from .arguments import PhaseEntry, table
+from ..machine.compiling import call, inner, once
+from ..machine.memory import (
+    copy_row,
+    lanes_of,
+    load_address,
+    load_row,
+    store_address,
+    stored,
+    stored_entry,
+    vector_bytes,
+)
+from .arguments import PhaseEntry, TileEntry, table
 from .buffers import PreparedLayer
 from .equations import PhaseForward
-from .forward import multiply
+from .forward import call_tile
 
 
 class StepState(NamedTuple):
@@ -82,7 +91,7 @@ def state_at(states, table, number):
     return load_address(states + 8 * number) + stored_entry(StepState, table, number).offset
 
 
-@inner
+@once
 def run_direct(real, at, room, x, states):
     """A step of the `DirectLayer` at an address, from `x` (D,).
 
@@ -92,11 +101,17 @@ def run_direct(real, at, room, x, states):
     layer = stored(DirectLayer, at)
     phase = stored(PhaseEntry, layer.phase)
     h = state_at(states, layer.states, 0)
-    addresses, sums = room + layer.addresses, room + layer.sums
+    addresses, sums, start = room + layer.addresses, room + layer.sums, phase.bias
     store_address(addresses, x)
     store_address(addresses + 8, h)
+    if phase.last_tile > 1:  # tiles may leave some gates out
+        copy_row(real, sums, start, phase.panels * phase.tile_row // (vector_bytes(real) // lanes_of(real)))
+        start = sums
     for panel in range(phase.panels):
-        multiply(real, phase, layer.tiles, addresses, 8, panel, 1, sums + panel * phase.tile_row, 0, 0)
+        row = panel * phase.tile_row
+        for k in range(phase.last_tile):
+            tile = stored_entry(TileEntry, layer.tiles, k)
+            call_tile(tile, panel, 1, sums + row, 0, start + row, 0, addresses, 8)
     if layer.in_place:
         slot = state_at(states, layer.states, 1) - h if layer.state_count > 1 else 0
         _equations(phase, layer, sums, h, slot)

@@ -170,7 +170,7 @@ def _run_phase(real, phase, layer, run, step, share):
                 while m < end:
                     height = height_of(phase.tallest, end - m)
                     place = sums + (m - start) * sums_row + (panel - first) * phase.tile_row
-                    multiply(
+                    _multiply(
                         real, phase, layer.tiles, step.addresses, memory.span, panel, height, place, sums_row, 8 * m
                     )
                     m += height
@@ -250,7 +250,7 @@ def _normalise(phase, norm, sums, memory, records, step):
 
 
 @once
-def multiply(real, phase, tiles, addresses, span, panel, height, place, row, offset):
+def _multiply(real, phase, tiles, addresses, span, panel, height, place, row, offset):
     """The pre-activations of one panel and `height` rows to `place`."""
     size = vector_bytes(real)
     start, start_row = phase.bias + panel * phase.tile_row, 0
@@ -261,11 +261,17 @@ def multiply(real, phase, tiles, addresses, span, panel, height, place, row, off
         start, start_row = place, row
     for k in range(phase.first_tile, phase.last_tile):
         tile = stored_entry(TileEntry, tiles, k)
-        call(
-            tile.tile,
-            ProductTile(
-                rows=height, out=place + tile.offset, out_row=row, start=start + tile.offset, start_row=start_row,
-                w=tile.w + panel * tile.w_panel, a=addresses + tile.a * span + offset, a_count=tile.a_count,
-                v=tile.v + panel * tile.v_panel, b=addresses + tile.b * span + offset, b_count=tile.b_count,
-            ),
-        )  # fmt: skip
+        call_tile(tile, panel, height, place, row, start, start_row, addresses + offset, span)
+
+
+@inner
+def call_tile(tile, panel, height, place, row, start, start_row, addresses, span):
+    """The products of a `TileEntry` for a panel and `height` rows, from `start` to `place`."""
+    call(
+        tile.tile,
+        ProductTile(
+            rows=height, out=place + tile.offset, out_row=row, start=start + tile.offset, start_row=start_row,
+            w=tile.w + panel * tile.w_panel, a=addresses + tile.a * span, a_count=tile.a_count,
+            v=tile.v + panel * tile.v_panel, b=addresses + tile.b * span, b_count=tile.b_count,
+        ),
+    )  # fmt: skip

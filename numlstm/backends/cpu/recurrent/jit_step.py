@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numba import types
 
 from ..machine.arrays import address_of, integers
 from ..machine.board import ShardCall
@@ -25,6 +27,7 @@ from .step import (
 )
 
 X, OUT = StepPlan._fields.index("x"), StepPlan._fields.index("out")
+ARGUMENTS = (types.intp,) * 4  # of each of them
 KERNELS = {"float32": step_float32, "float64": step_float64}
 
 
@@ -55,7 +58,7 @@ class JitStep:
         weights = [layer.weights for layer in layers]
         self.dtype = weights[0].flat.dtype
         self.kernel = KERNELS[self.dtype.name]
-        self.address = self.kernel.c_address(4)
+        self.address = self.kernel.c_address(*ARGUMENTS)
         sizes = np.array([layer.packing.spec.state_sizes for layer in weights])  # (layers, states)
         self.state_sizes = tuple((rows * sizes.sum(axis=0)).tolist())
         self._states = [self._state_table(layer, sizes[:k], rows) for k, layer in enumerate(layers)]
@@ -68,9 +71,10 @@ class JitStep:
         self._plan = integers(
             StepPlan(
                 entry=self.address, x=rows * weights[0].packing.spec.input_size, out=int(rows * sizes[-1, 0]),
-                states=address_of(self._sizes), rows=rows, layers=address_of(self._layers), layer_count=len(layers),
-                residual=int(residual), forward=forward.address(ShardCall, weights[0].types[0]),
-                order=address_of(self._order), lengths=address_of(self._lengths), room=max(end for _, end in entries),
+                states=address_of(self._sizes), code=self.kernel.code_address(*ARGUMENTS), rows=rows,
+                layers=address_of(self._layers), layer_count=len(layers), residual=int(residual),
+                forward=forward.address(ShardCall, weights[0].types[0]), order=address_of(self._order),
+                lengths=address_of(self._lengths), room=max(end for _, end in entries),
             )
         )  # fmt: skip
         self.plan = address_of(self._plan)
@@ -141,14 +145,10 @@ def step_runner(
         if layer.weights.team_of(rows, 1) > 1 or len(full_shards(rows, 1, layer.weights.step_flop)) > 1:
             return None
     step, addresses = JitStep(layers, rows, residual), np.array([address_of(state) for state in states])
-    arguments = step.plan, address_of(x), address_of(addresses), address_of(y)
-    kept = step, x, states, y, addresses  # the kernel knows their addresses alone
-    kernel = step.kernel
-
-    def run() -> None:
-        assert kept
-        kernel[None](*arguments)
-
+    run: Any = partial(
+        step.kernel.entry(*[types.intp] * 4), step.plan, address_of(x), address_of(addresses), address_of(y)
+    )
+    run.kept = step, x, states, y, addresses  # the kernel knows their addresses alone
     return run
 
 

@@ -18,11 +18,12 @@ from numba.extending import (
     unbox,
 )
 
+from ..machine.compiling import call_code
 from ..machine.simd import I64
 from .jit_step import OUT, JitStep, X
 from .step import StepPlan
 
-ENTRY, STATES = map(StepPlan._fields.index, ("entry", "states"))
+STATES, CODE = map(StepPlan._fields.index, ("states", "code"))
 
 
 class JitStepType(types.Callable):
@@ -127,7 +128,7 @@ class _Emitter:
 
 @lower_builtin(JitStepType, JitStepType, types.VarArg(types.Any))
 def _call(context, builder, signature, arguments):
-    """Check all sizes, and call the C function of a step.
+    """Check all sizes, and call the machine code of a step.
 
     As it is one piece, arrays are borrowed: Numba would count references to them if compiled Python passed them on.
     """
@@ -147,7 +148,7 @@ def _call(context, builder, signature, arguments):
         states = builder.alloca(ir.ArrayType(I64, len(arrays)))
     for k, (_, address) in enumerate(arrays):
         builder.store(address, cgutils.gep_inbounds(builder, states, 0, k))
-    c_function = ir.FunctionType(ir.VoidType(), [I64] * 4).as_pointer()
-    entry = builder.inttoptr(emit.integer(plan, ENTRY), c_function)
-    builder.call(entry, [plan, x, builder.ptrtoint(states, I64), out])
+    failed = call_code(builder, emit.integer(plan, CODE), [plan, x, builder.ptrtoint(states, I64), out])
+    with builder.if_then(cgutils.is_not_null(builder, failed), likely=False):
+        context.call_conv.return_user_exc(builder, MemoryError, ("no memory for a step",))
     return context.get_dummy_value()

@@ -7,17 +7,19 @@ from typing import NamedTuple
 import numpy as np
 
 from ..machine.board import ShardCall
-from ..machine.compiling import c_function, call, inner
+from ..machine.compiling import apart, c_function, call, inner, once
 from ..machine.memory import (
+    allocate,
     copy_row,
     entry_bytes,
+    free,
     lanes_of,
     store_integers,
     stored,
     stored_entry,
     vector_bytes,
 )
-from ..machine.simd import load_first, stack_bytes, store_first
+from ..machine.simd import load, load_first, stack_bytes, store, store_first
 from ..machine.team import Team
 from .arguments import (
     ForwardCall,
@@ -36,12 +38,13 @@ PLACE_BYTES, CALL_BYTES = entry_bytes(PlaceEntry), entry_bytes(ForwardCall)
 
 
 class StepPlan(NamedTuple):
-    """What a step is. Compiled functions of users have read the first four fields: these stay in their places."""
+    """What a step is. Compiled functions of users have read the first five fields: these stay in their places."""
 
     entry: int  # address of the C function
     x: int  # numbers of the input
     out: int  # numbers of the output
     states: int  # table of the numbers of each state, all layers together
+    code: int  # address of the machine code behind the C function, which `call_code` calls
     rows: int  # N
     layers: int  # table of `StepLayer`
     layer_count: int
@@ -83,20 +86,22 @@ class WholeLayer(NamedTuple):
 STEP_LAYER = table(StepLayer)
 
 
-@inner
+@once
 def run_step(real, plan_at, x, states, out):
     """One step: from `x` (N, D) to `out` (N, H); `states` are the addresses of arrays that it updates."""
     plan = stored(StepPlan, plan_at)
-    if plan.room <= ROOM:
-        _run_layers(real, plan, stack_bytes(ROOM), x, states, out)
-    else:
-        memory = np.empty(plan.room + 64, np.uint8)
-        start = memory.ctypes.data
-        _run_layers(real, plan, start + (-start & 63), x, states, out)
-        memory[0] = 0  # until here it is needed
+    room, memory = stack_bytes(ROOM), 0
+    if plan.room > ROOM:
+        memory = allocate(plan.room + 64)
+        if memory == 0:
+            raise MemoryError("no memory for a step")
+        room = memory + (-memory & 63)
+    _run_layers(real, plan, room, x, states, out)
+    if memory:
+        free(memory)
 
 
-@inner
+@once
 def _run_layers(real, plan, room, x, states, out):
     """The layers, one after the other, with memory for them."""
     for k in range(plan.layer_count):
@@ -115,7 +120,7 @@ def _run_layers(real, plan, room, x, states, out):
             x = out
 
 
-@inner
+@apart
 def _run_whole(real, plan, at, table, room, x, states):
     """A step of the `WholeLayer` at an address, with a table of `StepState`."""
     layer, number = stored(WholeLayer, at), vector_bytes(real) // lanes_of(real)
@@ -151,12 +156,16 @@ def _forward_call(plan, layer, room, places, x, number):
     )  # fmt: skip
 
 
-@inner
+@apart
 def _add_numbers(real, out, x, y, count):
     """``out = y + x``, of `count` numbers."""
     lanes, size = lanes_of(real), vector_bytes(real)
-    for group in range(-(-count // lanes)):
-        rest, at = count - group * lanes, group * size
+    whole, rest = count // lanes, count % lanes
+    for group in range(whole):
+        at = group * size
+        store(load(real, y + at) + load(real, x + at), out + at)
+    if rest:
+        at = whole * size
         store_first(load_first(real, y + at, rest) + load_first(real, x + at, rest), out + at, rest)
 
 
