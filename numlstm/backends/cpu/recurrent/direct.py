@@ -7,22 +7,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ....cells.cell import PREVIOUS
+from ..linear.tile import ProductTile
 from ..machine.arrays import address_of
 from ..machine.compiling import call, inner, once
 from ..machine.memory import (
     copy_row,
     lanes_of,
     load_address,
-    load_row,
     store_address,
     stored,
     stored_entry,
     vector_bytes,
 )
+from ..machine.simd import splat, store
 from .arguments import PhaseEntry, TileEntry, table
 from .buffers import PreparedLayer
 from .equations import PhaseForward
-from .forward import call_tile
 
 
 class StepState(NamedTuple):
@@ -107,11 +107,19 @@ def run_direct(real, at, room, x, states):
     if phase.last_tile > 1:  # tiles may leave some gates out
         copy_row(real, sums, start, phase.panels * phase.tile_row // (vector_bytes(real) // lanes_of(real)))
         start = sums
-    for panel in range(phase.panels):
-        row = panel * phase.tile_row
-        for k in range(phase.last_tile):
-            tile = stored_entry(TileEntry, layer.tiles, k)
-            call_tile(tile, panel, 1, sums + row, 0, start + row, 0, addresses, 8)
+    for k in range(phase.last_tile):
+        tile = stored_entry(TileEntry, layer.tiles, k)
+        out, first, w, v = sums + tile.offset, start + tile.offset, tile.w, tile.v
+        for _ in range(phase.panels):
+            call(
+                tile.tile,
+                ProductTile(
+                    rows=1, out=out, out_row=0, start=first, start_row=0,
+                    w=w, a=addresses + 8 * tile.a, a_count=tile.a_count,
+                    v=v, b=addresses + 8 * tile.b, b_count=tile.b_count,
+                ),
+            )  # fmt: skip
+            out, first, w, v = out + phase.tile_row, first + phase.tile_row, w + tile.w_panel, v + tile.v_panel
     if layer.in_place:
         slot = state_at(states, layer.states, 1) - h if layer.state_count > 1 else 0
         _equations(phase, layer, sums, h, slot)
@@ -120,11 +128,19 @@ def run_direct(real, at, room, x, states):
         for j in range(layer.state_count):
             state = stored_entry(StepState, layer.states, j)
             if state.read:
-                load_row(real, record + j * layer.slot, state_at(states, layer.states, j), state.units, layer.groups)
+                _fill_slot(real, record + j * layer.slot, state_at(states, layer.states, j), state.units, layer.groups)
         _equations(phase, layer, sums, record, layer.slot)
         for j in range(layer.state_count):
             state = stored_entry(StepState, layer.states, j)
             copy_row(real, state_at(states, layer.states, j), record + j * layer.slot, state.units)
+
+
+@inner
+def _fill_slot(real, slot, place, count, groups):
+    """Copy a state to a slot of so many vectors, with zeros behind it."""
+    for group in range(count // lanes_of(real), groups):
+        store(splat(real, real(0)), slot + group * vector_bytes(real))
+    copy_row(real, slot, place, count)
 
 
 @inner

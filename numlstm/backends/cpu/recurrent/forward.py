@@ -261,17 +261,11 @@ def _multiply(real, phase, tiles, addresses, span, panel, height, place, row, of
         start, start_row = place, row
     for k in range(phase.first_tile, phase.last_tile):
         tile = stored_entry(TileEntry, tiles, k)
-        call_tile(tile, panel, height, place, row, start, start_row, addresses + offset, span)
-
-
-@inner
-def call_tile(tile, panel, height, place, row, start, start_row, addresses, span):
-    """The products of a `TileEntry` for a panel and `height` rows, from `start` to `place`."""
-    call(
-        tile.tile,
-        ProductTile(
-            rows=height, out=place + tile.offset, out_row=row, start=start + tile.offset, start_row=start_row,
-            w=tile.w + panel * tile.w_panel, a=addresses + tile.a * span, a_count=tile.a_count,
-            v=tile.v + panel * tile.v_panel, b=addresses + tile.b * span, b_count=tile.b_count,
-        ),
-    )  # fmt: skip
+        call(
+            tile.tile,
+            ProductTile(
+                rows=height, out=place + tile.offset, out_row=row, start=start + tile.offset, start_row=start_row,
+                w=tile.w + panel * tile.w_panel, a=addresses + tile.a * span + offset, a_count=tile.a_count,
+                v=tile.v + panel * tile.v_panel, b=addresses + tile.b * span + offset, b_count=tile.b_count,
+            ),
+        )  # fmt: skip
