@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
-from ....cells.cell import PREVIOUS
 from ..linear.tile import ProductTile
-from ..machine.arrays import address_of
 from ..machine.compiling import call, inner, once
 from ..machine.memory import (
     copy_row,
@@ -20,8 +16,7 @@ from ..machine.memory import (
     vector_bytes,
 )
 from ..machine.simd import splat, store
-from .arguments import PhaseEntry, TileEntry, table
-from .buffers import PreparedLayer
+from .arguments import PhaseEntry, TileEntry
 from .equations import PhaseForward
 
 
@@ -47,42 +42,6 @@ class DirectLayer(NamedTuple):
     addresses: int  # of x and of the first state
     sums: int  # pre-activations of all panels
     record: int  # where the states are not in place
-
-
-STEP_STATE = table(StepState)
-
-
-def state_table(layer: PreparedLayer, offsets: Any) -> np.ndarray:
-    """The table of the states of a layer, which begin so many bytes behind the starts of arrays."""
-    packing = layer.weights.packing
-    read = [any(name + PREVIOUS in phase.reads for phase in packing.cell.phases) for name in packing.cell.states]
-    return np.array([*zip(packing.spec.state_sizes, offsets, read, strict=True)], STEP_STATE)
-
-
-def is_direct(layer: PreparedLayer) -> bool:
-    """Whether one row of a layer needs no `forward`.
-
-    It has one phase, whose products are of x and of the first state. Its pre-activations go to the equations as they
-    are, and no product takes fewer bits, nor a mask a part.
-    """
-    weights, packing = layer.weights, layer.weights.packing
-    (phase, *others), sources = packing.phases, layer.tables.sources.tolist()
-    return not (
-        others or phase.norm or phase.copied or packing.slots.handed_on or packing.cell.masks or weights.narrowing
-    ) and [(slot, now) for slot, now, _ in sources] == [(0, 0)]  # fmt: skip
-
-
-def direct_layer(layer: PreparedLayer, states: np.ndarray, room: Any) -> DirectLayer:
-    """A layer that needs no `forward`, with the table of its states; `room` shares memory out."""
-    weights, packing, tables = layer.weights, layer.weights.packing, layer.tables
-    slot, sizes = packing.groups * weights.vector, {*packing.spec.state_sizes}
-    in_place = len(states) <= 2 and sizes == {packing.groups * packing.lanes}
-    return DirectLayer(
-        phase=address_of(tables.phases), tiles=address_of(tables.tiles), constants=tables.constants,
-        states=address_of(states), state_count=len(states), in_place=int(in_place),
-        groups=packing.groups, slot=slot, addresses=room.take(16),
-        sums=room.take(packing.phases[0].columns * weights.flat.itemsize), record=room.take(len(states) * slot),
-    )  # fmt: skip
 
 
 @inner

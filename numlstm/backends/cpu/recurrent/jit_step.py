@@ -9,26 +9,23 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from ..machine.arrays import address_of, integers
+from ..machine.arrays import Room, address_of, integers
 from ..machine.board import ShardCall
 from .buffers import PreparedLayer, mask_entries
-from .direct import direct_layer, is_direct, state_table
 from .forward import forward
 from .layer import full_shards
 from .step import (
-    CALL_BYTES,
-    PLACE_BYTES,
     STEP_LAYER,
     StepLayer,
     StepPlan,
-    WholeLayer,
     step_float32,
     step_float64,
 )
+from .step_layers import direct_layer, is_direct, state_table, whole_layer
 
 X, OUT = StepPlan._fields.index("x"), StepPlan._fields.index("out")
-ARGUMENTS = (types.intp,) * 4  # of each of them
 KERNELS = {"float32": step_float32, "float64": step_float64}
+ARGUMENTS = (types.intp,) * 4  # types of the arguments of each
 
 
 class JitStep:
@@ -67,13 +64,14 @@ class JitStep:
         self._arguments: list[np.ndarray] = []  # of layers
         entries = [self._layer(k, layer, rows) for k, layer in enumerate(layers)]
         self._layers = np.array([entry for entry, _ in entries], STEP_LAYER)
+        whole = any(entry.whole for entry, _ in entries)
         self._sizes, self._kept = np.array(self.state_sizes), tuple(layers)  # kernels know their addresses alone
         self._plan = integers(
             StepPlan(
                 entry=self.address, x=rows * weights[0].packing.spec.input_size, out=int(rows * sizes[-1, 0]),
                 states=address_of(self._sizes), code=self.kernel.code_address(*ARGUMENTS), rows=rows,
                 layers=address_of(self._layers), layer_count=len(layers), residual=int(residual),
-                forward=forward.address(ShardCall, weights[0].types[0]), order=address_of(self._order),
+                forward=forward.address(ShardCall, weights[0].types[0]) if whole else 0, order=address_of(self._order),
                 lengths=address_of(self._lengths), room=max(end for _, end in entries),
             )
         )  # fmt: skip
@@ -120,22 +118,6 @@ class JitStep:
         return StepLayer(address_of(states), direct=at if direct else 0, whole=0 if direct else at), room.end
 
 
-def whole_layer(layer: PreparedLayer, masks: np.ndarray, rows: int, room: Room) -> WholeLayer:
-    """A layer that `forward` takes."""
-    weights, tables, packing = layer.weights, layer.tables, layer.weights.packing
-    states, sources = len(packing.spec.state_sizes), len(tables.sources) + 1
-    room.take(CALL_BYTES + 2 * states * PLACE_BYTES)
-    row, sums_row = (size * weights.flat.itemsize for size in (packing.record_sizes[False], packing.sums_columns))
-    return WholeLayer(
-        layer=address_of(tables.arguments), state_count=states, inputs=packing.spec.input_size, groups=packing.groups,
-        record_row=row, slot=packing.groups * weights.vector, sums_row=sums_row,
-        narrow_row=weights.narrow_row, narrowing=weights.narrowing,
-        masks=address_of(masks), mask_count=len(masks),
-        addresses=room.take(8 * sources * rows), sums=room.take(rows * sums_row),
-        narrow=room.take(sources * rows * weights.narrow_row), records=room.take(2 * rows * row),
-    )  # fmt: skip
-
-
 def step_runner(
     layers: Sequence[PreparedLayer], x: np.ndarray, states: Sequence[np.ndarray], y: np.ndarray, residual: bool
 ) -> Callable[[], None] | None:
@@ -150,18 +132,3 @@ def step_runner(
     )
     run.kept = step, x, states, y, addresses  # the kernel knows their addresses alone
     return run
-
-
-class Room:
-    """Memory that is shared out, in whole cache lines."""
-
-    def __init__(self) -> None:
-        self.end = 0
-
-    def take(self, size: int) -> int:
-        """Where the next `size` bytes are; 0 for none."""
-        if size == 0:
-            return 0
-        start = -(-self.end // 64) * 64
-        self.end = start + size
-        return start

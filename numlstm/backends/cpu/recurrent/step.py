@@ -49,7 +49,7 @@ class StepPlan(NamedTuple):
     layers: int  # table of `StepLayer`
     layer_count: int
     residual: int  # whether every layer but the first adds its input to its output
-    forward: int  # address of the machine code
+    forward: int  # address of the machine code; 0 where all layers are direct
     order: int  # 0, 1, ...
     lengths: int  # ones
     room: int  # bytes of memory that a step needs
