@@ -31,9 +31,8 @@ def is_direct(layer: PreparedLayer) -> bool:
     """
     weights, packing = layer.weights, layer.weights.packing
     (phase, *others), sources = packing.phases, layer.tables.sources.tolist()
-    return not (
-        others or phase.norm or phase.copied or packing.slots.handed_on or packing.cell.masks or weights.narrowing
-    ) and [(slot, now) for slot, now, _ in sources] == [(0, 0)]  # fmt: skip
+    special = phase.norm or phase.copied or packing.cell.masks or weights.narrowing
+    return not (others or special) and [(slot, now) for slot, now, _ in sources] == [(0, 0)]
 
 
 def direct_layer(layer: PreparedLayer, states: np.ndarray, room: Room) -> DirectLayer:

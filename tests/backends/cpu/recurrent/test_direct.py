@@ -4,8 +4,11 @@ import numba
 import numpy as np
 import pytest
 
-from numlstm import GRU, LSTM, RNN
+from numlstm import GRU, LSTM, RNN, cells
+from numlstm.backends.cpu.linear import halves
 from numlstm.backends.cpu.recurrent import jit_step
+from numlstm.cells.elementary import sigmoid, tanh
+from numlstm.layers import Layer
 
 RNG = np.random.default_rng(0)
 STEPS, INPUTS = 200, 3
@@ -27,9 +30,35 @@ OTHERS = {
     "lstm, normalised": (LSTM, {"layer_norm": True}),
     "lstm, all gates seen": (LSTM, {"full_gate_recurrence": True}),
     "lstm, dropped": (LSTM, {"recurrent_dropout": 0.4, "recurrent_dropout_mode": "candidate"}),
-    "lstm, fewer bits": (LSTM, {"compute_dtype": "bfloat16"}),
     "gru, reset before": (GRU, {"reset_after": False}),
 }
+
+
+PARTS = ("inner",), ("outer",)
+TWO_PHASES = cells.Cell(  # it hands nothing on but its states, and its second phase has a product of x alone
+    name="two phases",
+    states=("h", "c"),
+    phases=(
+        cells.Phase(
+            gates=PARTS[0],
+            products=(cells.Product(PARTS[0], "x", "w", rows=(0,)), cells.Product(PARTS[0], "h_prev", "r", rows=(0,))),
+            reads=("c_prev",), gives=("c",), keeps=(), uses=(),
+            forward=lambda one, v: (tanh(v.inner) + v.c_prev,), backward=None,
+        ),
+        cells.Phase(
+            gates=PARTS[1], products=(cells.Product(PARTS[1], "x", "w", rows=(1,)),),
+            reads=("c",), gives=("h",), keeps=(), uses=(),
+            forward=lambda one, v: (sigmoid(v.outer) * v.c,), backward=None,
+        ),
+    ),
+    parameters=(cells.Parameter("w", 2, columns="input"), cells.Parameter("r", 1, columns="hidden")),
+)  # fmt: skip
+
+
+class TwoPhases(Layer):
+    """A layer of such cells."""
+
+    cell = "two phases"
 
 
 @numba.njit
@@ -40,6 +69,13 @@ def run(step, x, state, y):
 
 def step_of(layer, rows=1):
     return layer.stream(rows).jit_step
+
+
+def with_biases(layer):
+    """The layer, with a bias of its own for each unit."""
+    biases = {name: value for name, value in layer.parameters.items() if name.startswith("bias")}
+    layer.set_parameters(layer.parameters | {name: RNG.normal(size=value.shape) for name, value in biases.items()})
+    return layer
 
 
 def direct_layers(step):
@@ -73,7 +109,7 @@ class Arrays:
 def check(layer, monkeypatch, direct):
     """A layer has the bits of `forward`, in all steps and the last state."""
     x = RNG.normal(size=(STEPS, layer.input_size)).astype(layer.dtype)
-    step = step_of(layer)
+    step = step_of(with_biases(layer))
     assert direct_layers(step) == direct
     got = Arrays(layer, STEPS, step.state_sizes).run(step, x)
     with monkeypatch.context() as patched:
@@ -93,6 +129,27 @@ def test_they_have_the_bits_of_forward(kind, options, dtype, monkeypatch):
 @pytest.mark.parametrize(("kind", "options"), OTHERS.values(), ids=OTHERS)
 def test_other_layers_take_forward(kind, options):
     layer = kind(INPUTS, 16, random_state=0, backend="cpu", **options)
+    assert direct_layers(step_of(layer)) == [False]
+
+
+def test_a_cell_of_two_phases_takes_forward(monkeypatch):
+    monkeypatch.setitem(cells._registry, "two phases", cells.Family({}, lambda options, **_: TWO_PHASES))
+    layer = TwoPhases(INPUTS, 16, random_state=0, backend="cpu")
+    step, x = step_of(layer), RNG.normal(size=(STEPS, INPUTS)).astype("f4")
+    assert direct_layers(step) == [False]
+    w, r = layer.parameters["w_l0"], layer.parameters["r_l0"]
+    h, c, y = np.zeros(16), np.zeros(16), np.empty((STEPS, 16), "f4")
+    run(step, x, (np.zeros(16, "f4"), np.zeros(16, "f4")), y)
+    for x_t, y_t in zip(x, y, strict=True):
+        inner, outer = np.split(w @ x_t, 2)
+        c = np.tanh(inner + r @ h) + c
+        h = c / (1 + np.exp(-outer))
+        np.testing.assert_allclose(y_t, h, rtol=1e-4, atol=1e-4)
+
+
+def test_products_of_fewer_bits_take_forward(monkeypatch):
+    monkeypatch.setattr(halves, "supported", lambda: True)
+    layer = LSTM(INPUTS, 16, compute_dtype="bfloat16", random_state=0, backend="cpu")
     assert direct_layers(step_of(layer)) == [False]
 
 
