@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from ..backends.contract import Backend
 from ..checks import check_tuple
@@ -22,26 +23,26 @@ class Steps:
     """
 
     def __init__(self, remedy: str) -> None:
-        self._remedy, self._open = remedy, False
+        self._remedy = remedy
+        self.open = False  # whether a step has begun, and has not ended
 
     def check(self) -> None:
         """Raise an error if a step was interrupted."""
-        if self._open:
+        if self.open:
             raise RuntimeError(f"an earlier step of this stream was interrupted: {self._remedy}")
 
     def anew(self) -> Steps:
         """For a block that sets the whole state: it may follow a step that was interrupted."""
-        self._open = False
+        self.open = False
         return self
 
     def __enter__(self) -> None:
-        if self._open:
-            self.check()
-        self._open = True
+        self.check()
+        self.open = True
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         if kind is None or issubclass(kind, ValueError | TypeError):
-            self._open = False
+            self.open = False
 
 
 class Stream:
@@ -65,10 +66,12 @@ class Stream:
         self.batch_size = batch_size
         self._run = Runner(stack, backend, weights, batch_size, 1, resume=True)
         self._x, self._y = self._run.x[:, 0], self._run.y[:, 0]
-        self._x_row = self._x[0]
+        self._memory = {1: (self._x[0], self._y[0]), 2: (self._x, self._y)}  # of a step, by the axes of its input
+        self._on_host = isinstance(self._y, ndarray)
         self._call = self._run.calls[0] if len(self._run.calls) == 1 else self._run
         self._dtype = np.dtype(stack.dtype)
         self._shape = (stack.input_size,) if batch_size == 1 else self._x.shape  # a shape that needs no check
+        self._memory_of_shape = self._memory[len(self._shape)]
         self._turn, self._steps = new_lock(), Steps("call reset(), or set state")
 
     def __getstate__(self) -> None:
@@ -128,22 +131,27 @@ class Stream:
         RuntimeError
             If an exception such as KeyboardInterrupt ended an earlier step before its end; `reset`, or set `state`.
         """
-        x = x_t
-        if type(x) is not np.ndarray or x.dtype != self._dtype or x.shape != self._shape:
+        if type(x_t) is ndarray and x_t.dtype is self._dtype and x_t.shape == self._shape:
+            x, (own_x, y) = x_t, self._memory_of_shape
+        else:
             x = self.checked(x_t)
-        single = x.ndim == 1
+            own_x, y = self._memory[x.ndim]
         if out is not None:
-            _check_out(out, self._y.shape[single:], self._stack.dtype)
-        with self._turn, self._steps:
-            (self._x_row if single else self._x)[...] = x
+            _check_out(out, y.shape, self._dtype)
+        steps = self._steps
+        with self._turn:  # and nothing else: a step of a small layer takes less than another block would
+            if steps.open:
+                steps.check()
+            steps.open = True
+            own_x[...] = x
             self._call()
-            y = self._backend.to_numpy(self._y)
-            if single:
-                y = y[0]
+            if not self._on_host:
+                y = self._backend.to_numpy(y)
             if out is None:
                 out = y.copy()
             else:
                 out[...] = y
+            steps.open = False
         return out
 
     @cached_property
@@ -196,9 +204,9 @@ class Stream:
         return x
 
 
-def _check_out(out: Any, shape: tuple[int, ...], dtype: str) -> None:
+def _check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
     """An error, before anything changes, if results cannot be written to `out`."""
-    if not isinstance(out, np.ndarray):
+    if not isinstance(out, ndarray):
         raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
     if out.shape != shape or out.dtype != dtype:
         raise ValueError(f"out must have shape {shape} and dtype {dtype}, got {out.shape} and {out.dtype}")

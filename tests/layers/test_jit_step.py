@@ -60,6 +60,7 @@ def test_it_equals_the_steps_of_the_stream_to_the_bit(kind, hidden, options, row
     y = np.full_like(expected, np.nan)
     run(layer.stream(rows).jit_step, x, state, y)
     assert y.tobytes() == expected.tobytes()
+    np.testing.assert_allclose(y.swapaxes(0, 1), layer(x.swapaxes(0, 1))[0], rtol=1e-4, atol=1e-6)
     for ours, wanted in zip(state if kind is LSTM else [state], joined(stream.state), strict=True):
         assert ours.tobytes() == wanted.tobytes()
 

@@ -27,6 +27,21 @@ def aligned(shape: tuple[int, ...] | int, dtype: Any, *, zero: bool = False) -> 
     return np.ndarray(shape, dtype, memory, -address_of(memory) % 64)
 
 
+class Room:
+    """Memory that is shared out, in whole cache lines."""
+
+    def __init__(self) -> None:
+        self.end = 0
+
+    def take(self, size: int) -> int:
+        """Where the next `size` bytes are; 0 for none."""
+        if size == 0:
+            return 0
+        start = -(-self.end // 64) * 64
+        self.end = start + size
+        return start
+
+
 class Arguments(NamedTuple):
     """The integers that a kernel reads."""
 

@@ -1,7 +1,7 @@
 """`numba.njit` with the flags and the disk cache that all kernels of this package share.
 
-A `kernel` is called from Python, a `pointed` function from kernels, by its address; `inner`, `once` and `free_sums`
-functions become parts of kernels.
+A `kernel` is called from Python, a `pointed` function from kernels, by its address; `inner`, `once`, `apart` and
+`free_sums` functions become parts of kernels.
 """
 
 from __future__ import annotations
@@ -48,11 +48,9 @@ def _pipeline(compiler: str) -> dict[str, Any]:
     return {"pipeline_class": getattr(pipeline, compiler)}
 
 
-def _part(**flags: Any) -> Callable[[Callable], Any]:
+def _part(compiler: str = "PartCompiler", **flags: Any) -> Callable[[Callable], Any]:
     """A decorator for functions that become parts of kernels."""
-    decorate = njit(
-        error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, **_pipeline("PartCompiler"), **flags
-    )
+    decorate = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, **_pipeline(compiler), **flags)
 
     def make(function: Callable) -> Any:
         dispatcher = decorate(function)
@@ -69,6 +67,9 @@ inner = _part()
 
 # The same for a function that is called in one place.
 once = _part(forceinline=True)
+
+# The same for a function that is seldom called: the rest of the kernel then needs fewer registers.
+apart = _part("ApartCompiler", forceinline=False)
 
 # An inner function whose sums may be taken in any order: the compiler chooses one, for vectors.
 free_sums = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath={"reassoc", "contract"})
@@ -90,9 +91,12 @@ class Kernel:
         return self.entries.get(choice) or partial(self._first_call, choice)
 
     def _first_call(self, choice: Hashable, *arguments: Any) -> Any:
-        entry = compiled(self.dispatcher, tuple(map(numba.typeof, arguments))).entry_point
-        self.entries[choice] = entry
-        return entry(*arguments)
+        self.entries[choice] = self.entry(*map(numba.typeof, arguments))
+        return self.entries[choice](*arguments)
+
+    def entry(self, *arguments: Any) -> Callable:
+        """What Python calls, for arguments of these types."""
+        return compiled(self.dispatcher, arguments).entry_point
 
     def takes(self, arguments: type) -> None:
         """Let kernels `call` it with a named tuple of integers: its last parameters, by name."""
@@ -104,17 +108,20 @@ class Kernel:
     def address(self, arguments: type, *selecting: Any) -> int:
         """The machine code that kernels `call`, for these types of the parameters before those named."""
         if selecting not in self.addresses:
-            code = compiled(self.dispatcher, (*selecting, *[types.intp] * len(arguments._fields)))  # type: ignore[attr-defined]
-            self.addresses[selecting] = code.library.get_pointer_to_function(code.fndesc.mangled_name)
+            self.addresses[selecting] = self.code_address(*selecting, *[types.intp] * len(arguments._fields))  # type: ignore[attr-defined]
         return self.addresses[selecting]
+
+    def code_address(self, *arguments: Any) -> int:
+        """The machine code for arguments of these types."""
+        return _address(compiled(self.dispatcher, arguments))
 
 
 class CFunction(Kernel):
     """A kernel of integers that C can call, too."""
 
-    def c_address(self, count: int) -> int:
-        """The machine code for C, of `count` parameters."""
-        code = compiled(self.dispatcher, (types.intp,) * count)
+    def c_address(self, *arguments: Any) -> int:
+        """The machine code for C, for arguments of these types."""
+        code = compiled(self.dispatcher, arguments)
         return code.library.get_pointer_to_function(code.fndesc.llvm_cfunc_wrapper_name)
 
 
@@ -139,9 +146,13 @@ class Pointed:
     def address(self, *selecting: Any) -> int:
         """The machine code for these types of the first parameters."""
         if selecting not in self.addresses:
-            code = compiled(self.dispatcher, (*selecting, self.arguments))
-            self.addresses[selecting] = code.library.get_pointer_to_function(code.fndesc.mangled_name)
+            self.addresses[selecting] = _address(compiled(self.dispatcher, (*selecting, self.arguments)))
         return self.addresses[selecting]
+
+
+def _address(code: Any) -> int:
+    """Where machine code is."""
+    return code.library.get_pointer_to_function(code.fndesc.mangled_name)
 
 
 _selecting: dict[type, int] = {}  # for each named tuple, the parameters before it in functions that take it
@@ -173,11 +184,9 @@ def pointed(arguments: type) -> Callable[[Callable], Pointed]:
 
 @intrinsic
 def call(typing_context, address, arguments):
-    """Call the pointed function at `address` with its named tuple.
+    """Call the pointed function at `address` with its named tuple, and with a 0 for each parameter that only selects.
 
-    It is called as Numba's own code calls it: with room for a result and for an exception, of which there are none, and
-    with a 0 for each parameter that only selects. A wrapper for C would copy the arguments once more, which takes as
-    long as a small tile.
+    A wrapper for C would copy the arguments once more, which takes as long as a small tile.
     """
     if not isinstance(arguments, types.NamedTuple | types.NamedUniTuple) or arguments.instance_class not in _selecting:
         raise TypingError(f"call() must get the named tuple that a pointed function takes, got {arguments}")
@@ -189,15 +198,22 @@ def call(typing_context, address, arguments):
             context.cast(builder, builder.extract_value(packed, k), kind, types.intp)
             for k, kind in enumerate(arguments.types)
         ]
-        pointer = ir.IntType(8).as_pointer()
-        with builder.goto_entry_block():
-            room = [builder.alloca(pointer), builder.alloca(pointer)]
-        kinds = [pointer.as_pointer()] * 2 + [ir.IntType(64)] * (selecting + len(integers))
-        kind = ir.FunctionType(ir.IntType(32), kinds)
-        builder.call(builder.inttoptr(address, kind.as_pointer()), [*room, *[ir.IntType(64)(0)] * selecting, *integers])
+        call_code(builder, address, [ir.IntType(64)(0)] * selecting + integers)
         return context.get_dummy_value()
 
     return types.void(types.intp, arguments), generate
+
+
+def call_code(builder: Any, address: Any, integers: list[Any]) -> Any:
+    """LLVM code that calls machine code of Numba's with integers; it gives 0, or else there was an exception.
+
+    It is called as Numba's own code calls it: with room for a result, of which there is none, and for an exception.
+    """
+    pointer, integer = ir.IntType(8).as_pointer(), ir.IntType(64)
+    with builder.goto_entry_block():
+        room = [builder.alloca(pointer), builder.alloca(pointer)]
+    kind = ir.FunctionType(ir.IntType(32), [pointer.as_pointer()] * 2 + [integer] * len(integers))
+    return builder.call(builder.inttoptr(address, kind.as_pointer()), [*room, *integers])
 
 
 def calls(typing_context: Any, function: Any, *arguments: types.Type, first: int = 0) -> tuple[Any, Callable]:

@@ -6,13 +6,14 @@ from functools import cache
 from itertools import count
 from typing import Any, get_type_hints
 
+from llvmlite import ir
 from numba import types
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, models, register_model
 from numba.np import arrayobj
 
 from .compiling import inner
-from .simd import I64, load, load_first, splat, store, store_first, vector_of
+from .simd import I64, VectorLayout, load, load_first, splat, store, store_first, vector_of
 
 
 @intrinsic
@@ -38,15 +39,37 @@ def lanes_of(typing_context, real):
     return types.intp(real), generate
 
 
+@intrinsic
+def copy_rest(typing_context, real, place, source, count):
+    """Copy the last ``count % lanes`` of `count` numbers, in pieces of half a vector, a quarter, and so on.
+
+    They can be read again at once: after a masked store, loads must wait until it has reached the cache.
+    """
+    vector = vector_of(real)
+
+    def generate(context, builder, signature, arguments):
+        _, place, source, count = arguments
+        layout = VectorLayout.of(vector)
+        size, numbers = layout.bits // 8, layout.lanes // 2
+        while numbers:
+            pointer = ir.VectorType(layout.real, numbers).as_pointer()
+            with builder.if_then(builder.icmp_signed("!=", builder.and_(count, I64(numbers)), I64(0))):
+                done = builder.mul(builder.and_(count, I64(-2 * numbers)), I64(size))
+                piece = builder.load(builder.inttoptr(builder.add(source, done), pointer), align=size)
+                builder.store(piece, builder.inttoptr(builder.add(place, done), pointer), align=size)
+            numbers //= 2
+        return context.get_dummy_value()
+
+    return types.void(real, types.intp, types.intp, types.intp), generate
+
+
 @inner
-def copy_row(real, place, slot, count):
-    """Copy `count` numbers from `slot`, which is padded to whole vectors, to `place`, which is not."""
+def copy_row(real, place, source, count):
+    """Copy `count` numbers; memory behind them is neither read nor written."""
     lanes, size = lanes_of(real), vector_bytes(real)
-    whole, rest = count // lanes, count % lanes
-    for group in range(whole):
-        store(load(real, slot + group * size), place + group * size)
-    if rest:
-        store_first(load(real, slot + whole * size), place + whole * size, rest)
+    for group in range(count // lanes):
+        store(load(real, source + group * size), place + group * size)
+    copy_rest(real, place, source, count)
 
 
 @inner
@@ -101,6 +124,27 @@ def load_address(typing_context, place):
         return builder.load(builder.inttoptr(arguments[0], I64.as_pointer()))
 
     return types.intp(types.intp), generate
+
+
+@intrinsic
+def allocate(typing_context, size):
+    """The address of new memory; 0 where there is none."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.ptrtoint(context.nrt.allocate(builder, arguments[0]), I64)
+
+    return types.intp(types.intp), generate
+
+
+@intrinsic
+def free(typing_context, address):
+    """Give such memory back."""
+
+    def generate(context, builder, signature, arguments):
+        context.nrt.free(builder, builder.inttoptr(arguments[0], ir.IntType(8).as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.intp), generate
 
 
 @intrinsic

@@ -83,6 +83,16 @@ class PartCode(_Code):
         return self._shared_module
 
 
+class ApartCode(PartCode):
+    """The code of a function that stays one in kernels."""
+
+    def finalize(self) -> None:
+        super().finalize()
+        for function in self._final_module.functions:
+            if not function.is_declaration:
+                function.add_function_attribute("noinline")
+
+
 class KernelCode(_Code):
     """The code of a kernel with all its parts."""
 
@@ -148,6 +158,12 @@ class PartCompiler(_Compiler):
     def define_pipelines(self) -> list[PassManager]:
         self.state.flags.no_compile = True
         return super().define_pipelines()
+
+
+class ApartCompiler(PartCompiler):
+    """Compiles functions that stay apart from the kernels that call them."""
+
+    code = ApartCode
 
 
 class KernelCompiler(_Compiler):

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numba import types
 
-from ..machine.arrays import address_of, integers
+from ..machine.arrays import Room, address_of, integers
 from ..machine.board import ShardCall
 from .buffers import PreparedLayer, mask_entries
 from .forward import forward
 from .layer import full_shards
 from .step import (
-    CALL_BYTES,
-    PLACE_BYTES,
     STEP_LAYER,
-    STEP_STATE,
     StepLayer,
     StepPlan,
     step_float32,
     step_float64,
 )
+from .step_layers import direct_layer, is_direct, state_table, whole_layer
 
 X, OUT = StepPlan._fields.index("x"), StepPlan._fields.index("out")
 KERNELS = {"float32": step_float32, "float64": step_float64}
+ARGUMENTS = (types.intp,) * 4  # types of the arguments of each
 
 
 class JitStep:
@@ -54,21 +55,24 @@ class JitStep:
         weights = [layer.weights for layer in layers]
         self.dtype = weights[0].flat.dtype
         self.kernel = KERNELS[self.dtype.name]
-        self.address = self.kernel.c_address(4)
+        self.address = self.kernel.c_address(*ARGUMENTS)
         sizes = np.array([layer.packing.spec.state_sizes for layer in weights])  # (layers, states)
         self.state_sizes = tuple((rows * sizes.sum(axis=0)).tolist())
-        self._states = [self._state_table(sizes, rows, k) for k in range(len(layers))]
+        self._states = [self._state_table(layer, sizes[:k], rows) for k, layer in enumerate(layers)]
         self._order, self._lengths = np.arange(rows), np.ones(rows, np.int64)
         self._masks = [mask_entries(layer, None, self._order) for layer in weights]
+        self._arguments: list[np.ndarray] = []  # of layers
         entries = [self._layer(k, layer, rows) for k, layer in enumerate(layers)]
         self._layers = np.array([entry for entry, _ in entries], STEP_LAYER)
+        whole = any(entry.whole for entry, _ in entries)
         self._sizes, self._kept = np.array(self.state_sizes), tuple(layers)  # kernels know their addresses alone
         self._plan = integers(
             StepPlan(
                 entry=self.address, x=rows * weights[0].packing.spec.input_size, out=int(rows * sizes[-1, 0]),
-                states=address_of(self._sizes), rows=rows, layers=address_of(self._layers), layer_count=len(layers),
-                residual=int(residual), forward=forward.address(ShardCall, weights[0].types[0]),
-                order=address_of(self._order), lengths=address_of(self._lengths), room=max(end for _, end in entries),
+                states=address_of(self._sizes), code=self.kernel.code_address(*ARGUMENTS), rows=rows,
+                layers=address_of(self._layers), layer_count=len(layers), residual=int(residual),
+                forward=forward.address(ShardCall, weights[0].types[0]) if whole else 0, order=address_of(self._order),
+                lengths=address_of(self._lengths), room=max(end for _, end in entries),
             )
         )  # fmt: skip
         self.plan = address_of(self._plan)
@@ -98,27 +102,20 @@ class JitStep:
         if array.size != size:
             raise ValueError(f"{name} must have {size} numbers, got {array.size}")
 
-    def _state_table(self, sizes: np.ndarray, rows: int, layer: int) -> np.ndarray:
-        """The table of the states of a layer."""
-        offsets = rows * sizes[:layer].sum(axis=0) * self.dtype.itemsize
-        return np.array([(units, offset) for units, offset in zip(sizes[layer], offsets, strict=True)], STEP_STATE)
+    def _state_table(self, layer: PreparedLayer, sizes: np.ndarray, rows: int) -> np.ndarray:
+        """The table of the states of a layer, from the sizes of those of the layers before it."""
+        return state_table(layer, rows * sizes.sum(axis=0) * self.dtype.itemsize)
 
     def _layer(self, number: int, layer: PreparedLayer, rows: int) -> tuple[StepLayer, int]:
         """A layer as kernels take it, and the bytes of memory that it needs."""
-        weights, tables, packing = layer.weights, layer.tables, layer.weights.packing
-        room = Room(CALL_BYTES + 2 * len(packing.spec.state_sizes) * PLACE_BYTES)
-        row, sums_row = (size * self.dtype.itemsize for size in (packing.record_sizes[False], packing.sums_columns))
-        sources = len(tables.sources) + 1
-        entry = StepLayer(
-            layer=address_of(tables.arguments), states=address_of(self._states[number]),
-            state_count=len(packing.spec.state_sizes), inputs=packing.spec.input_size, groups=packing.groups,
-            record_row=row, slot=packing.groups * weights.vector, sums_row=sums_row,
-            narrow_row=weights.narrow_row, narrowing=weights.narrowing,
-            masks=address_of(self._masks[number]), mask_count=len(self._masks[number]),
-            addresses=room.take(8 * sources * rows), sums=room.take(rows * sums_row),
-            narrow=room.take(sources * rows * weights.narrow_row), records=room.take(2 * rows * row),
-        )  # fmt: skip
-        return entry, room.end
+        room, states, direct = Room(), self._states[number], rows == 1 and is_direct(layer)
+        if direct:
+            arguments = integers(direct_layer(layer, states, room))
+        else:
+            arguments = integers(whole_layer(layer, self._masks[number], rows, room))
+        self._arguments.append(arguments)
+        at = address_of(arguments)
+        return StepLayer(address_of(states), direct=at if direct else 0, whole=0 if direct else at), room.end
 
 
 def step_runner(
@@ -130,27 +127,8 @@ def step_runner(
         if layer.weights.team_of(rows, 1) > 1 or len(full_shards(rows, 1, layer.weights.step_flop)) > 1:
             return None
     step, addresses = JitStep(layers, rows, residual), np.array([address_of(state) for state in states])
-    arguments = step.plan, address_of(x), address_of(addresses), address_of(y)
-    kept = step, x, states, y, addresses  # the kernel knows their addresses alone
-    kernel = step.kernel
-
-    def run() -> None:
-        assert kept
-        kernel[None](*arguments)
-
+    run: Any = partial(
+        step.kernel.entry(*[types.intp] * 4), step.plan, address_of(x), address_of(addresses), address_of(y)
+    )
+    run.kept = step, x, states, y, addresses  # the kernel knows their addresses alone
     return run
-
-
-class Room:
-    """Memory that is shared out, in whole cache lines."""
-
-    def __init__(self, start: int) -> None:
-        self.end = start
-
-    def take(self, size: int) -> int:
-        """Where the next `size` bytes are; 0 for none."""
-        if size == 0:
-            return 0
-        start = -(-self.end // 64) * 64
-        self.end = start + size
-        return start

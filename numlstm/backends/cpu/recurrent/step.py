@@ -7,17 +7,19 @@ from typing import NamedTuple
 import numpy as np
 
 from ..machine.board import ShardCall
-from ..machine.compiling import c_function, call, inner
+from ..machine.compiling import apart, c_function, call, inner, once
 from ..machine.memory import (
+    allocate,
+    copy_row,
     entry_bytes,
+    free,
     lanes_of,
-    load_address,
     store_integers,
     stored,
     stored_entry,
     vector_bytes,
 )
-from ..machine.simd import load_first, stack_bytes, store_first
+from ..machine.simd import load, load_first, stack_bytes, store, store_first
 from ..machine.team import Team
 from .arguments import (
     ForwardCall,
@@ -29,33 +31,42 @@ from .arguments import (
     Strided,
     table,
 )
+from .direct import StepState, run_direct, state_at
 
 ROOM = 1 << 14  # bytes on the stack for the memory of a step; it is allocated if it needs more
 PLACE_BYTES, CALL_BYTES = entry_bytes(PlaceEntry), entry_bytes(ForwardCall)
 
 
 class StepPlan(NamedTuple):
-    """What a step is. Compiled functions of users have read the first four fields: these stay in their places."""
+    """What a step is. Compiled functions of users have read the first five fields: these stay in their places."""
 
     entry: int  # address of the C function
     x: int  # numbers of the input
     out: int  # numbers of the output
     states: int  # table of the numbers of each state, all layers together
+    code: int  # address of the machine code behind the C function, which `call_code` calls
     rows: int  # N
     layers: int  # table of `StepLayer`
     layer_count: int
     residual: int  # whether every layer but the first adds its input to its output
-    forward: int  # address of the machine code
+    forward: int  # address of the machine code; 0 where all layers are direct
     order: int  # 0, 1, ...
     lengths: int  # ones
     room: int  # bytes of memory that a step needs
 
 
 class StepLayer(NamedTuple):
-    """A layer: places in memory count from the start of the room."""
+    """A layer."""
+
+    states: int  # table of `StepState`
+    direct: int  # a `DirectLayer`; 0 where it is a `WholeLayer`
+    whole: int
+
+
+class WholeLayer(NamedTuple):
+    """A layer that `forward` takes; places in memory count from the start of the room."""
 
     layer: int  # a `ForwardLayer`
-    states: int  # table of `StepState`
     state_count: int
     inputs: int
     groups: int
@@ -72,55 +83,55 @@ class StepLayer(NamedTuple):
     records: int
 
 
-class StepState(NamedTuple):
-    """A state of a layer."""
-
-    units: int
-    offset: int  # from the start of the array with this state of all layers
+STEP_LAYER = table(StepLayer)
 
 
-STEP_LAYER, STEP_STATE = table(StepLayer), table(StepState)
-
-
-@inner
+@once
 def run_step(real, plan_at, x, states, out):
     """One step: from `x` (N, D) to `out` (N, H); `states` are the addresses of arrays that it updates."""
     plan = stored(StepPlan, plan_at)
-    if plan.room <= ROOM:
-        _run_layers(real, plan, stack_bytes(ROOM), x, states, out)
-    else:
-        memory = np.empty(plan.room + 64, np.uint8)
-        start = memory.ctypes.data
-        _run_layers(real, plan, start + (-start & 63), x, states, out)
-        memory[0] = 0  # until here it is needed
+    room, memory = stack_bytes(ROOM), 0
+    if plan.room > ROOM:
+        memory = allocate(plan.room + 64)
+        if memory == 0:
+            raise MemoryError("no memory for a step")
+        room = memory + (-memory & 63)
+    _run_layers(real, plan, room, x, states, out)
+    if memory:
+        free(memory)
 
 
-@inner
+@once
 def _run_layers(real, plan, room, x, states, out):
     """The layers, one after the other, with memory for them."""
-    number = vector_bytes(real) // lanes_of(real)
-    call_at, places = room, room + CALL_BYTES
     for k in range(plan.layer_count):
         layer = stored_entry(StepLayer, plan.layers, k)
-        for j in range(layer.state_count):
-            state = stored_entry(StepState, layer.states, j)
-            place = PlaceEntry(
-                address=load_address(states + 8 * j) + state.offset, row=number * state.units, step=0, slot=j,
-                units=state.units,
-            )  # fmt: skip
-            store_integers(place, places + PLACE_BYTES * j)
-            store_integers(place, places + PLACE_BYTES * (layer.state_count + j))
-        store_integers(_forward_call(plan, layer, room, places, x, number), call_at)
-        call(plan.forward, ShardCall(at=call_at, first=0, last=plan.rows))
-        first = stored_entry(StepState, layer.states, 0)
-        y = load_address(states) + first.offset
+        if layer.direct:
+            run_direct(real, layer.direct, room, x, states)
+        else:
+            _run_whole(real, plan, layer.whole, layer.states, room, x, states)
+        y, count = state_at(states, layer.states, 0), plan.rows * stored(StepState, layer.states).units
         if k == 0 or plan.residual == 0:
             x = y
             if k == plan.layer_count - 1:
-                _copy_numbers(real, out, y, plan.rows * first.units)
+                copy_row(real, out, y, count)
         else:
-            _add_numbers(real, out, x, y, plan.rows * first.units)
+            _add_numbers(real, out, x, y, count)
             x = out
+
+
+@apart
+def _run_whole(real, plan, at, table, room, x, states):
+    """A step of the `WholeLayer` at an address, with a table of `StepState`."""
+    layer, number = stored(WholeLayer, at), vector_bytes(real) // lanes_of(real)
+    call_at, places = room, room + CALL_BYTES
+    for j in range(layer.state_count):
+        units = stored_entry(StepState, table, j).units
+        place = PlaceEntry(address=state_at(states, table, j), row=number * units, step=0, slot=j, units=units)
+        store_integers(place, places + PLACE_BYTES * j)
+        store_integers(place, places + PLACE_BYTES * (layer.state_count + j))
+    store_integers(_forward_call(plan, layer, room, places, x, number), call_at)
+    call(plan.forward, ShardCall(at=call_at, first=0, last=plan.rows))
 
 
 @inner
@@ -145,21 +156,16 @@ def _forward_call(plan, layer, room, places, x, number):
     )  # fmt: skip
 
 
-@inner
-def _copy_numbers(real, out, x, count):
-    """Copy `count` numbers."""
-    lanes, size = lanes_of(real), vector_bytes(real)
-    for group in range(-(-count // lanes)):
-        rest = count - group * lanes
-        store_first(load_first(real, x + group * size, rest), out + group * size, rest)
-
-
-@inner
+@apart
 def _add_numbers(real, out, x, y, count):
     """``out = y + x``, of `count` numbers."""
     lanes, size = lanes_of(real), vector_bytes(real)
-    for group in range(-(-count // lanes)):
-        rest, at = count - group * lanes, group * size
+    whole, rest = count // lanes, count % lanes
+    for group in range(whole):
+        at = group * size
+        store(load(real, y + at) + load(real, x + at), out + at)
+    if rest:
+        at = whole * size
         store_first(load_first(real, y + at, rest) + load_first(real, x + at, rest), out + at, rest)
 
 

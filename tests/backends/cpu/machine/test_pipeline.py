@@ -1,5 +1,6 @@
 """Compiling: a part of kernels is compiled once, and optimised with each kernel; integers are read where needed."""
 
+import re
 import sys
 
 import numba
@@ -9,7 +10,7 @@ from nested_tuples import Pair
 from numba.core.codegen import JITCodeLibrary
 from numba.core.errors import TypingError
 
-from numlstm.backends.cpu.machine.compiling import inner
+from numlstm.backends.cpu.machine.compiling import apart, inner, once
 from numlstm.backends.cpu.machine.memory import greater, lesser, stored, stored_entry
 from numlstm.backends.cpu.machine.pipeline import KernelCode, KernelCompiler
 
@@ -22,6 +23,16 @@ def plus(a, b):
 @inner
 def twice(a):
     return plus(a, 1) + plus(1, a)
+
+
+@apart
+def far_away(a):
+    return a * 3
+
+
+@once
+def close_by(a):
+    return far_away(a) + 1 if a > 2 else a
 
 
 @inner
@@ -64,6 +75,13 @@ def test_only_a_whole_kernel_is_optimised(monkeypatch):
 
     assert whole(lambda a: new(a))(3) == 9
     assert seen == [(KernelCode, "_optimize_final_module"), (KernelCode, "_finalize_specific")]
+
+
+def test_a_part_that_is_seldom_called_stays_apart():
+    kernel = whole(lambda a: close_by(a))
+    assert (kernel(2), kernel(3)) == (2, 10)
+    (code,) = kernel.inspect_llvm().values()
+    assert re.findall("call i32 @[^(]*(far_away|close_by)", code) == ["far_away"]
 
 
 def test_functions_of_users_may_call_a_part():
