@@ -25,6 +25,7 @@ from ..layers.stack import Stack
 from .embedding import TokenChannels
 from .outputs import BLOCK, HEAD, AdaptiveSoftmax, FullSoftmax
 
+LONG = 1e10  # operations of a forward pass: it takes some tens of milliseconds
 POOL, CHAIN, TABLES = "_attention", "_crf", ""  # the names of their parameters end with these
 PARTS = {  # the poolings that the output layer reads side by side
     "last": ("last",),
@@ -108,9 +109,12 @@ class Network:
         return self.stack.random or bool(self.output_dropout) or (self.tokens is not None and self.tokens.random)
 
     def repeats(self, rows: int, steps: int) -> bool:
-        """Whether training on so many sequences of so many steps is always the same calls of the backend."""
+        """Whether training on so many sequences of so many steps is always the same calls of the backend.
+
+        A long step is not worth the memory that repeats keep.
+        """
         scores = rows * self.outputs * (steps if self.pooling == "none" else 1)
-        return self._plain and scores <= BLOCK
+        return self._plain and scores <= BLOCK and self.stack.operations(rows, steps) < LONG
 
     @cached_property
     def _plain(self) -> bool:

@@ -182,6 +182,13 @@ def test_steps_that_differ_are_not_repeated(options):
     assert not trainer.repeats._kept
 
 
+def test_long_steps_are_not_repeated(monkeypatch):
+    monkeypatch.setattr("numlstm.training.network.LONG", 1e3)
+    trainer = trainer_of()
+    trained(trainer)
+    assert not trainer.repeats._kept
+
+
 def test_unequal_lengths_are_not_repeated():
     trainer = trainer_of()
     values = trainer.data.sequences.values
