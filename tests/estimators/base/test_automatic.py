@@ -22,13 +22,13 @@ def data(count):
 @pytest.fixture
 def steps(monkeypatch):
     """How many steps the optimizer has taken."""
-    taken, step = [], Adam.step
+    taken, advance = [], Adam.advance
 
-    def counted(self, gradient, learning_rate):
+    def counted(self, learning_rate):
         taken.append(learning_rate)
-        step(self, gradient, learning_rate)
+        advance(self, learning_rate)
 
-    monkeypatch.setattr(Adam, "step", counted)
+    monkeypatch.setattr(Adam, "advance", counted)
     return taken
 
 

@@ -109,8 +109,12 @@ for kind, inputs, hidden in ((LSTM, 5, 37), (GRU, 18, 9)):
 
 
 def run_on(cpu, features, script, **environment):
-    """Run a script in a process whose kernels are compiled for a processor; give what it prints."""
-    chosen = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features, **environment}
+    """Run a script in a process whose kernels are compiled for a processor; give what it prints.
+
+    They are kept apart from those for this processor, which are counted.
+    """
+    cache = str(Path(os.environ["NUMBA_CACHE_DIR"]) / cpu)
+    chosen = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": cache, **environment}
     path = os.pathsep.join([str(TESTS), str(Path(numlstm.__file__).parents[1])])
     process = subprocess.run(
         [sys.executable, "-c", script], env=os.environ | chosen | {"PYTHONPATH": path},
