@@ -10,11 +10,11 @@ digits, the sunspots and the adding problem, in float32 and in bfloat16. `--writ
 from __future__ import annotations
 
 import argparse
-import time
 
 import numpy as np
 import tables
-from peers import PAUSE, ROUNDS, TURN, Process, installed, milliseconds
+from fewer_bits import compare
+from peers import installed, milliseconds
 from problems import TRAINING, Problem
 from processes import printed_number
 
@@ -23,7 +23,6 @@ CONTESTANTS = {
     "numlstm": "numlstm", "numlstm bfloat16": "numlstm", "torch": "torch", "torch bfloat16": "torch"
 }  # fmt: skip
 KINDS = None, "bfloat16"
-WORST = 0.1
 FITS, SEEDS = 3, range(8)
 FIT = """
 import time
@@ -39,25 +38,6 @@ print(min(np.diff(ends)))
 """
 
 
-def compare(problem, threads, names):
-    """Times and errors of every contestant; the first is exact."""
-    processes = {name: Process(name, problem, threads) for name in names}
-    exact = processes["numlstm"].ask(TRAINING, 0)[-1]
-    times, errors = {name: [] for name in processes}, {}
-    for name, process in processes.items():
-        errors[name] = abs(process.ask(TRAINING, 0)[-1] - exact).max() / abs(exact).max()
-        if not errors[name] <= WORST:
-            raise SystemExit(f"{name}: error {errors[name]:.1e} of the largest number")
-    repeats = max(2, min(200, int(TURN / problem.flop(training=True))))
-    for _ in range(ROUNDS):
-        for name, process in processes.items():
-            time.sleep(PAUSE)
-            times[name] += process.ask(TRAINING, repeats)
-    for process in processes.values():
-        process.close()
-    return times, errors
-
-
 def counted(threads):
     """A number of threads, in words."""
     return f"{threads} thread{'s' * (threads > 1)}"
@@ -69,7 +49,7 @@ def layers(threads, names):
     yield f"| (T, N, I, H) | {' | '.join(names)} | ours: float32 / bfloat16 |"
     yield "|---|" + "---|" * (len(names) + 1)
     for problem in SHAPES:
-        times, errors = compare(problem, threads, names)
+        times, errors = compare(problem, threads, names, TRAINING)
         cells = [f"{milliseconds(times[name])}, {errors[name]:.2%}" for name in names]
         exact, rounded = (min(times[name]) for name in names[:2])
         yield f"| {problem} | {' | '.join(cells)} | {exact / rounded:.2f} |"

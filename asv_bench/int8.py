@@ -9,35 +9,15 @@ nobody is timed whose error is above a tenth. `--write` writes the table to `int
 from __future__ import annotations
 
 import argparse
-import time
 
 import numpy as np
 import tables
-from peers import PAUSE, ROUNDS, TURN, Process, installed, milliseconds
+from fewer_bits import compare
+from peers import installed, milliseconds
 from problems import FORWARD, Problem
 
 SHAPES = [Problem(100, 64, 128, 256), Problem(50, 64, 512, 512), Problem(50, 32, 64, 256)]
 CONTESTANTS = {"numlstm int8": "numlstm", "onnxruntime int8": "onnxruntime", "torch int8": "torch"}
-WORST = 0.1
-
-
-def compare(problem, threads, names):
-    """Times and errors of every contestant; float32 comes first, with no error."""
-    processes = {name: Process(name, problem, threads) for name in ("numlstm", *names)}
-    (exact,) = processes["numlstm"].ask(FORWARD, 0)
-    times, errors = {name: [] for name in processes}, {}
-    for name, process in processes.items():
-        errors[name] = abs(process.ask(FORWARD, 0)[0] - exact).max() / abs(exact).max()
-        if not errors[name] <= WORST:
-            raise SystemExit(f"{name}: error {errors[name]:.1e} of the largest output")
-    repeats = max(2, min(200, int(TURN / problem.flop(training=False))))
-    for _ in range(ROUNDS):
-        for name, process in processes.items():
-            time.sleep(PAUSE)
-            times[name] += process.ask(FORWARD, repeats)
-    for process in processes.values():
-        process.close()
-    return times, errors
 
 
 def lines_of(threads, names):
@@ -46,7 +26,7 @@ def lines_of(threads, names):
     yield f"| (T, N, I, H) | numlstm float32 | {' | '.join(names)} | best peer / ours |"
     yield "|---|" + "---|" * (len(names) + 2)
     for problem in SHAPES:
-        times, errors = compare(problem, threads, names)
+        times, errors = compare(problem, threads, ["numlstm", *names], FORWARD)
         cells = [f"{milliseconds(times[name])}, {errors[name]:.2%}" for name in names]
         ours, *peers = (min(times[name]) for name in names)
         ratio = f"{np.min(peers) / ours:.2f}" if peers else ""

@@ -140,7 +140,7 @@ class Trainer:
     def _repeatable(self, group: list[Piece]) -> bool:
         """Whether a step on these batches is the same calls of the backend as on others of their shape."""
         grid = self.data.sequences.grid
-        if grid is None or len(group) > 1 or self.bptt_steps is not None or self.data.static is not None:
+        if grid is None or len(group) > 1 or self.bptt_steps is not None:
             return False
         return self.optimizer.repeats and self.model.network.repeats(len(group[0].rows), grid[0].shape[1])
 

@@ -115,6 +115,14 @@ def _part(real, address, first, count):
 
 
 @once
+def _vectors(real, run, first, last):
+    """Parameters, gradient, first moment and decay of the blocks first <= b < last; and how many numbers they have."""
+    count = lesser(last * BLOCK, run.size) - first * BLOCK
+    flat, gradient = _part(real, run.flat, first, count), _part(real, run.gradient, first, count)
+    return flat, gradient, _part(real, run.first, first, count), _part(real, run.decay, first, count), count
+
+
+@once
 def _settings(run):
     """The gradient's factor and the options; the number of the step and the learning rate."""
     s, now = array_at(np.float64, run.settings, SETTINGS), array_at(np.float64, run.step_and_rate, 2)
@@ -125,10 +133,8 @@ def _settings(run):
 def adam_step(real, at, first, last):
     """One step of Adam or AdamW, of the blocks first <= b < last."""
     run = stored(StepCall, at)
-    count = lesser(last * BLOCK, run.size) - first * BLOCK
-    flat, gradient = _part(real, run.flat, first, count), _part(real, run.gradient, first, count)
-    mean, square = _part(real, run.first, first, count), _part(real, run.second, first, count)
-    decay = _part(real, run.decay, first, count)
+    flat, gradient, mean, decay, count = _vectors(real, run, first, last)
+    square = _part(real, run.second, first, count)
     (factor, beta1, beta2, epsilon, decoupled), (number, rate) = _settings(run)
     factor, numbers = real(factor), rounded(real, adam_numbers(number, rate, beta1, beta2, epsilon, decoupled != 0))
     for i in range(count):
@@ -142,9 +148,7 @@ def adam_step(real, at, first, last):
 def sgd_step(real, at, first, last):
     """One step of gradient descent with momentum, of the blocks first <= b < last."""
     run = stored(StepCall, at)
-    count = lesser(last * BLOCK, run.size) - first * BLOCK
-    flat, gradient = _part(real, run.flat, first, count), _part(real, run.gradient, first, count)
-    velocity, decay = _part(real, run.first, first, count), _part(real, run.decay, first, count)
+    flat, gradient, velocity, decay, count = _vectors(real, run, first, last)
     (factor, momentum, nesterov, _, _), (_, rate) = _settings(run)
     factor, numbers = real(factor), rounded(real, sgd_numbers(rate, momentum, nesterov != 0))
     for i in range(count):
@@ -158,9 +162,7 @@ def sgd_step(real, at, first, last):
 def rmsprop_step(real, at, first, last):
     """One step of RMSprop, of the blocks first <= b < last."""
     run = stored(StepCall, at)
-    count = lesser(last * BLOCK, run.size) - first * BLOCK
-    flat, gradient = _part(real, run.flat, first, count), _part(real, run.gradient, first, count)
-    square, decay = _part(real, run.first, first, count), _part(real, run.decay, first, count)
+    flat, gradient, square, decay, count = _vectors(real, run, first, last)
     (factor, rho, epsilon, _, _), (_, rate) = _settings(run)
     factor, numbers = real(factor), rounded(real, rmsprop_numbers(rate, rho, epsilon))
     for i in range(count):

@@ -124,7 +124,7 @@ def half_product(real, width, tile):
 @cache
 def tile_address(real: Any, vectors: int) -> int:
     """The machine code of tiles of pairs of a width."""
-    return half_product.address(numba.typeof(real), width(vectors).numba_type)
+    return half_product.address(numba.typeof(real), width(vectors))
 
 
 @intrinsic

@@ -190,7 +190,7 @@ def quantised_product(real, width, tile):
 @cache
 def tile_address(real: Any, vectors: int) -> int:
     """The machine code of tiles of fours of a width."""
-    return quantised_product.address(numba.typeof(real), width(vectors).numba_type)
+    return quantised_product.address(numba.typeof(real), width(vectors))
 
 
 # Rows ---------------------------------------------------------------------------------------------------------

@@ -290,16 +290,16 @@ def outer(real, width, tile):
 @cache
 def product_address(real: Any, vectors: int) -> int:
     """The machine code of product tiles of a width; `real` is numpy.float32 or numpy.float64."""
-    return product.address(numba.typeof(real), width(vectors).numba_type)
+    return product.address(numba.typeof(real), width(vectors))
 
 
 @cache
 def lookup_address(real: Any, vectors: int) -> int:
     """The machine code of such tiles that look rows up."""
-    return lookup.address(numba.typeof(real), width(vectors).numba_type)
+    return lookup.address(numba.typeof(real), width(vectors))
 
 
 @cache
 def outer_address(real: Any, vectors: int) -> int:
     """The machine code of outer tiles of a width."""
-    return outer.address(numba.typeof(real), width(vectors).numba_type)
+    return outer.address(numba.typeof(real), width(vectors))

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from numba import types
-from numba.extending import NativeValue, intrinsic, models, register_model, typeof_impl, unbox
+from numba.extending import intrinsic, models, register_model
 
 
 class WidthType(types.Opaque):
@@ -22,30 +22,13 @@ class WidthType(types.Opaque):
         super().__init__(name=f"Width({vectors})")
 
 
-class Tag:
-    """The Python object of a tag type."""
-
-    def __init__(self, numba_type: types.Type) -> None:
-        self.numba_type = numba_type
-
-
 @cache
-def width(vectors: int) -> Tag:
+def width(vectors: int) -> WidthType:
     """The tag for tiles `vectors` wide."""
-    return Tag(WidthType(vectors))
+    return WidthType(vectors)
 
 
 register_model(WidthType)(models.OpaqueModel)
-
-
-@typeof_impl.register(Tag)
-def _typeof(tag, context):
-    return tag.numba_type
-
-
-@unbox(WidthType)
-def _unbox(tag_type, tag, context):
-    return NativeValue(context.context.get_dummy_value())
 
 
 def of_tag(number: Callable[[Any], int]) -> Any:

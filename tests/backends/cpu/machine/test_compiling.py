@@ -332,7 +332,7 @@ from numlstm.backends.cpu.machine.compiling import compiled
 from numlstm.backends.cpu.machine.tags import width
 from numlstm.backends.cpu.linear.tile import outer
 for vectors in map(int, sys.argv[1:]):
-    signature = (numba.typeof(np.float64), width(vectors).numba_type, outer.arguments)
+    signature = (numba.typeof(np.float64), width(vectors), outer.arguments)
     outer.dispatcher.compile(signature)
     assert signature in outer.dispatcher.overloads, vectors
 print(sum(outer.dispatcher.stats.cache_hits.values()))

@@ -50,7 +50,7 @@ from numlstm.backends.cpu.linear.tile import {tile}
 
 assert (target().instructions, target().lanes(32)) == ("{instructions}", {lanes}), target()
 for vectors in range(1, 5):
-    {tile}.address(numba.typeof(np.float32), width(vectors).numba_type)
+    {tile}.address(numba.typeof(np.float32), width(vectors))
 print(*{tile}.dispatcher.inspect_asm().values())
 """
 
@@ -63,7 +63,7 @@ from numlstm.backends.cpu.machine.tags import width
 
 assert {module}.supported()
 for vectors in range(1, 5):
-    {module}.{tile}.address(numba.typeof(np.float32), width(vectors).numba_type)
+    {module}.{tile}.address(numba.typeof(np.float32), width(vectors))
 print(*{module}.{tile}.dispatcher.inspect_asm().values())
 """
 
