@@ -1,9 +1,11 @@
-"""Locks and cached properties that stay usable in a forked child, whatever the threads of its parent did."""
+"""Locks and cached properties that stay usable in a forked child; and quiet threads of other libraries."""
 
 from __future__ import annotations
 
 import os
 import threading
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -32,7 +34,7 @@ else:
             return instance.__dict__.setdefault(self.name, self.function(instance))
 
 
-__all__ = ["cached_property", "new_lock"]
+__all__ = ["cached_property", "new_lock", "one_blas_thread"]
 
 _locks: WeakSet[Any] = WeakSet()
 
@@ -51,3 +53,22 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Keep the threads of NumPy's BLAS out of a short computation, where threadpoolctl is installed.
+
+    They wait for more in a busy loop, for 20 milliseconds and on the cores that kernels want.
+    """
+    controller = _controller()
+    return controller.limit(limits=1, user_api="blas") if controller else nullcontext()
+
+
+@cache
+def _controller() -> Any:
+    """What limits the threads of other libraries; it takes a millisecond to find these."""
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return None
+    return ThreadpoolController()

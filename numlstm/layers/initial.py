@@ -9,6 +9,7 @@ import numpy as np
 
 from ..backends.contract import LayerSpec
 from ..cells import FORGETTING, REMEMBERING
+from ..concurrency import one_blas_thread
 
 INITS = ("keras", "torch", "chrono")
 
@@ -89,7 +90,8 @@ def _plain(name: str, shape: tuple[int, ...]) -> np.ndarray:
 def _orthogonal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """A matrix with orthonormal columns (rows, if it is wide), uniform among all such (Saxe et al. 2014)."""
     rows, columns = shape
-    q, r = np.linalg.qr(rng.standard_normal((max(shape), min(shape))))
+    with one_blas_thread():
+        q, r = np.linalg.qr(rng.standard_normal((max(shape), min(shape))))
     q = q * np.sign(np.diagonal(r))
     return q if rows >= columns else q.T
 

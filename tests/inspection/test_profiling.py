@@ -8,7 +8,7 @@ import pytest
 
 from numlstm import LSTM, LSTMClassifier, LSTMRegressor
 from numlstm.backends.cpu.backend import CpuBackend
-from numlstm.backends.cpu.linear.gradients import OuterSums
+from numlstm.backends.cpu.recurrent import layer
 from numlstm.backends.reference import ReferenceBackend
 from numlstm.inspection import Profile, profile
 from numlstm.inspection.profiling import Clock
@@ -50,12 +50,12 @@ def test_where_the_time_goes(monkeypatch, part, name):
 
 def test_weight_gradients(monkeypatch):
     """They are counted for themselves while the profile is made, and only then."""
-    slow(monkeypatch, OuterSums, "add", 0.02)
-    slower = OuterSums.add
+    slow(monkeypatch, layer, "add_sums", 0.02)
+    slower = layer.add_sums
     found = profile(LSTMRegressor(hidden_size=4, batch_size=16, backend="cpu"), X, X[:, 0, 0])
     assert found.seconds["weight gradients"] >= 0.06
     assert found.seconds["weight gradients"] == max(found.seconds.values())
-    assert OuterSums.add is slower
+    assert layer.add_sums is slower
 
 
 def test_nested_time_is_counted_once():

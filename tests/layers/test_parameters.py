@@ -179,3 +179,22 @@ def test_properties():
     assert shown == (3, 5, 2, True, "float64")
     with pytest.raises(AttributeError):
         layer.hidden_size = 6
+
+
+def test_orthogonal_weights_take_one_blas_thread(monkeypatch):
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+
+    def blas():
+        pools = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+        return [pool["num_threads"] for pool in pools if "numpy" in pool["filepath"]]
+
+    seen, before, kept = [], blas(), np.linalg.qr
+
+    def qr(matrix):
+        seen.append(blas())
+        return kept(matrix)
+
+    monkeypatch.setattr(np.linalg, "qr", qr)
+    LSTM(3, 5, random_state=0)
+    assert seen == [[1] * len(before)]
+    assert blas() == before

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .linear.gradients import OuterProduct, OuterSums
+from .linear.gradients import OuterProduct, OuterSums, Target, add_sums
 from .linear.packing import AffinePacking, Block
 from .linear.products import PanelCopy, ProductCall, copy_to_panels, product
 from .linear.tile import ROWS_TOGETHER, product_address, product_heights
@@ -115,7 +115,7 @@ def affine_backward(weights: AffineWeights, x: np.ndarray, dy: np.ndarray, gradi
     """`Backend.affine_backward` for NumPy arrays."""
     dy, buffers, transposed = recording.contiguous(dy), weights.buffers_for(len(dy)), weights.transposed
     buffers.fill(x, dy)
-    buffers.sums.add(address_of(gradient), len(dy), True)
+    add_sums([buffers.sums], [Target(address_of(gradient), len(dy), True)])
     transposed.bring_up_to_date()
     memory = weights.product_for(
         len(x), weights.outputs, weights.inputs, weights.zeros, transposed.address, transposed.columns

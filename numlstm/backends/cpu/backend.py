@@ -25,7 +25,7 @@ from ..contract import (
 )
 from . import activity, affine, crf, embedding, likelihoods, losses, optimizing, pooling, sequence_losses
 from .linear import peak
-from .linear.gradients import ColumnSums, OuterSums, RowGradients
+from .linear.gradients import PartialSums
 from .linear.narrow import KINDS
 from .linear.packing import affine_packing
 from .linear.tile import product_address
@@ -35,8 +35,8 @@ from .machine.board import Board
 from .machine.target import TILE_VECTORS, target
 from .machine.thread_count import thread_count
 from .recurrent import jit_step, jit_types, layer
-from .recurrent.buffers import PreparedLayer
 from .recurrent.packing import layer_packing, packing_of
+from .recurrent.prepared import PreparedLayer
 from .recurrent.weights import LayerWeights
 
 NOT_PACKED = PoolSpec, EmbeddingSpec, SequenceLossSpec  # their parameters have no order of this backend's own
@@ -66,15 +66,15 @@ class CpuBackend(Backend):
 
     @contextmanager
     def watching_weight_gradients(self, timed: Callable[[Callable], Callable]) -> Iterator[None]:
-        kinds: tuple[Any, ...] = (OuterSums, ColumnSums, RowGradients)
-        methods = [kind.add for kind in kinds]
+        places: Any = (layer, "add_sums"), (PartialSums, "add_to")
+        kept = [getattr(*place) for place in places]
         try:
-            for kind, method in zip(kinds, methods, strict=True):
-                kind.add = timed(method)
+            for place, function in zip(places, kept, strict=True):
+                setattr(*place, timed(function))
             yield
         finally:
-            for kind, method in zip(kinds, methods, strict=True):
-                kind.add = method
+            for place, function in zip(places, kept, strict=True):
+                setattr(*place, function)
 
     def peak(self, dtype: str) -> float:
         best = max(peak.flops(thread_count()) for _ in range(5))  # whoever else runs here only ever slows it down

@@ -59,7 +59,7 @@ def test_bits_are_the_same_for_any_number_of_threads(kind, shape, monkeypatch):
     results = []
     for parts in (1, 2, 3, 8):
         monkeypatch.setattr(
-            threads, "even_shards", lambda count, work, unit=1, parts=parts: threads._split(count, parts, 1)
+            threads, "even_shards", lambda count, work, unit=1, parts=parts: threads.split(count, parts, 1)
         )
         results.append(run(kind, scores, lengths, targets, weights, flat))
     for result in results[1:]:

@@ -16,13 +16,18 @@ from .products import (
     ColumnCall,
     OuterCall,
     OuterSum,
+    RowSum,
     RowSums,
     column_sums,
     copied_row_bytes,
     row_sums,
+    sum_rows,
     weight_gradients,
 )
 from .tile import outer_address
+
+SUM_BYTES = 4096  # of a gradient that one thread adds to
+FLOP_OF_A_BYTE = 60.0  # which take as long as to add a byte that lies in the cache of another core
 
 
 class OuterProduct(NamedTuple):
@@ -46,6 +51,17 @@ def _tallest(block: Block) -> int:
     return target().tile_rows(block.columns // block.lanes)[0]
 
 
+class Target(NamedTuple):
+    """A gradient that sums over some pairs of a step and a row are added to."""
+
+    gradient: int  # its address
+    pairs: int
+    fresh: bool  # whether it is overwritten
+
+
+Work = tuple[Arguments, Sequence[threads.Shard]]
+
+
 class OuterSums:
     """Two sums, or one; each number of a gradient is summed by one thread.
 
@@ -57,6 +73,8 @@ class OuterSums:
     room : int
         Gate gradients that a panel has room for.
     """
+
+    kernel = weight_gradients
 
     def __init__(self, real: Any, products: Sequence[OuterProduct], room: int) -> None:
         sums, self.blocks = [], 0
@@ -76,14 +94,17 @@ class OuterSums:
         self.call = Arguments.of(integers(call))
         self.copies, self.filled = np.empty(0, np.uint8), (0, 0, 0, False)
 
-    def add(self, gradient: int, pairs: int, fresh: bool) -> None:
-        """Add the sums over the first `pairs` pairs to the gradient at an address; if `fresh`, overwrite it."""
-        parts = threads.parts_for(self.blocks, self.flop * pairs)
-        if self.filled != (parts, pairs, gradient, fresh):
-            self._fill(parts, pairs, gradient, fresh)
-        threads.share(weight_gradients, self.real, self.call, threads.each(parts))
+    def parts(self, pairs: int) -> int:
+        """How many threads to use for the sums over so many pairs."""
+        return threads.parts_for(self.blocks, self.flop * pairs)
 
-    def _fill(self, parts: int, pairs: int, gradient: int, fresh: bool) -> None:
+    def work(self, parts: int, target: Target) -> Work:
+        """The arguments of the kernel, and so many shards."""
+        if self.filled != (parts, target.pairs, target.gradient, target.fresh):
+            self._fill(parts, *target)
+        return self.call, threads.each(parts)
+
+    def _fill(self, parts: int, gradient: int, pairs: int, fresh: bool) -> None:
         """Write down what differs from call to call."""
         if len(self.copies) < parts * self.part_bytes:
             self.copies = np.empty(parts * self.part_bytes, np.uint8)
@@ -114,17 +135,22 @@ class ColumnSums:
     summands : array, shape (pairs, block.size)
     """
 
+    kernel = column_sums
+
     def __init__(self, real: Any, block: Block, summands: np.ndarray) -> None:
         self.real, self.vectors, self.out = real, block.size // block.lanes, block.start * summands.itemsize
         self.flop = float(block.size)
         call = ColumnCall(out=0, steps=0, fresh=0, d=address_of(summands), row=summands.strides[0])
         self.call = Arguments.of(integers(call), summands)
 
-    def add(self, gradient: int, pairs: int, fresh: bool) -> None:
-        """Add the sums over the first `pairs` pairs to the gradient at an address; if `fresh`, overwrite it."""
-        self.call.integers[:3] = gradient + self.out, pairs, fresh
-        shards = threads.even_shards(self.vectors, self.flop * pairs)
-        threads.share(column_sums, self.real, self.call, shards)
+    def parts(self, pairs: int) -> int:
+        """How many threads to use for the sums over so many pairs."""
+        return threads.parts_for(self.vectors, self.flop * pairs)
+
+    def work(self, parts: int, target: Target) -> Work:
+        """The arguments of the kernel, and so many shards."""
+        self.call.integers[:3] = target.gradient + self.out, target.pairs, target.fresh
+        return self.call, threads.split(self.vectors, parts, 1)
 
 
 class RowGradients:
@@ -142,14 +168,69 @@ class RowGradients:
         Gate gradients that a panel has room for.
     """
 
-    def __init__(self, real: Any, out: np.ndarray, product: OuterProduct, room: int) -> None:
-        self.real, self.out = real, out
-        self.sums = RowSums(
-            out=address_of(out), rows=out.shape[1], a=product.a, d=product.d, room=room, row_bytes=out.strides[1]
-        )
+    kernel = row_sums
 
-    def add(self, gradient: int, pairs: int, fresh: bool) -> None:
-        """Add the sums over the first `pairs` pairs. The gradient of the weights at an address comes from all sums."""
-        panels, _, columns = self.out.shape
-        shards = threads.even_shards(panels, float(panels * columns * pairs))
-        threads.run(row_sums, self.real, shards, self.real, self.sums, pairs)
+    def __init__(self, real: Any, out: np.ndarray, product: OuterProduct, room: int) -> None:
+        self.real, (self.panels, rows, columns) = real, out.shape
+        self.flop = float(self.panels * columns)
+        call = RowSums(
+            pairs=0, out=address_of(out), rows=rows, a=product.a, d=product.d, room=room, row_bytes=out.strides[1]
+        )
+        self.call = Arguments.of(integers(call), out)
+
+    def parts(self, pairs: int) -> int:
+        """How many threads to use for the sums over so many pairs."""
+        return threads.parts_for(self.panels, self.flop * pairs)
+
+    def work(self, parts: int, target: Target) -> Work:
+        """The arguments of the kernel, and so many shards. The gradient of the weights comes from all sums."""
+        self.call.integers[0] = target.pairs
+        return self.call, threads.split(self.panels, parts, 1)
+
+
+Sums = OuterSums | ColumnSums | RowGradients
+
+
+def add_sums(sums: Sequence[Sums], targets: Sequence[Target]) -> None:
+    """Add the sums of each group of rows to a gradient; where a group has no pairs, its gradient stays as it is."""
+    present = [(each, target) for each, target in zip(sums, targets, strict=True) if target.pairs]
+    if present:
+        first = present[0][0]
+        parts = threads.parts_of_each(first.parts(sum(target.pairs for _, target in present)), len(present))
+        threads.share_all(first.kernel, first.real, [each.work(parts, target) for each, target in present])
+
+
+class PartialSums:
+    """The gradients of further groups of rows, to be added to that of the first.
+
+    Parameters
+    ----------
+    real : type
+        numpy.float32 or numpy.float64.
+    arrays : list of array, each of shape (size,)
+        Whole vectors.
+    """
+
+    def __init__(self, real: Any, arrays: Sequence[np.ndarray]) -> None:
+        self.real, self.arrays = real, arrays
+        self.addresses = [address_of(array) for array in arrays]
+        self.offsets = np.arange(0, arrays[0].nbytes, SUM_BYTES)
+        vectors = np.minimum(SUM_BYTES, arrays[0].nbytes - self.offsets) // target().vector_bytes
+        table = np.zeros((len(self.offsets), len(arrays), len(RowSum._fields)), np.int64)
+        table[...] = RowSum(out=0, out_row=0, rows=1, vectors=0, terms=0, terms_row=0)
+        table[..., RowSum._fields.index("vectors")] = vectors[:, None]
+        table[..., RowSum._fields.index("terms")] = np.add.outer(self.offsets, self.addresses)
+        self.table = Arguments.of(table, arrays)
+        self.gradient = 0
+
+    def add_to(self, gradient: int, empty: Sequence[bool]) -> None:
+        """Add all to the gradient at an address; those that are `empty` count as zeros."""
+        for array, without in zip(self.arrays, empty, strict=True):
+            if without:
+                array.fill(0)
+        if gradient != self.gradient:
+            self.table.integers[..., RowSum._fields.index("out")] = gradient + self.offsets[:, None]
+            self.gradient = gradient
+        blocks, groups, _ = self.table.integers.shape
+        shards = threads.even_shards(blocks * groups, FLOP_OF_A_BYTE * SUM_BYTES * blocks * groups, groups)
+        threads.share(sum_rows, self.real, self.table, shards)

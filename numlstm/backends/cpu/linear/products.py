@@ -290,24 +290,32 @@ def panel_products(real, p, first, last):
 class RowSums(NamedTuple):
     """Sums of gate gradients, one for each row of a table."""
 
+    pairs: int  # how many gate gradients are summed
     out: int  # address of (panels, rows, width) vectors, added to
     rows: int
-    a: int  # address of (steps,) addresses of numbers of rows
+    a: int  # address of (pairs,) addresses of numbers of rows
     d: int  # address of (panels, room, width) vectors: the gate gradients
     room: int
     row_bytes: int  # of the width
 
 
 @kernel
-def row_sums(real, sums, pairs, first, last):
-    """``out[panel, number of k] += d[panel, k]`` for one k after the other: the panels first <= panel < last."""
+def row_sums(real, at, first, last):
+    """``out[panel, number of k] += d[panel, k]`` for one k after the other: the panels first <= panel < last.
+
+    A `RowSums` is at the address.
+    """
+    sums = stored(RowSums, at)
     for panel in range(first, last):
-        for k in range(pairs):
+        for k in range(sums.pairs):
             row = load_address(load_address(sums.a + 8 * k))
             place = sums.out + (panel * sums.rows + row) * sums.row_bytes
             d = sums.d + (panel * sums.room + k) * sums.row_bytes
             for offset in range(0, sums.row_bytes, vector_bytes(real)):
                 store(load(real, place + offset) + load(real, d + offset), place + offset)
+
+
+row_sums.takes(ShardCall)
 
 
 class PanelCopy(NamedTuple):

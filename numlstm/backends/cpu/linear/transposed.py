@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
@@ -140,7 +140,7 @@ class TransposedWeights:
             self.panels.append(TransposedPanels(array, words, first))
             first += count * width * lanes
         self.numbers = first  # places for inputs
-        self._transpositions = [
+        self.transpositions = [
             (Arguments.of(integers(each)), block)
             for panels in self.panels
             for block, each in zip(blocks, _transpositions(flat, blocks, panels), strict=True)
@@ -154,13 +154,21 @@ class TransposedWeights:
 
     def bring_up_to_date(self) -> None:
         """Follow changes of the weights."""
-        if self.stale or (self.training and recording.current()):
-            for arguments, block in self._transpositions:
-                shards = threads.even_shards(block.panels, FLOP_OF_A_NUMBER * block.size)
-                threads.share(transpose, self.real, arguments, shards)
-            for panels in self.panels if self.kind else ():
-                self.kind.pair(panels.array, panels.factors)
-            self.stale = False
+        bring_up_to_date([self])
+
+
+def bring_up_to_date(same: Sequence[TransposedWeights]) -> None:
+    """Let all transposes of the same weights follow changes of these."""
+    stale = [each for each in same if each.stale or (each.training and recording.current())]
+    for together in zip(*(each.transpositions for each in stale), strict=True):
+        block = together[0][1]
+        parts = threads.parts_for(block.panels, FLOP_OF_A_NUMBER * block.size * len(stale))
+        shards = threads.split(block.panels, threads.parts_of_each(parts, len(stale)), 1)
+        threads.share_all(transpose, stale[0].real, [(arguments, shards) for arguments, _ in together])
+    for each in stale:
+        for panels in each.panels if each.kind else ():
+            each.kind.pair(panels.array, panels.factors)
+        each.stale = False
 
 
 def _transpositions(flat: np.ndarray, blocks: list[Block], panels: TransposedPanels) -> Iterator[Transposition]:

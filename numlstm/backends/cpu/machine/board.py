@@ -32,23 +32,15 @@ class SharedCall(NamedTuple):
     """A call, as it lies on the board."""
 
     code: int  # address of the machine code
-    at: int  # address of its arguments
-    shards: int  # table of `Shard`
+    shards: int  # table of `ShardCall`
     count: int
 
 
-class Shard(NamedTuple):
-    """A range of rows or blocks."""
-
-    first: int
-    last: int
-
-
 class ShardCall(NamedTuple):
-    """The arguments of a kernel whose shards threads share."""
+    """A shard: the arguments of a kernel that threads share."""
 
-    at: int  # address of the arguments that all shards have in common
-    first: int
+    at: int  # address of the arguments that several shards have in common
+    first: int  # of rows or blocks
     last: int
 
 
@@ -68,8 +60,7 @@ def let_others_go(typing_context):
 @inner
 def _do(shared, index):
     """Do a shard of a call."""
-    shard = load_entry(Shard, shared.shards, index)
-    call(shared.code, ShardCall(at=shared.at, first=shard.first, last=shard.last))
+    call(shared.code, load_entry(ShardCall, shared.shards, index))
 
 
 @inner

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import itertools
+import math
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ from .thread_count import thread_count
 
 Shard = tuple[int, int]
 ONE: Sequence[Shard] = ((0, 1),)
+COUNT = SharedCall._fields.index("count")
 READS = 10_000  # of a counter: some tenths of a millisecond
 
 
@@ -213,23 +215,29 @@ def share(shared: Kernel, real: Any, arguments: Arguments, shards: Sequence[Shar
 
     `arguments` lie at the address; a recording keeps a copy of them.
     """
+    share_all(shared, real, ((arguments, shards),))
+
+
+def share_all(shared: Kernel, real: Any, works: Sequence[tuple[Arguments, Sequence[Shard]]]) -> None:
+    """Call it for all shards of several arguments at once."""
     noted = recording.current()
     if noted:
-        noted.calls.append(_table_of(shared, real, noted.own(arguments), tuple(shards)))
-    if len(shards) == 1:
-        shared[real](real, arguments.address, *shards[0])
+        noted.calls.append(_table_of(shared, real, tuple((noted.own(each), tuple(shards)) for each, shards in works)))
+    if len(works) == 1 and len(works[0][1]) == 1:
+        arguments, (shard,) = works[0]
+        shared[real](real, arguments.address, *shard)
     else:
-        table = _table_of(shared, real, arguments.address, tuple(shards))
-        pool.share(table.address, 1, min(len(shards), thread_count()) - 1)
+        table = _table_of(shared, real, tuple((each.address, tuple(shards)) for each, shards in works))
+        pool.share(table.address, 1, min(int(table.integers[0, COUNT]), thread_count()) - 1)
 
 
 @lru_cache(maxsize=256)
-def _table_of(shared: Kernel, real: Any, address: int, shards: tuple[Shard, ...]) -> Arguments:
-    """A table with one call, as the board takes it."""
-    ranges = Arguments.of(np.array(shards, np.int64))
+def _table_of(shared: Kernel, real: Any, works: tuple[tuple[int, tuple[Shard, ...]], ...]) -> Arguments:
+    """A table with one call, as the board takes it; `works` are addresses and their shards."""
+    shards = np.array([ShardCall(at, *shard) for at, shards in works for shard in shards], np.int64)
     code = shared.address(ShardCall, numba.typeof(real))
-    call = SharedCall(code=code, at=address, shards=ranges.address, count=len(shards))
-    return Arguments.of(np.array([call], np.int64), ranges)
+    call = SharedCall(code=code, shards=address_of(shards), count=len(shards))
+    return Arguments.of(np.array([call], np.int64), shards)
 
 
 def repeated(noted: recording.Recording) -> Callable[[], float]:
@@ -250,7 +258,7 @@ def repeated(noted: recording.Recording) -> Callable[[], float]:
 def _sharing(tables: Sequence[Arguments]) -> Callable[[], None]:
     """What makes calls of machine code, each with a table of its own."""
     calls = Arguments.of(np.concatenate([table.integers for table in tables]), tables)
-    most = int(calls.integers[:, SharedCall._fields.index("count")].max())
+    most = int(calls.integers[:, COUNT].max())
 
     def share() -> None:
         pool.share(calls.address, len(calls.integers), min(most, thread_count()) - 1 if most > 1 else 0)
@@ -265,17 +273,23 @@ def parts_for(count: int, work: float, unit: int = 1) -> int:
     return max(1, min(thread_count(), -(-count // unit), int(work / WORK_PER_THREAD)))
 
 
+def parts_of_each(parts: int, count: int) -> int:
+    """How many parts each of `count` equal works has, so that so many threads have equal numbers of them."""
+    return parts // math.gcd(parts, count)
+
+
 def even_shards(count: int, work: float, unit: int = 1) -> Sequence[Shard]:
     """Split ``range(count)`` evenly into multiples of `unit`, one for each of `parts_for` threads."""
     if work < 2 * WORK_PER_THREAD:
         return ((0, count),)
-    return _split(count, parts_for(count, work, unit), unit)
+    return split(count, parts_for(count, work, unit), unit)
 
 
 @lru_cache(maxsize=256)
-def _split(count: int, parts: int, unit: int) -> Sequence[Shard]:
-    """The shards; they must not be changed."""
+def split(count: int, parts: int, unit: int) -> Sequence[Shard]:
+    """Shards of whole units, `parts` of them where there are as many units; they must not be changed."""
     units = -(-count // unit)
+    parts = min(parts, units)
     edges = [min(count, unit * (units * p // parts)) for p in range(parts + 1)]
     return list(itertools.pairwise(edges))
 

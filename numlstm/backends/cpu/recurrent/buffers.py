@@ -1,10 +1,9 @@
-"""The memory that kernels work in, for batches of one shape."""
+"""The memory that kernels work in, for batches of one shape, or a group of their rows."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from ..linear.gradients import ColumnSums, OuterProduct, OuterSums, RowGradients
 from ..machine import recording, threads
 from ..machine.arrays import Arguments, address_of, aligned, integers
 from ..machine.team import Team, synchronisation
+from ..machine.thread_count import thread_count
 from .arguments import (
     MASK,
     BackwardChunk,
@@ -31,13 +31,33 @@ from .packing import PhaseBlocks
 from .tables import BackwardTables, ForwardTables, batched
 from .weights import LayerWeights
 
-BUFFERS_KEPT = 32  # shapes of batches in training; they share their memory
-SPARE_BYTES = 1 << 26  # memory of calls that is kept for later ones
-SPARE_SHAPES, SPARE_CALLS = 8, 2  # of so many shapes, for so many calls at once
 NO_SUMS = np.zeros((1, 0), np.int64)
 NO_MASKS = np.zeros(0, MASK)
 CHUNK_BYTES = 1 << 23  # gate gradients of a chunk, so that they stay in the last cache
 CHUNK_PAIRS = 512  # least pairs of a chunk, as threads wait for one another after each
+
+
+def chunk_steps(weights: LayerWeights, rows: int, steps: int) -> int:
+    """Steps of a chunk of the way back."""
+    pair_bytes = sum(phase.columns for phase in weights.packing.phases) * weights.flat.itemsize
+    return min(steps, max(1, max(CHUNK_PAIRS, CHUNK_BYTES // max(1, pair_bytes)) // rows))
+
+
+class Layer(Protocol):
+    """A layer that is ready to compute, as `PreparedLayer` is."""
+
+    weights: LayerWeights
+    lookup: LookupMemory | None
+
+    @property
+    def tables(self) -> ForwardTables:
+        """The tables that the forward kernel finds the weights by."""
+
+    def allocate(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Memory to work in."""
+
+    def release(self, batch: Any) -> None:
+        """Take the memory of a batch back."""
 
 
 class Piece(NamedTuple):
@@ -48,86 +68,31 @@ class Piece(NamedTuple):
     arguments: Arguments  # a `BackwardChunk`, and the number of the first pair of each step
 
 
-class PreparedLayer:
-    """Weights, the tables that kernels find them by, and memory for batches, which is kept from call to call.
+class Buffers:
+    """Memory that the forward kernel works in.
 
     Parameters
     ----------
-    weights : LayerWeights
-    lookup : LookupMemory or None
-        Where inputs are rows of a table, what stands for the input weights.
-    arena : dict or None
-        Memory that batches share in training.
+    prepared : Layer
+    rows, steps : int
+        The shape of the batch, or of a group of its rows.
+    span : int
+        Steps of a chunk of the way back.
+    parts : int
+        Threads that share the units of each step.
+    number : int
+        That of the group.
+    training, keep : bool
+        Whether the way back follows; whether values are kept that no phase needs forward.
     """
 
     def __init__(
-        self, weights: LayerWeights, lookup: LookupMemory | None = None, arena: dict[str, np.ndarray] | None = None
-    ) -> None:
-        self.weights, self.lookup = weights, lookup
-        self._kept: dict[tuple[int, int], Buffers] = {}
-        self._idle: dict[tuple[int, int, bool, bool], list[Buffers]] = {}
-        self._arena: dict[str, np.ndarray] = {} if arena is None else arena
-        self._looking_up: dict[int, PreparedLayer] = {}
-
-    def looking_up(self, count: int) -> PreparedLayer:
-        """The layer for inputs that are rows of a table of so many rows."""
-        if count not in self._looking_up:
-            memory = LookupMemory(self.weights, count, self.allocate)
-            self._looking_up[count] = PreparedLayer(self.weights, memory, self._arena)
-        return self._looking_up[count]
-
-    def refresh(self) -> None:
-        """Follow a change of the flat vector."""
-        self.weights.refresh()
-
-    @cached_property
-    def tables(self) -> ForwardTables:
-        """The tables that the forward kernel finds the weights by."""
-        return ForwardTables(self.weights, self.lookup.products if self.lookup else None)
-
-    def allocate(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """Memory to work in; in training, batches of all shapes share it, and it grows when one needs more."""
-        dtype = self.weights.flat.dtype
-        if not self.weights.training:
-            return aligned(shape, dtype)
-        size = math.prod(shape)
-        if name not in self._arena or self._arena[name].size < size:
-            self._arena[name] = aligned(size, dtype)
-        return self._arena[name][:size].reshape(shape)
-
-    def acquire(self, rows: int, steps: int, training: bool, keep: bool) -> Buffers:
-        """Memory for a batch of a shape: in training kept from call to call, else for this call alone."""
-        if not (training and self.weights.training):
-            idle = self._idle.get((rows, steps, training, keep))
-            try:
-                return idle.pop() if idle else Buffers(self, rows, steps, training, keep)
-            except IndexError:  # another thread took the last one
-                return Buffers(self, rows, steps, training, keep)
-        if (rows, steps) not in self._kept:
-            while len(self._kept) >= BUFFERS_KEPT:
-                del self._kept[next(iter(self._kept))]
-            self._kept[rows, steps] = Buffers(self, rows, steps, training, keep)
-        return self._kept[rows, steps]
-
-    def release(self, buffers: Buffers) -> None:
-        """Keep the memory of a call for later ones, in place of others if it is too much."""
-        if buffers.kept or buffers.nbytes > SPARE_BYTES:
-            return
-        spare = sum(other.nbytes for others in list(self._idle.values()) for other in list(others))
-        if spare + buffers.nbytes > SPARE_BYTES or len(self._idle | {buffers.shape: ()}) > SPARE_SHAPES:
-            self._idle.clear()
-        idle = self._idle.setdefault(buffers.shape, [])
-        if len(idle) < SPARE_CALLS:
-            idle.append(buffers)
-
-
-class Buffers:
-    """Memory that the forward kernel works in, for batches of one shape."""
-
-    def __init__(self, prepared: PreparedLayer, rows: int, steps: int, training: bool, keep: bool) -> None:
+        self, prepared: Layer, rows: int, steps: int, span: int, parts: int, number: int, training: bool,
+        keep: bool,
+    ) -> None:  # fmt: skip
         weights = prepared.weights
         self.prepared, self.weights, self.rows, self.steps = prepared, weights, rows, steps
-        self.shape, self.kept = (rows, steps, training, keep), training and weights.training
+        self.span, self.parts, self.number = span, parts, number
         packing = weights.packing
         self.nbytes = 0  # of all memory but that for addresses
         kept = steps + 1 if training else 2
@@ -141,7 +106,6 @@ class Buffers:
         )  # fmt: skip
         columns = packing.sums_columns
         self.sums = self.allocate("sums", (rows, columns)) if columns else NO_SUMS
-        self.parts = weights.team_of(rows, steps)
         self.room = aligned((self.parts, 1 + len(prepared.tables.sources), rows), np.int64)
         self.synchronisation = synchronisation(self.parts)
         self.narrow = aligned((*self.room.shape, weights.narrow_row), np.uint8)  # rows of all that weights multiply
@@ -154,12 +118,10 @@ class Buffers:
         )  # fmt: skip
         self.team = Team(parts=self.parts, rows=rows, address=address_of(self.synchronisation))
         self.layer = address_of(prepared.tables.arguments)
-        self.calls: dict[Any, Arguments] = {}
-        self._all_rows: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def allocate(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         """Memory for one of these."""
-        memory = self.prepared.allocate(name, shape)
+        memory = self.prepared.allocate(f"{name} of {self.number}", shape)
         self.nbytes += memory.nbytes
         return memory
 
@@ -169,17 +131,6 @@ class Buffers:
             return ()
         recording.do(self.synchronisation.fill, 0)
         return threads.each(self.parts)
-
-    def all_rows(self, steps: int) -> tuple[np.ndarray, np.ndarray]:
-        """Order and lengths of a batch whose rows all have so many steps."""
-        if steps not in self._all_rows:
-            self._all_rows[steps] = np.arange(self.rows), np.full(self.rows, steps)
-        return self._all_rows[steps]
-
-    @cached_property
-    def final(self) -> tuple[np.ndarray, ...]:
-        """Final states."""
-        return new_states(self.weights, self.rows)
 
     @cached_property
     def backward(self) -> BackwardBuffers:
@@ -213,8 +164,7 @@ class BackwardBuffers:
         prepared, weights, rows = buffers.prepared, buffers.weights, buffers.rows
         packing = weights.packing
         self.weights, self.rows, self.steps = weights, rows, buffers.steps
-        pair_bytes = sum(phase.columns for phase in packing.phases) * weights.flat.itemsize
-        self.span = min(buffers.steps, max(1, max(CHUNK_PAIRS, CHUNK_BYTES // max(1, pair_bytes)) // rows))
+        self.span = buffers.span
         self.room = rows * self.span
         count = 2 * len(packing.cell.states) + len(packing.slots.handed_on)
         self.carried = buffers.allocate("carried", (rows, count, packing.groups * packing.lanes))
@@ -223,7 +173,10 @@ class BackwardBuffers:
         )
         self.xs = aligned(self.room, np.int64)
         self.addresses = aligned((buffers.parts, 2, rows), np.int64)
-        self.tables = BackwardTables(weights, prepared.tables, buffers.allocate, rows, self.room, self.xs)
+        self.transposes = weights.transposes(buffers.number if thread_count() > 1 else 0)
+        self.tables = BackwardTables(
+            weights, self.transposes, prepared.tables, buffers.allocate, rows, self.room, self.xs
+        )  # fmt: skip
         gates, kind = self.tables.gates, weights.kind
         row = kind.row_bytes(gates.shape[1], packing.lanes) if kind else 0
         self.narrow = aligned((buffers.parts, rows, row), np.uint8)  # gate gradients in fewer bits
@@ -246,7 +199,6 @@ class BackwardBuffers:
             )
         )  # fmt: skip
         self.layer, self.records = address_of(self.arguments), buffers.records
-        self.calls: dict[Any, Arguments] = {}
         self.copies: list[tuple[slice, slice]] = []  # parts of the gradient, and others that are the same
         outer = [product for index, blocks in enumerate(packing.phases) for product in self._outer(index, blocks)]
         self.sums: list[OuterSums | ColumnSums | RowGradients] = [  # what makes the gradient of all parameters
@@ -287,26 +239,13 @@ class BackwardBuffers:
             for other in biases[2:]:
                 self.copies.append((slice(biases[0].start, biases[0].end), slice(other.start, other.end)))
 
-    @cached_property
-    def dinitial(self) -> tuple[np.ndarray, ...]:
-        """Gradients of the initial states."""
-        return new_states(self.weights, self.rows)
-
-    @cached_property
-    def full_chunks(self) -> list[Piece]:
-        """The chunks of a batch whose rows all have all steps."""
-        return self.full_chunks_of(self.records)
-
-    def full_chunks_of(self, records: Records) -> list[Piece]:
-        """The chunks of the steps of such a batch that records are for."""
-        counts = np.full(self.span, self.rows)
-        return [self.piece(records, chunk, counts[: chunk.last - chunk.first]) for chunk in self.chunks(records)]
-
-    def ragged_chunks(self, lengths: np.ndarray, records: Records) -> list[Piece]:
-        """Chunks of the steps that records are for, of rows of unequal lengths; no empty ones."""
+    def pieces(self, lengths: np.ndarray, records: Records) -> list[Piece]:
+        """Chunks of the steps that records are for, the last first, of rows that have so many steps."""
         active = np.searchsorted(-lengths, -np.arange(records.first, records.last), side="left")  # rows longer than s
-        chunks = ((chunk, active[chunk.first - records.first :]) for chunk in self.chunks(records))
-        return [self.piece(records, chunk, counts[: chunk.last - chunk.first]) for chunk, counts in chunks if counts[0]]
+        return [
+            self.piece(records, chunk, active[chunk.first - records.first : chunk.last - records.first])
+            for chunk in self.chunks(records)
+        ]
 
     def piece(self, records: Records, chunk: Chunk, counts: np.ndarray) -> Piece:
         """A chunk whose steps have so many rows."""

@@ -11,9 +11,10 @@ from numba import types
 
 from ..machine.arrays import Room, address_of, integers
 from ..machine.board import ShardCall
-from .buffers import PreparedLayer, mask_entries
+from .batch import is_shared
+from .buffers import mask_entries
 from .forward import forward
-from .layer import full_shards
+from .prepared import PreparedLayer
 from .step import (
     STEP_LAYER,
     StepLayer,
@@ -124,7 +125,7 @@ def step_runner(
     """`Backend.step_runner` for NumPy arrays; None where threads share a step."""
     rows = len(x)
     for layer in layers:
-        if layer.weights.team_of(rows, 1) > 1 or len(full_shards(rows, 1, layer.weights.step_flop)) > 1:
+        if is_shared(layer.weights, rows, 1):
             return None
     step, addresses = JitStep(layers, rows, residual), np.array([address_of(state) for state in states])
     run: Any = partial(

@@ -1,8 +1,7 @@
-"""A recurrent layer in one direction on the CPU: calls of the kernels, and how threads share them."""
+"""A recurrent layer in one direction on the CPU: calls of the kernels."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,14 +11,16 @@ import numpy as np
 
 from ....concurrency import cached_property
 from ...contract import Lookup, Noise, States, UnsupportedError
-from ..linear.tile import ROWS_TOGETHER
+from ..linear.gradients import Target, add_sums
 from ..machine import recording, threads
 from ..machine.arrays import Arguments, address_of, integers
-from .arguments import BackwardCall, ForwardCall, LayerShape, Records, SortedRows, place, strided
+from .arguments import BackwardCall, ForwardCall, LayerShape, SortedRows, place, strided
 from .backward import backward
-from .buffers import Buffers, Piece, PreparedLayer, new_states
+from .batch import Batch, Rows
+from .buffers import Buffers, Piece, new_states
 from .forward import forward
-from .weights import LayerWeights
+from .prepared import PreparedLayer
+from .weights import LayerWeights, bring_up_to_date
 
 NO_TRACES: Mapping[str, np.ndarray] = {}
 CALLS_KEPT = 8  # arguments of calls with different arrays, for a shape
@@ -30,61 +31,50 @@ class Tape:
     """The values that a forward pass keeps for the backward pass."""
 
     x: np.ndarray  # (N, T, D), or (N, T, 1) numbers of rows that are looked up
-    buffers: Buffers
-    order: np.ndarray  # the rows of the batch, the longest first
-    lengths: np.ndarray  # of these rows
+    batch: Batch
+    rows: list[Rows]  # of each group
     reverse: bool
     ragged: bool
-    masks: np.ndarray
-    checkpoints: list[States] | None = None  # states every `buffers.steps` steps, if the rest is not kept
+    masks: list[np.ndarray]  # the table of each group
+    checkpoints: list[States] | None = None  # states every `batch.steps` steps, if the rest is not kept
 
     def __del__(self) -> None:
-        self.buffers.prepared.release(self.buffers)
+        self.batch.prepared.release(self.batch)
 
     @cached_property
     def places(self) -> tuple[Any, ...]:
         """The steps of x, and where those arrays are that a call brings with it."""
-        brought = [*([self.order, self.lengths] if self.ragged else []), *([self.masks] if len(self.masks) else [])]
-        return self.x.shape[1], *map(_place_of, brought)
+        brought = [array for rows in self.rows for array in rows] if self.ragged else []
+        return self.x.shape[1], *map(_place_of, brought), *(_place_of(masks) for masks in self.masks if len(masks))
 
     @property
-    def rows(self) -> SortedRows:
-        """The rows as kernels take them."""
-        return SortedRows(order=address_of(self.order), lengths=address_of(self.lengths), reverse=int(self.reverse))
+    def groups(self) -> Iterator[tuple[Buffers, SortedRows, np.ndarray, Rows]]:
+        """The memory of each group, its rows as kernels take them, its masks, and the arrays with the rows."""
+        for group, rows, masks in zip(self.batch.groups, self.rows, self.masks, strict=True):
+            order, lengths = map(address_of, rows)
+            yield group, SortedRows(order, lengths, int(self.reverse)), masks, rows
 
-    def pieces(self) -> Iterator[Piece]:
-        """The chunks of all steps, the last first; the records of their steps hold what the way back needs."""
-        steps, span = self.x.shape[1], self.buffers.steps
+    def shards(self, first: int, last: int, flop_per_step: float) -> Sequence[Sequence[threads.Shard]]:
+        """The shards of each group, for the steps first <= s < last."""
+        if self.ragged:
+            return self.batch.shards(self.rows, first, last, flop_per_step)
+        return self.batch.full_shards(last - first, flop_per_step)
+
+    def pieces(self) -> Iterator[tuple[Piece, ...]]:
+        """The chunks of all steps, the last first, each as a piece of every group.
+
+        The records of their steps hold what the way back needs.
+        """
+        steps, span = self.x.shape[1], self.batch.steps
         if self.checkpoints is None:
-            yield from self._pieces(self.buffers.records)
+            yield from self.batch.pieces(self.rows, 0, steps) if self.ragged else self.batch.full_pieces
             return
-        weights = self.buffers.weights
+        weights = self.batch.weights
         unused, none = new_states(weights, len(self.x)), [None] * len(weights.packing.cell.states)
         for k in range(len(self.checkpoints) - 1, -1, -1):
-            records = self.buffers.records._replace(first=k * span, last=min((k + 1) * span, steps))
-            _run_forward(self, records, self.checkpoints[k], unused, none)
-            yield from self._pieces(records)
-
-    def _pieces(self, records: Records) -> list[Piece]:
-        """The chunks of the steps that records are for."""
-        back = self.buffers.backward
-        if self.ragged:
-            return back.ragged_chunks(self.lengths, records)
-        return back.full_chunks_of(records) if self.checkpoints else back.full_chunks
-
-
-def row_shards(lengths: np.ndarray, flop_per_step: float) -> Sequence[threads.Shard]:
-    """Split rows, the longest first, into one shard of pairs of rows for each thread, with equal work."""
-    rows, total, unit = len(lengths), np.cumsum(lengths), ROWS_TOGETHER
-    parts = threads.parts_for(rows, total[-1] * flop_per_step, unit)
-    inner = np.searchsorted(total, total[-1] * np.arange(1, parts) / parts) + 1
-    edges = [0, *(min(rows, unit * round(edge / unit)) for edge in inner.tolist()), rows]
-    return [(a, b) for a, b in itertools.pairwise(edges) if b > a]
-
-
-def full_shards(rows: int, steps: int, flop_per_step: float) -> Sequence[threads.Shard]:
-    """Split rows of equal length in that way."""
-    return threads.even_shards(rows, rows * steps * flop_per_step, ROWS_TOGETHER)
+            first, last = k * span, min((k + 1) * span, steps)
+            _run_forward(self, first, last, self.checkpoints[k], unused, none)
+            yield from self.batch.pieces(self.rows, first, last)
 
 
 def layer_forward(
@@ -110,36 +100,38 @@ def layer_forward(
         prepared = prepared.looking_up(len(x.table))
         assert prepared.lookup
         x = prepared.lookup.read(x)
+    rows, steps, _ = x.shape
+    groups = prepared.groups_of(rows, steps, training)
     if training and recompute:
-        return _forward_in_segments(prepared, x, initial, outputs, lengths, reverse, noise)
-    buffers = prepared.acquire(len(x), x.shape[1], training, training or bool(traces))
-    tape = _tape(x, buffers, lengths, reverse, noise)
-    final = buffers.final if buffers.kept else new_states(prepared.weights, len(x))
-    _run_forward(tape, buffers.records, initial, final, outputs, traces)
+        return _forward_in_segments(prepared, x, groups, initial, outputs, lengths, reverse, noise)
+    batch = prepared.acquire(rows, steps, groups, training, training or bool(traces))
+    tape = _tape(x, batch, lengths, reverse, noise)
+    final = batch.final if batch.kept else new_states(prepared.weights, rows)
+    _run_forward(tape, 0, steps, initial, final, outputs, traces)
     return final, tape if training else None
 
 
-def _tape(x: np.ndarray, buffers: Buffers, lengths: np.ndarray | None, reverse: bool, noise: Noise | None) -> Tape:
+def _tape(x: np.ndarray, batch: Batch, lengths: np.ndarray | None, reverse: bool, noise: Noise | None) -> Tape:
     """The tape of a call, before the call has run."""
-    order, by_length = buffers.all_rows(x.shape[1]) if lengths is None else _longest_first(lengths)
-    return Tape(x, buffers, order, by_length, reverse, lengths is not None, buffers.masks(noise))
+    rows = batch.all_rows(x.shape[1]) if lengths is None else batch.sorted_rows(lengths)
+    return Tape(x, batch, rows, reverse, lengths is not None, batch.masks(noise))
 
 
 def _run_forward(
-    tape: Tape, records: Records, initial: States, final: States, outputs: States,
+    tape: Tape, first: int, last: int, initial: States, final: States, outputs: States,
     traces: Mapping[str, np.ndarray] = NO_TRACES,
 ) -> None:  # fmt: skip
-    """Run the steps that records are for."""
-    buffers, weights = tape.buffers, tape.buffers.weights
-    arrays = tape.x, *initial, *outputs, *traces.values(), *(() if buffers.kept and final is buffers.final else final)
-    key = records.first, records.last, tape.reverse, *traces, *tape.places, *map(_place_of, arrays)
-    arguments = buffers.calls.get(key)
-    if arguments is None:
+    """Run the steps first <= s < last."""
+    batch, weights = tape.batch, tape.batch.weights
+    arrays = tape.x, *initial, *outputs, *traces.values(), *(() if batch.kept and final is batch.final else final)
+    key = first, last, tape.reverse, *traces, *tape.places, *map(_place_of, arrays)
+    calls = batch.calls.get(key)
+    if calls is None:
         places = _places(weights, (*initial, *final), outputs, traces)
-        arguments = _kept(buffers.calls, key, _forward_call(tape, records, places), tape, places)
-    shards = buffers.team_shards() or _shards(tape, records.first, records.last, weights.step_flop)
+        calls = _kept(batch.calls, key, _forward_calls(tape, first, last, places))
+    shards = tape.shards(first, last, weights.step_flop)
     recording.keep(tape, *arrays)
-    threads.share(forward, weights.real, arguments, shards)
+    threads.share_all(forward, weights.real, list(zip(calls, shards, strict=True)))
 
 
 def _place_of(array: np.ndarray | None) -> Any:
@@ -147,48 +139,47 @@ def _place_of(array: np.ndarray | None) -> Any:
     return None if array is None else (address_of(array), array.strides)
 
 
-def _kept(calls: dict[Any, Arguments], key: Any, call: np.ndarray, tape: Tape, places: np.ndarray) -> Arguments:
+def _kept(kept: dict[Any, list[Arguments]], key: Any, calls: list[Arguments]) -> list[Arguments]:
     """Keep the arguments of a call, for another one with arrays in the same places: training has it at every step."""
-    if len(calls) >= CALLS_KEPT:
-        calls.clear()
-    arguments = calls[key] = Arguments.of(call, (places, tape.order, tape.lengths, tape.masks))
-    return arguments
+    if len(kept) >= CALLS_KEPT:
+        kept.clear()
+    kept[key] = calls
+    return calls
 
 
-def _forward_call(tape: Tape, records: Records, places: np.ndarray) -> np.ndarray:
-    """The `ForwardCall` of a call."""
-    buffers = tape.buffers
-    return integers(
-        ForwardCall(
-            layer=buffers.layer, shape=buffers.layer_shape, memory=buffers.memory, team=buffers.team,
-            masks=address_of(tape.masks), mask_count=len(tape.masks), places=address_of(places),
-            place_count=len(places), x=strided(tape.x), records=records, rows=tape.rows,
-        )
-    )  # fmt: skip
+def _forward_calls(tape: Tape, first: int, last: int, places: np.ndarray) -> list[Arguments]:
+    """The `ForwardCall` of each group."""
+    x, calls = strided(tape.x), []
+    for group, rows, masks, kept in tape.groups:
+        call = ForwardCall(
+            layer=group.layer, shape=group.layer_shape, memory=group.memory, team=group.team,
+            masks=address_of(masks), mask_count=len(masks), places=address_of(places), place_count=len(places),
+            x=x, records=group.records._replace(first=first, last=last), rows=rows,
+        )  # fmt: skip
+        calls.append(Arguments.of(integers(call), (places, masks, kept)))
+    return calls
 
 
 def _forward_in_segments(
-    prepared: PreparedLayer, x: np.ndarray, initial: States, outputs: States, lengths: np.ndarray | None,
-    reverse: bool, noise: Noise | None,
+    prepared: PreparedLayer, x: np.ndarray, groups: int, initial: States, outputs: States,
+    lengths: np.ndarray | None, reverse: bool, noise: Noise | None,
 ) -> tuple[tuple[np.ndarray, ...], Tape]:  # fmt: skip
     """Keep the states of every √T-th step alone; the way back runs each segment of steps again, and keeps all of it."""
     rows, steps, _ = x.shape
     span = math.isqrt(steps - 1) + 1
-    tape = _tape(x, prepared.acquire(rows, steps, False, False), lengths, reverse, noise)
+    tape = _tape(x, prepared.acquire(rows, steps, groups, False, False), lengths, reverse, noise)
     checkpoints: list[States] = [[None if state is None else state.copy() for state in initial]]
     final: tuple[np.ndarray, ...] = ()
     for first in range(0, steps, span):
-        records = tape.buffers.records._replace(first=first, last=min(first + span, steps))
         final = new_states(prepared.weights, rows)
-        _run_forward(tape, records, checkpoints[-1], final, outputs)
+        _run_forward(tape, first, min(first + span, steps), checkpoints[-1], final, outputs)
         checkpoints.append(final)
     if lengths is not None:
         ends = -(-lengths // span) - 1  # where each row's last state is
         segments = [np.stack(of_steps) for of_steps in zip(*checkpoints[1:], strict=True)]  # (segments, N, S)
         final = tuple(array[ends, np.arange(rows)] for array in segments)
     del checkpoints[-1]
-    buffers = prepared.acquire(rows, span, True, True)
-    tape = _tape(x, buffers, lengths, reverse, noise)
+    tape = _tape(x, prepared.acquire(rows, span, groups, True, True), lengths, reverse, noise)
     tape.checkpoints = checkpoints
     return final, tape
 
@@ -218,23 +209,19 @@ def runner(
 ) -> Callable[[], None]:
     """`Backend.runner` for NumPy arrays: it makes the arguments of the kernel once."""
     (rows, steps, _), weights = x.shape, prepared.weights
-    buffers = Buffers(prepared, rows, steps, False, False)
-    none = [None] * len(states)
-    tape = _tape(x, buffers, None, reverse, None)
+    batch = Batch(prepared, rows, steps, prepared.groups_of(rows, steps, False), False, False)
+    tape, none = _tape(x, batch, None, reverse, None), [None] * len(states)
     places = _places(weights, (*(states if resume else none), *states), (y, *none[1:]), {})
-    arguments = _forward_call(tape, buffers.records, places)
-    shards = full_shards(rows, steps, weights.step_flop)
-    call = Arguments.of(arguments, (tape, places, states, y))
+    calls = _forward_calls(tape, 0, steps, places)
+    works = list(zip(calls, tape.shards(0, steps, weights.step_flop), strict=True))
 
     def run() -> None:
-        threads.share(forward, weights.real, call, buffers.team_shards() or shards)
+        if batch.parts > 1:
+            tape.shards(0, steps, weights.step_flop)
+        threads.share_all(forward, weights.real, works)
 
+    run.kept = tape, states, y  # type: ignore[attr-defined]  # the kernel knows their addresses alone
     return run
-
-
-def _longest_first(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = np.argsort(-lengths, kind="stable")
-    return order, lengths[order]
 
 
 def layer_backward(
@@ -246,59 +233,66 @@ def layer_backward(
     dx: np.ndarray | None,
 ) -> tuple[np.ndarray, ...]:
     """`Backend.sequence_backward` for NumPy arrays: a chunk of steps back, then its weight gradients."""
-    weights, buffers, lookup = prepared.weights, tape.buffers.backward, tape.buffers.prepared.lookup
+    weights, batch, lookup = prepared.weights, tape.batch, tape.batch.prepared.lookup
     dtable = None
     if lookup:
         dtable, dx = dx, None
         lookup.clear()
-    dinitial = buffers.dinitial if weights.training else new_states(weights, len(tape.x))
-    for transposed in weights.recurrent_transposed.values():
-        transposed.bring_up_to_date()
-    if dx is not None:
-        weights.input_transposed.bring_up_to_date()
+    dinitial = batch.dinitial if weights.training else new_states(weights, len(tape.x))
+    bring_up_to_date(batch.transposes, dx is not None)
     arrays = tape.x, dx, *doutputs, *dfinal, *(() if weights.training else dinitial)
     key = tape.reverse, *tape.places, *map(_place_of, arrays)
-    arguments = buffers.calls.get(key)
-    if arguments is None:
+    calls = batch.calls_back.get(key)
+    if calls is None:
         sizes = weights.packing.spec.state_sizes
         places = np.array([place(array, k % len(sizes), sizes[k % len(sizes)])
                            for k, array in enumerate((*doutputs, *dfinal, *dinitial))])  # fmt: skip
-        arguments = _kept(buffers.calls, key, _backward_call(tape, places, dx), tape, places)
-    recording.keep(gradient, *arrays, arguments)
-    flop, fresh, start = weights.step_flop, True, address_of(gradient)
-    if dx is None:
-        flop -= 2.0 * buffers.tables.input_columns * weights.packing.spec.input_size
-    for chunk, pairs, of_chunk in tape.pieces():
-        shards = tape.buffers.team_shards() or _shards(tape, chunk.first, chunk.last, flop)
-        of_chunk.integers[0] = arguments.address
-        threads.share(backward, weights.real, of_chunk, shards)
-        for sums in buffers.sums:
-            sums.add(start, pairs, fresh)
-        fresh = False
+        calls = _kept(batch.calls_back, key, _backward_calls(tape, places, dx))
+    recording.keep(gradient, *arrays, calls)
+    _run_backward(tape, calls, address_of(gradient), dx is not None)
+    back = batch.groups[0].backward
     if lookup:
-        for last_sums in buffers.last_sums:
-            last_sums.add(start, lookup.rows, True)
+        for last_sums in back.last_sums:
+            add_sums([last_sums], [Target(address_of(gradient), lookup.rows, True)])
         if dtable is not None:
             lookup.table_gradient(dtable)
-    for first, second in buffers.copies:
+    for first, second in back.copies:
         recording.do(np.copyto, gradient[second], gradient[first])
     if weights.packing.unused:
         recording.do(gradient[weights.packing.used :].fill, 0)
     return dinitial
 
 
-def _backward_call(tape: Tape, places: np.ndarray, dx: np.ndarray | None) -> np.ndarray:
-    """The `BackwardCall` of a call."""
-    return integers(
-        BackwardCall(
-            shape=LayerShape(tape.x.shape[1], *tape.buffers.layer_shape[1:]), masks=address_of(tape.masks),
-            mask_count=len(tape.masks), places=address_of(places), x=strided(tape.x), dx=strided(dx), rows=tape.rows,
-        )
-    )  # fmt: skip
+def _backward_calls(tape: Tape, places: np.ndarray, dx: np.ndarray | None) -> list[Arguments]:
+    """The `BackwardCall` of each group."""
+    x, out, calls = strided(tape.x), strided(dx), []
+    for group, rows, masks, kept in tape.groups:
+        call = BackwardCall(
+            shape=LayerShape(tape.x.shape[1], *group.layer_shape[1:]), masks=address_of(masks), mask_count=len(masks),
+            places=address_of(places), x=x, dx=out, rows=rows,
+        )  # fmt: skip
+        calls.append(Arguments.of(integers(call), (places, masks, kept)))
+    return calls
 
 
-def _shards(tape: Tape, first: int, last: int, flop_per_step: float) -> Sequence[threads.Shard]:
-    """Shards of rows with equal work in the steps first <= s < last."""
-    if not tape.ragged:
-        return full_shards(len(tape.x), last - first, flop_per_step)
-    return row_shards(np.clip(tape.lengths - first, 0, last - first), flop_per_step)
+def _run_backward(tape: Tape, calls: Sequence[Arguments], gradient: int, with_dx: bool) -> None:
+    """Run all chunks, each with its weight gradients: sums over the rows of a group, and then over groups."""
+    batch, weights = tape.batch, tape.batch.weights
+    back = [group.backward for group in batch.groups]
+    gradients = [gradient, *(batch.partial.addresses if len(back) > 1 else ())]
+    fresh, flop = [True] * len(back), weights.step_flop
+    if not with_dx:
+        flop -= 2.0 * back[0].tables.input_columns * weights.packing.spec.input_size
+    for pieces in tape.pieces():
+        chunk = pieces[0].chunk
+        for piece, call in zip(pieces, calls, strict=True):
+            piece.arguments.integers[0] = call.address
+        shards = tape.shards(chunk.first, chunk.last, flop)
+        works = [(piece.arguments, of_group) for piece, of_group in zip(pieces, shards, strict=True)]
+        threads.share_all(backward, weights.real, works)
+        targets = [Target(start, piece.pairs, new) for start, piece, new in zip(gradients, pieces, fresh, strict=True)]
+        for sums in zip(*(each.sums for each in back), strict=True):
+            add_sums(sums, targets)
+        fresh = [new and not piece.pairs for new, piece in zip(fresh, pieces, strict=True)]
+    if len(back) > 1:
+        batch.partial.add_to(gradient, fresh[1:])

@@ -9,8 +9,8 @@ import numpy as np
 from ....cells.cell import PREVIOUS
 from ..machine.arrays import Room, address_of
 from .arguments import table
-from .buffers import PreparedLayer
 from .direct import DirectLayer, StepState
+from .prepared import PreparedLayer
 from .step import CALL_BYTES, PLACE_BYTES, WholeLayer
 
 STEP_STATE = table(StepState)

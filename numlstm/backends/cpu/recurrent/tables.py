@@ -29,7 +29,7 @@ from .forward import SCRATCH_BYTES
 from .norm import norm_forward
 from .packing import PhaseBlocks, ProductBlocks
 from .slots import NORMALISED
-from .weights import LayerWeights
+from .weights import LayerWeights, Transposes
 
 BLOCK_ROWS = 24  # rows that equations take together, so that their chains of operations overlap
 REGIONS = {"before": 0, "now": 1, "values": 2, "x": 3}
@@ -152,8 +152,10 @@ class BackwardTables:
     Parameters
     ----------
     weights : LayerWeights
-    tables : ForwardTables
+    transposes : Transposes
         Of these weights.
+    tables : ForwardTables
+        Of these weights, too.
     allocate : callable
         ``allocate(name, shape)`` gives an array to work in.
     rows, room : int
@@ -163,9 +165,11 @@ class BackwardTables:
     """
 
     def __init__(
-        self, weights: LayerWeights, tables: ForwardTables, allocate: Allocate, rows: int, room: int, xs: np.ndarray
-    ) -> None:
-        self.weights, self.allocate, self.rows, self.room, self.xs = weights, allocate, rows, room, xs
+        self, weights: LayerWeights, transposes: Transposes, tables: ForwardTables, allocate: Allocate, rows: int,
+        room: int, xs: np.ndarray,
+    ) -> None:  # fmt: skip
+        self.weights, self.transposes, self.allocate = weights, transposes, allocate
+        self.rows, self.room, self.xs = rows, room, xs
         packing = weights.packing
         self.phases = tables.phases.copy()
         self.sources: dict[tuple[int, str], np.ndarray] = {}
@@ -179,7 +183,7 @@ class BackwardTables:
             self._phase(index, blocks, offsets, sides, backs)
         self.first_dx = len(backs)
         backs += self._parts(
-            weights.input_transposed, packing.spec.input_size, gates=0, region=REGIONS["x"], slot=0, overwrites=1
+            transposes.input, packing.spec.input_size, gates=0, region=REGIONS["x"], slot=0, overwrites=1
         )
         self.sides, self.backs = np.array(sides, SIDE), np.array(backs, BACK)
 
@@ -257,7 +261,7 @@ class BackwardTables:
         source_slot, previous = self.weights.packing.slots.place(product.source)
         region, slot, overwrites = self._target(index, product.number, product.source)
         first, *others = self._parts(
-            self.weights.recurrent_transposed[product.weight], product.weight.inputs,
+            self.transposes.recurrent[product.weight], product.weight.inputs,
             gates=offset * self.gates.itemsize, region=region, slot=slot, overwrites=overwrites,
         )  # fmt: skip
         first = first._replace(sources=address_of(sources), source_slot=source_slot, source_now=int(not previous))

@@ -10,6 +10,7 @@ import numpy as np
 
 from ....cells.cell import INPUT
 from ....concurrency import cached_property
+from ..linear import transposed
 from ..linear.narrow import KINDS
 from ..linear.packing import Block
 from ..linear.products import RowSum, sum_rows
@@ -22,6 +23,31 @@ from .tags import phase_types
 
 TEAM_ROWS = 10  # with so many rows for each thread or fewer, threads share the units of each step
 TEAM_FLOP = 2e5  # least work of a thread in a step, some microseconds: threads wait for one another a tenth of that
+
+
+class Transposes:
+    """The transposes of a layer's weights."""
+
+    def __init__(self, weights: LayerWeights) -> None:
+        flat, kind = weights.flat, weights.kind
+        options: Any = {
+            "fitted": True, "training": weights.training, "kind": kind if kind and kind.GRADIENTS else None
+        }  # fmt: skip
+        self.recurrent = {block: TransposedWeights(flat, [block], **options) for block in weights.recurrent_blocks}
+        self.input = TransposedWeights(flat, weights.input_blocks, **options)
+
+    def forget(self) -> None:
+        """Take note of a change of the weights."""
+        for each in (self.input, *self.recurrent.values()):
+            each.stale = True
+
+
+def bring_up_to_date(same: Sequence[Transposes], with_input: bool) -> None:
+    """Let all transposes of the same weights follow changes of these; those of input weights if they are wanted."""
+    for together in zip(*(each.recurrent.values() for each in same), strict=True):
+        transposed.bring_up_to_date(together)
+    if with_input:
+        transposed.bring_up_to_date([each.input for each in same])
 
 
 class LayerWeights:
@@ -44,10 +70,8 @@ class LayerWeights:
             for product in phase.products:
                 blocks[product.source == INPUT].append(product.weight)
         self.kind = kind = KINDS.get(packing.spec.compute_dtype or "")
-        options: Any = {"fitted": True, "training": training, "kind": kind if kind and kind.GRADIENTS else None}
-        self.recurrent_transposed = {block: TransposedWeights(flat, [block], **options) for block in blocks[False]}
-        self.input_blocks = blocks[True]
-        self.input_transposed = TransposedWeights(flat, self.input_blocks, **options)
+        self.input_blocks, self.recurrent_blocks = blocks[True], blocks[False]
+        self._transposes: dict[int, Transposes] = {}
         self.narrow: dict[Block, np.ndarray] = {}  # weights in fewer bits, where products take these
         if kind:
             for block in (*blocks[True], *blocks[False]):
@@ -81,9 +105,14 @@ class LayerWeights:
         for block, words in self.narrow.items():
             assert self.kind
             self.kind.pack(block, self.flat, words)
-        self.input_transposed.stale = True
-        for transposed in self.recurrent_transposed.values():
-            transposed.stale = True
+        for transposes in self._transposes.values():
+            transposes.forget()
+
+    def transposes(self, number: int) -> Transposes:
+        """The transposes that the group of rows with a number reads."""
+        if number not in self._transposes:
+            self._transposes[number] = Transposes(self)
+        return self._transposes[number]
 
     def bring_up_to_date(self) -> None:
         """Sum the biases, if they may have changed."""

@@ -89,8 +89,9 @@ def test_who_finds_the_board_taken_works_alone():
     pool.board.memory[OWNER // 8] = 1
     before = pool.board.memory.copy()
     counts = np.zeros(PLACES, np.int64)
-    shards, code = np.array(split(5)), count_places.address(ShardCall, numba.typeof(np.float32))
-    call = SharedCall(code=code, at=address_of(counts), shards=address_of(shards), count=len(shards))
+    code = count_places.address(ShardCall, numba.typeof(np.float32))
+    shards = np.array([ShardCall(address_of(counts), *shard) for shard in split(5)])
+    call = SharedCall(code=code, shards=address_of(shards), count=len(shards))
     pool.board.share(address_of(np.array(call)), 1)
     np.testing.assert_array_equal(counts, 1)
     np.testing.assert_array_equal(pool.board.memory, before)

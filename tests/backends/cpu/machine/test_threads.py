@@ -18,7 +18,7 @@ from shard_counting import counted
 
 from numlstm import LSTM
 from numlstm.backends.cpu.machine import thread_count, threads
-from numlstm.backends.cpu.recurrent import buffers, layer
+from numlstm.backends.cpu.recurrent import batch, buffers
 
 ROWS, STEPS = 26, 45  # several tiles a shard, and three chunks of steps on the way back
 KINDS = {
@@ -270,7 +270,7 @@ def test_row_shards_cover_every_row_once(limit):
         for rows, longest in rng.integers(1, (100, 50), (200, 2)).tolist():
             lengths = -np.sort(-rng.integers(0, longest + 1, rows))
             lengths[0] = longest
-            shards = layer.row_shards(lengths, 1e12)
+            shards = batch.row_shards(lengths, limit)
             assert_covers(shards, rows)
             assert len(shards) <= limit
 
@@ -278,7 +278,7 @@ def test_row_shards_cover_every_row_once(limit):
 def test_row_shards_have_equal_work():
     lengths = -np.sort(-np.random.default_rng(0).integers(1, 1000, 1000))
     with thread_count.limit_threads(4):
-        work = [lengths[a:b].sum() for a, b in layer.row_shards(lengths, 1e12)]
+        work = [lengths[a:b].sum() for a, b in batch.row_shards(lengths, 4)]
     assert len(work) == 4
     assert max(work) < 1.05 * min(work)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from numlstm.backends.contract import LayerSpec
-from numlstm.backends.cpu.recurrent import buffers
-from numlstm.backends.cpu.recurrent.buffers import SPARE_CALLS, SPARE_SHAPES, PreparedLayer
+from numlstm.backends.cpu.recurrent import prepared as module
 from numlstm.backends.cpu.recurrent.packing import layer_packing
+from numlstm.backends.cpu.recurrent.prepared import SPARE_CALLS, SPARE_SHAPES, PreparedLayer
 from numlstm.backends.cpu.recurrent.weights import LayerWeights
 
 
@@ -18,8 +18,8 @@ def prepared():
 
 def acquired(prepared, rows, steps):
     """Memory for a call with gradients, all of it."""
-    memory = prepared.acquire(rows, steps, True, True)
-    assert memory.backward
+    memory = prepared.acquire(rows, steps, 1, True, True)
+    assert memory.full_pieces
     return memory
 
 
@@ -32,19 +32,20 @@ def test_calls_of_a_shape_use_the_same_memory(prepared):
 
 def test_all_memory_counts(prepared):
     memory = acquired(prepared, 4, 7)
-    tables = memory.backward.tables
-    arrays = memory.values, memory.backward.carried, tables.gates, *(a for phase in tables.copies for a in phase)
+    (group,) = memory.groups
+    tables = group.backward.tables
+    arrays = group.values, group.backward.carried, tables.gates, *(a for phase in tables.copies for a in phase)
     assert memory.nbytes == sum(array.nbytes for array in arrays)
 
 
 @pytest.mark.parametrize("bound", [0, 1.5, 2.5])
 def test_spare_memory_has_a_bound(prepared, monkeypatch, bound):
     several = [acquired(prepared, 4, 7) for _ in range(SPARE_CALLS + 1)]
-    monkeypatch.setattr(buffers, "SPARE_BYTES", bound * several[0].nbytes)
+    monkeypatch.setattr(module, "SPARE_BYTES", bound * several[0].nbytes)
     for memory in several:
         prepared.release(memory)
         kept = [memory for memories in prepared._idle.values() for memory in memories]
-        assert sum(memory.nbytes for memory in kept) <= buffers.SPARE_BYTES
+        assert sum(memory.nbytes for memory in kept) <= module.SPARE_BYTES
         assert len(kept) <= SPARE_CALLS
         assert bool(kept) == bool(bound), "what fits is kept"
 
