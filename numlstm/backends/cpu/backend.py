@@ -67,14 +67,14 @@ class CpuBackend(Backend):
     @contextmanager
     def watching_weight_gradients(self, timed: Callable[[Callable], Callable]) -> Iterator[None]:
         places: Any = (layer, "add_sums"), (PartialSums, "add_to")
-        kept = [getattr(*place) for place in places]
+        kept = [getattr(owner, name) for owner, name in places]
         try:
-            for place, function in zip(places, kept, strict=True):
-                setattr(*place, timed(function))
+            for (owner, name), function in zip(places, kept, strict=True):
+                setattr(owner, name, timed(function))
             yield
         finally:
-            for place, function in zip(places, kept, strict=True):
-                setattr(*place, function)
+            for (owner, name), function in zip(places, kept, strict=True):
+                setattr(owner, name, function)
 
     def peak(self, dtype: str) -> float:
         best = max(peak.flops(thread_count()) for _ in range(5))  # whoever else runs here only ever slows it down
