@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,13 +56,15 @@ class Arguments(NamedTuple):
 
 def integers(*groups: Any) -> np.ndarray:
     """The integers of named tuples, one after the other, as kernels read them."""
-    return np.array([*flat(groups)], np.int64)
+    return np.array(flat(groups), np.int64)
 
 
-def flat(values: Any) -> Iterator[int]:
+def flat(values: Any) -> list[int]:
     """The integers in nested tuples."""
+    result: list[int] = []
     for value in values:
         if isinstance(value, tuple):
-            yield from flat(value)
+            result += flat(value)
         else:
-            yield value
+            result.append(value)
+    return result

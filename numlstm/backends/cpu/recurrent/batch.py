@@ -147,7 +147,8 @@ class Batch:
             return [group.team_shards() for group in self.groups]
         steps = [np.clip(lengths - first, 0, last - first) for _, lengths in rows]
         parts = _parts(self.rows, flop_per_step * sum(int(each.sum()) for each in steps))
-        return [row_shards(each, threads.parts_of_each(parts, len(steps))) for each in steps]
+        each_has = threads.parts_of_each(parts, len(steps))
+        return [row_shards(each, each_has) if each_has > 1 else ((0, len(each)),) for each in steps]
 
 
 @lru_cache(maxsize=256)
