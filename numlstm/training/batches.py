@@ -81,6 +81,12 @@ class Sequences:
             out = buffer[: len(rows) * longest * self.channels].reshape(len(rows), longest, self.channels)
         return source.take(index, axis=0, out=out, mode="clip"), lengths
 
+    def take_padded(self, rows: np.ndarray, steps: int, buffer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same with T = `steps`, and always with lengths."""
+        index = self.starts[rows, None] + np.arange(steps)
+        out = buffer[: index.size * self.channels].reshape(*index.shape, self.channels)
+        return self.values.take(index, axis=0, out=out, mode="clip"), self.lengths[rows]
+
     def subset(self, rows: np.ndarray) -> Sequences:
         """Some of the sequences; the steps are not copied."""
         return Sequences(self.values, self.starts[rows], self.lengths[rows])
@@ -109,6 +115,12 @@ class Sequences:
         """A view of each sequence, (T_i, C)."""
         ends = self.starts + self.lengths
         return [self.values[start:end] for start, end in zip(self.starts.tolist(), ends.tolist(), strict=True)]
+
+
+def rounded_up(steps: int) -> int:
+    """The next power of two, or three quarters of it: at most half as much again."""
+    power = 1 << (steps - 1).bit_length()
+    return power * 3 // 4 if steps <= power * 3 // 4 else power
 
 
 def shuffled_batches(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:

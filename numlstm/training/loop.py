@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from . import pieces
-from .batches import Sequences, shuffled_batches, sorted_batches
+from .batches import Sequences, rounded_up, shuffled_batches, sorted_batches
 from .data import Data, take_rows
 from .diagnosis import divergence
 from .model import Model
@@ -84,11 +84,12 @@ class Trainer:
         self.batch_size, self.accumulation = min(batch_size, len(data)), accumulation
         self.bptt_steps = bptt_steps
         sequences = data.sequences
-        longest = int(sequences.lengths.max())
+        self.longest = longest = int(sequences.lengths.max())
         steps = self.batch_size * (min(longest, bptt_steps) if self.cuts and bptt_steps else longest)
         # All batches use one buffer, because the first write to new memory is slow.
         self.buffer = np.empty(steps * sequences.channels, sequences.values.dtype)
         self.repeats: Repeats | None = Repeats(model, optimizer)
+        self.pads = bptt_steps is None and sequences.grid is None and model.backend.records and self._plain(True)
 
     @property
     def cuts(self) -> bool:
@@ -119,8 +120,9 @@ class Trainer:
         terms = sum(piece.data.targets.count(piece.rows) for piece in group)
         total = max(1, terms)  # a piece may have no target
         if self.repeats and terms and self._repeatable(group):
-            x, _ = self.data.sequences.take(group[0].rows, self.buffer)
-            loss = self.repeats.step(x, *self.data.targets.take(group[0].rows, total), learning_rate, self.rng)
+            rows = group[0].rows
+            targets = self.data.targets.take(rows, total)
+            loss = self.repeats.step(*self._take(self.data, rows), *targets, learning_rate, self.rng)
             self.model.refresh()
             return StepLoss([loss]), terms
         losses = [self._loss_and_gradient(group[0], total)]
@@ -139,14 +141,24 @@ class Trainer:
 
     def _repeatable(self, group: list[Piece]) -> bool:
         """Whether a step on these batches is the same calls of the backend as on others of their shape."""
-        grid = self.data.sequences.grid
-        if grid is None or len(group) > 1 or self.bptt_steps is not None:
+        if len(group) > 1 or self.bptt_steps is not None or not self.optimizer.repeats:
             return False
-        return self.optimizer.repeats and self.model.network.repeats(len(group[0].rows), grid[0].shape[1])
+        return self.pads or (self.data.sequences.grid is not None and self._plain(False))
+
+    def _plain(self, unequal: bool) -> bool:
+        """Whether steps on batches of the longest sequences are always the same calls."""
+        return self.model.network.repeats(self.batch_size, self.longest, unequal)
+
+    def _take(self, data: Data, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Some sequences as a batch, and their lengths; so padded that few shapes come up, where that is of use."""
+        if not self.pads:
+            return data.sequences.take(rows, self.buffer)
+        steps = min(rounded_up(int(data.sequences.lengths[rows].max())), self.longest)
+        return data.sequences.take_padded(rows, steps, self.buffer)
 
     def _loss_and_gradient(self, piece: Piece, total: int) -> float | Any:
         model, data, rows = self.model, piece.data, piece.rows
-        x, lengths = data.sequences.take(rows, self.buffer)
+        x, lengths = self._take(data, rows)
         targets, weights = data.targets.take(rows, total)
         static = take_rows(data.static, rows)
         if self.bptt_steps is not None and not self.cuts:

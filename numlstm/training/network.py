@@ -108,11 +108,14 @@ class Network:
         """Whether training needs a seed of masks."""
         return self.stack.random or bool(self.output_dropout) or (self.tokens is not None and self.tokens.random)
 
-    def repeats(self, rows: int, steps: int) -> bool:
+    def repeats(self, rows: int, steps: int, unequal: bool) -> bool:
         """Whether training on so many sequences of so many steps is always the same calls of the backend.
 
-        A long step is not worth the memory that repeats keep.
+        `unequal` are batches that are padded to that many steps. A long step is not worth the memory that repeats
+        keep.
         """
+        if unequal and not self.poolings:
+            return False
         scores = rows * self.outputs * (steps if self.pooling == "none" else 1)
         return self._plain and scores <= BLOCK and self.stack.operations(rows, steps) < LONG
 

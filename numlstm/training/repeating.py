@@ -10,18 +10,19 @@ import numpy as np
 from .model import Model
 from .optimizers import Optimizer
 
+SHAPES_KEPT = 16  # the first ones that come again
+
 
 @dataclass(frozen=True)
 class Repeat:
     """What the backend noted for batches of one shape, and the arrays that it reads besides the sequences."""
 
     run: Callable[[], float]
-    targets: np.ndarray
-    weights: np.ndarray
+    arrays: tuple[np.ndarray, ...]
 
 
 class Repeats:
-    """Steps of an optimizer, each on one batch of sequences of equal length.
+    """Steps of an optimizer, each on one batch.
 
     The first step on a batch of some shape is computed as any other, the second is noted, and all others are repeated.
 
@@ -37,25 +38,29 @@ class Repeats:
         self._kept: dict[tuple[object, ...], Repeat | None] = {}
 
     def step(
-        self, x: np.ndarray, targets: np.ndarray, weights: np.ndarray, learning_rate: float, rng: np.random.Generator
-    ) -> float:
+        self, x: np.ndarray, lengths: np.ndarray | None, targets: np.ndarray, weights: np.ndarray,
+        learning_rate: float, rng: np.random.Generator,
+    ) -> float:  # fmt: skip
         """Take a step; the loss before it. `x` must lie in the same memory each time."""
-        shape = x.shape, targets.shape, weights.shape
+        arrays = (targets, weights) if lengths is None else (targets, weights, lengths)
+        shape = x.shape, *(array.shape for array in arrays)
         self.optimizer.advance(learning_rate)
         repeat = self._kept.get(shape)
         if repeat:
-            np.copyto(repeat.targets, targets)
-            np.copyto(repeat.weights, weights)
+            for kept, given in zip(repeat.arrays, arrays, strict=True):
+                np.copyto(kept, given)
             return repeat.run()
 
         def step() -> float:
-            loss, _ = self.model.loss_and_gradient(x, None, targets, weights, rng)
+            loss, _ = self.model.loss_and_gradient(x, lengths, targets, weights, rng)
             self.optimizer.update(self.model.gradient)
             return loss
 
         if shape not in self._kept:
             self._kept[shape] = None
             return step()
+        if sum(map(bool, self._kept.values())) >= SHAPES_KEPT:
+            return step()
         loss, run = self.model.backend.record(step)
-        self._kept[shape] = Repeat(run, targets, weights) if run else None
+        self._kept[shape] = Repeat(run, arrays) if run else None
         return loss

@@ -8,6 +8,7 @@ import pytest
 
 from numlstm.backends.contract import LossSpec
 from numlstm.backends.cpu.machine import recording, thread_count
+from numlstm.backends.cpu.recurrent import buffers, prepared
 from numlstm.backends.dispatch import backend_for
 from numlstm.layers.options import stack_of
 from numlstm.training.batches import Sequences
@@ -31,28 +32,28 @@ OTHER_CELLS = "gru", "rnn"
 
 def trainer_of(
     layers=None, *, cell="lstm", pooling="last", loss="softmax", dtype="float32", compute_dtype=None, activity=None,
-    accumulation=1, solver=Adam, decay=None, **options,
+    accumulation=1, solver=Adam, decay=None, lengths=None, **options,
 ):  # fmt: skip
-    """A trainer on random data of equal lengths."""
+    """A trainer on random data, of equal lengths unless others are given."""
     rng, backend = np.random.default_rng(0), backend_for("cpu")
     stack = stack_of(cell, INPUTS, dtype, {"hidden_size": 12} | (layers or {}))
     network = Network(stack.computing_in(compute_dtype), 3, pooling, LossSpec(loss, 1.0), activity)
     flat = network.pack(backend, network.initialise("keras", rng))
-    data = Data(Sequences.from_padded(rng.normal(size=(COUNT, STEPS, INPUTS)).astype(dtype), None),
-                targets_of(rng, loss, pooling))  # fmt: skip
+    data = Data(Sequences.from_padded(rng.normal(size=(COUNT, STEPS, INPUTS)).astype(dtype), lengths),
+                targets_of(rng, loss, pooling, lengths))  # fmt: skip
     decay = None if decay is None else np.full_like(flat, decay)
     optimizer = solver(backend, flat, **{"clip_norm": 1.0, "decay": decay} | options)
     model = Model(network, backend, flat, training=True)
     return Trainer(model, optimizer, data, batch_size=8, accumulation=accumulation, rng=np.random.default_rng(1))
 
 
-def targets_of(rng, loss, pooling):
+def targets_of(rng, loss, pooling, lengths):
     """Targets in float64, or classes, with some weights of 0."""
     count = COUNT * STEPS if pooling == "none" else COUNT
     values = rng.integers(0, 3, (count, 1)) if loss == "softmax" else rng.normal(size=(count, 3))
     weights = rng.integers(0, 3, count).astype(float)
     if pooling == "none":
-        return StepTargets(Sequences.from_padded(values.reshape(COUNT, STEPS, -1), None), weights[:, None])
+        return StepTargets(Sequences.from_padded(values.reshape(COUNT, STEPS, -1), lengths), weights[:, None])
     return Targets(values[:, 0] if loss == "softmax" else values, weights)
 
 
@@ -76,6 +77,22 @@ def assert_repeats_are_the_same(*arguments, **options):
         np.testing.assert_array_equal(ours, truth)
     assert len(trainer.repeats._kept) == 2
     assert all(trainer.repeats._kept.values())
+
+
+@pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
+@pytest.mark.parametrize("pooling", [pooling for pooling in PARTS if PARTS[pooling]])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_unequal_lengths(groups, layers, pooling, monkeypatch):
+    monkeypatch.setattr(prepared, "groups_of", lambda *shape: groups)
+    monkeypatch.setattr(buffers, "CHUNK_PAIRS", 8 * 3)
+    monkeypatch.setattr(buffers, "CHUNK_BYTES", 1)
+    lengths = np.random.default_rng(2).integers(1, STEPS + 1, COUNT)
+    lengths[:4] = STEPS
+    options = {"pooling": pooling, "lengths": lengths}
+    trainer = trainer_of(layers, **options)
+    for ours, truth in zip(trained(trainer, 6), trained(without_repeats(layers, **options), 6), strict=True):
+        np.testing.assert_array_equal(ours, truth)
+    assert sum(map(bool, trainer.repeats._kept.values())) >= 2
 
 
 @pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
@@ -146,10 +163,10 @@ def test_what_was_noted_keeps_its_memory():
     trainer, plain = trainer_of(pooling="concat"), without_repeats(pooling="concat")
     trained(trainer, 2)
     memory = []
-    for prepared in trainer.model.layers:
-        memory += prepared._kept.values()
-        prepared._kept.clear()
-        prepared._arena.clear()
+    for layer in trainer.model.layers:
+        memory += layer._kept.values()
+        layer._kept.clear()
+        layer._arena.clear()
     head = trainer.model.others[HEAD]
     memory += [product.out for product in head.products.values()]
     memory += [head.buffers.panels, head.buffers.addresses, head.buffers.sums.copies]
@@ -189,15 +206,20 @@ def test_long_steps_are_not_repeated(monkeypatch):
     assert not trainer.repeats._kept
 
 
-def test_unequal_lengths_are_not_repeated():
-    trainer = trainer_of()
-    values = trainer.data.sequences.values
+def test_targets_for_each_step_of_unequal_sequences_are_not_repeated():
+    trainer = trainer_of(pooling="none", lengths=np.arange(COUNT) % STEPS + 1)
+    trained(trainer)
+    assert not trainer.repeats._kept
+
+
+def test_few_shapes_are_kept(monkeypatch):
+    """And the arrays of a step that is not kept are its own."""
+    monkeypatch.setattr("numlstm.training.repeating.SHAPES_KEPT", 1)
     lengths = np.arange(COUNT) % STEPS + 1
-    sequences = Sequences(values, STEPS * np.arange(COUNT), lengths)
-    ragged = Trainer(trainer.model, trainer.optimizer, Data(sequences, trainer.data.targets), batch_size=8,
-                     accumulation=1, rng=np.random.default_rng(1))  # fmt: skip
-    trained(ragged)
-    assert not ragged.repeats._kept
+    trainer, plain = trainer_of(lengths=lengths), without_repeats(lengths=lengths)
+    for ours, truth in zip(trained(trainer, 6), trained(plain, 6), strict=True):
+        np.testing.assert_array_equal(ours, truth)
+    assert sum(map(bool, trainer.repeats._kept.values())) == 1
 
 
 def test_a_step_that_fails_is_not_noted():

@@ -64,7 +64,7 @@ class AffineBuffers:
         weight, real = weights.packing.weight, weights.real
         self.real, self.rows, self.weight = real, rows, weight
         self.panels = aligned((weight.panels, rows, weight.columns), real, zero=True)
-        self.addresses = np.empty(rows, np.int64)
+        self.addresses, self.count = np.empty(rows, np.int64), np.array([rows])
         out, bias = (block.start * self.panels.itemsize for block in (weight, weights.packing.bias))
         self.sums = OuterSums(
             real, [OuterProduct(weight, out, bias, -1, address_of(self.addresses), address_of(self.panels))], rows
@@ -115,7 +115,7 @@ def affine_backward(weights: AffineWeights, x: np.ndarray, dy: np.ndarray, gradi
     """`Backend.affine_backward` for NumPy arrays."""
     dy, buffers, transposed = recording.contiguous(dy), weights.buffers_for(len(dy)), weights.transposed
     buffers.fill(x, dy)
-    add_sums([buffers.sums], [Target(address_of(gradient), len(dy), True)])
+    add_sums([buffers.sums], [Target(address_of(gradient), buffers.count, True)])
     transposed.bring_up_to_date()
     memory = weights.product_for(
         len(x), weights.outputs, weights.inputs, weights.zeros, transposed.address, transposed.columns

@@ -120,7 +120,8 @@ def pool_forward(weights: PoolWeights, y: np.ndarray, lengths: np.ndarray | None
         do(maximum[dtype], y, ends, pooled, places)
         return pooled, places
     if kind == "mean":
-        shares = np.where(np.arange(steps) < ends[:, None], 1 / ends[:, None], 0.0).astype(dtype)
+        shares = np.empty((rows, steps), dtype)
+        do(_share_evenly, ends, shares)
     else:
         shares = np.empty((rows, steps), dtype)
         do(attend[dtype], y, ends, weights.weight, weights.bias, shares)
@@ -152,6 +153,11 @@ def pool_backward(
             y, ends, weights.weight, weights.bias, tape, dpooled, dy, gradient[:features], gradient[features:],
         )  # fmt: skip
     return dy
+
+
+def _share_evenly(lengths: np.ndarray, shares: np.ndarray) -> None:
+    """Write the same share for each step of a row, and zeros past its length."""
+    shares[...] = np.where(np.arange(shares.shape[1]) < lengths[:, None], 1 / lengths[:, None], 0.0)
 
 
 def _ends(lengths: np.ndarray | None, rows: int, steps: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..machine import threads
+from ..machine import recording, threads
 from ..machine.arrays import Arguments, address_of, integers
 from ..machine.target import target
 from .packing import Block
@@ -55,7 +55,7 @@ class Target(NamedTuple):
     """A gradient that sums over some pairs of a step and a row are added to."""
 
     gradient: int  # its address
-    pairs: int
+    pairs: np.ndarray  # their number
     fresh: bool  # whether it is overwritten
 
 
@@ -88,7 +88,7 @@ class OuterSums:
         self.part_bytes = min(BLOCK, room) * self.row_bytes
         self.flop = 2.0 * sum(product.block.size for product in products)
         call = OuterCall(
-            parts=0, pairs=0, gradient=0, fresh=0, copies=0, copies_part=self.part_bytes, copy_row=self.row_bytes,
+            parts=0, gradient=0, pairs=0, fresh=0, copies=0, copies_part=self.part_bytes, copy_row=self.row_bytes,
             room=room, blocks=self.blocks, first_sum=sums[0], second_sum=sums[1],
         )  # fmt: skip
         self.call = Arguments.of(integers(call))
@@ -100,8 +100,9 @@ class OuterSums:
 
     def work(self, parts: int, target: Target) -> Work:
         """The arguments of the kernel, and so many shards."""
-        if self.filled != (parts, target.pairs, target.gradient, target.fresh):
-            self._fill(parts, *target)
+        filled = parts, target.gradient, address_of(target.pairs), target.fresh
+        if self.filled != filled:
+            self._fill(*filled)
         return self.call, threads.each(parts)
 
     def _fill(self, parts: int, gradient: int, pairs: int, fresh: bool) -> None:
@@ -109,7 +110,7 @@ class OuterSums:
         if len(self.copies) < parts * self.part_bytes:
             self.copies = np.empty(parts * self.part_bytes, np.uint8)
             self.call = self.call._replace(kept=self.copies)
-        self.filled = parts, pairs, gradient, fresh
+        self.filled = parts, gradient, pairs, fresh
         self.call.integers[: len(self.filled) + 1] = *self.filled, address_of(self.copies)
 
 
@@ -149,7 +150,7 @@ class ColumnSums:
 
     def work(self, parts: int, target: Target) -> Work:
         """The arguments of the kernel, and so many shards."""
-        self.call.integers[:3] = target.gradient + self.out, target.pairs, target.fresh
+        self.call.integers[:3] = target.gradient + self.out, address_of(target.pairs), target.fresh
         return self.call, threads.split(self.vectors, parts, 1)
 
 
@@ -184,7 +185,7 @@ class RowGradients:
 
     def work(self, parts: int, target: Target) -> Work:
         """The arguments of the kernel, and so many shards. The gradient of the weights comes from all sums."""
-        self.call.integers[0] = target.pairs
+        self.call.integers[0] = address_of(target.pairs)
         return self.call, threads.split(self.panels, parts, 1)
 
 
@@ -192,11 +193,16 @@ Sums = OuterSums | ColumnSums | RowGradients
 
 
 def add_sums(sums: Sequence[Sums], targets: Sequence[Target]) -> None:
-    """Add the sums of each group of rows to a gradient; where a group has no pairs, its gradient stays as it is."""
-    present = [(each, target) for each, target in zip(sums, targets, strict=True) if target.pairs]
+    """Add the sums of each group of rows to a gradient; where a group has no pairs, its gradient stays as it is.
+
+    A recording has all groups, as they may have pairs another time; a gradient without them is zero.
+    """
+    both = zip(sums, targets, strict=True)
+    present = [(each, target) for each, target in both if target.pairs[0] or recording.current()]
     if present:
-        first = present[0][0]
-        parts = threads.parts_of_each(first.parts(sum(target.pairs for _, target in present)), len(present))
+        first, pairs = present[0][0], [target.pairs for _, target in present]
+        recording.keep(*pairs)
+        parts = threads.parts_of_each(first.parts(sum(int(number[0]) for number in pairs)), len(present))
         threads.share_all(first.kernel, first.real, [each.work(parts, target) for each, target in present])
 
 
@@ -226,7 +232,7 @@ class PartialSums:
     def add_to(self, gradient: int, empty: Sequence[bool]) -> None:
         """Add all to the gradient at an address; those that are `empty` count as zeros."""
         for array, without in zip(self.arrays, empty, strict=True):
-            if without:
+            if without and not recording.current():
                 array.fill(0)
         if gradient != self.gradient:
             self.table.integers[..., RowSum._fields.index("out")] = gradient + self.offsets[:, None]

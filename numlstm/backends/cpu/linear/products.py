@@ -9,6 +9,7 @@ from ..machine.compiling import call, inner, kernel, once
 from ..machine.memory import (
     copy_row,
     greater,
+    integer_at,
     lanes_of,
     lesser,
     load_address,
@@ -55,8 +56,8 @@ class OuterCall(NamedTuple):
     """
 
     parts: int
-    pairs: int  # how many gate gradients are summed
     gradient: int  # the address that `out` and `bias` of the sums count from
+    pairs: int  # address of the number of gate gradients that are summed
     fresh: int  # whether `out` and `bias` are overwritten, not added to
     copies: int  # address of room for BLOCK rows of any `a`, each with a 1 behind it, for each part
     copies_part: int  # bytes from one part's room to the next
@@ -74,14 +75,15 @@ def weight_gradients(real, at, first, last):
     An `OuterCall` is at the address.
     """
     run = stored(OuterCall, at)
+    pairs = integer_at(run.pairs, 0)
     for part in range(first, last):
         start, end = run.blocks * part // run.parts, run.blocks * (part + 1) // run.parts
         copy = run.copies + part * run.copies_part
         for outer_sum in (run.first_sum, run.second_sum):
             a, b = greater(start, outer_sum.first) - outer_sum.first, lesser(end, outer_sum.last) - outer_sum.first
             if a < b:
-                for k in range(0, run.pairs, BLOCK):
-                    count = lesser(BLOCK, run.pairs - k)
+                for k in range(0, greater(pairs, 1), BLOCK):  # once without pairs, for zeros
+                    count = lesser(BLOCK, pairs - k)
                     for i in range(count):
                         row = load_address(outer_sum.a + 8 * (k + i))
                         _copy_with_one(real, copy + i * run.copy_row, row, outer_sum.inputs)
@@ -111,14 +113,15 @@ def _add_block(real, outer_sum, block, run, copy, k, count):
         bias = run.gradient + outer_sum.bias + panel * row_bytes
         if fresh:
             _clear(real, bias, row_bytes)
-        a = copy + outer_sum.inputs * number
-        call(
-            outer_sum.tile,
-            OuterTile(rows=1, out=bias, out_row=row_bytes, a=a, a_row=run.copy_row, d=d, steps=count),
-        )
+        if count > 0:
+            a = copy + outer_sum.inputs * number
+            call(
+                outer_sum.tile,
+                OuterTile(rows=1, out=bias, out_row=row_bytes, a=a, a_row=run.copy_row, d=d, steps=count),
+            )
         if outer_sum.copy >= 0:
             copy_row(real, run.gradient + outer_sum.copy + panel * row_bytes, bias, row_bytes // number)
-    while column < end:
+    while column < end and count > 0:
         height = height_of(outer_sum.tallest, end - column)
         a = copy + column * number
         call(
@@ -133,7 +136,7 @@ class ColumnCall(NamedTuple):
     """A sum over rows of vectors."""
 
     out: int  # vectors, written
-    steps: int
+    steps: int  # address of their number
     fresh: int  # whether `out` is overwritten, not added to
     d: int  # (steps, .) vectors
     row: int  # bytes from one step to the next
@@ -143,13 +146,14 @@ class ColumnCall(NamedTuple):
 def column_sums(real, at, first, last):
     """``out += sum over k of d[k]`` for the vectors first <= v < last; a `ColumnCall` is at the address."""
     run, size = stored(ColumnCall, at), vector_bytes(real)
+    steps = integer_at(run.steps, 0)
     for v in range(first, last):
         total = load(real, run.out + v * size)
         if run.fresh:
             total = splat(real, real(0))
-        for start in range(0, run.steps, BLOCK):
+        for start in range(0, steps, BLOCK):
             partial = splat(real, real(0))
-            for k in range(start, lesser(start + BLOCK, run.steps)):
+            for k in range(start, lesser(start + BLOCK, steps)):
                 partial = partial + load(real, run.d + k * run.row + v * size)
             total = total + partial
         store(total, run.out + v * size)
@@ -290,7 +294,7 @@ def panel_products(real, p, first, last):
 class RowSums(NamedTuple):
     """Sums of gate gradients, one for each row of a table."""
 
-    pairs: int  # how many gate gradients are summed
+    pairs: int  # address of the number of gate gradients that are summed
     out: int  # address of (panels, rows, width) vectors, added to
     rows: int
     a: int  # address of (pairs,) addresses of numbers of rows
@@ -307,7 +311,7 @@ def row_sums(real, at, first, last):
     """
     sums = stored(RowSums, at)
     for panel in range(first, last):
-        for k in range(sums.pairs):
+        for k in range(integer_at(sums.pairs, 0)):
             row = load_address(load_address(sums.a + 8 * k))
             place = sums.out + (panel * sums.rows + row) * sums.row_bytes
             d = sums.d + (panel * sums.room + k) * sums.row_bytes

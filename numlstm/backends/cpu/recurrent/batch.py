@@ -89,10 +89,16 @@ class Batch:
             self._all_rows[steps] = [(order, np.full(len(order), steps)) for order in orders]
         return self._all_rows[steps]
 
-    def sorted_rows(self, lengths: np.ndarray) -> list[Rows]:
-        """The rows of each group, longest first; groups have about the same number of steps."""
-        order = np.argsort(-lengths, kind="stable")
-        return [(order[members], lengths[order[members]]) for members in self._members]
+    def new_rows(self) -> list[Rows]:
+        """Arrays for the rows of each group."""
+        return [(np.empty(size, np.int64), np.empty(size, np.int64)) for size in self._sizes]
+
+    def sort(self, lengths: np.ndarray, rows: list[Rows]) -> None:
+        """Write the rows of each group, longest first; groups have about the same number of steps."""
+        by_length = np.argsort(-lengths, kind="stable")
+        for members, (order, of_rows) in zip(self._members, rows, strict=True):
+            by_length.take(members, out=order)
+            lengths.take(order, out=of_rows)
 
     def masks(self, noise: Noise | None) -> list[np.ndarray]:
         """The table of masks of each group."""
@@ -123,14 +129,13 @@ class Batch:
     @cached_property
     def full_pieces(self) -> list[tuple[Piece, ...]]:
         """The chunks of a batch whose rows all have all steps."""
-        return self.pieces(self.all_rows(self.steps), 0, self.steps)
+        pieces = self.pieces(0, self.steps)
+        number(pieces, self.all_rows(self.steps))
+        return pieces
 
-    def pieces(self, rows: Sequence[Rows], first: int, last: int) -> list[tuple[Piece, ...]]:
+    def pieces(self, first: int, last: int) -> list[tuple[Piece, ...]]:
         """The chunks of the steps first <= s < last, the last first, each as a piece of every group."""
-        of_groups = [
-            group.backward.pieces(lengths, group.records._replace(first=first, last=last))
-            for group, (_, lengths) in zip(self.groups, rows, strict=True)
-        ]
+        of_groups = [group.backward.pieces(group.records._replace(first=first, last=last)) for group in self.groups]
         return list(zip(*of_groups, strict=True))
 
     def full_shards(self, steps: int, flop_per_step: float) -> Sequence[Sequence[threads.Shard]]:
@@ -149,6 +154,13 @@ class Batch:
         parts = _parts(self.rows, flop_per_step * sum(int(each.sum()) for each in steps))
         each_has = threads.parts_of_each(parts, len(steps))
         return [row_shards(each, each_has) if each_has > 1 else ((0, len(each)),) for each in steps]
+
+
+def number(pieces: Sequence[tuple[Piece, ...]], rows: Sequence[Rows]) -> None:
+    """Number the pairs of chunks, where groups have these rows."""
+    for of_groups in pieces:
+        for piece, (_, lengths) in zip(of_groups, rows, strict=True):
+            piece.number(lengths)
 
 
 @lru_cache(maxsize=256)

@@ -64,8 +64,18 @@ class Piece(NamedTuple):
     """A chunk, as kernels take it."""
 
     chunk: Chunk
-    pairs: int
-    arguments: Arguments  # a `BackwardChunk`, and the number of the first pair of each step
+    starts: np.ndarray  # the number of the first pair of each step, and then the number of all
+    arguments: Arguments  # a `BackwardChunk`
+
+    def number(self, lengths: np.ndarray) -> None:
+        """Number the pairs, where the rows of the group have so many steps, the longest first."""
+        rows_longer_than = (-lengths).searchsorted(np.arange(-self.chunk.first, -self.chunk.last, -1))
+        rows_longer_than.cumsum(out=self.starts[1:])
+
+    @property
+    def pairs(self) -> np.ndarray:
+        """The number of pairs."""
+        return self.starts[-1:]
 
 
 class Buffers:
@@ -239,21 +249,17 @@ class BackwardBuffers:
             for other in biases[2:]:
                 self.copies.append((slice(biases[0].start, biases[0].end), slice(other.start, other.end)))
 
-    def pieces(self, lengths: np.ndarray, records: Records) -> list[Piece]:
-        """Chunks of the steps that records are for, the last first, of rows that have so many steps."""
-        active = np.searchsorted(-lengths, -np.arange(records.first, records.last), side="left")  # rows longer than s
-        return [
-            self.piece(records, chunk, active[chunk.first - records.first : chunk.last - records.first])
-            for chunk in self.chunks(records)
-        ]
+    def pieces(self, records: Records) -> list[Piece]:
+        """Chunks of the steps that records are for, the last first."""
+        return [self.piece(records, chunk) for chunk in self.chunks(records)]
 
-    def piece(self, records: Records, chunk: Chunk, counts: np.ndarray) -> Piece:
-        """A chunk whose steps have so many rows."""
-        starts = np.cumsum(counts) - counts
+    def piece(self, records: Records, chunk: Chunk) -> Piece:
+        """A chunk, whose pairs have no numbers yet."""
+        starts = np.zeros(chunk.last - chunk.first + 1, np.int64)
         arguments = integers(
             BackwardChunk(call=0, layer=self.layer, records=records, chunk=chunk, starts=address_of(starts))
         )
-        return Piece(chunk=chunk, pairs=int(counts.sum()), arguments=Arguments.of(arguments, (self, starts)))
+        return Piece(chunk, starts, Arguments.of(arguments, (self, starts)))
 
     def chunks(self, records: Records) -> list[Chunk]:
         """Chunks of some steps, the last first."""

@@ -16,7 +16,7 @@ from ..machine import recording, threads
 from ..machine.arrays import Arguments, address_of, integers
 from .arguments import BackwardCall, ForwardCall, LayerShape, SortedRows, place, strided
 from .backward import backward
-from .batch import Batch, Rows
+from .batch import Batch, Rows, number
 from .buffers import Buffers, Piece, new_states
 from .forward import forward
 from .prepared import PreparedLayer
@@ -67,14 +67,20 @@ class Tape:
         """
         steps, span = self.x.shape[1], self.batch.steps
         if self.checkpoints is None:
-            yield from self.batch.pieces(self.rows, 0, steps) if self.ragged else self.batch.full_pieces
+            yield from self._numbered(0, steps) if self.ragged else self.batch.full_pieces
             return
         weights = self.batch.weights
         unused, none = new_states(weights, len(self.x)), [None] * len(weights.packing.cell.states)
         for k in range(len(self.checkpoints) - 1, -1, -1):
             first, last = k * span, min((k + 1) * span, steps)
             _run_forward(self, first, last, self.checkpoints[k], unused, none)
-            yield from self.batch.pieces(self.rows, first, last)
+            yield from self._numbered(first, last)
+
+    def _numbered(self, first: int, last: int) -> list[tuple[Piece, ...]]:
+        """The chunks of the steps first <= s < last; a recording numbers their pairs anew each time."""
+        pieces = self.batch.pieces(first, last)
+        recording.do(number, pieces, self.rows)
+        return pieces
 
 
 def layer_forward(
@@ -113,7 +119,9 @@ def layer_forward(
 
 def _tape(x: np.ndarray, batch: Batch, lengths: np.ndarray | None, reverse: bool, noise: Noise | None) -> Tape:
     """The tape of a call, before the call has run."""
-    rows = batch.all_rows(x.shape[1]) if lengths is None else batch.sorted_rows(lengths)
+    rows = batch.all_rows(x.shape[1]) if lengths is None else batch.new_rows()
+    if lengths is not None:
+        recording.do(batch.sort, lengths, rows)
     return Tape(x, batch, rows, reverse, lengths is not None, batch.masks(noise))
 
 
@@ -253,7 +261,7 @@ def layer_backward(
     back = batch.groups[0].backward
     if lookup:
         for last_sums in back.last_sums:
-            add_sums([last_sums], [Target(address_of(gradient), lookup.rows, True)])
+            add_sums([last_sums], [Target(address_of(gradient), lookup.count, True)])
         if dtable is not None:
             lookup.table_gradient(dtable)
     for first, second in back.copies:
@@ -293,6 +301,7 @@ def _run_backward(tape: Tape, calls: Sequence[Arguments], gradient: int, with_dx
         targets = [Target(start, piece.pairs, new) for start, piece, new in zip(gradients, pieces, fresh, strict=True)]
         for sums in zip(*(each.sums for each in back), strict=True):
             add_sums(sums, targets)
-        fresh = [new and not piece.pairs for new, piece in zip(fresh, pieces, strict=True)]
+        noted = recording.current() is not None
+        fresh = [new and not (piece.pairs[0] or noted) for new, piece in zip(fresh, pieces, strict=True)]
     if len(back) > 1:
         batch.partial.add_to(gradient, fresh[1:])

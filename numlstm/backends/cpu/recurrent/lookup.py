@@ -33,7 +33,7 @@ class LookupMemory:
     def __init__(
         self, weights: LayerWeights, count: int, allocate: Callable[[str, tuple[int, ...]], np.ndarray]
     ) -> None:
-        self.weights, self.rows = weights, count + 1
+        self.weights, self.rows, self.count = weights, count + 1, np.array([count + 1])
         self.inputs = weights.packing.spec.input_size
         self.transposed = TransposedWeights(weights.flat, weights.input_blocks)
         columns = max(block.columns for block in weights.input_blocks)

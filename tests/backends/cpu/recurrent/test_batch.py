@@ -120,11 +120,14 @@ def test_each_row_is_in_one_group(rows, count):
     layer = PreparedLayer(LayerWeights(packing, np.zeros(packing.size, np.float32), training=False))
     memory = layer.acquire(rows, 7, count, True, True)
     lengths = np.random.default_rng(rows).integers(1, 8, rows)
-    for of_groups in (memory.all_rows(7), memory.sorted_rows(lengths)):
+    by_length, even = memory.new_rows(), memory.new_rows()
+    memory.sort(lengths, by_length)
+    memory.sort(np.sort(lengths), even)
+    for of_groups in (memory.all_rows(7), by_length):
         assert [len(order) for order, _ in of_groups] == [group.rows for group in memory.groups]
         assert sorted(np.concatenate([order for order, _ in of_groups])) == list(range(rows))
-    for order, of_rows in memory.sorted_rows(lengths):
+    for order, of_rows in by_length:
         np.testing.assert_array_equal(of_rows, lengths[order])
         assert (np.diff(of_rows) <= 0).all(), "the longest first"
-    steps = [of_rows.sum() for _, of_rows in memory.sorted_rows(np.sort(lengths))]
+    steps = [of_rows.sum() for _, of_rows in even]
     assert max(steps) - min(steps) <= 2 * 7, "groups have about the same work"
