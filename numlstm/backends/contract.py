@@ -465,8 +465,9 @@ class Backend(ABC):
         Parameters
         ----------
         step : callable
-            Returns a loss that `loss` gave, or 0. It reads and writes the same arrays each time. Between the calls of
-            this backend it does nothing that depends on numbers; and these calls get no lengths, noise or tokens.
+            Returns a loss that `loss` gave, or 0. It reads and writes the same arrays each time, that of lengths among
+            them. Between the calls of this backend it does nothing that depends on numbers; and these calls get no
+            noise or tokens.
 
         Returns
         -------

@@ -218,7 +218,7 @@ class PartialSums:
     """
 
     def __init__(self, real: Any, arrays: Sequence[np.ndarray]) -> None:
-        self.real, self.arrays = real, arrays
+        self.real = real
         self.addresses = [address_of(array) for array in arrays]
         self.offsets = np.arange(0, arrays[0].nbytes, SUM_BYTES)
         vectors = np.minimum(SUM_BYTES, arrays[0].nbytes - self.offsets) // target().vector_bytes
@@ -229,11 +229,8 @@ class PartialSums:
         self.table = Arguments.of(table, arrays)
         self.gradient = 0
 
-    def add_to(self, gradient: int, empty: Sequence[bool]) -> None:
-        """Add all to the gradient at an address; those that are `empty` count as zeros."""
-        for array, without in zip(self.arrays, empty, strict=True):
-            if without and not recording.current():
-                array.fill(0)
+    def add_to(self, gradient: int) -> None:
+        """Add all to the gradient at an address."""
         if gradient != self.gradient:
             self.table.integers[..., RowSum._fields.index("out")] = gradient + self.offsets[:, None]
             self.gradient = gradient

@@ -304,4 +304,4 @@ def _run_backward(tape: Tape, calls: Sequence[Arguments], gradient: int, with_dx
         noted = recording.current() is not None
         fresh = [new and not (piece.pairs[0] or noted) for new, piece in zip(fresh, pieces, strict=True)]
     if len(back) > 1:
-        batch.partial.add_to(gradient, fresh[1:])
+        batch.partial.add_to(gradient)
