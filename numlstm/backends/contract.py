@@ -34,6 +34,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
+from functools import partial
 from math import prod
 from typing import Any, NamedTuple
 
@@ -548,6 +549,10 @@ class Backend(ABC):
             parameters[name] = np.array(flat[start : start + prod(shape)]).reshape(shape)
             start += prod(shape)
         return parameters
+
+    def unpacker(self, spec: Spec, flat: Array) -> Callable[[], dict[str, np.ndarray]]:
+        """What unpacks `flat`; made while a step is noted, it does so again after each repeat."""
+        return partial(self.unpack, spec, flat)
 
     def weight_of(self, spec: AffineSpec, flat: Array) -> Array:
         """The matrix ``weight`` (output_size, input_size) in the flat vector of an affine map; a copy, or a view."""

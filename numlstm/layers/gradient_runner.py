@@ -26,6 +26,8 @@ class GradientRunner:
         To be filled before `backward`, and what it writes: gradients of y and x.
     dinitial : list of tuple of array, shape (N, S)
         For each layer and direction, the gradients of the initial states after `backward`.
+    parameters : callable
+        Gives the gradients of all parameters after `backward`, as new arrays.
     """
 
     def __init__(self, stack: Stack, backend: Backend, weights: list[Any], rows: int, steps: int) -> None:
@@ -39,6 +41,7 @@ class GradientRunner:
         self.dx: Array
         self.final: list[tuple[Array, ...]]
         self.dinitial: list[tuple[Array, ...]]
+        self.parameters: Callable[[], dict[str, np.ndarray]]
         self.forward, self.backward = self._noted(self._forward), self._noted(self._backward)
         self.lock = new_lock()
 
@@ -59,11 +62,8 @@ class GradientRunner:
             self._backend, self._weights, self._tapes, self.x.shape[:2], self.dy, self._no_final, self._parts,
             input_shape=self.x.shape,
         )  # fmt: skip
+        self.parameters = self._stack.unpacker(self._backend, self._parts)
         return 0.0
-
-    def parameters(self) -> dict[str, np.ndarray]:
-        """The gradients of all parameters after `backward`, as new arrays."""
-        return self._stack.unpack_parts(self._backend, self._parts)
 
 
 class SmallPullback:
@@ -107,7 +107,10 @@ class SmallPullback:
 
     def _states(self, states: list[tuple[Array, ...]]) -> Any:
         """Copies of the states of all layers and directions, in the form that a user gets."""
-        of_states = [stacked([self._copy(array) for array in arrays]) for arrays in zip(*states, strict=True)]
+        if len(states) == 1:
+            of_states = [self._copy(array)[None] for array in states[0]]
+        else:
+            of_states = [stacked([self._copy(array) for array in arrays]) for arrays in zip(*states, strict=True)]
         return of_states[0] if len(of_states) == 1 else tuple(of_states)
 
     def __del__(self) -> None:

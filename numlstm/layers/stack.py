@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate, pairwise
 from math import prod
@@ -177,15 +177,13 @@ class Stack:
 
     def unpack(self, backend: Backend, flat: Array) -> dict[str, np.ndarray]:
         """Named parameters from a flat vector."""
-        return self.unpack_parts(backend, self.split(backend, flat))
+        return self.unpacker(backend, self.split(backend, flat))()
 
-    def unpack_parts(self, backend: Backend, parts: Sequence[Array]) -> dict[str, np.ndarray]:
-        """Named parameters from the parts of a flat vector, as `split` gives them."""
-        return {
-            name + suffix: value
-            for (suffix, spec), part in zip(self.specs.items(), parts, strict=True)
-            for name, value in backend.unpack(spec, part).items()
-        }
+    def unpacker(self, backend: Backend, parts: Sequence[Array]) -> Callable[[], dict[str, np.ndarray]]:
+        """What gives named parameters from the parts of a flat vector, as `Backend.unpacker`."""
+        of_specs = zip(self.specs.items(), parts, strict=True)
+        unpackers = [(suffix, backend.unpacker(spec, part)) for (suffix, spec), part in of_specs]
+        return lambda: {name + suffix: value for suffix, unpacker in unpackers for name, value in unpacker().items()}
 
     def prepare(self, backend: Backend, flat: Array, training: bool) -> list[Any]:
         """The weights of each layer and direction, as `forward` takes them."""

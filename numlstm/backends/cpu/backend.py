@@ -30,6 +30,7 @@ from .linear.narrow import KINDS
 from .linear.packing import affine_packing
 from .linear.tile import product_address
 from .linear.transposed import panel_widths
+from .linear.unpacking import Unpacker
 from .machine import recording, threads
 from .machine.board import Board
 from .machine.target import TILE_VECTORS, target
@@ -110,12 +111,13 @@ class CpuBackend(Backend):
             packing_of(spec).pack(parameters, flat)
 
     def unpack(self, spec: Spec, flat: np.ndarray) -> dict[str, np.ndarray]:
-        return super().unpack(spec, flat) if isinstance(spec, NOT_PACKED) else packing_of(spec).unpack(flat)
+        return super().unpack(spec, flat) if isinstance(spec, NOT_PACKED) else Unpacker(packing_of(spec), flat)()
+
+    def unpacker(self, spec: Spec, flat: np.ndarray) -> Callable[[], dict[str, np.ndarray]]:
+        return super().unpacker(spec, flat) if isinstance(spec, NOT_PACKED) else Unpacker(packing_of(spec), flat)
 
     def weight_of(self, spec: AffineSpec, flat: np.ndarray) -> np.ndarray:
-        weight = np.empty(spec.shapes["weight"], flat.dtype)
-        affine_packing(spec).weight.read(flat, weight)
-        return weight
+        return self.unpack(spec, flat)["weight"]
 
     def set_weight(self, spec: AffineSpec, flat: np.ndarray, weight: np.ndarray) -> None:
         affine_packing(spec).weight.write(flat, weight)

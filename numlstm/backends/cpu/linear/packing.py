@@ -78,9 +78,8 @@ class Block:
         rows = rows.reshape(self.gates, self.panels, self.groups, self.lanes, self.inputs)
         self.view(flat)[...] = rows.transpose(1, 4, 2, 0, 3)
 
-    def read(self, flat: np.ndarray, parameter: np.ndarray) -> None:
-        """Unpack into the block's part of a named parameter."""
-        rows = self.view(flat).transpose(3, 0, 2, 4, 1)
+    def read(self, rows: np.ndarray, parameter: np.ndarray) -> None:
+        """Copy (gates, panels, groups, lanes, inputs) to the block's part of a named parameter."""
         if parameter.size == self.size and self.in_order:
             parameter.reshape(rows.shape)[...] = rows
             return
@@ -123,17 +122,6 @@ class Packing:
             block.write(flat, np.asarray(parameters[block.name]))
         if self.unused:
             flat[self.used :] = np.concatenate([parameters[name][mask] for name, mask in self.unused.items()])
-
-    def unpack(self, flat: np.ndarray) -> dict[str, np.ndarray]:
-        """Named parameters (or their gradients) from `flat`."""
-        parameters = {name: np.empty(shape, flat.dtype) for name, shape in self.shapes.items()}
-        for block in self.blocks():
-            block.read(flat, parameters[block.name])
-        start = self.used
-        for name, mask in self.unused.items():
-            parameters[name][mask] = flat[start : start + mask.sum()]
-            start += mask.sum()
-        return parameters
 
 
 class AffinePacking(Packing):

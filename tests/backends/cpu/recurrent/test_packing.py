@@ -8,6 +8,7 @@ from kernel_calls import CPU, make_problem, packed
 from variants import ONE_BY_ONE, OTHERS
 
 from numlstm.backends.contract import AffineSpec, LayerSpec
+from numlstm.backends.cpu.linear import unpacking
 from numlstm.backends.cpu.recurrent.packing import packing_of
 
 SIZES = [(1, 1), (3, 5), (7, 16), (16, 7), (19, 37), (2, 64), (33, 65)]
@@ -48,6 +49,26 @@ def test_parameters_survive_packing(spec):
         np.testing.assert_array_equal(unpacked[name], value)
     assert not flat[padding(spec)].any()
     assert np.count_nonzero(~padding(spec)) == sum(value.size for value in parameters.values())
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_large_blocks_are_transposed(spec, monkeypatch):
+    """To the same parameters; an unpacker that a recording knows gives those of each repeat."""
+    rng = np.random.default_rng(0)
+    flat = rng.normal(size=CPU.size(spec)).astype(spec.dtype)
+    expected = CPU.unpack(spec, flat)
+    other = rng.normal(size=flat.size).astype(spec.dtype)
+    made = []
+    _, repeat = CPU.record(lambda: made.append(CPU.unpacker(spec, flat)) or 0.0)
+    monkeypatch.setattr(unpacking, "LARGE", 0)
+    for unpacked in (CPU.unpack(spec, flat), made[0]()):
+        for name, value in expected.items():
+            np.testing.assert_array_equal(unpacked[name], value)
+    expected = CPU.unpack(spec, other)
+    flat[...] = other
+    repeat()
+    for name, value in made[0]().items():
+        np.testing.assert_array_equal(value, expected[name])
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=str)
