@@ -18,7 +18,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .arrays import address_of, aligned
-from .compiling import call, inner, kernel
+from .compiling import call, inner, kernel, let_call
 from .memory import load_entry, load_integers, store_integers
 from .team import LINE, exchange, increment, pause, read_shared, write_shared
 
@@ -42,6 +42,9 @@ class ShardCall(NamedTuple):
     at: int  # address of the arguments that several shards have in common
     first: int  # of rows or blocks
     last: int
+
+
+let_call(ShardCall, 1)  # `real` comes before it
 
 
 @intrinsic

@@ -103,7 +103,7 @@ class Kernel:
         fields, names = arguments._fields, tuple(inspect.signature(self.dispatcher.py_func).parameters)  # type: ignore[attr-defined]
         if names[-len(fields) :] != fields:
             raise TypeError(f"{self.dispatcher.__name__} must have the last parameters {fields}, got {names}")
-        _selecting[arguments] = len(names) - len(fields)
+        let_call(arguments, len(names) - len(fields))
 
     def address(self, arguments: type, *selecting: Any) -> int:
         """The machine code that kernels `call`, for these types of the parameters before those named."""
@@ -156,6 +156,11 @@ def _address(code: Any) -> int:
 
 
 _selecting: dict[type, int] = {}  # for each named tuple, the parameters before it in functions that take it
+
+
+def let_call(arguments: type, selecting: int) -> None:
+    """Let kernels `call` functions with a named tuple of integers that comes after so many parameters."""
+    _selecting[arguments] = selecting
 
 
 def _cached(function: Callable, **flags: bool) -> Any:

@@ -1,5 +1,8 @@
 """The board: every shard is done once, by whoever comes, before the call returns."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -114,3 +117,11 @@ def test_a_worker_stops_to_look_when_it_is_called_away():
 def test_a_worker_looks_no_longer_than_it_is_told():
     assert Board().look(7, 0, 1000) == 0, "of the calls there have been, none is the last"
     assert board.BITS + 40 < 64, "numbers of calls do not run out"
+
+
+def test_a_worker_needs_no_kernel_to_look(tmp_path):
+    """A process that has loaded none, so that none has told which arguments they take."""
+    code = "from numlstm.backends.cpu.machine.board import Board; print(Board().look(0, 1, 0))"
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["0"]
