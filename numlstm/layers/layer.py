@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -316,7 +315,7 @@ class Layer(Savable):
         stack, kept = self._stack, self._weights[2]
         if len(shape) not in (2, 3) or shape[-1] != stack.input_size or 0 in shape or stack.merges:
             return None
-        if math.prod(shape[:-1]) * (stack.input_size + sum(stack.output_sizes)) > SMALL:
+        if stack.numbers(*(1, *shape)[-3:-1]) > SMALL:
             return None
         if len(kept) >= SHAPES_KEPT:
             kept.clear()

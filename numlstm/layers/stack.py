@@ -206,6 +206,10 @@ class Stack:
         """Numbers in all matrices."""
         return sum(prod(shape) for shape in self.shapes.values() if len(shape) == 2)
 
+    def numbers(self, rows: int, steps: int) -> int:
+        """Numbers in the inputs and in the outputs of all layers."""
+        return rows * steps * (self.input_size + sum(self.output_sizes))
+
     def operations(self, rows: int, steps: float) -> float:
         """Floating-point operations of the products of `forward`; with gradients it is three times as many."""
         return 2.0 * self._multiplied * rows * steps

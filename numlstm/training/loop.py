@@ -89,7 +89,7 @@ class Trainer:
         # All batches use one buffer, because the first write to new memory is slow.
         self.buffer = np.empty(steps * sequences.channels, sequences.values.dtype)
         self.repeats: Repeats | None = Repeats(model, optimizer)
-        self.pads = bptt_steps is None and sequences.grid is None and model.backend.records and self._plain(True)
+        self.pads = bptt_steps is None and sequences.grid is None and model.backend.records
 
     @property
     def cuts(self) -> bool:
@@ -122,7 +122,7 @@ class Trainer:
         if self.repeats and terms and self._repeatable(group):
             rows = group[0].rows
             targets = self.data.targets.take(rows, total)
-            loss = self.repeats.step(*self._take(self.data, rows), *targets, learning_rate, self.rng)
+            loss = self.repeats.step(*self._take(self.data.sequences, rows), *targets, learning_rate, self.rng)
             self.model.refresh()
             return StepLoss([loss]), terms
         losses = [self._loss_and_gradient(group[0], total)]
@@ -143,22 +143,28 @@ class Trainer:
         """Whether a step on these batches is the same calls of the backend as on others of their shape."""
         if len(group) > 1 or self.bptt_steps is not None or not self.optimizer.repeats:
             return False
-        return self.pads or (self.data.sequences.grid is not None and self._plain(False))
+        sequences, rows = self.data.sequences, group[0].rows
+        if sequences.grid is None:
+            return self._padded_steps(sequences, rows) is not None
+        return self.model.network.repeats(len(rows), self.longest, False)
 
-    def _plain(self, unequal: bool) -> bool:
-        """Whether steps on batches of the longest sequences are always the same calls."""
-        return self.model.network.repeats(self.batch_size, self.longest, unequal)
-
-    def _take(self, data: Data, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Some sequences as a batch, and their lengths; so padded that few shapes come up, where that is of use."""
+    def _padded_steps(self, sequences: Sequences, rows: np.ndarray) -> int | None:
+        """What a batch of unequal lengths is padded to, so that few shapes come up; None where none is repeated."""
         if not self.pads:
-            return data.sequences.take(rows, self.buffer)
-        steps = min(rounded_up(int(data.sequences.lengths[rows].max())), self.longest)
-        return data.sequences.take_padded(rows, steps, self.buffer)
+            return None
+        steps = min(rounded_up(int(sequences.lengths[rows].max())), self.longest)
+        return steps if self.model.network.repeats(len(rows), steps, True) else None
+
+    def _take(self, sequences: Sequences, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Some sequences as a batch, and their lengths."""
+        steps = self._padded_steps(sequences, rows)
+        if steps is None:
+            return sequences.take(rows, self.buffer)
+        return sequences.take_padded(rows, steps, self.buffer)
 
     def _loss_and_gradient(self, piece: Piece, total: int) -> float | Any:
         model, data, rows = self.model, piece.data, piece.rows
-        x, lengths = self._take(data, rows)
+        x, lengths = self._take(data.sequences, rows)
         targets, weights = data.targets.take(rows, total)
         static = take_rows(data.static, rows)
         if self.bptt_steps is not None and not self.cuts:

@@ -25,6 +25,7 @@ from ..layers.stack import Stack
 from .embedding import TokenChannels
 from .outputs import BLOCK, HEAD, AdaptiveSoftmax, FullSoftmax
 
+LARGE = 1 << 21  # inputs and outputs of all layers
 LONG = 1e10  # operations of a forward pass: it takes some tens of milliseconds
 POOL, CHAIN, TABLES = "_attention", "_crf", ""  # the names of their parameters end with these
 PARTS = {  # the poolings that the output layer reads side by side
@@ -111,10 +112,10 @@ class Network:
     def repeats(self, rows: int, steps: int, unequal: bool) -> bool:
         """Whether training on so many sequences of so many steps is always the same calls of the backend.
 
-        `unequal` are batches that are padded to that many steps. A long step is not worth the memory that repeats
-        keep.
+        `unequal` are batches that are padded to that many steps, of several shapes. A long step, or a large one where
+        there are several shapes, is not worth the memory that repeats keep.
         """
-        if unequal and not self.poolings:
+        if unequal and (not self.poolings or self.stack.numbers(rows, steps) > LARGE):
             return False
         scores = rows * self.outputs * (steps if self.pooling == "none" else 1)
         return self._plain and scores <= BLOCK and self.stack.operations(rows, steps) < LONG

@@ -10,7 +10,7 @@ import numpy as np
 from .model import Model
 from .optimizers import Optimizer
 
-SHAPES_KEPT = 16  # the first ones that come again
+SHAPES_KEPT = 8  # the first ones that come again
 
 
 @dataclass(frozen=True)

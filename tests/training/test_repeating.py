@@ -212,6 +212,17 @@ def test_targets_for_each_step_of_unequal_sequences_are_not_repeated():
     assert not trainer.repeats._kept
 
 
+def test_what_is_large_and_unequal_is_not_repeated(monkeypatch):
+    monkeypatch.setattr("numlstm.training.network.LARGE", 8 * STEPS * (INPUTS + 12) - 1)
+    lengths = np.arange(COUNT) % STEPS + 1
+    trainer, plain = trainer_of(lengths=lengths), without_repeats(lengths=lengths)
+    for ours, truth in zip(trained(trainer, 6), trained(plain, 6), strict=True):
+        np.testing.assert_array_equal(ours, truth)
+    shapes = [shape[0] for shape in trainer.repeats._kept]
+    assert shapes, "smaller batches are repeated"
+    assert (8, STEPS, INPUTS) not in shapes
+
+
 def test_few_shapes_are_kept(monkeypatch):
     """And the arrays of a step that is not kept are its own."""
     monkeypatch.setattr("numlstm.training.repeating.SHAPES_KEPT", 1)

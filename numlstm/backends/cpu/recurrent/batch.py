@@ -60,9 +60,7 @@ class Batch:
         Whether the way back follows; whether values are kept that no phase needs forward.
     """
 
-    def __init__(
-        self, prepared: Layer, rows: int, steps: int, groups: int, training: bool, keep: bool
-    ) -> None:  # fmt: skip
+    def __init__(self, prepared: Layer, rows: int, steps: int, groups: int, training: bool, keep: bool) -> None:
         self.prepared, self.weights, self.rows, self.steps = prepared, prepared.weights, rows, steps
         self.shape, self.kept = (rows, steps, groups, training, keep), training and self.weights.training
         pairs_of_rows = np.arange(rows) // ROWS_TOGETHER
