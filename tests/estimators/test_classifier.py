@@ -137,14 +137,14 @@ def test_a_failed_fit_changes_nothing(ragged):
 
 def test_ctrl_c_keeps_what_was_learnt(ragged, monkeypatch):
     X, y = ragged
-    step = Adam.step
+    advance = Adam.advance
 
-    def interrupted(self, gradient, learning_rate):
+    def interrupted(self, learning_rate):
         if self.steps == 3:
             raise KeyboardInterrupt
-        step(self, gradient, learning_rate)
+        advance(self, learning_rate)
 
-    monkeypatch.setattr(Adam, "step", interrupted)
+    monkeypatch.setattr(Adam, "advance", interrupted)
     with pytest.warns(UserWarning, match="interrupted"):
         model = LSTMClassifier(**SMALL | {"max_iter": 50, "batch_size": 30}).fit(X, y)
     assert model.n_iter_ == 3
