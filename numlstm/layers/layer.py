@@ -455,7 +455,7 @@ class Layer(Savable):
             dy_in = None if dy_in is None or not batch.steps else batch.cleared(dy_in, backend)
             dfinal = self._final_gradients(dstate, batch, backend)
             dfinal_in = [[None if d is None else batch.cleared(d, backend) for d in states] for states in dfinal]
-            gradient = backend.zeros((stack.size(backend),), self.dtype)
+            gradient = backend.empty((stack.size(backend),), self.dtype)
             parts = stack.split(backend, gradient)
             with turn:
                 dx, dinitial = stack.backward(

@@ -65,6 +65,10 @@ class Block:
         """The block as (panels, inputs, groups, gates, lanes)."""
         return flat[self.start : self.end].reshape(self.shape)
 
+    def rows_of(self, flat: np.ndarray) -> np.ndarray:
+        """The block as (gates, panels, groups, lanes, inputs): a view."""
+        return self.view(flat).transpose(3, 0, 2, 4, 1)
+
     def part(self, parameter: np.ndarray) -> list[np.ndarray]:
         """The part of a named parameter that the block holds: a view (units, inputs) for each gate."""
         matrix = parameter.reshape(len(parameter), -1)

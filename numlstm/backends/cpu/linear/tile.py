@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..machine.compiling import inner, pointed
-from ..machine.simd import I64, Vector, VectorLayout
+from ..machine.simd import I64, LINE, Vector, VectorLayout, prefetch
 from ..machine.tags import width
 from ..machine.target import TILE_VECTORS, target
 
@@ -269,11 +269,17 @@ def _emit_outer(layout, wide, builder, tile):
             numbers = [builder.gep(row, [I64(r)]) for r in range(height)]
             return outer_sums(Terms(layout), builder, gradients, numbers, sums, wide)
 
+        def place(r, offset):
+            return builder.add(tile.out, builder.add(builder.mul(tile.out_row, I64(r)), I64(offset)))
+
+        for r in range(height):  # what is added to comes from far memory meanwhile
+            for offset in range(0, wide * size, LINE):
+                prefetch(builder, place(r, offset))
         zeros = [ir.Constant(layout.vector, None)] * (height * wide)
         for index, value in enumerate(accumulate(builder, len(zeros), zeros, tile.steps, multiply)):
             r, i = divmod(index, wide)
-            place = builder.add(tile.out, builder.add(builder.mul(tile.out_row, I64(r)), I64(i * size)))
-            layout.store(builder, builder.fadd(layout.load(builder, place), value), place)
+            out = place(r, i * size)
+            layout.store(builder, builder.fadd(layout.load(builder, out), value), out)
 
     by_height(builder, target().tile_rows(wide), tile.rows, emit)
 

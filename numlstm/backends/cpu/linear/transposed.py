@@ -1,4 +1,4 @@
-"""Packed weights transposed, for products with gradients."""
+"""Packed weights transposed: for products with gradients, and to named parameters."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from ..machine import recording, threads
 from ..machine.arrays import Arguments, address_of, aligned, integers
 from ..machine.board import ShardCall
 from ..machine.compiling import kernel
-from ..machine.memory import lanes_of, lesser, stored, vector_bytes
-from ..machine.simd import I64, VectorLayout, vector_of
+from ..machine.memory import copy_row, lanes_of, lesser, load_address, stored, vector_bytes
+from ..machine.simd import I64, VectorLayout, stack_bytes, vector_of
 from ..machine.target import TILE_VECTORS
 from .packing import Block
 
 FLOP_OF_A_NUMBER = 16.0  # which take as long as to transpose a number
+SQUARE_BYTES = 1 << 10  # holds as many vectors as a vector has lanes
 
 
 @intrinsic
@@ -88,6 +89,39 @@ def transpose(real, at, first, last):
 
 
 transpose.takes(ShardCall)
+
+
+class Unpacking(NamedTuple):
+    """Packed weights, and the named parameter that they are written to."""
+
+    packed: int  # address of (panels, inputs, groups, gates) vectors
+    inputs: int
+    groups: int
+    gates: int
+    units: int  # rows of the parameter that belong to a gate
+    parts: int  # address of (gates,) addresses: of the first row of each gate
+    row: int  # bytes from row to row
+
+
+@kernel
+def unpack(real, at, first, last):
+    """Write the panels first <= k < last of packed weights to rows of a parameter; an `Unpacking` is at the address."""
+    p, square = stored(Unpacking, at), stack_bytes(SQUARE_BYTES)
+    lanes, size = lanes_of(real), vector_bytes(real)
+    vectors = p.groups * p.gates
+    for k in range(first, last):
+        for start in range(0, p.inputs, lanes):
+            count = lesser(lanes, p.inputs - start)
+            for j in range(vectors):
+                unit = (k * p.groups + j // p.gates) * lanes
+                source = p.packed + ((k * p.inputs + start) * vectors + j) * size
+                transpose_square(real, source, vectors * size, count, square, size)
+                place = load_address(p.parts + 8 * (j % p.gates)) + unit * p.row + start * (size // lanes)
+                for i in range(lesser(lanes, p.units - unit)):
+                    copy_row(real, place + i * p.row, square + i * size, count)
+
+
+unpack.takes(ShardCall)
 
 
 class TransposedPanels(NamedTuple):

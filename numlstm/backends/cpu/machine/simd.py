@@ -17,6 +17,7 @@ from numba.extending import intrinsic, lower_builtin, models, register_model, ty
 from .target import target
 
 I64 = ir.IntType(64)
+LINE = 64  # bytes that memory gives at once
 
 
 class Vector(types.Type):
@@ -103,6 +104,15 @@ class VectorLayout:
         function_type = ir.FunctionType(result, [a.type for a in arguments])
         full = f"llvm.masked.{name}.{self.suffix}.p0"
         return builder.call(cgutils.get_or_insert_function(builder.module, function_type, full), arguments)
+
+
+def prefetch(builder, address):
+    """Emit a request for the line at an address, which is wanted in the first cache."""
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    function_type = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
+    read, keep, data = number(0), number(3), number(1)
+    builder.call(function, [builder.inttoptr(address, byte), read, keep, data])
 
 
 def vector_of(number_class) -> Vector:
@@ -199,7 +209,7 @@ def stack_bytes(typing_context, size):
     def generate(context, builder, signature, arguments):
         with builder.goto_entry_block():  # not cgutils.alloca_once: its zeros cost a second of compile time
             block = builder.alloca(ir.ArrayType(ir.IntType(8), size.literal_value))
-        block.align = 64
+        block.align = LINE
         return builder.ptrtoint(block, I64)
 
     return types.intp(size), generate  # not intp: Numba would give every size the code of one

@@ -169,7 +169,7 @@ def innermost_loops(lines):
 
 
 @ON_X86
-@pytest.mark.parametrize("tile", ["product", "lookup"])
+@pytest.mark.parametrize("tile", ["product", "lookup", "outer"])
 @pytest.mark.parametrize(
     ("cpu", "features", "instructions", "lanes", "register", "sums"),
     [("znver4", ZEN_4, "AVX-512", 16, "%zmm", 24), ("haswell", "+avx,+avx2,+fma", "AVX2", 8, "%ymm", 12)],
@@ -180,15 +180,18 @@ def test_sums_stay_in_registers(tmp_path, tile, cpu, features, instructions, lan
     assembly = run_on(cpu, features, script, NUMBA_CACHE_DIR=str(tmp_path))
     tiles = list(functions(assembly, f"_ZN7numlstm8backends3cpu6linear4tile{len(tile)}{tile}"))
     assert len(tiles) == 4, "one of each width"
-    for tile in tiles:
+    for body in tiles:
         tallest = 0
-        for loop in innermost_loops(tile):
+        for loop in innermost_loops(body):
             multiply_adds = [line for line in loop if line.startswith("vfmadd") and register in line]
             assert multiply_adds, loop
             spilt = [line for line in loop if "(%rsp" in line and register in line]
             assert not spilt, "a sum spills to the stack"
             tallest = max(tallest, len({line.split()[-1] for line in multiply_adds}))
         assert tallest == sums, "sums held in registers by the tallest tile"
+        lines = sums * lanes * 4 // 64  # of the tallest tile
+        fetched = len([line for line in body if line.startswith("prefetch")])
+        assert (lines <= fetched) if tile == "outer" else fetched == 0, "outer tiles ask for what they add to"
 
 
 @ON_X86
