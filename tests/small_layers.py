@@ -14,6 +14,15 @@ LAYERS = {
     "projected": lambda: numlstm.LSTM(3, 5, 2, proj_size=2, random_state=0),
 }
 
+SMALL_SHAPES = [(4, 7, 3), (7, 3), (4, 1, 3), (1, 3)]
+MEDIUM_SHAPES = [(60, 80, 3), (2500, 3), (6000, 1, 3)]  # also where the state of a step is its output
+
+
+def inputs(*shape):
+    """Sequences for calls of one shape, one after the other; some do not lie in one piece."""
+    x = draw(*shape)
+    return [x, -x, x, np.repeat(x, 2, axis=-1)[..., ::2], -x]
+
 
 def equal(a, b):
     if isinstance(a, tuple | list):

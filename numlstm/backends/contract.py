@@ -401,6 +401,7 @@ class Backend(ABC):
     name: str
     looks_up: bool = False  # whether `sequence_forward` takes a `Lookup`
     records: bool = False  # whether `record` notes steps
+    moves: bool = False  # whether `mover` puts arrays in the places of others
 
     @property
     def compute_dtypes(self) -> tuple[str, ...]:
@@ -477,6 +478,14 @@ class Backend(ABC):
             Does the same again, with what the arrays hold then, and returns the loss. None where nothing is noted.
         """
         return step(), None
+
+    def mover(self, calls: Sequence[Callable[[], Any]], array: Array) -> Callable[[np.ndarray], None] | None:
+        """A function that puts another array in the place of one that calls read or write.
+
+        `calls` are those of `runner` and `record` that know the array. The other is a NumPy array of the same size and
+        dtype, C-contiguous, and stays with the calls until the next one takes its place. None where that cannot be.
+        """
+        return None
 
     def watching_weight_gradients(self, timed: Callable[[Callable], Callable]) -> AbstractContextManager[None]:
         """Inside of this context, what sums the gradients of recurrent weights goes through `timed`.

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..backends.contract import Array, Backend
 from ..concurrency import new_lock
+from .ports import Input, Output
 from .sequences import stacked
 from .stack import Stack
 
@@ -18,12 +19,10 @@ class GradientRunner:
 
     Attributes
     ----------
-    x, y : array, shape (N, T, D) and (N, T, output size)
-        To be filled before `forward`, and what it writes.
+    x, dy : Input
+        Sequences (N, T, D), and the gradient of their outputs.
     final : list of tuple of array, shape (N, S)
         For each layer and direction, the states after `forward`.
-    dy, dx : array
-        To be filled before `backward`, and what it writes: gradients of y and x.
     dinitial : list of tuple of array, shape (N, S)
         For each layer and direction, the gradients of the initial states after `backward`.
     parameters : callable
@@ -32,17 +31,19 @@ class GradientRunner:
 
     def __init__(self, stack: Stack, backend: Backend, weights: list[Any], rows: int, steps: int) -> None:
         self._stack, self._backend, self._weights = stack, backend, weights
-        self.x, self.dy = (
+        self._x, self._dy = (
             backend.zeros((rows, steps, size), stack.dtype) for size in (stack.input_size, stack.output_size)
         )
         self._parts = stack.split(backend, backend.zeros((stack.size(backend),), stack.dtype))
         self._no_final = [[None] * stack.states for _ in stack.specs]
-        self.y: Array
-        self.dx: Array
         self.final: list[tuple[Array, ...]]
         self.dinitial: list[tuple[Array, ...]]
         self.parameters: Callable[[], dict[str, np.ndarray]]
-        self.forward, self.backward = self._noted(self._forward), self._noted(self._backward)
+        self._y: Array
+        self._dx: Array
+        self._calls = self._noted(self._run_forward), self._noted(self._run_backward)
+        self.x, self.dy = (Input(backend, self._calls, array) for array in (self._x, self._dy))
+        self._y_out, self._dx_out = (Output(backend, self._calls, array) for array in (self._y, self._dx))
         self.lock = new_lock()
 
     def _noted(self, run: Callable[[], float]) -> Callable[[], float]:
@@ -51,16 +52,32 @@ class GradientRunner:
         assert repeat is not None, f"backend {self._backend.name!r} does not record"
         return repeat
 
-    def _forward(self) -> float:
-        self.y, self.final, self._tapes = self._stack.forward(
-            self._backend, self._weights, self.x, None, None, training=True
+    def kind_of_dy(self, single: bool) -> tuple[np.dtype, tuple[int, ...]]:
+        """Dtype and shape of what `dy` takes, which has no first axis where there is one sequence."""
+        return self._dy.dtype, self._dy.shape[single:]
+
+    def forward(self) -> np.ndarray:
+        """Outputs, a new array (N, T, output size), for what `x` has taken."""
+        self._y_out.renew()
+        self._calls[0]()
+        return self._y_out.result()
+
+    def backward(self) -> np.ndarray:
+        """The gradient of x, a new array, for what `x` and `dy` have taken."""
+        self._dx_out.renew()
+        self._calls[1]()
+        return self._dx_out.result()
+
+    def _run_forward(self) -> float:
+        self._y, self.final, self._tapes = self._stack.forward(
+            self._backend, self._weights, self._x, None, None, training=True
         )
         return 0.0
 
-    def _backward(self) -> float:
-        self.dx, self.dinitial = self._stack.backward(
-            self._backend, self._weights, self._tapes, self.x.shape[:2], self.dy, self._no_final, self._parts,
-            input_shape=self.x.shape,
+    def _run_backward(self) -> float:
+        self._dx, self.dinitial = self._stack.backward(
+            self._backend, self._weights, self._tapes, self._x.shape[:2], self._dy, self._no_final, self._parts,
+            input_shape=self._x.shape,
         )  # fmt: skip
         self.parameters = self._stack.unpacker(self._backend, self._parts)
         return 0.0
@@ -88,19 +105,18 @@ class SmallPullback:
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         """Outputs and final states."""
-        self._runner.x[...] = x
-        self._runner.forward()
-        return self._copy(self._runner.y), self._states(self._runner.final)
+        self._x = self._runner.x.take(x)
+        y = self._runner.forward()
+        return y[0] if self._single else y, self._states(self._runner.final)
 
     def __call__(self, dy: Any, dstate: Any = None) -> tuple[Any, Any, dict[str, np.ndarray]]:
         runner = self._runner
-        shape = runner.dy.shape[self._single :]
-        if dstate is not None or type(dy) is not np.ndarray or dy.dtype != runner.dy.dtype or dy.shape != shape:
+        if dstate is not None or type(dy) is not np.ndarray or (dy.dtype, dy.shape) != runner.kind_of_dy(self._single):
             return self._other()(dy, dstate)
         with runner.lock:
-            runner.dy[...] = dy
-            runner.backward()
-            return self._copy(runner.dx), self._states(runner.dinitial), runner.parameters()
+            dy = runner.dy.take(dy)
+            dx = runner.backward()
+            return dx[0] if self._single else dx, self._states(runner.dinitial), runner.parameters()
 
     def _copy(self, array: Array) -> np.ndarray:
         return (array[0] if self._single else array).copy()

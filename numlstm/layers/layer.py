@@ -27,6 +27,7 @@ from .trace import STATES, Trace
 Pullback = Callable[..., tuple[Any, Any, dict[str, np.ndarray]]]
 
 SMALL = 1 << 14  # numbers in x and y of a call whose arrays are kept for the next
+MEDIUM = 1 << 18  # those of a call whose arrays are kept when its shape comes again
 SHAPES_KEPT, RUNNERS_KEPT = 16, 4  # of so many shapes, for so many threads at once
 
 Weights = tuple[Mapping[str, np.ndarray], dict[str, list[Any]], dict[tuple[str, str, tuple[int, ...]], list[Any]]]
@@ -283,11 +284,8 @@ class Layer(Savable):
         if idle is None:
             return None
         runner = self.acquire_runner(idle, x.shape, backend)
-        single = x.ndim == 2
-        runner.x[...] = x[None] if single else x
-        runner()
-        y = backend.to_numpy(runner.y)
-        result = (y[0] if single else y).copy(), runner.copies(0 if single else None)
+        single, y = x.ndim == 2, runner.outputs(x)
+        result = y[0] if single else y, runner.copies(0 if single else None)
         self.release_runner(idle, runner)
         return result
 
@@ -311,15 +309,20 @@ class Layer(Savable):
             idle.append(runner)
 
     def _small_calls(self, kind: str, shape: tuple[int, ...], backend: Backend) -> list[Any] | None:
-        """The list that keeps idle runners for a shape; None if the shape is wrong, or its calls are not small."""
+        """The list that keeps idle runners for a shape.
+
+        None if the shape is wrong, its calls are not small, or they are the first ones of medium size.
+        """
         stack, kept = self._stack, self._weights[2]
         if len(shape) not in (2, 3) or shape[-1] != stack.input_size or 0 in shape or stack.merges:
             return None
-        if stack.numbers(*(1, *shape)[-3:-1]) > SMALL:
+        numbers = stack.numbers(*(1, *shape)[-3:-1])
+        if numbers > (MEDIUM if backend.moves else SMALL):
             return None
         if len(kept) >= SHAPES_KEPT:
             kept.clear()
-        return kept.setdefault((kind, backend.name, shape), [])
+        idle = kept.setdefault((kind, backend.name, shape), [])
+        return idle if numbers <= SMALL else None
 
     def _small_vjp(self, x: np.ndarray, backend: Backend) -> tuple[np.ndarray, Any, Pullback] | None:
         """As `vjp`, on arrays that are kept from call to call; None if the call is not small."""

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..backends.contract import Array, Backend
+from ..concurrency import cached_property
+from .ports import Input, Output
 from .stack import Stack
 
 
@@ -20,7 +22,7 @@ class Runner:
     x : array, shape (N, T, D)
         To be filled before a call.
     y : array, shape (N, T, output size)
-        Outputs of the last layer.
+        Outputs of the last layer, where a call writes them.
     states : list of list of array, shape (N, S)
         For each layer and direction, the states after a call. With `resume` the next call begins with them, else with
         zeros.
@@ -55,7 +57,7 @@ class Runner:
         backend, x = self._backend, self.y
         rows, steps, _ = x.shape
         added = stack.residual and layer > 0
-        in_state = steps == 1 and not stack.bidirectional and not added  # then the state is the output
+        in_state = resume and steps == 1 and not stack.bidirectional and not added  # then the state is the output
         size = stack.output_sizes[layer]
         y = self.states[layer][0][:, None] if in_state else backend.zeros((rows, steps, size), stack.dtype)
         for direction in range(stack.directions):
@@ -71,6 +73,18 @@ class Runner:
         """Run over the sequences in `x`."""
         for call in self.calls:
             call()
+
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        """Outputs of the last layer for sequences, a new array (N, T, output size)."""
+        x_in, y_out = self._ports
+        x = x_in.take(x)
+        y_out.renew()
+        self()
+        return y_out.result()
+
+    @cached_property
+    def _ports(self) -> tuple[Input, Output]:
+        return Input(self._backend, self.calls, self.x), Output(self._backend, self.calls, self.y)
 
     def reset(self) -> None:
         """Zeros in all states."""

@@ -1,34 +1,61 @@
 """Small calls reuse memory: they give what other calls give, to the bit, and nothing of one is seen in another."""
 
 import copy
+import gc
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from small_layers import LAYERS, draw, equal
+from small_layers import LAYERS, MEDIUM_SHAPES, SMALL_SHAPES, draw, equal, inputs
 
 import numlstm
 from numlstm.layers import layer as module
 
 
 @pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("shape", [(4, 7, 3), (7, 3), (4, 1, 3), (1, 3)])
-def test_same_as_any_call(monkeypatch, name, shape):
-    layer, xs = LAYERS[name](), [draw(*shape), -draw(*shape)]
-    small = [layer(x) for x in (*xs, xs[0])]
-    monkeypatch.setattr(module, "SMALL", 0)
-    for result, x in zip(small, (*xs, xs[0]), strict=True):
-        assert equal(result, LAYERS[name]()(x))
+@pytest.mark.parametrize("shape", [*SMALL_SHAPES, *MEDIUM_SHAPES])
+def test_same_as_any_call(large, name, shape):
+    layer, xs = LAYERS[name](), inputs(*shape)
+    results = [layer(x) for x in xs]
+    for result, x in zip(results, xs, strict=True):
+        assert equal(result, large(LAYERS[name](), x))
 
 
 def test_it_is_reached():
-    layer, x = numlstm.LSTM(3, 5, random_state=0), draw(4, 7, 3)
-    layer(x)
+    layer = numlstm.LSTM(3, 5, random_state=0)
+    layer(draw(4, 7, 3))
     kept = layer._weights[2]
     assert [*map(len, kept.values())] == [1]
-    layer(draw(400, 70, 3))
-    assert len(kept) == 1
+    for runners in (0, 1, 1):
+        layer(draw(*MEDIUM_SHAPES[0]))
+        assert [*map(len, kept.values())] == [1, runners], "when the shape comes again"
+    layer(draw(400, 700, 3))
+    assert len(kept) == 2
+
+
+def test_arrays_are_not_copied():
+    """Calls of medium size read the caller's array, and write to the one that it gets."""
+    layer, x = numlstm.LSTM(3, 5, random_state=0), draw(*MEDIUM_SHAPES[0])
+    layer(x), layer(x)
+    (runner,) = layer._weights[2]["call", "cpu", x.shape]
+    own = runner.x.copy(), runner.y.copy()
+    assert not equal(layer(-x), layer(x))
+    assert equal((runner.x, runner.y), own)
+
+
+def test_memory_of_a_runner_forgets_its_arrays(monkeypatch):
+    """Those that move are in no arguments that a later call may find."""
+    monkeypatch.setattr(module, "SMALL", module.MEDIUM)
+    layer, x = numlstm.LSTM(3, 5, random_state=0), draw(*MEDIUM_SHAPES[0])
+    for _ in range(2):
+        layer.vjp(x)[2](draw(*x.shape[:2], 5))
+    layer._weights[2].clear()
+    gc.collect()
+    (prepared,) = layer._weights[1]["cpu"]
+    ((batch,),) = prepared._idle.values()
+    assert not batch.calls
+    assert not batch.calls_back
 
 
 @pytest.mark.parametrize("shape", [(3,), (4, 7, 2), (0, 7, 3), (4, 0, 2), (1, 4, 7, 3), ()])

@@ -31,7 +31,7 @@ from .linear.packing import affine_packing
 from .linear.tile import product_address
 from .linear.transposed import panel_widths
 from .linear.unpacking import Unpacker
-from .machine import recording, threads
+from .machine import moving, recording, threads
 from .machine.board import Board
 from .machine.target import TILE_VECTORS, target
 from .machine.thread_count import thread_count
@@ -48,7 +48,7 @@ class CpuBackend(Backend):
 
     name = "cpu"
     looks_up = True
-    records = True
+    records = moves = True
 
     @property
     def compute_dtypes(self) -> tuple[str, ...]:
@@ -85,6 +85,9 @@ class CpuBackend(Backend):
         with recording.recording() as noted:
             result = step()
         return result, threads.repeated(noted)
+
+    def mover(self, calls: Sequence[Callable[[], Any]], array: np.ndarray) -> Callable[[np.ndarray], None] | None:
+        return moving.mover(calls, array)
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         return recording.memory(shape, dtype)

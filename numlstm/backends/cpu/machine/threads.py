@@ -25,6 +25,7 @@ from . import recording
 from .arrays import Arguments, address_of
 from .board import Board, ShardCall, SharedCall
 from .compiling import Kernel, kernel
+from .moving import MachineCalls
 from .team import pause, read_shared
 from .thread_count import thread_count
 
@@ -240,19 +241,21 @@ def _table_of(shared: Kernel, real: Any, works: tuple[tuple[int, tuple[Shard, ..
     return Arguments.of(np.array([call], np.int64), shards)
 
 
-def repeated(noted: recording.Recording) -> Callable[[], float]:
+def repeated(noted: recording.Recording) -> MachineCalls:
     """What makes the calls of a recording again: machine code that follows machine code by one call."""
     calls: list[Callable[[], Any]] = []
+    others: list[Callable[[], Any]] = []
     for shared, group in itertools.groupby(noted.calls, lambda call: isinstance(call, Arguments)):
         together = list(group)
         calls += [_sharing(together)] if shared else together
+        others += [] if shared else together
 
     def repeat() -> float:
         for call in calls:
             call()
         return noted.result()
 
-    return repeat
+    return MachineCalls(repeat, noted.kept, others)
 
 
 def _sharing(tables: Sequence[Arguments]) -> Callable[[], None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from ...contract import Lookup, Noise, States, UnsupportedError
 from ..linear.gradients import Target, add_sums
 from ..machine import recording, threads
 from ..machine.arrays import Arguments, address_of, integers
+from ..machine.moving import MachineCalls
 from .arguments import BackwardCall, ForwardCall, LayerShape, SortedRows, place, strided
 from .backward import backward
 from .batch import Batch, Rows, number
@@ -133,10 +134,10 @@ def _run_forward(
     batch, weights = tape.batch, tape.batch.weights
     arrays = tape.x, *initial, *outputs, *traces.values(), *(() if batch.kept and final is batch.final else final)
     key = first, last, tape.reverse, *traces, *tape.places, *map(_place_of, arrays)
-    calls = batch.calls.get(key)
+    calls = _kept(batch.calls, key)
     if calls is None:
         places = _places(weights, (*initial, *final), outputs, traces)
-        calls = _kept(batch.calls, key, _forward_calls(tape, first, last, places))
+        calls = _keep(batch.calls, key, _forward_calls(tape, first, last, places))
     shards = tape.shards(first, last, weights.step_flop)
     recording.keep(tape, *arrays)
     threads.share_all(forward, weights.real, list(zip(calls, shards, strict=True)))
@@ -147,11 +148,17 @@ def _place_of(array: np.ndarray | None) -> Any:
     return None if array is None else (address_of(array), array.strides)
 
 
-def _kept(kept: dict[Any, list[Arguments]], key: Any, calls: list[Arguments]) -> list[Arguments]:
-    """Keep the arguments of a call, for another one with arrays in the same places: training has it at every step."""
-    if len(kept) >= CALLS_KEPT:
-        kept.clear()
-    kept[key] = calls
+def _kept(kept: dict[Any, list[Arguments]], key: Any) -> list[Arguments] | None:
+    """The arguments of a call with arrays in the same places: training has it at every step."""
+    return None if recording.current() else kept.get(key)
+
+
+def _keep(kept: dict[Any, list[Arguments]], key: Any, calls: list[Arguments]) -> list[Arguments]:
+    """Keep the arguments of a call for another one. A recording has its own: its arrays may move."""
+    if not recording.current():
+        if len(kept) >= CALLS_KEPT:
+            kept.clear()
+        kept[key] = calls
     return calls
 
 
@@ -214,7 +221,7 @@ def runner(
     y: np.ndarray | None,
     reverse: bool,
     resume: bool,
-) -> Callable[[], None]:
+) -> MachineCalls:
     """`Backend.runner` for NumPy arrays: it makes the arguments of the kernel once."""
     (rows, steps, _), weights = x.shape, prepared.weights
     batch = Batch(prepared, rows, steps, prepared.groups_of(rows, steps, False), False, False)
@@ -228,8 +235,7 @@ def runner(
             tape.shards(0, steps, weights.step_flop)
         threads.share_all(forward, weights.real, works)
 
-    run.kept = tape, states, y  # type: ignore[attr-defined]  # the kernel knows their addresses alone
-    return run
+    return MachineCalls(run, (calls, tape, states, y))  # the kernel knows their addresses alone
 
 
 def layer_backward(
@@ -250,12 +256,12 @@ def layer_backward(
     bring_up_to_date(batch.transposes, dx is not None)
     arrays = tape.x, dx, *doutputs, *dfinal, *(() if weights.training else dinitial)
     key = tape.reverse, *tape.places, *map(_place_of, arrays)
-    calls = batch.calls_back.get(key)
+    calls = _kept(batch.calls_back, key)
     if calls is None:
         sizes = weights.packing.spec.state_sizes
         places = np.array([place(array, k % len(sizes), sizes[k % len(sizes)])
                            for k, array in enumerate((*doutputs, *dfinal, *dinitial))])  # fmt: skip
-        calls = _kept(batch.calls_back, key, _backward_calls(tape, places, dx))
+        calls = _keep(batch.calls_back, key, _backward_calls(tape, places, dx))
     recording.keep(gradient, *arrays, calls)
     _run_backward(tape, calls, address_of(gradient), dx is not None)
     back = batch.groups[0].backward
