@@ -81,6 +81,15 @@ def height_of(tallest, rows):
     return height
 
 
+@inner
+def nth_panel(k, count, back):
+    """The number of the panel that is taken after `k` others, of `count`; the last one first if `back`.
+
+    Steps take turns, so that each begins with the panels that the one before has left in the cache.
+    """
+    return count - 1 - k if back else k
+
+
 def by_height(builder, heights, rows, emit):
     """Emit a switch over heights, the last of them 1; `emit(height)` emits each case."""
     done = builder.append_basic_block("tile.done")

@@ -74,6 +74,7 @@ class ForwardStep(NamedTuple):
     now: int
     addresses: int  # of rows, as in `ForwardMemory`
     narrow: int  # rows of sources in fewer bits
+    back: int  # whether panels are taken from the last to the first
 
 
 class Gradients(NamedTuple):
@@ -124,6 +125,7 @@ class BackwardStep(NamedTuple):
     zeros: int  # a row of a tile
     room: int  # from the addresses that part 0 of a team writes to those of this one
     factors: int  # of this part, as in `BackwardMemory`
+    back: int  # as in a `ForwardStep`
 
 
 # Entries of tables ------------------------------------------------------------------------------------------

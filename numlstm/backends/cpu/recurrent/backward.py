@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..linear.tile import TILE_BYTES, NarrowRows, ProductTile, height_of
+from ..linear.tile import TILE_BYTES, NarrowRows, ProductTile, height_of, nth_panel
 from ..machine.board import ShardCall
 from ..machine.compiling import call, inner, kernel, once
 from ..machine.memory import (
@@ -72,7 +72,7 @@ def backward(real, at, first, last):
             first=first, active=active, pair=pair, before=before, now=before + records.step,
             dbefore=gradients.address + ((s + 1) & 1) * region, dnow=gradients.address + (s & 1) * region,
             dvalues=gradients.address + 2 * region, scratch=scratch, zeros=zeros, room=own_part * memory.span,
-            factors=memory.factors + own_part * memory.factors_part,
+            factors=memory.factors + own_part * memory.factors_part, back=s & 1,
         )  # fmt: skip
         for p in range(layer.phase_count - 1, -1, -1):
             phase = stored_entry(PhaseEntry, layer.phases, p)
@@ -267,7 +267,9 @@ def _multiply(real, back, target, layer, step, part):
     numbers = back.vectors * lanes_of(real)
     factors = step.factors + back.gates // memory.ratio
     slots_at(memory.gate_rows + step.room, factors, memory.factors_row, step.first, step.active)
-    for panel in range(back.panels * part // parts, back.panels * (part + 1) // parts):
+    begin, end = back.panels * part // parts, back.panels * (part + 1) // parts
+    for p in range(end - begin):
+        panel = begin + nth_panel(p, end - begin, step.back)
         weights = back.weights + panel * back.columns * row_bytes
         m = step.first
         while m < step.active:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..linear.tile import NarrowRows, ProductTile, height_of
+from ..linear.tile import NarrowRows, ProductTile, height_of, nth_panel
 from ..machine.board import ShardCall
 from ..machine.compiling import call, inner, kernel, once
 from ..machine.memory import (
@@ -71,7 +71,7 @@ def forward(real, at, first, last):
         keys_of_rows(run.masks, run.mask_count, rows, s, first, active)
         step = ForwardStep(
             first=first, active=active, before=_record(records, s - 1), now=_record(records, s),
-            addresses=addresses, narrow=narrow + (memory.span // 8) * memory.narrow_row,
+            addresses=addresses, narrow=narrow + (memory.span // 8) * memory.narrow_row, back=s & 1,
         )  # fmt: skip
         for p in range(layer.phase_count):
             phase = stored_entry(PhaseEntry, layer.phases, p)
@@ -158,14 +158,17 @@ def _run_phase(real, phase, layer, run, step, share):
         _copy_source(real, phase, run, step)
     whole = phase.norm_weight != 0 or phase.gates == 0 or phase.copied_slot >= 0
     together = greater(1, phase.block // (step.active - step.first))
-    for first in range(share[0], share[1] if phase.last_tile > phase.first_tile else 0, together):
+    blocks = -(-(share[1] - share[0]) // together) if phase.last_tile > phase.first_tile else 0
+    for k in range(blocks):
+        first = share[0] + together * nth_panel(k, blocks, step.back)
         last = lesser(first + together, share[1])
         for start in range(step.first, step.active, phase.block):
             end = lesser(start + phase.block, step.active)
             sums, sums_row = scratch, (last - first) * phase.tile_row
             if whole:
                 sums, sums_row = memory.sums + start * memory.sums_row + first * phase.tile_row, memory.sums_row
-            for panel in range(first, last):
+            for p in range(last - first):
+                panel = first + nth_panel(p, last - first, step.back)
                 m = start
                 while m < end:
                     height = height_of(phase.tallest, end - m)
