@@ -65,10 +65,6 @@ class Block:
         """The block as (panels, inputs, groups, gates, lanes)."""
         return flat[self.start : self.end].reshape(self.shape)
 
-    def rows_of(self, flat: np.ndarray) -> np.ndarray:
-        """The block as (gates, panels, groups, lanes, inputs): a view."""
-        return self.view(flat).transpose(3, 0, 2, 4, 1)
-
     def part(self, parameter: np.ndarray) -> list[np.ndarray]:
         """The part of a named parameter that the block holds: a view (units, inputs) for each gate."""
         matrix = parameter.reshape(len(parameter), -1)
@@ -82,8 +78,9 @@ class Block:
         rows = rows.reshape(self.gates, self.panels, self.groups, self.lanes, self.inputs)
         self.view(flat)[...] = rows.transpose(1, 4, 2, 0, 3)
 
-    def read(self, rows: np.ndarray, parameter: np.ndarray) -> None:
-        """Copy (gates, panels, groups, lanes, inputs) to the block's part of a named parameter."""
+    def read(self, flat: np.ndarray, parameter: np.ndarray) -> None:
+        """Unpack the block to its part of a named parameter."""
+        rows = self.view(flat).transpose(3, 0, 2, 4, 1)  # (gates, panels, groups, lanes, inputs)
         if parameter.size == self.size and self.in_order:
             parameter.reshape(rows.shape)[...] = rows
             return

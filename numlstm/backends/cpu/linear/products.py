@@ -75,7 +75,8 @@ def weight_gradients(real, at, first, last):
     An `OuterCall` is at the address.
     """
     run = stored(OuterCall, at)
-    pairs = integer_at(run.pairs, 0)
+    pairs, zeros = integer_at(run.pairs, 0), stack_bytes(TILE_BYTES)
+    _clear(real, zeros, TILE_VECTORS * vector_bytes(real))
     for part in range(first, last):
         start, end = run.blocks * part // run.parts, run.blocks * (part + 1) // run.parts
         copy = run.copies + part * run.copies_part
@@ -88,14 +89,14 @@ def weight_gradients(real, at, first, last):
                         row = load_address(outer_sum.a + 8 * (k + i))
                         _copy_with_one(real, copy + i * run.copy_row, row, outer_sum.inputs)
                     for block in range(a, b):
-                        _add_block(real, outer_sum, block, run, copy, k, count)
+                        _add_block(real, outer_sum, block, run, copy, k, count, zeros)
 
 
 weight_gradients.takes(ShardCall)
 
 
 @once
-def _add_block(real, outer_sum, block, run, copy, k, count):
+def _add_block(real, outer_sum, block, run, copy, k, count, zeros):
     """Add `count` outer products from the number `k` on to a block of a sum; their rows have been copied."""
     fresh = run.fresh and k == 0
     row_bytes = outer_sum.vectors * vector_bytes(real)
@@ -106,28 +107,33 @@ def _add_block(real, outer_sum, block, run, copy, k, count):
     end = lesser(column + outer_sum.tallest, columns)
     d = outer_sum.d + (panel * run.room + k) * row_bytes
     out = run.gradient + outer_sum.out + (panel * outer_sum.inputs + column) * row_bytes
-    if fresh:
+    if fresh and count == 0:
         _clear(real, out, (lesser(end, outer_sum.inputs) - column) * row_bytes)
     if end == outer_sum.inputs + 1:
         end -= 1
         bias = run.gradient + outer_sum.bias + panel * row_bytes
-        if fresh:
-            _clear(real, bias, row_bytes)
         if count > 0:
-            a = copy + outer_sum.inputs * number
             call(
                 outer_sum.tile,
-                OuterTile(rows=1, out=bias, out_row=row_bytes, a=a, a_row=run.copy_row, d=d, steps=count),
-            )
+                OuterTile(
+                    rows=1, out=bias, out_row=row_bytes, start=zeros if fresh else bias, start_row=0,
+                    a=copy + outer_sum.inputs * number, a_row=run.copy_row, d=d, steps=count,
+                ),
+            )  # fmt: skip
+        elif fresh:
+            _clear(real, bias, row_bytes)
         if outer_sum.copy >= 0:
             copy_row(real, run.gradient + outer_sum.copy + panel * row_bytes, bias, row_bytes // number)
     while column < end and count > 0:
         height = height_of(outer_sum.tallest, end - column)
-        a = copy + column * number
+        start, start_row = (zeros, 0) if fresh else (out, row_bytes)
         call(
             outer_sum.tile,
-            OuterTile(rows=height, out=out, out_row=row_bytes, a=a, a_row=run.copy_row, d=d, steps=count),
-        )
+            OuterTile(
+                rows=height, out=out, out_row=row_bytes, start=start, start_row=start_row,
+                a=copy + column * number, a_row=run.copy_row, d=d, steps=count,
+            ),
+        )  # fmt: skip
         out += height * row_bytes
         column += height
 

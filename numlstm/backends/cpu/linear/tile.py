@@ -56,11 +56,13 @@ class NarrowRows(NamedTuple):
 
 
 class OuterTile(NamedTuple):
-    """``out[r] += sum over k of a[k][r] * d[k]`` for some rows r."""
+    """``out[r] = start[r] + sum over k of a[k][r] * d[k]`` for some rows r."""
 
     rows: int  # number of rows, one of the heights that were compiled
-    out: int  # address of (rows, vectors) vectors, added to
+    out: int  # address of (rows, vectors) vectors, written
     out_row: int  # bytes from row to row
+    start: int  # address of (rows, vectors) vectors; may be `out`
+    start_row: int  # bytes from row to row; 0 where one row serves all
     a: int  # address of (steps, rows) numbers
     a_row: int  # bytes from step to step
     d: int  # address of (steps, vectors) vectors
@@ -278,17 +280,17 @@ def _emit_outer(layout, wide, builder, tile):
             numbers = [builder.gep(row, [I64(r)]) for r in range(height)]
             return outer_sums(Terms(layout), builder, gradients, numbers, sums, wide)
 
-        def place(r, offset):
-            return builder.add(tile.out, builder.add(builder.mul(tile.out_row, I64(r)), I64(offset)))
+        def place(base, row, r, offset):
+            return builder.add(base, builder.add(builder.mul(row, I64(r)), I64(offset)))
 
-        for r in range(height):  # what is added to comes from far memory meanwhile
+        for r in range(height):  # what is written comes from far memory meanwhile
             for offset in range(0, wide * size, LINE):
-                prefetch(builder, place(r, offset))
+                prefetch(builder, place(tile.out, tile.out_row, r, offset))
         zeros = [ir.Constant(layout.vector, None)] * (height * wide)
         for index, value in enumerate(accumulate(builder, len(zeros), zeros, tile.steps, multiply)):
             r, i = divmod(index, wide)
-            out = place(r, i * size)
-            layout.store(builder, builder.fadd(layout.load(builder, out), value), out)
+            first = layout.load(builder, place(tile.start, tile.start_row, r, i * size))
+            layout.store(builder, builder.fadd(first, value), place(tile.out, tile.out_row, r, i * size))
 
     by_height(builder, target().tile_rows(wide), tile.rows, emit)
 

@@ -114,11 +114,15 @@ def unpack(real, at, first, last):
             count = lesser(lanes, p.inputs - start)
             for j in range(vectors):
                 unit = (k * p.groups + j // p.gates) * lanes
+                rows = lesser(lanes, p.units - unit)
                 source = p.packed + ((k * p.inputs + start) * vectors + j) * size
-                transpose_square(real, source, vectors * size, count, square, size)
                 place = load_address(p.parts + 8 * (j % p.gates)) + unit * p.row + start * (size // lanes)
-                for i in range(lesser(lanes, p.units - unit)):
-                    copy_row(real, place + i * p.row, square + i * size, count)
+                fits = rows == lanes and count == lanes
+                out, out_row = (place, p.row) if fits else (square, size)
+                transpose_square(real, source, vectors * size, count, out, out_row)
+                if not fits:
+                    for i in range(rows):
+                        copy_row(real, place + i * p.row, square + i * size, count)
 
 
 unpack.takes(ShardCall)
@@ -194,11 +198,12 @@ class TransposedWeights:
 def bring_up_to_date(same: Sequence[TransposedWeights]) -> None:
     """Let all transposes of the same weights follow changes of these."""
     stale = [each for each in same if each.stale or (each.training and recording.current())]
-    for together in zip(*(each.transpositions for each in stale), strict=True):
-        block = together[0][1]
-        parts = threads.parts_for(block.panels, FLOP_OF_A_NUMBER * block.size * len(stale))
-        shards = threads.split(block.panels, threads.parts_of_each(parts, len(stale)), 1)
-        threads.share_all(transpose, stale[0].real, [(arguments, shards) for arguments, _ in together])
+    with recording.only_if(same[0].training):  # else they stay as they are
+        for together in zip(*(each.transpositions for each in stale), strict=True):
+            block = together[0][1]
+            parts = threads.parts_for(block.panels, FLOP_OF_A_NUMBER * block.size * len(stale))
+            shards = threads.split(block.panels, threads.parts_of_each(parts, len(stale)), 1)
+            threads.share_all(transpose, stale[0].real, [(arguments, shards) for arguments, _ in together])
     for each in stale:
         for panels in each.panels if each.kind else ():
             each.kind.pair(panels.array, panels.factors)

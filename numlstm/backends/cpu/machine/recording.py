@@ -65,6 +65,17 @@ def recording() -> Iterator[Recording]:
         _active.recording = None
 
 
+@contextmanager
+def only_if(repeated: bool) -> Iterator[None]:
+    """Note what happens inside the block only if it is to be repeated."""
+    noted = _active.recording
+    _active.recording = noted if repeated else None
+    try:
+        yield
+    finally:
+        _active.recording = noted
+
+
 def do(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function whose arguments are the same arrays and numbers each time."""
     if _active.recording:
