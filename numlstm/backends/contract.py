@@ -469,7 +469,7 @@ class Backend(ABC):
         step : callable
             Returns a loss that `loss` gave, or 0. It reads and writes the same arrays each time, that of lengths among
             them. Between the calls of this backend it does nothing that depends on numbers; and these calls get no
-            noise or tokens.
+            noise.
 
         Returns
         -------
@@ -529,6 +529,14 @@ class Backend(ABC):
     def concatenate(self, arrays: Sequence[Array]) -> Array:
         """A new array, `arrays` side by side along the last axis."""
         return np.concatenate(arrays, axis=-1)
+
+    def take_channels(self, x: np.ndarray, channels: Sequence[int], dtype: str) -> np.ndarray:
+        """Some channels of x (N, T, C), an array of NumPy, as a new C-contiguous one."""
+        return np.ascontiguousarray(x[:, :, list(channels)], dtype)
+
+    def assign(self, out: Array, value: Array) -> None:
+        """Overwrite `out` with an array of its shape."""
+        out[...] = value
 
     def take_rows(self, x: Array, rows: np.ndarray) -> Array:
         """A new array with some rows of x (M, F); `rows` are int64 numbers of rows."""

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from ..concurrency import cached_property
 
 POOLED = 20  # batches whose sequences are sorted by length together; at most 1 / (POOLED + 1) of all steps is padding
+
+
+class Batch(NamedTuple):
+    """What a step of training reads, as `Model.loss_and_gradient` takes it."""
+
+    x: np.ndarray
+    lengths: np.ndarray | None
+    targets: np.ndarray
+    weights: np.ndarray
+    static: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -62,30 +73,28 @@ class Sequences:
         in_order = len(grid_rows) * steps == len(self.values) and (np.diff(grid_rows) == 1).all()
         return self.values.reshape(-1, steps, self.channels), None if in_order else grid_rows
 
-    def take(self, rows: np.ndarray, buffer: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+    def take(
+        self, rows: np.ndarray, buffer: np.ndarray | None = None, steps: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Some sequences as a batch (N, T, C), and their lengths.
 
         T is the length of the longest. The lengths are None if all are T. Past a sequence's length the batch holds
-        arbitrary numbers. The batch lies in `buffer`, a vector, if there is one.
+        arbitrary numbers. The batch lies in `buffer`, a vector, if there is one. With `steps`, T is that, and there
+        are always lengths.
         """
-        if self.grid is not None:
+        lengths: np.ndarray | None
+        if steps is None and self.grid is not None:
             (source, grid_rows), lengths, longest = self.grid, None, int(self.lengths[0])
             index = rows if grid_rows is None else grid_rows.take(rows)
         else:
             lengths, source = self.lengths[rows], self.values
-            longest = int(lengths.max())
+            longest = steps or int(lengths.max())
             index = self.starts[rows, None] + np.arange(longest)
-            lengths = None if (lengths == longest).all() else lengths
+            lengths = None if steps is None and (lengths == longest).all() else lengths
         out = None
         if buffer is not None:
             out = buffer[: len(rows) * longest * self.channels].reshape(len(rows), longest, self.channels)
         return source.take(index, axis=0, out=out, mode="clip"), lengths
-
-    def take_padded(self, rows: np.ndarray, steps: int, buffer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The same with T = `steps`, and always with lengths."""
-        index = self.starts[rows, None] + np.arange(steps)
-        out = buffer[: index.size * self.channels].reshape(*index.shape, self.channels)
-        return self.values.take(index, axis=0, out=out, mode="clip"), self.lengths[rows]
 
     def subset(self, rows: np.ndarray) -> Sequences:
         """Some of the sequences; the steps are not copied."""

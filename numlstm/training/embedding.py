@@ -55,9 +55,9 @@ class TokenChannels:
             not self.numeric and len(self.channels) == 1 and not self.random and self.spec.tables[0][0] < x[..., 0].size
         )
 
-    def lookup(self, table: Array, x: np.ndarray) -> tuple[Lookup, Tape]:
+    def lookup(self, backend: Backend, table: Array, x: np.ndarray) -> tuple[Lookup, Tape]:
         """As `read`, but the recurrent layers look the vectors up."""
-        rows = x[:, :, self.channels[0]].astype(np.int64)
+        rows = backend.take_channels(x, self.channels, "int64")[:, :, 0]
         count, size = self.spec.tables[0]
         vectors = Lookup(table.reshape(count, size), rows)
         return vectors, Tape(rows.reshape(-1, 1), None, self._if_learnt((count, size)))
@@ -68,14 +68,14 @@ class TokenChannels:
         With a `seed`, it drops units and tokens.
         """
         rows, steps, _ = x.shape
-        tokens = x[:, :, list(self.channels)].astype(np.int64)
+        tokens = backend.take_channels(x, self.channels, "int64")
         if seed is not None and self.token_dropout:
             tokens = self._without_dropped(tokens, seed)
         tape = Tape(tokens.reshape(rows * steps, -1), seed, self._if_learnt((rows, steps, self.output_size)))
         vectors = self._drop(backend, backend.embed(weights, tape.tokens).reshape(rows, steps, -1), tape)
         if not self.numeric:
             return vectors, tape
-        numbers = np.ascontiguousarray(x[:, :, list(self.numeric)])
+        numbers = backend.take_channels(x, self.numeric, self.spec.dtype)
         return backend.concatenate([backend.upload(numbers, self.spec.dtype), vectors]), tape
 
     def _if_learnt(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -85,7 +85,7 @@ class TokenChannels:
     def backward(self, backend: Backend, weights: Any, tape: Tape, dx: Array | None, gradient: Array) -> None:
         """Overwrite `gradient` with the gradient of the tables, from that of the result of `read` or `lookup`."""
         if dx is None or len(dx.shape) == 2:
-            gradient[...] = 0.0 if dx is None else dx.reshape(-1)
+            backend.assign(gradient, backend.zeros(gradient.shape, self.spec.dtype) if dx is None else dx.reshape(-1))
             return
         dvectors = dx[:, :, len(self.numeric) :] if self.numeric else dx
         if self.numeric:

@@ -13,9 +13,9 @@ from .targets import StepTargets
 class StepLabels(StepTargets):
     """A class for each step of each sequence, by its number."""
 
-    def take(self, rows: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
+    def take(self, rows: np.ndarray, total: int, steps: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Classes (N · T,) and weights (N · T,) of some rows, weight 0 past a length."""
-        targets, weights = super().take(rows, total)
+        targets, weights = super().take(rows, total, steps)
         return targets[:, 0], weights
 
 
@@ -64,14 +64,14 @@ class LabelRows:
         """Terms that the loss is averaged over."""
         return int(self.counts[rows].sum())
 
-    def take(self, rows: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
+    def take(self, rows: np.ndarray, total: int, steps: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Labels (N, L), -1 past each row's own, and weights (N,) of some rows, for a mean over `total` terms."""
-        return self._padded(self.values, rows, -1), self.weights[rows] / total
+        return self._padded(self.values, rows, -1, steps), self.weights[rows] / total
 
-    def _padded(self, values: np.ndarray, rows: np.ndarray, filling: int) -> np.ndarray:
-        """What some rows have of `values`, (N, L)."""
+    def _padded(self, values: np.ndarray, rows: np.ndarray, filling: int, steps: int | None) -> np.ndarray:
+        """What some rows have of `values`, (N, L); L is `steps`, or that of the longest row."""
         lengths = self.lengths[rows]
-        places = np.arange(lengths.max(initial=0))
+        places = np.arange(steps or lengths.max(initial=0))
         inside = places < lengths[:, None]
         padded = np.full(inside.shape, filling, values.dtype)
         padded[inside] = values[(self.starts[rows, None] + places)[inside]]
@@ -122,9 +122,9 @@ class WeightedLabels(LabelRows):
         """Of all terms with a weight above 0."""
         return float(self.weights[self.weights > 0].mean())
 
-    def take(self, rows: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
+    def take(self, rows: np.ndarray, total: int, steps: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Labels (N, L), -1 past each row's own, and their weights (N, L) of some rows, for a mean over `total`."""
-        return self._padded(self.values, rows, -1), self._padded(self.weights, rows, 0) / total
+        return self._padded(self.values, rows, -1, steps), self._padded(self.weights, rows, 0, steps) / total
 
     def compared(
         self, said: np.ndarray, wanted: np.ndarray, weights: np.ndarray

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from . import pieces
-from .batches import Sequences, rounded_up, shuffled_batches, sorted_batches
+from .batches import Batch, Sequences, rounded_up, shuffled_batches, sorted_batches
 from .data import Data, take_rows
 from .diagnosis import divergence
 from .model import Model
@@ -121,8 +121,7 @@ class Trainer:
         total = max(1, terms)  # a piece may have no target
         if self.repeats and terms and self._repeatable(group):
             rows = group[0].rows
-            targets = self.data.targets.take(rows, total)
-            loss = self.repeats.step(*self._take(self.data.sequences, rows), *targets, learning_rate, self.rng)
+            loss = self.repeats.step(self._take(self.data, rows, total), learning_rate, self.rng)
             self.model.refresh()
             return StepLoss([loss]), terms
         losses = [self._loss_and_gradient(group[0], total)]
@@ -155,18 +154,19 @@ class Trainer:
         steps = min(rounded_up(int(sequences.lengths[rows].max())), self.longest)
         return steps if self.model.network.repeats(len(rows), steps, True) else None
 
-    def _take(self, sequences: Sequences, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Some sequences as a batch, and their lengths."""
-        steps = self._padded_steps(sequences, rows)
-        if steps is None:
-            return sequences.take(rows, self.buffer)
-        return sequences.take_padded(rows, steps, self.buffer)
+    def _take(self, data: Data, rows: np.ndarray, total: int) -> Batch:
+        """Some sequences as a batch, for a mean over `total` terms."""
+        steps = self._padded_steps(data.sequences, rows)
+        x, lengths = data.sequences.take(rows, self.buffer, steps)
+        targets, weights = data.targets.take(rows, total, steps)
+        static = take_rows(data.static, rows)
+        if static is not None:
+            static = static.astype(self.model.network.stack.dtype, copy=False)
+        return Batch(x, lengths, targets, weights, static)
 
     def _loss_and_gradient(self, piece: Piece, total: int) -> float | Any:
-        model, data, rows = self.model, piece.data, piece.rows
-        x, lengths = self._take(data.sequences, rows)
-        targets, weights = data.targets.take(rows, total)
-        static = take_rows(data.static, rows)
+        model = self.model
+        x, lengths, targets, weights, static = self._take(piece.data, piece.rows, total)
         if self.bptt_steps is not None and not self.cuts:
             return truncated_gradient(model, x, lengths, targets, weights, self.rng, static, self.bptt_steps)
         loss, final = model.loss_and_gradient(x, lengths, targets, weights, self.rng, static, piece.initial)

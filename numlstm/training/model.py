@@ -261,7 +261,7 @@ class Model:
             stack = self.network.stack
             looks_up = self.backend.looks_up and not stack.cell.compute_dtype and not stack.input_dropout
             if training and looks_up and tokens.repeat_in(x):
-                return tokens.lookup(self.network.parts(self.backend, self.flat)[1][TABLES], x)
+                return tokens.lookup(self.backend, self.network.parts(self.backend, self.flat)[1][TABLES], x)
             return tokens.read(self.backend, self.others[TABLES], x, seed)
         if isinstance(x, np.ndarray):
             x = self.backend.upload(x, self.network.stack.dtype)
@@ -393,5 +393,6 @@ class Model:
         """Features (M, ·) with the static features (N, F) as further columns; if M is N · T, each step gets them."""
         if static is None:
             return features
-        static = np.repeat(static, features.shape[0] // len(static), axis=0)
+        if features.shape[0] != len(static):
+            static = np.repeat(static, features.shape[0] // len(static), axis=0)
         return self.backend.concatenate([features, self.backend.to_device(static, self.network.stack.dtype)])

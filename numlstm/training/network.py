@@ -115,16 +115,17 @@ class Network:
         `unequal` are batches that are padded to that many steps, of several shapes. A long step, or a large one where
         there are several shapes, is not worth the memory that repeats keep.
         """
-        if unequal and (not self.poolings or self.stack.numbers(rows, steps) > LARGE):
+        if unequal and self.stack.numbers(rows, steps) > LARGE:
             return False
         scores = rows * self.outputs * (steps if self.pooling == "none" else 1)
         return self._plain and scores <= BLOCK and self.stack.operations(rows, steps) < LONG
 
     @cached_property
     def _plain(self) -> bool:
-        """Whether nothing but sequences, targets and weights is different from batch to batch."""
-        plain_loss = isinstance(self.loss, LossSpec) and self.loss.kind not in LIKELIHOODS and not self.activity
-        others = self.static or self.tokens or self.cutoffs or self.random or self.stack.recompute
+        """Whether nothing but sequences, targets, weights and static features is different from batch to batch."""
+        plain_loss = self.loss.kind != "ctc" and self.loss.kind not in LIKELIHOODS and not self.activity
+        static_of_steps = self.static and not self.poolings
+        others = static_of_steps or self.cutoffs or self.tied or self.random or self.stack.recompute
         return plain_loss and not others
 
     @property

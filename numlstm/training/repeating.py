@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .batches import Batch
 from .model import Model
 from .optimizers import Optimizer
 
@@ -37,12 +38,10 @@ class Repeats:
         self.model, self.optimizer = model, optimizer
         self._kept: dict[tuple[object, ...], Repeat | None] = {}
 
-    def step(
-        self, x: np.ndarray, lengths: np.ndarray | None, targets: np.ndarray, weights: np.ndarray,
-        learning_rate: float, rng: np.random.Generator,
-    ) -> float:  # fmt: skip
-        """Take a step; the loss before it. `x` must lie in the same memory each time."""
-        arrays = (targets, weights) if lengths is None else (targets, weights, lengths)
+    def step(self, batch: Batch, learning_rate: float, rng: np.random.Generator) -> float:
+        """Take a step; the loss before it. The `x` of all batches must lie in the same memory."""
+        x, lengths, targets, weights, static = batch
+        arrays = tuple(array for array in (targets, weights, lengths, static) if array is not None)
         shape = x.shape, *(array.shape for array in arrays)
         self.optimizer.advance(learning_rate)
         repeat = self._kept.get(shape)
@@ -52,7 +51,7 @@ class Repeats:
             return repeat.run()
 
         def step() -> float:
-            loss, _ = self.model.loss_and_gradient(x, lengths, targets, weights, rng)
+            loss, _ = self.model.loss_and_gradient(x, lengths, targets, weights, rng, static)
             self.optimizer.update(self.model.gradient)
             return loss
 

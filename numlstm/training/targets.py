@@ -46,8 +46,11 @@ class Targets:
         """Number of terms in the loss of some rows."""
         return int(self.counts[rows].sum()) if self.same_count is None else self.same_count * len(rows)
 
-    def take(self, rows: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
-        """Targets and weights of some rows; the weights are divided by `total`, the number of terms in the mean."""
+    def take(self, rows: np.ndarray, total: int, steps: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Targets and weights of some rows; the weights are divided by `total`, the number of terms in the mean.
+
+        Where a batch is padded to more steps than its longest sequence has, that are so many.
+        """
         return self.values.take(rows, axis=0), self.weights.take(rows, axis=0) / total
 
     def compared(
@@ -94,10 +97,10 @@ class StepTargets:
         """Number of terms in the loss of some rows."""
         return int(self.counts[rows].sum())
 
-    def take(self, rows: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
+    def take(self, rows: np.ndarray, total: int, steps: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Targets (N · T, K) and weights (N · T,) or (N · T, K) of some rows; weights past a length are 0."""
-        targets, lengths = self.values.take(rows)
-        weights = self._weights.take(rows)[0] / total
+        targets, lengths = self.values.take(rows, steps=steps)
+        weights = self._weights.take(rows, steps=steps)[0] / total
         if lengths is not None:
             weights[np.arange(targets.shape[1]) >= lengths[:, None]] = 0
         weights = weights.reshape(-1, weights.shape[2])

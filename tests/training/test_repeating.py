@@ -2,17 +2,20 @@
 
 import gc
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from numlstm.backends.contract import LossSpec
+from numlstm.backends.contract import EmbeddingSpec, LossSpec, SequenceLossSpec
 from numlstm.backends.cpu.machine import recording, thread_count
 from numlstm.backends.cpu.recurrent import buffers, prepared
 from numlstm.backends.dispatch import backend_for
 from numlstm.layers.options import stack_of
 from numlstm.training.batches import Sequences
 from numlstm.training.data import Data
+from numlstm.training.embedding import TokenChannels
+from numlstm.training.labels import LabelRows, WeightedLabels
 from numlstm.training.loop import Trainer
 from numlstm.training.model import Model
 from numlstm.training.network import PARTS, Network
@@ -28,19 +31,28 @@ LAYERS = {
     "wide": {"hidden_size": 70},
 }
 OTHER_CELLS = "gru", "rnn"
+NUMBERS = "squared", "huber", "binary"  # losses of them
 
 
 def trainer_of(
     layers=None, *, cell="lstm", pooling="last", loss="softmax", dtype="float32", compute_dtype=None, activity=None,
-    accumulation=1, solver=Adam, decay=None, lengths=None, **options,
+    accumulation=1, solver=Adam, decay=None, lengths=None, static=0, tokens=None, **options,
 ):  # fmt: skip
     """A trainer on random data, of equal lengths unless others are given."""
     rng, backend = np.random.default_rng(0), backend_for("cpu")
-    stack = stack_of(cell, INPUTS, dtype, {"hidden_size": 12} | (layers or {}))
-    network = Network(stack.computing_in(compute_dtype), 3, pooling, LossSpec(loss, 1.0), activity)
+    stack = stack_of(cell, tokens.output_size if tokens else INPUTS, dtype, {"hidden_size": 12} | (layers or {}))
+    spec = SequenceLossSpec("crf", 3) if loss in ("crf", "weighted crf") else LossSpec(loss, 1.0)
+    network = Network(stack.computing_in(compute_dtype), 3, pooling, spec, activity, static, tokens)
     flat = network.pack(backend, network.initialise("keras", rng))
-    data = Data(Sequences.from_padded(rng.normal(size=(COUNT, STEPS, INPUTS)).astype(dtype), lengths),
-                targets_of(rng, loss, pooling, lengths))  # fmt: skip
+    x = rng.normal(size=(COUNT, STEPS, INPUTS)).astype(dtype)
+    if tokens:
+        x = x[:, :, : len(tokens.channels) + len(tokens.numeric)]
+        x[:, :, list(tokens.channels)] = rng.integers(-1, 7, (COUNT, STEPS, len(tokens.channels)))
+    data = Data(
+        Sequences.from_padded(np.ascontiguousarray(x), lengths),
+        targets_of(rng, loss, pooling, lengths),
+        rng.normal(size=(COUNT, static)) if static else None,
+    )
     decay = None if decay is None else np.full_like(flat, decay)
     optimizer = solver(backend, flat, **{"clip_norm": 1.0, "decay": decay} | options)
     model = Model(network, backend, flat, training=True)
@@ -50,8 +62,12 @@ def trainer_of(
 def targets_of(rng, loss, pooling, lengths):
     """Targets in float64, or classes, with some weights of 0."""
     count = COUNT * STEPS if pooling == "none" else COUNT
-    values = rng.integers(0, 3, (count, 1)) if loss == "softmax" else rng.normal(size=(count, 3))
+    values = rng.normal(size=(count, 3)) if loss in NUMBERS else rng.integers(0, 3, (count, 1))
     weights = rng.integers(0, 3, count).astype(float)
+    if loss.endswith("crf"):
+        lengths, starts = np.full(COUNT, STEPS) if lengths is None else lengths, STEPS * np.arange(COUNT)
+        kind, of = (WeightedLabels, weights) if loss == "weighted crf" else (LabelRows, weights[:COUNT])
+        return kind(np.where(weights, values[:, 0], -1), starts, lengths, of, least=0)
     if pooling == "none":
         return StepTargets(Sequences.from_padded(values.reshape(COUNT, STEPS, -1), lengths), weights[:, None])
     return Targets(values[:, 0] if loss == "softmax" else values, weights)
@@ -79,20 +95,76 @@ def assert_repeats_are_the_same(*arguments, **options):
     assert all(trainer.repeats._kept.values())
 
 
-@pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
-@pytest.mark.parametrize("pooling", [pooling for pooling in PARTS if PARTS[pooling]])
-@pytest.mark.parametrize("groups", [1, 2])
-def test_unequal_lengths(groups, layers, pooling, monkeypatch):
-    monkeypatch.setattr(prepared, "groups_of", lambda *shape: groups)
+UNEQUAL = np.array([1, 2, 3, 1, 2, 1, 3, 1, 2, 9, 9, 1, 8, 2, 1, 5, 6, 1, 9, 2, 1, 7])  # few long ones
+
+
+@pytest.fixture
+def unequal(monkeypatch):
+    """A function that holds training on sequences of unequal length with repeats to training without."""
     monkeypatch.setattr(buffers, "CHUNK_PAIRS", 8 * 3)
     monkeypatch.setattr(buffers, "CHUNK_BYTES", 1)
     monkeypatch.setattr("numlstm.training.batches.POOLED", 1)  # else the same sequences come together in each epoch
-    lengths = np.array([1, 2, 3, 1, 2, 1, 3, 1, 2, 9, 9, 1, 8, 2, 1, 5, 6, 1, 9, 2, 1, 7])  # few long ones
-    options = {"pooling": pooling, "lengths": lengths}
-    trainer = trainer_of(layers, **options)
-    for ours, truth in zip(trained(trainer, 8), trained(without_repeats(layers, **options), 8), strict=True):
-        np.testing.assert_array_equal(ours, truth)
-    assert sum(map(bool, trainer.repeats._kept.values())) >= 2
+
+    def check(*arguments, **options):
+        options = options | {"lengths": UNEQUAL}
+        trainer = trainer_of(*arguments, **options)
+        truths = trained(without_repeats(*arguments, **options), 8)
+        for ours, truth in zip(trained(trainer, 8), truths, strict=True):
+            np.testing.assert_array_equal(ours, truth)
+        kept = trainer.repeats._kept
+        assert sum(map(bool, kept.values())) >= 2
+        assert len({shape[0] for shape in kept}) == len(kept), "all that a batch has is padded to the same steps"
+
+    return check
+
+
+@pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
+@pytest.mark.parametrize("pooling", PARTS)
+@pytest.mark.parametrize("groups", [1, 2])
+def test_unequal_lengths(unequal, groups, layers, pooling, monkeypatch):
+    monkeypatch.setattr(prepared, "groups_of", lambda *shape: groups)
+    unequal(layers, pooling=pooling)
+
+
+LOOKED_UP = TokenChannels(EmbeddingSpec(((7, 4),), (False,)), (0,))
+TWO_TABLES = EmbeddingSpec(((7, 4), (9, 3)), (False, True))
+TOKENS = {
+    "looked up": LOOKED_UP,
+    "frozen": TokenChannels(EmbeddingSpec(((7, 4),), (True,)), (0,)),
+    "more than steps": TokenChannels(EmbeddingSpec(((500, 4),), (False,)), (0,)),
+    "two tables": TokenChannels(TWO_TABLES, (0, 1)),
+    "with numbers": TokenChannels(TWO_TABLES, (0, 2), (1, 3)),
+}
+
+
+@pytest.mark.parametrize("tokens", TOKENS.values(), ids=TOKENS)
+@pytest.mark.parametrize("layers", [{}, {"num_layers": 2, "bidirectional": True}], ids=["plain", "deep"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_tokens(unequal, tokens, layers, dtype):
+    tokens = replace(tokens, spec=replace(tokens.spec, dtype=dtype))
+    assert_repeats_are_the_same(layers, tokens=tokens, pooling="mean", dtype=dtype)
+    unequal(layers, tokens=tokens, pooling="mean", dtype=dtype)
+    unequal(layers, tokens=tokens, pooling="none", dtype=dtype)
+
+
+@pytest.mark.parametrize("loss", ["crf", "weighted crf"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_crf(unequal, loss, dtype):
+    assert_repeats_are_the_same(loss=loss, pooling="none", dtype=dtype)
+    unequal(loss=loss, pooling="none", dtype=dtype)
+    unequal({"bidirectional": True}, loss=loss, pooling="none", tokens=LOOKED_UP)
+
+
+@pytest.mark.parametrize("pooling", ["last", "concat"])
+@pytest.mark.parametrize("loss", ["softmax", "squared"])
+def test_static_features(unequal, pooling, loss):
+    assert_repeats_are_the_same(static=4, pooling=pooling, loss=loss)
+    unequal(static=4, pooling=pooling, loss=loss)
+
+
+@pytest.mark.parametrize("loss", NUMBERS)
+def test_numbers_for_each_step_of_unequal_sequences(unequal, loss):
+    unequal(pooling="none", loss=loss)
 
 
 @pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
@@ -117,7 +189,7 @@ def test_variants(variant):
     assert_repeats_are_the_same(variant)
 
 
-@pytest.mark.parametrize("loss", ["squared", "huber", "binary"])
+@pytest.mark.parametrize("loss", NUMBERS)
 @pytest.mark.parametrize("pooling", ["last", "none"])
 def test_losses_of_numbers(loss, pooling):
     assert_repeats_are_the_same(loss=loss, pooling=pooling)
@@ -188,6 +260,8 @@ NOT_REPEATED = {
     "activity": {"activity": (0.1, 0.1)},
     "accumulation": {"accumulation": 3},
     "averaging": {"solver": ASGD},
+    "static features of steps": {"static": 2, "pooling": "none"},
+    "dropped tokens": {"tokens": replace(LOOKED_UP, token_dropout=0.3)},
 }
 
 
@@ -202,12 +276,6 @@ def test_steps_that_differ_are_not_repeated(options):
 def test_long_steps_are_not_repeated(monkeypatch):
     monkeypatch.setattr("numlstm.training.network.LONG", 1e3)
     trainer = trainer_of()
-    trained(trainer)
-    assert not trainer.repeats._kept
-
-
-def test_targets_for_each_step_of_unequal_sequences_are_not_repeated():
-    trainer = trainer_of(pooling="none", lengths=np.arange(COUNT) % STEPS + 1)
     trained(trainer)
     assert not trainer.repeats._kept
 

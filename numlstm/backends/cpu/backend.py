@@ -104,6 +104,15 @@ class CpuBackend(Backend):
     def concatenate(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         return recording.computed(np.concatenate, arrays, axis=-1)
 
+    def take_channels(self, x: np.ndarray, channels: Sequence[int], dtype: str) -> np.ndarray:
+        out = recording.memory((*x.shape[:2], len(channels)), dtype)
+        for k, channel in enumerate(channels):
+            recording.do(np.copyto, out[:, :, k], x[:, :, channel], "unsafe")
+        return out
+
+    def assign(self, out: np.ndarray, value: np.ndarray) -> None:
+        recording.do(np.copyto, out, value)
+
     def size(self, spec: Spec) -> int:
         return super().size(spec) if isinstance(spec, NOT_PACKED) else packing_of(spec).size
 

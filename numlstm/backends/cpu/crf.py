@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..contract import LEAST_PARAMETER, SequenceLossSpec
-from .machine import threads
+from .machine import recording, threads
 from .machine.compiling import inner, kernel
 from .machine.log_sums import NEVER, at, every, exp_down, larger, len_of_vector, put
 
@@ -45,21 +45,18 @@ class CrfWeights:
 
     def __init__(self, spec: SequenceLossSpec, flat: np.ndarray) -> None:
         self.spec, self.flat = spec, flat
+        labels, padded = spec.outputs, -(-spec.outputs // MOST_LANES) * MOST_LANES
+        transitions, transposed = (np.full((labels, padded), NEVER) for _ in range(2))
+        self.field = Field(np.empty(labels), np.empty(labels), transitions, transposed)
         self.refresh()
 
     def refresh(self) -> None:
-        """Read the new values of `flat`."""
-        labels = self.spec.outputs
+        """Read the new values of `flat`, to where kernels found the old ones."""
+        labels, field = self.spec.outputs, self.field
         values = np.maximum(self.flat.astype(np.float64), LEAST_PARAMETER)
-        transitions, ends = values[: labels**2].reshape(labels, labels), values[labels**2 :].reshape(2, labels)
-        self.field = Field(ends[0], ends[1], _filled(transitions), _filled(transitions.T))
-
-
-def _filled(rows: np.ndarray) -> np.ndarray:
-    """Rows, padded to whole vectors of any width."""
-    filled = np.full((len(rows), -(-len(rows) // MOST_LANES) * MOST_LANES), NEVER)
-    filled[:, : len(rows)] = rows
-    return filled
+        transitions = values[: labels**2].reshape(labels, labels)
+        field.start[:], field.end[:] = values[labels**2 :].reshape(2, labels)
+        field.transitions[:, :labels], field.transposed[:, :labels] = transitions, transitions.T
 
 
 class Chain(NamedTuple):
@@ -226,7 +223,7 @@ def best_paths(weights: CrfWeights, scores: np.ndarray, lengths: np.ndarray | No
 def contiguous(scores: np.ndarray, lengths: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Scores and lengths as kernels take them."""
     lengths = np.full(len(scores), scores.shape[1]) if lengths is None else lengths
-    return np.ascontiguousarray(scores, np.float64), np.ascontiguousarray(lengths, np.int64)
+    return recording.contiguous(scores, np.float64), recording.contiguous(lengths, np.int64)
 
 
 def run_rows(function: Any, scores: np.ndarray, *arguments: Any) -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .crf import CrfWeights, look_on, new_chain, predict, read, run_rows
+from .machine import recording
 from .machine.compiling import inner, kernel
 from .machine.log_sums import exponentials
 
@@ -128,4 +129,5 @@ def loss(
     rows = len(scores)
     gradient, losses, of_parameters = np.empty(scores.shape), np.empty(rows), np.empty((rows, weights.flat.size))
     run_rows(crf_loss, scores, lengths, targets, of_steps, weights.field, gradient, losses, of_parameters)
-    return float(losses.sum()), gradient, of_parameters.sum(axis=0)
+    total = recording.resulting(lambda: float(losses.sum()))
+    return total, gradient, recording.computed(np.sum, of_parameters, axis=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..contract import EmbeddingSpec
-from .machine.arrays import aligned
+from .machine import recording
 from .machine.compiling import kernel
 
 
@@ -50,16 +50,16 @@ def tables_of(spec: EmbeddingSpec, flat: np.ndarray) -> list[np.ndarray]:
 
 def embed(weights: EmbeddingWeights, tokens: np.ndarray) -> np.ndarray:
     """`Backend.embed` for NumPy arrays."""
-    out = aligned((len(tokens), weights.spec.output_size), weights.spec.dtype)
+    out = recording.memory((len(tokens), weights.spec.output_size), weights.spec.dtype)
     for k, (table, (_, column, _)) in enumerate(zip(weights.tables, weights.spec.places, strict=True)):
-        gather[out.dtype](table, np.ascontiguousarray(tokens[:, k]), column, out)
+        recording.do(gather[out.dtype], table, recording.contiguous(tokens[:, k]), column, out)
     return out
 
 
 def embed_backward(weights: EmbeddingWeights, tokens: np.ndarray, dy: np.ndarray, gradient: np.ndarray) -> None:
     """`Backend.embed_backward` for NumPy arrays."""
-    gradient[...] = 0
-    dy, spec = np.ascontiguousarray(dy), weights.spec
+    recording.do(gradient.fill, 0)
+    dy, spec = recording.contiguous(dy), weights.spec
     for k, (table, (_, column, _)) in enumerate(zip(tables_of(spec, gradient), spec.places, strict=True)):
         if not spec.frozen[k]:
-            scatter[dy.dtype](np.ascontiguousarray(tokens[:, k]), dy, column, table)
+            recording.do(scatter[dy.dtype], recording.contiguous(tokens[:, k]), dy, column, table)

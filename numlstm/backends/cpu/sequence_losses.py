@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..contract import SequenceLossSpec, check_row_weights, weights_of_steps
+from ..contract import SequenceLossSpec, check_row_weights
 from . import crf_loss, ctc
 from .crf import CrfWeights, contiguous
+from .machine import recording
 
 
 class CtcWeights:
@@ -38,10 +39,12 @@ def loss(
     """`Backend.sequence_loss` for NumPy arrays."""
     check_row_weights(weights.spec, row_weights)
     values, ends = contiguous(scores, lengths)
-    labels = np.ascontiguousarray(targets, np.int64)
+    labels = recording.contiguous(targets, np.int64)
     if isinstance(weights, CrfWeights):
-        of_steps = weights_of_steps(row_weights, labels.shape[1])
-        total, slope, gradient[:] = crf_loss.loss(weights, values, ends, labels, of_steps)
+        of_steps = recording.memory(labels.shape, np.float64)
+        recording.do(np.copyto, of_steps, row_weights if row_weights.ndim > 1 else row_weights[:, None])
+        total, slope, of_parameters = crf_loss.loss(weights, values, ends, labels, of_steps)
+        recording.do(np.copyto, gradient, of_parameters, "same_kind")
     else:
         total, slope = ctc.loss(weights.spec, values, ends, labels, np.ascontiguousarray(row_weights, np.float64))
-    return total, slope.astype(scores.dtype, copy=False)
+    return total, recording.contiguous(slope, scores.dtype)

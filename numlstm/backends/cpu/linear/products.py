@@ -280,8 +280,9 @@ class PanelProduct(NamedTuple):
 
 
 @kernel
-def panel_products(real, p, first, last):
-    """``out = a W`` for the panels first <= panel < last of W."""
+def panel_products(real, at, first, last):
+    """``out = a W`` for the panels first <= panel < last of W; a `PanelProduct` is at the address."""
+    p = stored(PanelProduct, at)
     row_bytes = p.vectors * vector_bytes(real)
     for panel in range(first, last):
         w, m = p.w + panel * p.inputs * row_bytes, 0
@@ -295,6 +296,9 @@ def panel_products(real, p, first, last):
                 ),
             )  # fmt: skip
             m += height
+
+
+panel_products.takes(ShardCall)
 
 
 class RowSums(NamedTuple):

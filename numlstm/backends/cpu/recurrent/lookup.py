@@ -10,7 +10,7 @@ from ...contract import Lookup
 from ..linear.products import PanelProduct, ProductCall, panel_products, product
 from ..linear.tile import ROWS_TOGETHER, product_address, product_heights
 from ..linear.transposed import TransposedWeights
-from ..machine import threads
+from ..machine import recording, threads
 from ..machine.arrays import Arguments, address_of, aligned, integers
 from ..machine.target import TILE_VECTORS
 from .weights import LayerWeights
@@ -62,18 +62,22 @@ class LookupMemory:
                 tile=product_address(real, vectors), vectors=vectors, tallest=product_heights(vectors)[0],
             )  # fmt: skip
             flop = 2.0 * block.size * self.rows
-            threads.run(panel_products, real, threads.even_shards(block.panels, flop), real, arguments)
-        return np.where(x.rows < 0, count, x.rows)[:, :, None]
+            kept = products, self.addresses, self.zeros
+            shards = threads.even_shards(block.panels, flop)
+            threads.share(panel_products, real, Arguments.of(integers(arguments), kept), shards)
+        numbers = recording.memory(x.rows.shape, np.int64)
+        recording.do(_number_rows, x.rows, count, numbers)
+        return numbers[:, :, None]
 
     def clear(self) -> None:
         """Begin with gradients of zero."""
         for gradients in self.gradients.values():
-            gradients[...] = 0
+            recording.do(gradients.fill, 0)
 
     def table_gradient(self, out: np.ndarray) -> None:
         """Write the gradient of the table, (V, D), from that of the products."""
         panels = [panel for gradients in self.gradients.values() for panel in gradients]
-        gates = panels[0] if len(panels) == 1 else np.concatenate(panels, axis=1)
+        gates = panels[0] if len(panels) == 1 else recording.computed(np.concatenate, panels, axis=1)
         real, (count, columns) = self.weights.real, out.shape
         room = np.empty(count, np.int64)
         self.transposed.bring_up_to_date()
@@ -85,3 +89,9 @@ class LookupMemory:
         )  # fmt: skip
         shards = threads.even_shards(count, 2.0 * gates.size * columns, ROWS_TOGETHER)
         threads.share(product, real, Arguments.of(integers(call), (gates, room)), shards)
+
+
+def _number_rows(rows: np.ndarray, zeros: int, out: np.ndarray) -> None:
+    """Write the numbers of rows, and `zeros` in the place of negative ones."""
+    np.copyto(out, rows)
+    out[rows < 0] = zeros
