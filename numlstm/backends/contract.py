@@ -376,6 +376,7 @@ def weights_of_steps(row_weights: np.ndarray, steps: int) -> np.ndarray:
     return np.ascontiguousarray(np.broadcast_to(by_row, (len(row_weights), steps)), np.float64)
 
 
+Seed = int | np.ndarray
 Spec = LayerSpec | AffineSpec | PoolSpec | EmbeddingSpec | SequenceLossSpec
 
 
@@ -385,13 +386,13 @@ class Noise:
 
     Attributes
     ----------
-    seed : int
-        From 0 to 2**64 - 1.
+    seed : int or array of uint64, shape ()
+        From 0 to 2**64 - 1. What `record` has noted reads an array anew each time.
     layer : int
         Number of the layer and direction.
     """
 
-    seed: int
+    seed: Seed
     layer: int
 
 
@@ -468,8 +469,7 @@ class Backend(ABC):
         ----------
         step : callable
             Returns a loss that `loss` gave, or 0. It reads and writes the same arrays each time, that of lengths among
-            them. Between the calls of this backend it does nothing that depends on numbers; and these calls get no
-            noise.
+            them, and those of seeds. Between the calls of this backend it does nothing that depends on numbers.
 
         Returns
         -------

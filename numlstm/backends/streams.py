@@ -21,7 +21,7 @@ def _mixed(z: int) -> int:
 def stream_key(noise: Noise, kind: str, index: int = 0) -> int:
     """The key of a seed and a stream, as a signed integer."""
     stream = 8 * noise.layer + STREAMS[kind] + index
-    key = _mixed((_mixed(noise.seed) + GOLDEN * (stream + 1)) % 2**64)
+    key = _mixed((_mixed(int(noise.seed)) + GOLDEN * (stream + 1)) % 2**64)
     return key - 2**64 if key >= 2**63 else key
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.contract import COMPUTE_DTYPES, Array, Backend, LayerSpec, Noise
+from ..backends.contract import COMPUTE_DTYPES, Array, Backend, LayerSpec, Noise, Seed
 from ..checks import check_option
 from ..concurrency import cached_property
 from .initial import initialised
@@ -229,7 +229,7 @@ class Stack:
         initial: Sequence[Sequence[Array | None]] | None,
         lengths: np.ndarray | None,
         *,
-        seed: int | None = None,
+        seed: Seed | None = None,
         training: bool = False,
         last_outputs: bool = True,
         traces: Sequence[Mapping[str, Array]] | None = None,
@@ -247,7 +247,7 @@ class Stack:
                 backend.add(y, x)
         return y, run.final, run.tapes
 
-    def dropped(self, backend: Backend, x: Array, layer: int, seed: int | None) -> Array:
+    def dropped(self, backend: Backend, x: Array, layer: int, seed: Seed | None) -> Array:
         """The input of a layer with some units dropped; on the way back, the same of its gradient."""
         share = self.dropout if layer else self.input_dropout
         if seed is None or not share:
@@ -264,7 +264,7 @@ class Stack:
         dfinal: Sequence[Sequence[Array | None]],
         gradients: Sequence[Array],
         *,
-        seed: int | None = None,
+        seed: Seed | None = None,
         input_shape: tuple[int, ...] | None = None,
     ) -> tuple[Array | None, list[tuple[Array, ...]]]:
         """Gradients of the input and of the initial states; those of parameters to `gradients`.
@@ -343,7 +343,7 @@ class ForwardPass:
     weights: Sequence[Any]
     initial: Sequence[Sequence[Array | None]] | None
     lengths: np.ndarray | None
-    seed: int | None
+    seed: Seed | None
     training: bool
     traces: Sequence[Mapping[str, Array]] | None
     final: list[tuple[Array, ...]] = field(default_factory=list)

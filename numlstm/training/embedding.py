@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backends.contract import Array, Backend, EmbeddingSpec, Lookup, Noise
+from ..backends.contract import Array, Backend, EmbeddingSpec, Lookup, Noise, Seed
 from ..backends.streams import row_hashes, threshold
 
 FIRST_STREAM = 1 << 20  # a layer number that no stack uses: masks of units, then masks of each table's tokens
@@ -62,7 +62,7 @@ class TokenChannels:
         vectors = Lookup(table.reshape(count, size), rows)
         return vectors, Tape(rows.reshape(-1, 1), None, self._if_learnt((count, size)))
 
-    def read(self, backend: Backend, weights: Any, x: np.ndarray, seed: int | None = None) -> tuple[Array, Tape]:
+    def read(self, backend: Backend, weights: Any, x: np.ndarray, seed: Seed | None = None) -> tuple[Array, Tape]:
         """The input (N, T, D) of the recurrent layers for x (N, T, C), and the tape for `backward`.
 
         With a `seed`, it drops units and tokens.
@@ -109,7 +109,7 @@ class TokenChannels:
             vectors = backend.dropout(vectors, self.embedding_dropout, Noise(tape.seed, FIRST_STREAM), per_step=False)
         return vectors
 
-    def _without_dropped(self, tokens: np.ndarray, seed: int) -> np.ndarray:
+    def _without_dropped(self, tokens: np.ndarray, seed: Seed) -> np.ndarray:
         """Tokens (N, T, F), with -1 for dropped tokens."""
         stay = [
             row_hashes(Noise(seed, FIRST_STREAM + 1 + k), "dropout", tokens[:, :, k]) >= threshold(self.token_dropout)
@@ -126,5 +126,5 @@ class Tape(NamedTuple):
     """
 
     tokens: np.ndarray
-    seed: int | None
+    seed: Seed | None
     input_shape: tuple[int, ...] | None

@@ -140,7 +140,8 @@ class Trainer:
 
     def _repeatable(self, group: list[Piece]) -> bool:
         """Whether a step on these batches is the same calls of the backend as on others of their shape."""
-        if len(group) > 1 or self.bptt_steps is not None or not self.optimizer.repeats:
+        possible = self.optimizer.repeats and self.model.backend.records
+        if not possible or len(group) > 1 or self.bptt_steps is not None:
             return False
         sequences, rows = self.data.sequences, group[0].rows
         if sequences.grid is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.contract import LIKELIHOODS, Array, Backend, Lookup, Noise, SequenceLossSpec
+from ..backends.contract import LIKELIHOODS, Array, Backend, Lookup, Noise, Seed, SequenceLossSpec
 from ..concurrency import cached_property
 from .embedding import FIRST_STREAM, Tape
 from .network import CHAIN, POOL, TABLES, Network
@@ -122,15 +122,18 @@ class Model:
         rng: np.random.Generator,
         static: np.ndarray | None = None,
         initial: States | None = None,
+        seed: Seed | None = None,
     ) -> tuple[float | Any, States]:
         """The weighted sum of the losses of a batch, and the final states; its gradient overwrites `gradient`.
 
-        Targets and weights are as in `loss`, `static` is as in `scores`. `rng` chooses the units that dropout zeroes.
+        Targets and weights are as in `loss`, `static` is as in `scores`. `rng` chooses the units that dropout zeroes,
+        or `seed` does.
         The sum is a float, or an object whose ``float`` waits for a device. The states begin with `initial`, or with
         zeros; no gradient flows back to them.
         """
         network = self.network
-        seed = int(rng.integers(2**64, dtype=np.uint64)) if network.random else None
+        if network.random and seed is None:
+            seed = int(rng.integers(2**64, dtype=np.uint64))
         layers, mask = self.drop_weights(rng) if network.stack.weight_dropout else (self.layers, None)
         x, tape_of_tokens = self.read(x, seed, training=True)
         y, final, tapes = self.run(x, lengths, layers, seed, training=True, initial=initial)
@@ -147,7 +150,7 @@ class Model:
         targets: np.ndarray,
         weights: np.ndarray,
         static: np.ndarray | None,
-        seed: int | None,
+        seed: Seed | None,
     ) -> tuple[float | Any, Array | None, list[list[Array | None]]]:
         """The loss, and the gradients of the last layer's outputs and of all final states.
 
@@ -172,7 +175,7 @@ class Model:
         shape: tuple[int, int],
         dy: Array | None,
         dfinal: list[list[Array | None]],
-        seed: int | None,
+        seed: Seed | None,
     ) -> None:
         """Back-propagate through all layers; their part of `gradient`, and that of the tables, is overwritten."""
         stack, (gradients, others) = self.network.stack, self._gradients
@@ -211,7 +214,7 @@ class Model:
         y, final, _ = self.run(x, lengths, initial=initial)
         return y, final
 
-    def _drop_outputs(self, y: Array | None, seed: int | None) -> Array | None:
+    def _drop_outputs(self, y: Array | None, seed: Seed | None) -> Array | None:
         """The last layer's outputs with dropped units; on the way back, the same of their gradient."""
         share = self.network.output_dropout
         if not share or y is None:
@@ -250,7 +253,7 @@ class Model:
             part[...] = totals[suffix]
         return total, dfeatures
 
-    def read(self, x: Array, seed: int | None = None, training: bool = False) -> tuple[Array | Lookup, Tape | None]:
+    def read(self, x: Array, seed: Seed | None = None, training: bool = False) -> tuple[Array | Lookup, Tape | None]:
         """The input of the recurrent layers for x (N, T, C); with tokens, also what the gradient of their tables takes.
 
         Tokens are read from an array of NumPy. With a `seed`, units and tokens are dropped. In training, vectors may be
@@ -331,7 +334,7 @@ class Model:
         x: Array,
         lengths: np.ndarray | None,
         layers: Any = None,
-        seed: int | None = None,
+        seed: Seed | None = None,
         training: bool = False,
         initial: States | None = None,
     ) -> Any:

@@ -122,10 +122,11 @@ class Network:
 
     @cached_property
     def _plain(self) -> bool:
-        """Whether nothing but sequences, targets, weights and static features is different from batch to batch."""
+        """Whether nothing but the data and a seed is different from batch to batch."""
         plain_loss = self.loss.kind != "ctc" and self.loss.kind not in LIKELIHOODS and not self.activity
         static_of_steps = self.static and not self.poolings
-        others = static_of_steps or self.cutoffs or self.tied or self.random or self.stack.recompute
+        drawn = self.stack.weight_dropout or (self.tokens and self.tokens.token_dropout)
+        others = static_of_steps or drawn or self.cutoffs or self.tied or self.stack.recompute
         return plain_loss and not others
 
     @property

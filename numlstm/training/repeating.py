@@ -37,6 +37,7 @@ class Repeats:
     def __init__(self, model: Model, optimizer: Optimizer) -> None:
         self.model, self.optimizer = model, optimizer
         self._kept: dict[tuple[object, ...], Repeat | None] = {}
+        self._seed = np.zeros((), np.uint64) if model.network.random else None
 
     def step(self, batch: Batch, learning_rate: float, rng: np.random.Generator) -> float:
         """Take a step; the loss before it. The `x` of all batches must lie in the same memory."""
@@ -44,6 +45,8 @@ class Repeats:
         arrays = tuple(array for array in (targets, weights, lengths, static) if array is not None)
         shape = x.shape, *(array.shape for array in arrays)
         self.optimizer.advance(learning_rate)
+        if self._seed is not None:
+            self._seed[...] = rng.integers(2**64, dtype=np.uint64)
         repeat = self._kept.get(shape)
         if repeat:
             for kept, given in zip(repeat.arrays, arrays, strict=True):
@@ -51,7 +54,7 @@ class Repeats:
             return repeat.run()
 
         def step() -> float:
-            loss, _ = self.model.loss_and_gradient(x, lengths, targets, weights, rng, static)
+            loss, _ = self.model.loss_and_gradient(x, lengths, targets, weights, rng, static, seed=self._seed)
             self.optimizer.update(self.model.gradient)
             return loss
 

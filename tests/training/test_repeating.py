@@ -36,13 +36,16 @@ NUMBERS = "squared", "huber", "binary"  # losses of them
 
 def trainer_of(
     layers=None, *, cell="lstm", pooling="last", loss="softmax", dtype="float32", compute_dtype=None, activity=None,
-    accumulation=1, solver=Adam, decay=None, lengths=None, static=0, tokens=None, **options,
+    accumulation=1, solver=Adam, decay=None, lengths=None, static=0, tokens=None,
+    output_dropout=0.0, **options,
 ):  # fmt: skip
     """A trainer on random data, of equal lengths unless others are given."""
     rng, backend = np.random.default_rng(0), backend_for("cpu")
     stack = stack_of(cell, tokens.output_size if tokens else INPUTS, dtype, {"hidden_size": 12} | (layers or {}))
     spec = SequenceLossSpec("crf", 3) if loss in ("crf", "weighted crf") else LossSpec(loss, 1.0)
-    network = Network(stack.computing_in(compute_dtype), 3, pooling, spec, activity, static, tokens)
+    network = Network(
+        stack.computing_in(compute_dtype), 3, pooling, spec, activity, static, tokens, output_dropout=output_dropout
+    )
     flat = network.pack(backend, network.initialise("keras", rng))
     x = rng.normal(size=(COUNT, STEPS, INPUTS)).astype(dtype)
     if tokens:
@@ -253,9 +256,26 @@ def test_what_was_noted_keeps_its_memory():
         np.testing.assert_array_equal(ours, truth)
 
 
-NOT_REPEATED = {
+RANDOM = {
     "dropout": {"layers": {"num_layers": 2, "dropout": 0.5}},
-    "zoneout": {"layers": {"zoneout": 0.1}},
+    "masks of sequences": {"layers": {"bidirectional": True, "input_dropout": 0.2, "recurrent_dropout": 0.3}},
+    "zoneout": {"layers": {"zoneout": (0.2, 0.1)}},
+    "dropout of vectors": {"tokens": replace(TOKENS["with numbers"], embedding_dropout=0.3)},
+    "dropout of outputs": {"pooling": "mean", "output_dropout": 0.4},
+}
+
+
+@pytest.mark.parametrize("options", RANDOM.values(), ids=RANDOM)
+@pytest.mark.parametrize("groups", [1, 2])
+def test_random_masks(unequal, groups, options, monkeypatch):
+    """Each step draws a seed, as it does where none is repeated."""
+    monkeypatch.setattr(prepared, "groups_of", lambda *shape: groups)
+    assert_repeats_are_the_same(**options)
+    unequal(**options)
+
+
+NOT_REPEATED = {
+    "dropped weights": {"layers": {"weight_dropout": 0.3}},
     "recompute": {"layers": {"recompute": True}},
     "activity": {"activity": (0.1, 0.1)},
     "accumulation": {"accumulation": 3},

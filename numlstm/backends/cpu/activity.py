@@ -6,7 +6,7 @@ import numpy as np
 
 from ..contract import Noise
 from ..streams import stream_key, threshold
-from .machine import threads
+from .machine import recording, threads
 from .machine.arrays import aligned
 from .machine.compiling import free_sums, inner, kernel
 from .recurrent.masks import next_key
@@ -27,11 +27,11 @@ def _hash(unit, low, high):
 
 @kernel
 def _dropout(x, out, key, limit, scale, per_step, first, last):
-    """Rows first <= n < last of an (N, T, F) array, dropped out."""
+    """Rows first <= n < last of an (N, T, F) array, dropped out; `key` is an array with one."""
     _, steps, units = x.shape
     for n in range(first, last):
         for t in range(steps):
-            row = next_key(next_key(np.uint64(key), t if per_step else 0), n)
+            row = next_key(next_key(np.uint64(key[0]), t if per_step else 0), n)
             low, high = U32(row & np.uint64(0xFFFFFFFF)), U32(row >> np.uint64(32))
             for u in range(units):
                 out[n, t, u] = x[n, t, u] * scale if np.int64(_hash(u, low, high)) >= limit else x.dtype.type(0)
@@ -39,12 +39,17 @@ def _dropout(x, out, key, limit, scale, per_step, first, last):
 
 def dropout(x: np.ndarray, probability: float, noise: Noise, per_step: bool) -> np.ndarray:
     """`Backend.dropout` for NumPy arrays."""
-    out = aligned(x.shape, x.dtype)
+    out, key = recording.memory(x.shape, x.dtype), np.empty(1, np.int64)
+    recording.do(_write_key, key, noise)
     scale = x.dtype.type(1.0 / (1.0 - probability))
     shards = threads.even_shards(len(x), FLOP_PER_NUMBER * x.size)
-    key, limit = stream_key(noise, "dropout"), threshold(probability)
-    threads.run(_dropout, (x.dtype, x.flags.c_contiguous), shards, x, out, key, limit, scale, per_step)
+    threads.run(_dropout, (x.dtype, x.flags.c_contiguous), shards, x, out, key, threshold(probability), scale, per_step)
     return out
+
+
+def _write_key(out: np.ndarray, noise: Noise) -> None:
+    """Write the key of the units that are dropped."""
+    out[0] = stream_key(noise, "dropout")
 
 
 @free_sums

@@ -80,7 +80,7 @@ def zone_out_backward(masks: Masks, d: tuple[np.ndarray, ...]) -> tuple[tuple[np
 
 def dropped(noise: Noise, kind: int, t: int, n: int, units: int, probability: float) -> np.ndarray:
     """Whether each unit is dropped, shape (1, units)."""
-    key = row_key(noise.seed, 8 * noise.layer + kind, t, n)
+    key = row_key(int(noise.seed), 8 * noise.layer + kind, t, n)
     threshold = floor(2**32 * probability)
     return np.atleast_2d(unit_hash(key, np.arange(units, dtype=np.uint64)) < threshold)
 

@@ -10,6 +10,7 @@ from llvmlite import ir
 from ....cells import Mask
 from ...contract import Noise
 from ...streams import GOLDEN, stream_key, threshold
+from ..machine import recording
 from ..machine.compiling import inner
 from ..machine.memory import (
     integer_at,
@@ -31,12 +32,19 @@ def mask_table(
     entries = [
         MaskEntry(
             limit=-1 if noise is None else threshold(mask.probability), keys=keys + 8 * k * rows,
-            values=values + 3 * k * vector, stream=0 if noise is None else stream_key(noise, mask.kind, mask.index),
-            per_step=int(mask.per_step),
+            values=values + 3 * k * vector, stream=0, per_step=int(mask.per_step),
         )
         for k, mask in enumerate(masks)
     ]  # fmt: skip
-    return np.array(entries, MASK)
+    table = np.array(entries, MASK)
+    if noise is not None:
+        recording.do(_write_streams, table["stream"], masks, noise)
+    return table
+
+
+def _write_streams(out: np.ndarray, masks: Sequence[Mask], noise: Noise) -> None:
+    """Write the keys of all masks."""
+    out[:] = [stream_key(noise, mask.kind, mask.index) for mask in masks]
 
 
 @inner
