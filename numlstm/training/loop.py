@@ -16,7 +16,7 @@ from . import pieces
 from .batches import Batch, Sequences, rounded_up, shuffled_batches, sorted_batches
 from .data import Data, take_rows
 from .diagnosis import divergence
-from .model import Model
+from .model import Model, States
 from .optimizers import Optimizer
 from .pieces import Piece
 from .progress import ALL_EPOCHS, Display, History, Progress, display
@@ -120,8 +120,10 @@ class Trainer:
         terms = sum(piece.data.targets.count(piece.rows) for piece in group)
         total = max(1, terms)  # a piece may have no target
         if self.repeats and terms and self._repeatable(group):
-            rows = group[0].rows
-            loss = self.repeats.step(self._take(self.data, rows, total), learning_rate, self.rng)
+            (piece,) = group
+            batch = self._take(piece.data, piece.rows, total)
+            loss, final = self.repeats.step(batch, piece.initial, learning_rate, self.rng)
+            self._hand_on(piece, final)
             self.model.refresh()
             return StepLoss([loss]), terms
         losses = [self._loss_and_gradient(group[0], total)]
@@ -141,12 +143,13 @@ class Trainer:
     def _repeatable(self, group: list[Piece]) -> bool:
         """Whether a step on these batches is the same calls of the backend as on others of their shape."""
         possible = self.optimizer.repeats and self.model.backend.records
-        if not possible or len(group) > 1 or self.bptt_steps is not None:
+        if not possible or len(group) > 1 or (self.bptt_steps is not None and not self.cuts):
             return False
-        sequences, rows = self.data.sequences, group[0].rows
-        if sequences.grid is None:
+        sequences, rows = group[0].data.sequences, group[0].rows
+        steps = int(sequences.lengths[rows].max())
+        if self.pads:
             return self._padded_steps(sequences, rows) is not None
-        return self.model.network.repeats(len(rows), self.longest, False)
+        return (sequences.lengths[rows] == steps).all() and self.model.network.repeats(len(rows), steps, False)
 
     def _padded_steps(self, sequences: Sequences, rows: np.ndarray) -> int | None:
         """What a batch of unequal lengths is padded to, so that few shapes come up; None where none is repeated."""
@@ -171,9 +174,13 @@ class Trainer:
         if self.bptt_steps is not None and not self.cuts:
             return truncated_gradient(model, x, lengths, targets, weights, self.rng, static, self.bptt_steps)
         loss, final = model.loss_and_gradient(x, lengths, targets, weights, self.rng, static, piece.initial)
-        if not piece.last:
-            piece.final = model.copied(final)
+        self._hand_on(piece, final)
         return loss
+
+    def _hand_on(self, piece: Piece, final: States) -> None:
+        """Let the next piece begin with the states after this one."""
+        if not piece.last:
+            piece.final = self.model.copied(final)
 
     def epoch(self, schedule: Schedule, progress_display: Display) -> float:
         """One pass over the data. Returns the mean loss.

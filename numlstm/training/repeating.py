@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
 from .batches import Batch
-from .model import Model
+from .model import Model, States
 from .optimizers import Optimizer
 
 SHAPES_KEPT = 8  # the first ones that come again
@@ -16,10 +17,11 @@ SHAPES_KEPT = 8  # the first ones that come again
 
 @dataclass(frozen=True)
 class Repeat:
-    """What the backend noted for batches of one shape, and the arrays that it reads besides the sequences."""
+    """What the backend noted for batches of one shape, what it reads besides the sequences, and the final states."""
 
     run: Callable[[], float]
     arrays: tuple[np.ndarray, ...]
+    final: States
 
 
 class Repeats:
@@ -39,11 +41,14 @@ class Repeats:
         self._kept: dict[tuple[object, ...], Repeat | None] = {}
         self._seed = np.zeros((), np.uint64) if model.network.random else None
 
-    def step(self, batch: Batch, learning_rate: float, rng: np.random.Generator) -> float:
-        """Take a step; the loss before it. The `x` of all batches must lie in the same memory."""
+    def step(
+        self, batch: Batch, initial: States | None, learning_rate: float, rng: np.random.Generator
+    ) -> tuple[float, States]:
+        """Take a step; the loss before it, and the final states. The `x` of all batches must lie in the same memory."""
         x, lengths, targets, weights, static = batch
-        arrays = tuple(array for array in (targets, weights, lengths, static) if array is not None)
-        shape = x.shape, *(array.shape for array in arrays)
+        brought = targets, weights, lengths, static, *chain.from_iterable(initial or ())
+        arrays = tuple(array for array in brought if array is not None)
+        shape = x.shape, initial is None, *(array.shape for array in arrays)
         self.optimizer.advance(learning_rate)
         if self._seed is not None:
             self._seed[...] = rng.integers(2**64, dtype=np.uint64)
@@ -51,18 +56,22 @@ class Repeats:
         if repeat:
             for kept, given in zip(repeat.arrays, arrays, strict=True):
                 np.copyto(kept, given)
-            return repeat.run()
+            return repeat.run(), repeat.final
+
+        final: States = []
 
         def step() -> float:
-            loss, _ = self.model.loss_and_gradient(x, lengths, targets, weights, rng, static, seed=self._seed)
+            loss, final[:] = self.model.loss_and_gradient(
+                x, lengths, targets, weights, rng, static, initial, self._seed
+            )
             self.optimizer.update(self.model.gradient)
             return loss
 
         if shape not in self._kept:
             self._kept[shape] = None
-            return step()
+            return step(), final
         if sum(map(bool, self._kept.values())) >= SHAPES_KEPT:
-            return step()
+            return step(), final
         loss, run = self.model.backend.record(step)
-        self._kept[shape] = Repeat(run, arrays) if run else None
-        return loss
+        self._kept[shape] = Repeat(run, arrays, final) if run else None
+        return loss, final

@@ -37,7 +37,7 @@ NUMBERS = "squared", "huber", "binary"  # losses of them
 def trainer_of(
     layers=None, *, cell="lstm", pooling="last", loss="softmax", dtype="float32", compute_dtype=None, activity=None,
     accumulation=1, solver=Adam, decay=None, lengths=None, static=0, tokens=None,
-    output_dropout=0.0, **options,
+    output_dropout=0.0, bptt_steps=None, **options,
 ):  # fmt: skip
     """A trainer on random data, of equal lengths unless others are given."""
     rng, backend = np.random.default_rng(0), backend_for("cpu")
@@ -59,7 +59,10 @@ def trainer_of(
     decay = None if decay is None else np.full_like(flat, decay)
     optimizer = solver(backend, flat, **{"clip_norm": 1.0, "decay": decay} | options)
     model = Model(network, backend, flat, training=True)
-    return Trainer(model, optimizer, data, batch_size=8, accumulation=accumulation, rng=np.random.default_rng(1))
+    return Trainer(
+        model, optimizer, data, batch_size=8, accumulation=accumulation, rng=np.random.default_rng(1),
+        bptt_steps=bptt_steps,
+    )  # fmt: skip
 
 
 def targets_of(rng, loss, pooling, lengths):
@@ -163,6 +166,20 @@ def test_crf(unequal, loss, dtype):
 def test_static_features(unequal, pooling, loss):
     assert_repeats_are_the_same(static=4, pooling=pooling, loss=loss)
     unequal(static=4, pooling=pooling, loss=loss)
+
+
+@pytest.mark.parametrize("lengths", [None, UNEQUAL])
+@pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
+def test_pieces(layers, lengths):
+    """Those of equal lengths; the state goes on from piece to piece."""
+    layers = {name: value for name, value in layers.items() if name not in ("bidirectional", "merge")}
+    options = {"pooling": "none", "bptt_steps": 3, "lengths": lengths, "tokens": LOOKED_UP}
+    trainer = trainer_of(layers, **options)
+    for ours, truth in zip(trained(trainer), trained(without_repeats(layers, **options)), strict=True):
+        np.testing.assert_array_equal(ours, truth)
+    kept = trainer.repeats._kept
+    assert {shape[1] for shape, repeat in kept.items() if repeat} == {True, False}, "first pieces, and later ones"
+    assert {shape[0][1] for shape in kept} == {3} if lengths is None else True
 
 
 @pytest.mark.parametrize("loss", NUMBERS)
@@ -280,6 +297,7 @@ NOT_REPEATED = {
     "activity": {"activity": (0.1, 0.1)},
     "accumulation": {"accumulation": 3},
     "averaging": {"solver": ASGD},
+    "truncated gradients of whole sequences": {"bptt_steps": 3},
     "static features of steps": {"static": 2, "pooling": "none"},
     "dropped tokens": {"tokens": replace(LOOKED_UP, token_dropout=0.3)},
 }
