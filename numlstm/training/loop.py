@@ -146,10 +146,15 @@ class Trainer:
         if not possible or len(group) > 1 or (self.bptt_steps is not None and not self.cuts):
             return False
         sequences, rows = group[0].data.sequences, group[0].rows
-        steps = int(sequences.lengths[rows].max())
         if self.pads:
             return self._padded_steps(sequences, rows) is not None
-        return (sequences.lengths[rows] == steps).all() and self.model.network.repeats(len(rows), steps, False)
+        steps = self.longest
+        if self.cuts:
+            lengths = sequences.lengths[rows]
+            steps = int(lengths[0])
+            if (lengths != steps).any():
+                return False
+        return self.model.network.repeats(len(rows), steps, False)
 
     def _padded_steps(self, sequences: Sequences, rows: np.ndarray) -> int | None:
         """What a batch of unequal lengths is padded to, so that few shapes come up; None where none is repeated."""

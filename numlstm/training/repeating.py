@@ -46,8 +46,8 @@ class Repeats:
     ) -> tuple[float, States]:
         """Take a step; the loss before it, and the final states. The `x` of all batches must lie in the same memory."""
         x, lengths, targets, weights, static = batch
-        brought = targets, weights, lengths, static, *chain.from_iterable(initial or ())
-        arrays = tuple(array for array in brought if array is not None)
+        arrays = targets, weights, *(() if initial is None else chain.from_iterable(initial))
+        arrays += tuple(array for array in (lengths, static) if array is not None)
         shape = x.shape, initial is None, *(array.shape for array in arrays)
         self.optimizer.advance(learning_rate)
         if self._seed is not None:
