@@ -12,7 +12,7 @@ WORTH = 1 << 12  # numbers that take longer to copy than to put an array in the 
 
 
 class Port:
-    """An array that repeated calls read or write.
+    """An array (N, T, .) that repeated calls read or write.
 
     Parameters
     ----------
@@ -32,9 +32,9 @@ class Input(Port):
     """An array that repeated calls read."""
 
     def take(self, given: np.ndarray) -> np.ndarray:
-        """Let the next calls read what `given` holds. The result must live until they have."""
+        """Let the next calls read what `given` holds, (N, T, .) or (T, .). The result must live until they have."""
         if self._move is None:
-            self._array[...] = given.reshape(self._array.shape)
+            self._array[...] = given if given.ndim == 3 else given[None]
         else:
             given = np.ascontiguousarray(given)
             self._move(given)
@@ -52,4 +52,4 @@ class Output(Port):
 
     def result(self) -> np.ndarray:
         """What they have written, which stays as it is."""
-        return self._array if self._move else np.array(self._backend.to_numpy(self._array))
+        return self._array if self._move else self._backend.to_numpy(self._array).copy()
