@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numba
 import numpy as np
 
 from ..contract import (
@@ -29,10 +30,10 @@ from .linear.gradients import PartialSums
 from .linear.narrow import KINDS
 from .linear.packing import affine_packing
 from .linear.tile import product_address
-from .linear.transposed import panel_widths
+from .linear.transposed import panel_widths, unpack
 from .linear.unpacking import Unpacker
 from .machine import moving, recording, threads
-from .machine.board import Board
+from .machine.board import Board, ShardCall
 from .machine.target import TILE_VECTORS, target
 from .machine.thread_count import thread_count
 from .recurrent import jit_step, jit_types, layer
@@ -59,6 +60,7 @@ class CpuBackend(Backend):
         real: Any = np.dtype(dtype).type
         board.share(0, 0)  # no calls
         board.look(0, 0, 0)
+        unpack.address(ShardCall, numba.typeof(real))
         kind = KINDS.get(compute_dtype or "")
         for _, vectors in panel_widths(2 * TILE_VECTORS - 1):
             product_address(real, vectors)
