@@ -95,7 +95,7 @@ def step_of(kind, options):
                 backend.refresh(layer_weights)
         _, final, tapes = stack.forward(backend, weights, x, None, None, seed=seed, training=True)
         dfinal = [[None] * stack.states for _ in final]
-        stack.backward(backend, weights, tapes, (N, T), dy, dfinal, parts, seed=seed, input_gradient=False)
+        stack.backward(backend, weights, tapes, (N, T), dy, dfinal, parts, seed=seed)
 
     return step
 

@@ -1,6 +1,6 @@
 """Benchmarks for airspeed velocity run, measure what the reference confirms, and refuse what it does not."""
 
-import importlib
+import importlib.util
 import inspect
 import os
 import pkgutil
@@ -195,3 +195,28 @@ def test_the_short_table_has_ratios_whatever_shares_follow(shares):
     rows = [f"| (1, 2, 3, 4) | {task} | 0.5 (0.6) | 1 (2) | 2.00 {shares}" for task in ("forward", "forward + BPTT")]
     lines = tables.short("\n".join([names, *rows])).splitlines()
     assert lines[2] == "| (1, 2, 3, 4) | 0.5 | 1 | 2.00 | 0.5 | 1 | 2.00 |"
+
+
+def script(name):
+    """A benchmark that is a program of its own; tests have modules of the same names."""
+    spec = importlib.util.spec_from_file_location(f"asv_bench_{name}", Path(tables.__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["LSTM", "weight_dropout"])
+def test_steps_of_variants_run(name, monkeypatch):
+    variants = script("variants")
+    for size in ("N", "T", "INPUTS", "UNITS"):
+        monkeypatch.setattr(variants, size, 3)
+    times = variants.best({name: variants.step_of(*variants.VARIANTS[name])})
+    assert times[name] > 0
+
+
+@pytest.mark.parametrize("kind", ["numbers", "characters", "labels of steps"])
+def test_steps_with_an_overhead_run(kind):
+    overhead = script("overhead")
+    trainer = overhead.random_trainer(4, 3, 2, 5, True, kind)
+    assert kind in overhead.KINDS
+    assert overhead.seconds_per_step(trainer) > 0
