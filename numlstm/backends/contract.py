@@ -370,10 +370,11 @@ def check_row_weights(spec: SequenceLossSpec, row_weights: np.ndarray) -> None:
         raise UnsupportedError(f"weights of steps need a loss of kind 'crf', got {spec.kind!r}: pass one for each row")
 
 
-def weights_of_steps(row_weights: np.ndarray, steps: int) -> np.ndarray:
-    """The weight of each step (N, T), where rows may have one for all steps."""
-    by_row = row_weights if row_weights.ndim > 1 else row_weights[:, np.newaxis]
-    return np.ascontiguousarray(np.broadcast_to(by_row, (len(row_weights), steps)), np.float64)
+def weights_of_steps(row_weights: np.ndarray, steps: int, out: np.ndarray | None = None) -> np.ndarray:
+    """The weight of each step (N, T), in `out` if it is given, where rows may have one for all steps."""
+    out = np.empty((len(row_weights), steps)) if out is None else out
+    out[...] = row_weights if row_weights.ndim > 1 else row_weights[:, np.newaxis]
+    return out
 
 
 Seed = int | np.ndarray

@@ -84,8 +84,11 @@ class TokenChannels:
 
     def backward(self, backend: Backend, weights: Any, tape: Tape, dx: Array | None, gradient: Array) -> None:
         """Overwrite `gradient` with the gradient of the tables, from that of the result of `read` or `lookup`."""
-        if dx is None or len(dx.shape) == 2:
-            backend.assign(gradient, backend.zeros(gradient.shape, self.spec.dtype) if dx is None else dx.reshape(-1))
+        if dx is None:
+            gradient[...] = 0.0
+            return
+        if len(dx.shape) == 2:
+            backend.assign(gradient, dx.reshape(-1))
             return
         dvectors = dx[:, :, len(self.numeric) :] if self.numeric else dx
         if self.numeric:

@@ -119,9 +119,10 @@ class Trainer:
         """
         terms = sum(piece.data.targets.count(piece.rows) for piece in group)
         total = max(1, terms)  # a piece may have no target
-        if self.repeats and terms and self._repeatable(group):
+        padded = self._padded_steps(group[0])
+        if self.repeats and terms and self._repeatable(group, padded):
             (piece,) = group
-            batch = self._take(piece.data, piece.rows, total)
+            batch = self._take(piece, total, padded)
             loss, final = self.repeats.step(batch, piece.initial, learning_rate, self.rng)
             self._hand_on(piece, final)
             self.model.refresh()
@@ -140,32 +141,34 @@ class Trainer:
             self.model.refresh()
         return StepLoss(losses), terms
 
-    def _repeatable(self, group: list[Piece]) -> bool:
-        """Whether a step on these batches is the same calls of the backend as on others of their shape."""
+    def _repeatable(self, group: list[Piece], padded: int | None) -> bool:
+        """Whether a step on these batches is the same calls of the backend as on others of their shape.
+
+        `padded` is what `_padded_steps` gives for the first.
+        """
         possible = self.optimizer.repeats and self.model.backend.records
         if not possible or len(group) > 1 or (self.bptt_steps is not None and not self.cuts):
             return False
-        sequences, rows = group[0].data.sequences, group[0].rows
         if self.pads:
-            return self._padded_steps(sequences, rows) is not None
-        steps = self.longest
+            return padded is not None
+        rows, steps = group[0].rows, self.longest
         if self.cuts:
-            lengths = sequences.lengths[rows]
+            lengths = group[0].data.sequences.lengths[rows]
             steps = int(lengths[0])
             if (lengths != steps).any():
                 return False
         return self.model.network.repeats(len(rows), steps, False)
 
-    def _padded_steps(self, sequences: Sequences, rows: np.ndarray) -> int | None:
+    def _padded_steps(self, piece: Piece) -> int | None:
         """What a batch of unequal lengths is padded to, so that few shapes come up; None where none is repeated."""
         if not self.pads:
             return None
-        steps = min(rounded_up(int(sequences.lengths[rows].max())), self.longest)
-        return steps if self.model.network.repeats(len(rows), steps, True) else None
+        steps = min(rounded_up(int(piece.data.sequences.lengths[piece.rows].max())), self.longest)
+        return steps if self.model.network.repeats(len(piece.rows), steps, True) else None
 
-    def _take(self, data: Data, rows: np.ndarray, total: int) -> Batch:
-        """Some sequences as a batch, for a mean over `total` terms."""
-        steps = self._padded_steps(data.sequences, rows)
+    def _take(self, piece: Piece, total: int, steps: int | None) -> Batch:
+        """A batch, padded to `steps` if there are some, for a mean over `total` terms."""
+        data, rows = piece.data, piece.rows
         x, lengths = data.sequences.take(rows, self.buffer, steps)
         targets, weights = data.targets.take(rows, total, steps)
         static = take_rows(data.static, rows)
@@ -175,7 +178,7 @@ class Trainer:
 
     def _loss_and_gradient(self, piece: Piece, total: int) -> float | Any:
         model = self.model
-        x, lengths, targets, weights, static = self._take(piece.data, piece.rows, total)
+        x, lengths, targets, weights, static = self._take(piece, total, self._padded_steps(piece))
         if self.bptt_steps is not None and not self.cuts:
             return truncated_gradient(model, x, lengths, targets, weights, self.rng, static, self.bptt_steps)
         loss, final = model.loss_and_gradient(x, lengths, targets, weights, self.rng, static, piece.initial)

@@ -132,3 +132,16 @@ def test_options(large, options):
     layer, x = numlstm.LSTM(3, 5, random_state=0, **options), draw(4, 7, 3)
     for _ in range(3):
         assert equal(gradients(layer, x), large(gradients, layer, x))
+
+
+def test_weights_are_transposed_once():
+    """What is noted reads the transposes, and does not make them again: the weights stay as they are."""
+    layer, x = numlstm.LSTM(3, 5, random_state=0), draw(4, 7, 3)
+    gradients(layer, x)
+    (prepared,) = layer._weights[1]["cpu"]
+    for transposes in prepared.weights._transposes.values():
+        for weights in transposes.recurrent.values():
+            weights.panels[0].array[...] = np.nan
+    dx = gradients(layer, x)[2]
+    assert np.isnan(dx[:, 0]).all()
+    assert np.isfinite(dx[:, -1]).all()

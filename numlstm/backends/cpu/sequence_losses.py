@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..contract import SequenceLossSpec, check_row_weights
+from ..contract import SequenceLossSpec, check_row_weights, weights_of_steps
 from . import crf_loss, ctc
 from .crf import CrfWeights, contiguous
 from .machine import recording
@@ -41,8 +41,7 @@ def loss(
     values, ends = contiguous(scores, lengths)
     labels = recording.contiguous(targets, np.int64)
     if isinstance(weights, CrfWeights):
-        of_steps = recording.memory(labels.shape, np.float64)
-        recording.do(np.copyto, of_steps, row_weights if row_weights.ndim > 1 else row_weights[:, None])
+        of_steps = recording.computed(weights_of_steps, row_weights, labels.shape[1])
         total, slope, of_parameters = crf_loss.loss(weights, values, ends, labels, of_steps)
         recording.do(np.copyto, gradient, of_parameters, "same_kind")
     else:

@@ -244,18 +244,16 @@ def _table_of(shared: Kernel, real: Any, works: tuple[tuple[int, tuple[Shard, ..
 def repeated(noted: recording.Recording) -> MachineCalls:
     """What makes the calls of a recording again: machine code that follows machine code by one call."""
     calls: list[Callable[[], Any]] = []
-    others: list[Callable[[], Any]] = []
     for shared, group in itertools.groupby(noted.calls, lambda call: isinstance(call, Arguments)):
         together = list(group)
         calls += [_sharing(together)] if shared else together
-        others += [] if shared else together
 
     def repeat() -> float:
         for call in calls:
             call()
         return noted.result()
 
-    return MachineCalls(repeat, noted.kept, others)
+    return MachineCalls(repeat, noted.kept, [call for call in noted.calls if not isinstance(call, Arguments)])
 
 
 def _sharing(tables: Sequence[Arguments]) -> Callable[[], None]:
