@@ -9,7 +9,7 @@ before anything is timed (with PyTorch's results if the reference would take min
 table: minimum and median times, the ratio of the best peer's time to ours, our fraction of the FMA peak, and that of
 the limit, where products run at the peak and equations as fast as they run alone; both are measured in the same run.
 `--write` also writes the table to `peers.md`, `peers_onnx.md`, `peers_gru.md`, ..., with a plot, and to the pages that
-show it.
+show it; on a processor without AVX-512 to `peers_avx2.md`, ...
 """
 
 from __future__ import annotations
@@ -229,6 +229,7 @@ def main():
         print(flush=True)
     if options.write:
         name = "peers_onnx" if options.onnx else "peers" if options.cell == "lstm" else f"peers_{options.cell}"
+        name += tables.suffix()
         tables.write(f"{name}.md", [tables.conditions("torch", "onnxruntime"), *lines])
         plot(tables.HERE / f"{name}.png", results)
 

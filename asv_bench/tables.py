@@ -31,6 +31,14 @@ def conditions(*packages: str) -> str:
     return f"Measured on {datetime.date.today()}: {known['cpu']}; threads {known['threads']}; {versions}.\n"
 
 
+def suffix() -> str:
+    """What the names of files end with where the processor has no AVX-512: ``_avx2``, say."""
+    from numlstm.backends.cpu.machine.target import target
+
+    instructions = target().instructions
+    return "" if instructions == "AVX-512" else f"_{instructions.lower().replace('-', '_')}"
+
+
 def write(name: str, lines: Iterable[str]) -> None:
     """Write a table to its file, and to its places."""
     (HERE / name).write_text("\n".join(lines).strip() + "\n")

@@ -106,6 +106,7 @@ NOT_ZERO = np.where(INTEGERS == 0, 3, INTEGERS)
 BYTES = RNG.integers(0, 256, (2, 3, 4)).astype("uint8")
 STEPS = RNG.uniform(0.1, 1.0, (2, 3)).astype("float32")
 SIGNED = RNG.integers(-128, 128, (4, 3)).astype("int8")
+SMALL = SIGNED // 2  # sums of two products with BYTES fit 16 bits: on some processors ONNX Runtime keeps no more
 SPECIAL = np.array([-np.inf, -1.0, -0.0, 0.0, 0.5, 1.0, 3.0, np.inf, np.nan], "float32")
 FLAGS = RNG.normal(size=(3, 5)) > 0
 CHANNELS = [np.abs(RNG.normal(size=3)).astype("float32") + 0.1 for _ in range(4)]
@@ -124,8 +125,8 @@ CASES = [
     ("DynamicQuantizeLinear", (11,), [X], {}, 3),
     ("DynamicQuantizeLinear", (11,), [np.abs(X)], {}, 3),
     ("DynamicQuantizeLinear", (11,), [0 * X], {}, 3),
-    ("MatMulInteger", (10,), [BYTES, SIGNED, BYTES[0, 0, 0], SIGNED[0, 0]], {}),
-    ("MatMulInteger", (10,), [BYTES[0], SIGNED, BYTES[0, 0, 0], SIGNED[0]], {}),
+    ("MatMulInteger", (10,), [BYTES, SMALL, BYTES[0, 0, 0], SMALL[0, 0]], {}),
+    ("MatMulInteger", (10,), [BYTES[0], SMALL, BYTES[0, 0, 0], SMALL[0]], {}),
     ("MatMulInteger", (10,), [BYTES, BYTES[0].T.copy()], {}),
     ("DequantizeLinear", (10, 13, 19, 21), [BYTES, f32(0.3)[0], BYTES[0, 0, 0]], {}),
     ("DequantizeLinear", (13, 19, 21), [BYTES, f32(0.3, 0.2, 0.1), BYTES[0, :3, 0]], {}),
