@@ -535,6 +535,10 @@ class Backend(ABC):
         """Some channels of x (N, T, C), an array of NumPy, as a new C-contiguous one."""
         return np.ascontiguousarray(x[:, :, list(channels)], dtype)
 
+    def repeat_rows(self, x: np.ndarray, count: int) -> np.ndarray:
+        """A new array with each row of x, an array of NumPy, `count` times."""
+        return np.repeat(x, count, axis=0)
+
     def assign(self, out: Array, value: Array) -> None:
         """Overwrite `out` with an array of its shape."""
         out[...] = value

@@ -289,7 +289,7 @@ class Model:
             return self.backend.loss(spec, scores, targets, weights)
         count = scores.shape[1] // spec.scores
         if weights.ndim == 1:
-            weights = np.repeat(weights, count)
+            weights = self.backend.repeat_rows(weights, count)
         loss, gradient = self.backend.loss(
             spec, scores.reshape(-1, spec.scores), targets.reshape(-1, spec.numbers), weights.ravel()
         )
@@ -397,5 +397,5 @@ class Model:
         if static is None:
             return features
         if features.shape[0] != len(static):
-            static = np.repeat(static, features.shape[0] // len(static), axis=0)
+            static = self.backend.repeat_rows(static, features.shape[0] // len(static))
         return self.backend.concatenate([features, self.backend.to_device(static, self.network.stack.dtype)])

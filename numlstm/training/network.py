@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from ..backends.contract import (
-    LIKELIHOODS,
     POOLINGS,
     AffineSpec,
     Array,
@@ -123,11 +122,9 @@ class Network:
     @cached_property
     def _plain(self) -> bool:
         """Whether nothing but the data and a seed is different from batch to batch."""
-        plain_loss = self.loss.kind != "ctc" and self.loss.kind not in LIKELIHOODS and not self.activity
-        static_of_steps = self.static and not self.poolings
         drawn = self.stack.weight_dropout or (self.tokens and self.tokens.token_dropout)
-        others = static_of_steps or drawn or self.cutoffs or self.tied or self.stack.recompute
-        return plain_loss and not others
+        others = self.activity or self.cutoffs or self.tied or self.stack.recompute
+        return self.loss.kind != "ctc" and not drawn and not others
 
     @property
     def poolings(self) -> tuple[str, ...]:

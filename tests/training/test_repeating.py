@@ -32,6 +32,8 @@ LAYERS = {
 }
 OTHER_CELLS = "gru", "rnn"
 NUMBERS = "squared", "huber", "binary"  # losses of them
+LEVELS = 0.1, 0.5, 0.9
+DISTRIBUTIONS = {"quantiles": 6, "gaussian": 4, "student_t": 6, "negative_binomial": 4}  # scores of two targets
 
 
 def trainer_of(
@@ -42,10 +44,13 @@ def trainer_of(
     """A trainer on random data, of equal lengths unless others are given."""
     rng, backend = np.random.default_rng(0), backend_for("cpu")
     stack = stack_of(cell, tokens.output_size if tokens else INPUTS, dtype, {"hidden_size": 12} | (layers or {}))
-    spec = SequenceLossSpec("crf", 3) if loss in ("crf", "weighted crf") else LossSpec(loss, 1.0)
+    spec = LossSpec(loss, 1.0, LEVELS if loss == "quantiles" else ())
+    if loss in ("crf", "weighted crf"):
+        spec = SequenceLossSpec("crf", 3)
     network = Network(
-        stack.computing_in(compute_dtype), 3, pooling, spec, activity, static, tokens, output_dropout=output_dropout
-    )
+        stack.computing_in(compute_dtype), DISTRIBUTIONS.get(loss, 3), pooling, spec, activity, static, tokens,
+        output_dropout=output_dropout,
+    )  # fmt: skip
     flat = network.pack(backend, network.initialise("keras", rng))
     x = rng.normal(size=(COUNT, STEPS, INPUTS)).astype(dtype)
     if tokens:
@@ -69,6 +74,8 @@ def targets_of(rng, loss, pooling, lengths):
     """Targets in float64, or classes, with some weights of 0."""
     count = COUNT * STEPS if pooling == "none" else COUNT
     values = rng.normal(size=(count, 3)) if loss in NUMBERS else rng.integers(0, 3, (count, 1))
+    if loss in DISTRIBUTIONS:
+        values = rng.integers(1, 9, (count, 4 if loss == "negative_binomial" else 2)).astype(float)
     weights = rng.integers(0, 3, count).astype(float)
     if loss.endswith("crf"):
         lengths, starts = np.full(COUNT, STEPS) if lengths is None else lengths, STEPS * np.arange(COUNT)
@@ -161,7 +168,14 @@ def test_crf(unequal, loss, dtype):
     unequal({"bidirectional": True}, loss=loss, pooling="none", tokens=LOOKED_UP)
 
 
-@pytest.mark.parametrize("pooling", ["last", "concat"])
+@pytest.mark.parametrize("pooling", ["last", "none"])
+@pytest.mark.parametrize("loss", DISTRIBUTIONS)
+def test_distributions(unequal, loss, pooling):
+    assert_repeats_are_the_same(loss=loss, pooling=pooling)
+    unequal(loss=loss, pooling=pooling)
+
+
+@pytest.mark.parametrize("pooling", ["last", "concat", "none"])
 @pytest.mark.parametrize("loss", ["softmax", "squared"])
 def test_static_features(unequal, pooling, loss):
     assert_repeats_are_the_same(static=4, pooling=pooling, loss=loss)
@@ -298,7 +312,6 @@ NOT_REPEATED = {
     "accumulation": {"accumulation": 3},
     "averaging": {"solver": ASGD},
     "truncated gradients of whole sequences": {"bptt_steps": 3},
-    "static features of steps": {"static": 2, "pooling": "none"},
     "dropped tokens": {"tokens": replace(LOOKED_UP, token_dropout=0.3)},
 }
 

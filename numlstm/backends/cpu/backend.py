@@ -112,6 +112,11 @@ class CpuBackend(Backend):
             recording.do(np.copyto, out[:, :, k], x[:, :, channel], "unsafe")
         return out
 
+    def repeat_rows(self, x: np.ndarray, count: int) -> np.ndarray:
+        out = recording.memory((len(x), count, *x.shape[1:]), x.dtype)
+        recording.do(np.copyto, out, x[:, None])
+        return out.reshape(-1, *x.shape[1:])
+
     def assign(self, out: np.ndarray, value: np.ndarray) -> None:
         recording.do(np.copyto, out, value)
 
