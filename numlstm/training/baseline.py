@@ -8,9 +8,9 @@ from ..backends.contract import LossSpec, SequenceLossSpec
 from .batches import sorted_batches
 from .data import Data
 from .labels import LabelRows
-from .loop import PREDICTED_STEPS
 from .model import Model
 from .outputs import log_softmax
+from .predicting import PREDICTED_STEPS
 
 RAREST = 1e-12  # the probability that a class gets which never occurs
 

@@ -67,6 +67,8 @@ class Sequences:
         The rows are None if sequence i is row i.
         """
         steps = self.lengths[0]
+        if len(self) == 1 and steps == len(self.values):
+            return self.values[None], None
         if (self.lengths != steps).any() or (self.starts % steps).any() or len(self.values) % steps:
             return None
         grid_rows = self.starts // steps

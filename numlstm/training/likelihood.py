@@ -10,10 +10,11 @@ import numpy as np
 from ..backends.contract import Array
 from .batches import sorted_batches
 from .data import Data
-from .loop import PREDICTED_STEPS, Validation
+from .loop import Validation
 from .model import Model
 from .outputs import blocks
 from .pieces import Piece, pieces
+from .predicting import PREDICTED_STEPS
 from .targets import StepTargets
 
 STEPS = 512  # of a piece

@@ -13,19 +13,18 @@ from typing import Any, TypeVar
 import numpy as np
 
 from . import pieces
-from .batches import Batch, Sequences, rounded_up, shuffled_batches, sorted_batches
+from .batches import Batch, rounded_up, shuffled_batches
 from .data import Data, take_rows
 from .diagnosis import divergence
 from .model import Model, States
 from .optimizers import Optimizer
 from .pieces import Piece
+from .predicting import predict_scores
 from .progress import ALL_EPOCHS, Display, History, Progress, display
 from .repeating import Repeats
 from .schedules import Schedule
 from .targets import StepTargets
 from .truncation import truncated_gradient
-
-PREDICTED_STEPS = 16384  # steps of a batch, padding included, when a network only predicts
 
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
 Item = TypeVar("Item")
@@ -42,7 +41,7 @@ class Validation:
         """The mean loss and the score of a model."""
         sequences, targets = self.data.sequences, self.data.targets
         total, loss, parts = targets.count(np.arange(len(sequences))), 0.0, []
-        for rows, scores in predict_scores(model, sequences, self.data.static):
+        for rows, scores in predict_scores(model.scores, sequences, self.data.static):
             values, weights = targets.take(rows, total)
             lengths = sequences.lengths[rows]
             loss += float(model.loss(scores, values, weights, lengths)[0])
@@ -397,13 +396,6 @@ def _progress(history: History, epochs: int, trainer: Trainer, schedule: Schedul
         sequences_per_second=done * len(trainer.data) / seconds,
         trainer=trainer,
     )
-
-
-def predict_scores(model: Model, sequences: Sequences, static: np.ndarray | None) -> Any:
-    """Yields the rows of some sequences and the model's scores for them, until all sequences have been predicted."""
-    for rows in sorted_batches(sequences.lengths, PREDICTED_STEPS):
-        x, lengths = sequences.take(rows)
-        yield rows, model.scores(x, lengths, take_rows(static, rows))
 
 
 def check_finite(value: float, name: str) -> None:

@@ -10,7 +10,7 @@ from .. import plain
 from ..contract import PoolSpec
 from ..equations import pooling as equations
 from .machine.compiling import free_sums, kernel, once
-from .machine.recording import contiguous, do
+from .machine.recording import contiguous, do, only_if
 
 attention = plain.compiled(equations.attention, once, ())
 attention_slope = plain.compiled(equations.attention_slope, once, ())
@@ -121,7 +121,8 @@ def pool_forward(weights: PoolWeights, y: np.ndarray, lengths: np.ndarray | None
         return pooled, places
     if kind == "mean":
         shares = np.empty((rows, steps), dtype)
-        do(_share_evenly, ends, shares)
+        with only_if(lengths is not None):  # else they are the same each time
+            do(_share_evenly, ends, shares)
     else:
         shares = np.empty((rows, steps), dtype)
         do(attend[dtype], y, ends, weights.weight, weights.bias, shares)

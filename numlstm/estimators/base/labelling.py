@@ -11,8 +11,8 @@ import numpy as np
 from ...backends.contract import Array
 from ...documenting import sharing
 from ...layers.parameters import read_only
-from ...training.loop import predict_scores
 from ...training.model import Model
+from ...training.predicting import predict_scores
 from ..data.static import scaled_static
 from . import parameters
 from .estimator import SequenceEstimator
@@ -46,7 +46,7 @@ class SequenceLabeller(SequenceEstimator):
         fitted, model, sequences = self._ready(X, lengths)
         static_values = scaled_static(fitted.static, static, len(sequences), model.network.stack.dtype)
         rows_of_all: list[Any] = [None] * len(sequences)
-        for rows, scores in predict_scores(model, sequences, static_values):
+        for rows, scores in predict_scores(fitted.scores_of(model), sequences, static_values):
             ends = sequences.lengths[rows]
             said = function(model, scores.reshape(len(rows), -1, model.network.outputs), ends)
             for row, each, end in zip(rows.tolist(), said, ends.tolist(), strict=True):

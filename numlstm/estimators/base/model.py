@@ -23,10 +23,11 @@ from ...layers.parameters import checked_parameters, read_only
 from ...layers.trace import Trace
 from ...savable import Savable
 from ...training.batches import Sequences, sorted_batches
-from ...training.loop import PREDICTED_STEPS, Trainer, predict_scores
+from ...training.loop import Trainer
 from ...training.model import Model
 from ...training.network import Network
 from ...training.outputs import HEAD
+from ...training.predicting import PREDICTED_STEPS, Predictor, predict_scores
 from ...training.progress import History
 from ..data.categories import TokenReading
 from ..data.channels import ChannelScale, input_dtype
@@ -123,6 +124,15 @@ class Fitted:
             flat = self.network.pack(backend, self.parameters)
             self.models[backend.name] = Model(self.network, backend, flat, training=False)
         return self.models[backend.name]
+
+    @cached_property
+    def predictors(self) -> dict[str, Predictor]:
+        """What `scores_of` has made, by the name of the backend."""
+        return {}
+
+    def scores_of(self, model: Model) -> Predictor:
+        """The scores of a model from `on`."""
+        return self.predictors.setdefault(model.backend.name, Predictor(model))
 
     @cached_property
     def layer(self) -> Layer:
@@ -411,7 +421,7 @@ class SequenceModel(Savable, BaseEstimator, ABC):
         ends = np.cumsum(sequences.lengths) if by_step else np.empty(0)
         count = int(sequences.lengths.sum()) if by_step else len(sequences)
         values = np.empty((count, model.network.outputs), model.network.stack.dtype)
-        for rows, device_scores in predict_scores(model, sequences, static_values):
+        for rows, device_scores in predict_scores(fitted.scores_of(model), sequences, static_values):
             scores = model.backend.to_numpy(device_scores)
             if not by_step:
                 values[rows] = scores
