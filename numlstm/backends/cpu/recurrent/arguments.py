@@ -53,6 +53,16 @@ class Records(NamedTuple):
     last: int
 
 
+class Ahead(NamedTuple):
+    """Memory for the products of x of some steps, which are computed together."""
+
+    steps: int  # how many; 0 where each step has products of its own x
+    room: int  # pairs of a step and a row
+    sums: int  # (room, row) bias and products of all phases that read x
+    row: int
+    xs: int  # (room,) addresses of rows of x, written; as many more for each further part of a team
+
+
 class ForwardMemory(NamedTuple):
     """The memory of a forward pass, besides records."""
 
@@ -63,6 +73,7 @@ class ForwardMemory(NamedTuple):
     narrowing: int  # address of the machine code that writes rows in fewer bits; 0 where products take all bits
     narrow: int  # (N,) such rows of x, then of each source, and as many more for each further part of a team
     narrow_row: int
+    ahead: Ahead
 
 
 class ForwardStep(NamedTuple):
@@ -75,6 +86,7 @@ class ForwardStep(NamedTuple):
     addresses: int  # of rows, as in `ForwardMemory`
     narrow: int  # rows of sources in fewer bits
     back: int  # whether panels are taken from the last to the first
+    pair: int  # number of the pair (step, row 0) among those whose products of x are computed together
 
 
 class Gradients(NamedTuple):
@@ -222,6 +234,7 @@ class PhaseEntry(NamedTuple):
     tallest: int  # rows of its tallest tile
     block: int  # rows of a block of tiles
     bias: int  # (panels, row) vectors
+    ahead: int  # where its part begins in a row of `Ahead.sums`; -1 where it does not read x
     first_tile: int  # its own entries in the tables of tiles and sources
     last_tile: int
     first_source: int

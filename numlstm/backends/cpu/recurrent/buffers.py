@@ -16,6 +16,7 @@ from ..machine.team import Team, synchronisation
 from ..machine.thread_count import thread_count
 from .arguments import (
     MASK,
+    Ahead,
     BackwardChunk,
     BackwardLayer,
     BackwardMemory,
@@ -35,12 +36,21 @@ NO_SUMS = np.zeros((1, 0), np.int64)
 NO_MASKS = np.zeros(0, MASK)
 CHUNK_BYTES = 1 << 23  # gate gradients of a chunk, so that they stay in the last cache
 CHUNK_PAIRS = 512  # least pairs of a chunk, as threads wait for one another after each
+AHEAD_PAIRS = 128  # whose products of x are computed together
+AHEAD_ROWS, AHEAD_BYTES = 4, 1 << 20  # they are where there are so few rows, or weights are larger than a cache
 
 
 def chunk_steps(weights: LayerWeights, rows: int, steps: int) -> int:
     """Steps of a chunk of the way back."""
     pair_bytes = sum(phase.columns for phase in weights.packing.phases) * weights.flat.itemsize
     return min(steps, max(1, max(CHUNK_PAIRS, CHUNK_BYTES // max(1, pair_bytes)) // rows))
+
+
+def steps_ahead(weights: LayerWeights, rows: int, steps: int) -> int:
+    """Steps whose products of x are computed together; 0 where each step computes its own."""
+    worth = rows <= AHEAD_ROWS or weights.flat.nbytes >= AHEAD_BYTES
+    together = min(steps, AHEAD_PAIRS // rows) if worth and not weights.kind else 0
+    return together if together > 1 else 0
 
 
 class Layer(Protocol):
@@ -125,9 +135,20 @@ class Buffers:
             addresses=address_of(self.room), span=8 * rows,
             sums=address_of(self.sums) if columns else 0, sums_row=self.sums.strides[0],
             narrowing=weights.narrowing, narrow=address_of(self.narrow), narrow_row=weights.narrow_row,
+            ahead=self._ahead(),
         )  # fmt: skip
         self.team = Team(parts=self.parts, rows=rows, address=address_of(self.synchronisation))
         self.layer = address_of(prepared.tables.arguments)
+
+    def _ahead(self) -> Ahead:
+        """Memory for the products of x of several steps, where it pays."""
+        steps = steps_ahead(self.weights, self.rows, self.steps)
+        if self.prepared.lookup or not steps:
+            return Ahead(steps=0, room=0, sums=0, row=0, xs=0)
+        room, row = steps * self.rows, self.prepared.tables.ahead
+        self.xs = np.empty((self.parts, room), np.int64)
+        self.products_of_x = self.allocate("products of x", (room, row // self.weights.flat.itemsize))
+        return Ahead(steps=steps, room=room, sums=address_of(self.products_of_x), row=row, xs=address_of(self.xs))
 
     def allocate(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         """Memory for one of these."""

@@ -52,7 +52,7 @@ def forward(real, at, first, last):
         own_part, first, last = first, 0, team.rows
         addresses += own_part * (layer.source_count + 1) * memory.span
         narrow += own_part * (layer.source_count + 1) * team.rows * memory.narrow_row
-    part, stage = own_part, 0
+    part, stage, pair = own_part, 0, 0
     while part != NO_PART:
         if claim(team, part, stage):
             if part == 0:
@@ -65,14 +65,26 @@ def forward(real, at, first, last):
         were_active = active
         while integer_at(rows.lengths, active - 1) <= s:
             active -= 1
-        rows_at(addresses, run.x, rows, s, first, active)
+        if memory.ahead.steps:
+            if (s - records.first) % memory.ahead.steps == 0:
+                pair, stage = memory.ahead.steps * first, stage + 1
+                part = own_part
+                while part != NO_PART:
+                    if claim(team, part, stage):
+                        _multiply_ahead(real, layer, run, own_part, part, s, end, first, active)
+                        complete(team)
+                    part = next_unclaimed(team, stage)
+        else:
+            rows_at(addresses, run.x, rows, s, first, active)
         if memory.narrowing:
             _narrow(memory, addresses, run.shape.inputs, narrow, first, active)
         keys_of_rows(run.masks, run.mask_count, rows, s, first, active)
         step = ForwardStep(
             first=first, active=active, before=_record(records, s - 1), now=_record(records, s),
             addresses=addresses, narrow=narrow + (memory.span // 8) * memory.narrow_row, back=s & 1,
+            pair=pair - first,
         )  # fmt: skip
+        pair += active - first
         for p in range(layer.phase_count):
             phase = stored_entry(PhaseEntry, layer.phases, p)
             stage += 1
@@ -156,6 +168,7 @@ def _run_phase(real, phase, layer, run, step, share):
     _find_sources(real, phase, layer, run, step)
     if phase.copied_slot >= 0:
         _copy_source(real, phase, run, step)
+    ahead = memory.ahead.steps != 0 and phase.ahead >= 0
     whole = phase.norm_weight != 0 or phase.gates == 0 or phase.copied_slot >= 0
     together = greater(1, phase.block // (step.active - step.first))
     blocks = -(-(share[1] - share[0]) // together) if phase.last_tile > phase.first_tile else 0
@@ -173,9 +186,13 @@ def _run_phase(real, phase, layer, run, step, share):
                 while m < end:
                     height = height_of(phase.tallest, end - m)
                     place = sums + (m - start) * sums_row + (panel - first) * phase.tile_row
+                    bias, bias_row = phase.bias + panel * phase.tile_row, 0
+                    if ahead:
+                        bias, bias_row = _row_ahead(phase, memory, panel, step.pair + m), memory.ahead.row
                     _multiply(
-                        real, phase, layer.tiles, step.addresses, memory.span, panel, height, place, sums_row, 8 * m
-                    )
+                        real, phase, layer.tiles, step.addresses, memory.span, panel, height, place, sums_row, 8 * m,
+                        bias, bias_row, ahead,
+                    )  # fmt: skip
                     m += height
             if not whole:
                 vectors = first * phase.groups, (last - first) * phase.groups
@@ -252,15 +269,71 @@ def _normalise(phase, norm, sums, memory, records, step):
     )  # fmt: skip
 
 
+@inner
+def _row_ahead(phase, memory, panel, pair):
+    """Where the bias and the products of x of a pair are, for a panel."""
+    return memory.ahead.sums + pair * memory.ahead.row + phase.ahead + panel * phase.tile_row
+
+
 @once
-def _multiply(real, phase, tiles, addresses, span, panel, height, place, row, offset):
-    """The pre-activations of one panel and `height` rows to `place`."""
-    size = vector_bytes(real)
+def _multiply_ahead(real, layer, run, own_part, part, s, end, first, active):
+    """Bias and products of x for some steps from `s` on, and a part's share of the panels of each phase.
+
+    Input weights come from far memory once for all these steps, and tiles are as high as they can be.
+    """
+    memory, team, rows = run.memory, run.team, run.rows
+    ahead, count = memory.ahead, 0
+    xs = ahead.xs + 8 * (own_part * ahead.room + ahead.steps * first)
+    for t in range(s, lesser(s + ahead.steps, end)):
+        while integer_at(rows.lengths, active - 1) <= t:
+            active -= 1
+        rows_at(xs + 8 * (count - first), run.x, rows, t, first, active)
+        count += active - first
+    for p in range(layer.phase_count):
+        phase = stored_entry(PhaseEntry, layer.phases, p)
+        if phase.ahead >= 0:
+            for panel in range(phase.panels * part // team.parts, phase.panels * (part + 1) // team.parts):
+                m = 0
+                while m < count:
+                    height = height_of(phase.tallest, count - m)
+                    place = _row_ahead(phase, memory, panel, ahead.steps * first + m)
+                    _multiply_x(real, phase, layer.tiles, panel, height, place, ahead.row, xs + 8 * m)
+                    m += height
+
+
+@once
+def _multiply_x(real, phase, tiles, panel, height, place, row, xs):
+    """Bias and products of x, of one panel and `height` rows, to `place`."""
     start, start_row = phase.bias + panel * phase.tile_row, 0
+    if phase.last_tile - phase.first_tile > 1:
+        _copy_rows(real, place, row, start, 0, height, phase.tile_row)
+        start, start_row = place, row
+    for k in range(phase.first_tile, phase.last_tile):
+        tile = stored_entry(TileEntry, tiles, k)
+        if tile.a == 0:
+            w = tile.w + panel * tile.w_panel
+            call(
+                tile.tile,
+                ProductTile(
+                    rows=height, out=place + tile.offset, out_row=row, start=start + tile.offset, start_row=start_row,
+                    w=w, a=xs, a_count=tile.a_count, v=w, b=xs, b_count=0,
+                ),
+            )  # fmt: skip
+
+
+@inner
+def _copy_rows(real, place, row, start, start_row, count, size):
+    """Copy `count` rows of `size` bytes, a number of whole vectors."""
+    for m in range(count):
+        for at in range(0, size, vector_bytes(real)):
+            store(load(real, start + m * start_row + at), place + m * row + at)
+
+
+@once
+def _multiply(real, phase, tiles, addresses, span, panel, height, place, row, offset, start, start_row, ahead):
+    """The pre-activations of one panel and `height` rows to `place`, from rows of bias; those of x may be in these."""
     if phase.last_tile - phase.first_tile > 1:  # tiles may leave some gates out
-        for m in range(height):
-            for at in range(0, phase.tile_row, size):
-                store(load(real, start + at), place + m * row + at)
+        _copy_rows(real, place, row, start, start_row, height, phase.tile_row)
         start, start_row = place, row
     for k in range(phase.first_tile, phase.last_tile):
         tile = stored_entry(TileEntry, tiles, k)
@@ -268,7 +341,8 @@ def _multiply(real, phase, tiles, addresses, span, panel, height, place, row, of
             tile.tile,
             ProductTile(
                 rows=height, out=place + tile.offset, out_row=row, start=start + tile.offset, start_row=start_row,
-                w=tile.w + panel * tile.w_panel, a=addresses + tile.a * span + offset, a_count=tile.a_count,
+                w=tile.w + panel * tile.w_panel, a=addresses + tile.a * span + offset,
+                a_count=0 if ahead and tile.a == 0 else tile.a_count,
                 v=tile.v + panel * tile.v_panel, b=addresses + tile.b * span + offset, b_count=tile.b_count,
             ),
         )  # fmt: skip

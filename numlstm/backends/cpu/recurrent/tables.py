@@ -54,6 +54,7 @@ class ForwardTables:
         tiles: list[TileEntry] = []
         sources: list[SourceEntry] = []
         self.phases = np.zeros(len(packing.phases), PHASE)
+        self.ahead = 0  # bytes of a row of `Ahead.sums`
         for index, phase in enumerate(packing.phases):
             self._phase(self.phases[index], index, phase, tiles, sources)
         self.tiles, self.sources = np.array(tiles, TILE), np.array(sources, SOURCE)
@@ -78,6 +79,9 @@ class ForwardTables:
         row["units"] = blocks.units
         row["tile_row"] = blocks.groups * blocks.gates * weights.vector
         row["bias"] = address_of(weights.biases[index])
+        row["ahead"] = -1
+        if any(product.source == INPUT for product in blocks.products):
+            row["ahead"], self.ahead = self.ahead, self.ahead + blocks.panels * int(row["tile_row"])
         row["copied_slot"] = -1
         if blocks.copied:
             slot, previous = slots.place(blocks.copied[1])

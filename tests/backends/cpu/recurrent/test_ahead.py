@@ -1,0 +1,117 @@
+"""Products of x that are computed for some steps at once give the same bits as those that each step computes."""
+
+import numpy as np
+import pytest
+from shard_counting import counted
+
+from numlstm import GRU, LSTM, RNN
+from numlstm.backends.contract import LayerSpec
+from numlstm.backends.cpu.machine.thread_count import limit_threads
+from numlstm.backends.cpu.recurrent import batch, buffers, weights
+from numlstm.backends.cpu.recurrent.buffers import Buffers, steps_ahead
+from numlstm.backends.cpu.recurrent.packing import layer_packing
+from numlstm.backends.cpu.recurrent.weights import LayerWeights
+
+LAYERS = {
+    "lstm": (LSTM, {}),
+    "gru": (GRU, {}),
+    "gru, reset before": (GRU, {"reset_after": False}),
+    "rnn": (RNN, {}),
+    "norms": (LSTM, {"layer_norm": True, "peepholes": True}),
+    "all sources": (LSTM, {"full_gate_recurrence": True, "proj_size": 7, "coupled_gates": True}),
+    "masks": (LSTM, {"zoneout": (0.2, 0.1), "recurrent_dropout": 0.3}),
+    "deep": (LSTM, {"bidirectional": True, "num_layers": 2}),
+    "recomputed": (LSTM, {"recompute": True}),
+}
+SHAPES = (1, 30, 5, 20), (3, 17, 9, 40), (7, 9, 4, 12), (20, 11, 3, 33)
+
+
+@pytest.fixture
+def ahead(monkeypatch):
+    """A function that lets products be computed ahead, always or never; and the steps that buffers had together."""
+    together, made = [], Buffers._ahead
+
+    def noted(self):
+        result = made(self)
+        together.append(result.steps)
+        return result
+
+    monkeypatch.setattr(Buffers, "_ahead", noted)
+    monkeypatch.setattr(buffers, "AHEAD_PAIRS", 23)  # of no multiple of a tile, nor of the steps
+    monkeypatch.setattr(buffers, "AHEAD_BYTES", 1 << 40)
+
+    def let(always):
+        monkeypatch.setattr(buffers, "AHEAD_ROWS", 1 << 20 if always else 0)
+        together.clear()
+        return together
+
+    return let
+
+
+def results(kind, options, shape, unequal, **others):
+    """All that a layer computes, on sequences of equal or unequal length."""
+    rows, steps, inputs, units = shape
+    rng = np.random.default_rng(0)
+    layer = kind(inputs, units, backend="cpu", random_state=0, **options | others)
+    x = rng.normal(size=(rows, steps, inputs)).astype(layer.dtype)
+    lengths = np.append(rng.integers(1, steps + 1, rows - 1), steps) if unequal else None
+    y, state = layer(x, lengths=lengths)
+    _, state = layer(x, state, lengths=lengths)
+    trained, final, pullback = layer.vjp(x, state, lengths=lengths, training=True, rng=0)
+    dx, dstate, gradients = pullback(np.cos(trained))
+    return [y, *state, trained, *final, dx, *dstate, *gradients.values()]
+
+
+@pytest.mark.parametrize("unequal", [False, True], ids=["equal", "unequal"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(("kind", "options"), LAYERS.values(), ids=LAYERS)
+def test_bits(ahead, kind, options, shape, unequal):
+    assert not any(ahead(always=False))
+    truths = results(kind, options, shape, unequal)
+    together = ahead(always=True)
+    for truth, got in zip(truths, results(kind, options, shape, unequal), strict=True):
+        np.testing.assert_array_equal(got, truth)
+    assert max(together) == min(shape[1], 23 // shape[0]) or shape[0] > 11
+
+
+def test_float64(ahead):
+    ahead(always=False)
+    truths = results(LSTM, {}, SHAPES[1], True, dtype="float64")
+    ahead(always=True)
+    for truth, got in zip(truths, results(LSTM, {}, SHAPES[1], True, dtype="float64"), strict=True):
+        np.testing.assert_array_equal(got, truth)
+
+
+@pytest.mark.parametrize("shared", ["rows", "groups", "units"])
+@pytest.mark.parametrize("unequal", [False, True], ids=["equal", "unequal"])
+def test_threads(ahead, monkeypatch, shared, unequal):
+    """That share rows, groups of rows, or the units of each step."""
+    ahead(always=False)
+    shape = 9, 11, 4, 70
+    with limit_threads(1):
+        truths = results(LSTM, {}, shape, unequal)
+    ahead(always=True)
+    counts = counted(monkeypatch)
+    monkeypatch.setattr(weights, "TEAM_ROWS", 9 if shared == "units" else 0)
+    monkeypatch.setattr(weights, "TEAM_FLOP", 1.0)
+    monkeypatch.setattr(batch, "GROUPS", 2 if shared == "groups" else 1)
+    with limit_threads(3):
+        got = results(LSTM, {}, shape, unequal)
+    assert max(counts) > 1
+    for truth, other in zip(truths[:5], got[:5], strict=True):  # gradients of weights are summed in other orders
+        np.testing.assert_array_equal(other, truth)
+
+
+def prepared_weights(units, **options):
+    """Weights of a layer."""
+    packing = layer_packing(LayerSpec("lstm", 3, units, **options))
+    return LayerWeights(packing, np.zeros(packing.size, np.float32), training=False)
+
+
+def test_where_rows_are_few_or_weights_many():
+    small, large = prepared_weights(8), prepared_weights(300)
+    assert steps_ahead(small, 1, 1000) == buffers.AHEAD_PAIRS
+    assert steps_ahead(small, 1, 10) == 10
+    assert steps_ahead(small, buffers.AHEAD_ROWS + 1, 10) == 0
+    assert steps_ahead(large, 20, 10) == buffers.AHEAD_PAIRS // 20
+    assert steps_ahead(large, 1, 1) == steps_ahead(large, buffers.AHEAD_PAIRS, 10) == 0
