@@ -36,8 +36,8 @@ NO_SUMS = np.zeros((1, 0), np.int64)
 NO_MASKS = np.zeros(0, MASK)
 CHUNK_BYTES = 1 << 23  # gate gradients of a chunk, so that they stay in the last cache
 CHUNK_PAIRS = 512  # least pairs of a chunk, as threads wait for one another after each
-AHEAD_PAIRS = 128  # whose products of x are computed together
-AHEAD_ROWS, AHEAD_BYTES = 4, 1 << 20  # they are where there are so few rows, or weights are larger than a cache
+AHEAD_PAIRS, AHEAD_STEPS = 128, 4  # whose products of x are computed together: most pairs, least steps
+AHEAD_BYTES = 1 << 16  # least input weights for each row: to read these at each step takes longer than to keep sums
 
 
 def chunk_steps(weights: LayerWeights, rows: int, steps: int) -> int:
@@ -48,9 +48,9 @@ def chunk_steps(weights: LayerWeights, rows: int, steps: int) -> int:
 
 def steps_ahead(weights: LayerWeights, rows: int, steps: int) -> int:
     """Steps whose products of x are computed together; 0 where each step computes its own."""
-    worth = rows <= AHEAD_ROWS or weights.flat.nbytes >= AHEAD_BYTES
-    together = min(steps, AHEAD_PAIRS // rows) if worth and not weights.kind else 0
-    return together if together > 1 else 0
+    size = sum(block.size for block in weights.input_blocks) * weights.flat.itemsize
+    together = min(steps, AHEAD_PAIRS // rows) if size >= AHEAD_BYTES * rows and not weights.kind else 0
+    return together if together >= AHEAD_STEPS else 0
 
 
 class Layer(Protocol):

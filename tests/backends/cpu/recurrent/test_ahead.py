@@ -38,10 +38,10 @@ def ahead(monkeypatch):
 
     monkeypatch.setattr(Buffers, "_ahead", noted)
     monkeypatch.setattr(buffers, "AHEAD_PAIRS", 23)  # of no multiple of a tile, nor of the steps
-    monkeypatch.setattr(buffers, "AHEAD_BYTES", 1 << 40)
+    monkeypatch.setattr(buffers, "AHEAD_STEPS", 2)
 
     def let(always):
-        monkeypatch.setattr(buffers, "AHEAD_ROWS", 1 << 20 if always else 0)
+        monkeypatch.setattr(buffers, "AHEAD_BYTES", 0 if always else 1 << 40)
         together.clear()
         return together
 
@@ -102,16 +102,11 @@ def test_threads(ahead, monkeypatch, shared, unequal):
         np.testing.assert_array_equal(other, truth)
 
 
-def prepared_weights(units, **options):
-    """Weights of a layer."""
-    packing = layer_packing(LayerSpec("lstm", 3, units, **options))
-    return LayerWeights(packing, np.zeros(packing.size, np.float32), training=False)
-
-
-def test_where_rows_are_few_or_weights_many():
-    small, large = prepared_weights(8), prepared_weights(300)
-    assert steps_ahead(small, 1, 1000) == buffers.AHEAD_PAIRS
-    assert steps_ahead(small, 1, 10) == 10
-    assert steps_ahead(small, buffers.AHEAD_ROWS + 1, 10) == 0
-    assert steps_ahead(large, 20, 10) == buffers.AHEAD_PAIRS // 20
-    assert steps_ahead(large, 1, 1) == steps_ahead(large, buffers.AHEAD_PAIRS, 10) == 0
+def test_where_input_weights_are_many_for_each_row():
+    packing = layer_packing(LayerSpec("lstm", 256, 128))  # half a MiB
+    weights = LayerWeights(packing, np.zeros(packing.size, np.float32), training=False)
+    assert steps_ahead(weights, 1, 1000) == buffers.AHEAD_PAIRS
+    assert steps_ahead(weights, 8, 1000) == buffers.AHEAD_PAIRS // 8
+    assert steps_ahead(weights, 8, 5) == 5
+    assert steps_ahead(weights, 9, 1000) == 0
+    assert steps_ahead(weights, 1, 3) == 0
