@@ -190,8 +190,8 @@ def _run_phase(real, phase, layer, run, step, share):
                     if ahead:
                         bias, bias_row = _row_ahead(phase, memory, panel, step.pair + m), memory.ahead.row
                     _multiply(
-                        real, phase, layer.tiles, step.addresses, memory.span, panel, height, place, sums_row, 8 * m,
-                        bias, bias_row, ahead,
+                        real, phase, layer.tiles, step.addresses + 8 * m, memory.span, panel, height, bias, bias_row,
+                        place, sums_row, not ahead, True,
                     )  # fmt: skip
                     m += height
             if not whole:
@@ -293,56 +293,33 @@ def _multiply_ahead(real, layer, run, own_part, part, s, end, first, active):
         phase = stored_entry(PhaseEntry, layer.phases, p)
         if phase.ahead >= 0:
             for panel in range(phase.panels * part // team.parts, phase.panels * (part + 1) // team.parts):
-                m = 0
+                bias, m = phase.bias + panel * phase.tile_row, 0
                 while m < count:
                     height = height_of(phase.tallest, count - m)
                     place = _row_ahead(phase, memory, panel, ahead.steps * first + m)
-                    _multiply_x(real, phase, layer.tiles, panel, height, place, ahead.row, xs + 8 * m)
+                    _multiply(
+                        real, phase, layer.tiles, xs + 8 * m, 0, panel, height, bias, 0, place, ahead.row, True, False
+                    )
                     m += height
 
 
 @once
-def _multiply_x(real, phase, tiles, panel, height, place, row, xs):
-    """Bias and products of x, of one panel and `height` rows, to `place`."""
-    start, start_row = phase.bias + panel * phase.tile_row, 0
-    if phase.last_tile - phase.first_tile > 1:
-        _copy_rows(real, place, row, start, 0, height, phase.tile_row)
-        start, start_row = place, row
-    for k in range(phase.first_tile, phase.last_tile):
-        tile = stored_entry(TileEntry, tiles, k)
-        if tile.a == 0:
-            w = tile.w + panel * tile.w_panel
-            call(
-                tile.tile,
-                ProductTile(
-                    rows=height, out=place + tile.offset, out_row=row, start=start + tile.offset, start_row=start_row,
-                    w=w, a=xs, a_count=tile.a_count, v=w, b=xs, b_count=0,
-                ),
-            )  # fmt: skip
-
-
-@inner
-def _copy_rows(real, place, row, start, start_row, count, size):
-    """Copy `count` rows of `size` bytes, a number of whole vectors."""
-    for m in range(count):
-        for at in range(0, size, vector_bytes(real)):
-            store(load(real, start + m * start_row + at), place + m * row + at)
-
-
-@once
-def _multiply(real, phase, tiles, addresses, span, panel, height, place, row, offset, start, start_row, ahead):
-    """The pre-activations of one panel and `height` rows to `place`, from rows of bias; those of x may be in these."""
+def _multiply(real, phase, tiles, addresses, span, panel, height, start, start_row, place, row, with_x, with_others):
+    """Products of one panel and `height` rows to `place`, after the rows at `start`: those of x, and all others."""
     if phase.last_tile - phase.first_tile > 1:  # tiles may leave some gates out
-        _copy_rows(real, place, row, start, start_row, height, phase.tile_row)
+        for m in range(height):
+            for at in range(0, phase.tile_row, vector_bytes(real)):
+                store(load(real, start + m * start_row + at), place + m * row + at)
         start, start_row = place, row
     for k in range(phase.first_tile, phase.last_tile):
         tile = stored_entry(TileEntry, tiles, k)
+        with_a = with_x if tile.a == 0 else with_others
+        a_count, b_count = tile.a_count if with_a else 0, tile.b_count if with_others else 0
         call(
             tile.tile,
             ProductTile(
                 rows=height, out=place + tile.offset, out_row=row, start=start + tile.offset, start_row=start_row,
-                w=tile.w + panel * tile.w_panel, a=addresses + tile.a * span + offset,
-                a_count=0 if ahead and tile.a == 0 else tile.a_count,
-                v=tile.v + panel * tile.v_panel, b=addresses + tile.b * span + offset, b_count=tile.b_count,
+                w=tile.w + panel * tile.w_panel, a=addresses + tile.a * span, a_count=a_count,
+                v=tile.v + panel * tile.v_panel, b=addresses + tile.b * span, b_count=b_count,
             ),
         )  # fmt: skip
