@@ -182,18 +182,14 @@ def _run_phase(real, phase, layer, run, step, share):
                 sums, sums_row = memory.sums + start * memory.sums_row + first * phase.tile_row, memory.sums_row
             for p in range(last - first):
                 panel = first + nth_panel(p, last - first, step.back)
-                m = start
-                while m < end:
-                    height = height_of(phase.tallest, end - m)
-                    place = sums + (m - start) * sums_row + (panel - first) * phase.tile_row
-                    bias, bias_row = phase.bias + panel * phase.tile_row, 0
-                    if ahead:
-                        bias, bias_row = _row_ahead(phase, memory, panel, step.pair + m), memory.ahead.row
-                    _multiply(
-                        real, phase, layer.tiles, step.addresses + 8 * m, memory.span, panel, height, bias, bias_row,
-                        place, sums_row, not ahead, True,
-                    )  # fmt: skip
-                    m += height
+                place = sums + (panel - first) * phase.tile_row
+                bias, bias_row = phase.bias + panel * phase.tile_row, 0
+                if ahead:
+                    bias, bias_row = _row_ahead(phase, memory, panel, step.pair + start), memory.ahead.row
+                _multiply(
+                    real, phase, layer.tiles, step.addresses + 8 * start, memory.span, panel, end - start, bias,
+                    bias_row, place, sums_row, not ahead, True,
+                )  # fmt: skip
             if not whole:
                 vectors = first * phase.groups, (last - first) * phase.groups
                 _equations(phase, sums, sums_row, layer, run, step, start, end, vectors)
@@ -293,33 +289,36 @@ def _multiply_ahead(real, layer, run, own_part, part, s, end, first, active):
         phase = stored_entry(PhaseEntry, layer.phases, p)
         if phase.ahead >= 0:
             for panel in range(phase.panels * part // team.parts, phase.panels * (part + 1) // team.parts):
-                bias, m = phase.bias + panel * phase.tile_row, 0
-                while m < count:
-                    height = height_of(phase.tallest, count - m)
-                    place = _row_ahead(phase, memory, panel, ahead.steps * first + m)
-                    _multiply(
-                        real, phase, layer.tiles, xs + 8 * m, 0, panel, height, bias, 0, place, ahead.row, True, False
-                    )
-                    m += height
+                place = _row_ahead(phase, memory, panel, ahead.steps * first)
+                bias = phase.bias + panel * phase.tile_row
+                _multiply(real, phase, layer.tiles, xs, 0, panel, count, bias, 0, place, ahead.row, True, False)
 
 
 @once
-def _multiply(real, phase, tiles, addresses, span, panel, height, start, start_row, place, row, with_x, with_others):
-    """Products of one panel and `height` rows to `place`, after the rows at `start`: those of x, and all others."""
-    if phase.last_tile - phase.first_tile > 1:  # tiles may leave some gates out
-        for m in range(height):
-            for at in range(0, phase.tile_row, vector_bytes(real)):
-                store(load(real, start + m * start_row + at), place + m * row + at)
-        start, start_row = place, row
-    for k in range(phase.first_tile, phase.last_tile):
-        tile = stored_entry(TileEntry, tiles, k)
-        with_a = with_x if tile.a == 0 else with_others
-        a_count, b_count = tile.a_count if with_a else 0, tile.b_count if with_others else 0
-        call(
-            tile.tile,
-            ProductTile(
-                rows=height, out=place + tile.offset, out_row=row, start=start + tile.offset, start_row=start_row,
-                w=tile.w + panel * tile.w_panel, a=addresses + tile.a * span, a_count=a_count,
-                v=tile.v + panel * tile.v_panel, b=addresses + tile.b * span, b_count=b_count,
-            ),
-        )  # fmt: skip
+def _multiply(
+    real, phase, tiles, addresses, span, panel, rows, start, start_row, place, place_row, with_x, with_others
+):
+    """Products of one panel and some rows to `place`, after what is at `start`: those of x, and all others."""
+    m = 0
+    while m < rows:
+        height = height_of(phase.tallest, rows - m)
+        first, first_row, out = start + m * start_row, start_row, place + m * place_row
+        if phase.last_tile - phase.first_tile > 1:  # tiles may leave some gates out
+            for r in range(height):
+                for at in range(0, phase.tile_row, vector_bytes(real)):
+                    store(load(real, first + r * first_row + at), out + r * place_row + at)
+            first, first_row = out, place_row
+        for k in range(phase.first_tile, phase.last_tile):
+            tile = stored_entry(TileEntry, tiles, k)
+            with_a = with_x if tile.a == 0 else with_others
+            a_count, b_count = tile.a_count if with_a else 0, tile.b_count if with_others else 0
+            call(
+                tile.tile,
+                ProductTile(
+                    rows=height, out=out + tile.offset, out_row=place_row, start=first + tile.offset,
+                    start_row=first_row,
+                    w=tile.w + panel * tile.w_panel, a=addresses + tile.a * span + 8 * m, a_count=a_count,
+                    v=tile.v + panel * tile.v_panel, b=addresses + tile.b * span + 8 * m, b_count=b_count,
+                ),
+            )  # fmt: skip
+        m += height
