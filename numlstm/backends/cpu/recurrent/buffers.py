@@ -36,7 +36,7 @@ NO_SUMS = np.zeros((1, 0), np.int64)
 NO_MASKS = np.zeros(0, MASK)
 CHUNK_BYTES = 1 << 23  # gate gradients of a chunk, so that they stay in the last cache
 CHUNK_PAIRS = 512  # least pairs of a chunk, as threads wait for one another after each
-AHEAD_PAIRS, AHEAD_STEPS = 128, 4  # whose products of x are computed together: most pairs, least steps
+AHEAD_PAIRS, AHEAD_STEPS = 512, 4  # whose products of x are computed together: most pairs, least steps
 AHEAD_BYTES = 1 << 16  # least input weights for each row: to read these at each step takes longer than to keep sums
 
 
