@@ -37,7 +37,8 @@ NO_MASKS = np.zeros(0, MASK)
 CHUNK_BYTES = 1 << 23  # gate gradients of a chunk, so that they stay in the last cache
 CHUNK_PAIRS = 512  # least pairs of a chunk, as threads wait for one another after each
 AHEAD_PAIRS, AHEAD_STEPS = 512, 4  # whose products of x are computed together: most pairs, least steps
-AHEAD_BYTES = 1 << 16  # least input weights for each row: to read these at each step takes longer than to keep sums
+AHEAD_BYTES = 1 << 16  # least input weights where there is one row: to read them at each step takes longer than sums
+FAR_BYTES = 1 << 22  # the same for any number of rows
 
 
 def chunk_steps(weights: LayerWeights, rows: int, steps: int) -> int:
@@ -49,7 +50,8 @@ def chunk_steps(weights: LayerWeights, rows: int, steps: int) -> int:
 def steps_ahead(weights: LayerWeights, rows: int, steps: int) -> int:
     """Steps whose products of x are computed together; 0 where each step computes its own."""
     size = sum(block.size for block in weights.input_blocks) * weights.flat.itemsize
-    together = min(steps, AHEAD_PAIRS // rows) if size >= AHEAD_BYTES * rows and not weights.kind else 0
+    worth = size >= min(AHEAD_BYTES * rows**2, FAR_BYTES) and not weights.kind
+    together = min(steps, AHEAD_PAIRS // rows) if worth else 0
     return together if together >= AHEAD_STEPS else 0
 
 

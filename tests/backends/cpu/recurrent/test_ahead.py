@@ -102,11 +102,18 @@ def test_threads(ahead, monkeypatch, shared, unequal):
         np.testing.assert_array_equal(other, truth)
 
 
+def weights_of(inputs, units):
+    """The weights of a layer, all zero."""
+    packing = layer_packing(LayerSpec("lstm", inputs, units))
+    return LayerWeights(packing, np.zeros(packing.size, np.float32), training=False)
+
+
 def test_where_input_weights_are_many_for_each_row():
-    packing = layer_packing(LayerSpec("lstm", 256, 128))  # half a MiB
-    weights = LayerWeights(packing, np.zeros(packing.size, np.float32), training=False)
-    assert steps_ahead(weights, 1, 1000) == buffers.AHEAD_PAIRS
-    assert steps_ahead(weights, 8, 1000) == buffers.AHEAD_PAIRS // 8
-    assert steps_ahead(weights, 8, 5) == 5
-    assert steps_ahead(weights, 9, 1000) == 0
-    assert steps_ahead(weights, 1, 3) == 0
+    half, four = weights_of(256, 128), weights_of(1024, 256)  # MiB
+    assert steps_ahead(half, 1, 1000) == buffers.AHEAD_PAIRS
+    assert steps_ahead(half, 2, 1000) == buffers.AHEAD_PAIRS // 2
+    assert steps_ahead(half, 2, 5) == 5
+    assert steps_ahead(half, 3, 1000) == 0
+    assert steps_ahead(half, 1, 3) == 0
+    assert steps_ahead(four, 20, 1000) == buffers.AHEAD_PAIRS // 20
+    assert steps_ahead(four, buffers.AHEAD_PAIRS // 3, 1000) == 0
