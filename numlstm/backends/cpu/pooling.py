@@ -119,12 +119,11 @@ def pool_forward(weights: PoolWeights, y: np.ndarray, lengths: np.ndarray | None
         places = np.empty((rows, features), np.int64)
         do(maximum[dtype], y, ends, pooled, places)
         return pooled, places
+    shares = np.empty((rows, steps), dtype)
     if kind == "mean":
-        shares = np.empty((rows, steps), dtype)
         with only_if(lengths is not None):  # else they are the same each time
             do(_share_evenly, ends, shares)
     else:
-        shares = np.empty((rows, steps), dtype)
         do(attend[dtype], y, ends, weights.weight, weights.bias, shares)
     do(weighted_sum[dtype], y, ends, shares, pooled)
     return pooled, shares
