@@ -70,12 +70,10 @@ class Equations:
             return array
 
         sums, records = memory(ROWS, GATES * lanes), memory(2 * ROWS, SLOTS, lanes)
-        gradients, gates, copies = memory(ROWS, 4, lanes), memory(ROWS, GATES * lanes), memory(ROWS, GATES * lanes)
-        row = gates.strides[0]
-        side = SideEntry(address=address_of(gates), row=row, copies=address_of(copies), panel_bytes=copies.nbytes,
-                         row_bytes=row, first=0, gates=GATES)  # fmt: skip
+        gradients, gates = memory(ROWS, 4, lanes), memory(ROWS, GATES * lanes)
+        side = SideEntry(address=address_of(gates), row=gates.strides[0], first=0, gates=GATES)
         sides = np.array([side], SIDE)
-        self.kept = sums, records, gradients, gates, copies, sides  # kernels know their addresses alone
+        self.kept = sums, records, gradients, gates, sides  # kernels know their addresses alone
         record = address_of(records), *records.strides[:2]
         self.forward = phase_forward.address(real, tag), address_of(sums), sums.strides[0], *record, ROWS
         self.backward = (phase_backward.address(real, tag), address_of(sides), *record,

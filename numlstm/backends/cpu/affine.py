@@ -6,11 +6,11 @@ import numpy as np
 
 from .linear.gradients import OuterProduct, OuterSums, Target, add_sums
 from .linear.packing import AffinePacking, Block
-from .linear.products import PanelCopy, ProductCall, copy_to_panels, product
+from .linear.products import PaddedCopy, ProductCall, copy_padded, product
 from .linear.tile import ROWS_TOGETHER, product_address, product_heights
 from .linear.transposed import FLOP_OF_A_NUMBER, TransposedWeights
 from .machine import recording, threads
-from .machine.arrays import Arguments, address_of, aligned, integers
+from .machine.arrays import Arguments, address_of, aligned, apart, integers
 from .machine.target import TILE_VECTORS
 
 PRODUCTS_KEPT = 8  # memories of products, forward and back, one for each number of rows
@@ -62,25 +62,28 @@ class AffineBuffers:
 
     def __init__(self, weights: AffineWeights, rows: int) -> None:
         weight, real = weights.packing.weight, weights.real
-        self.real, self.rows, self.weight = real, rows, weight
-        self.panels = aligned((weight.panels, rows, weight.columns), real, zero=True)
+        self.real, self.rows = real, rows
+        size, columns = np.dtype(real).itemsize, weight.panels * weight.columns
+        self.dy = aligned((rows, apart(columns * size) // size), real)
         self.addresses, self.count = np.empty(rows, np.int64), np.array([rows])
-        out, bias = (block.start * self.panels.itemsize for block in (weight, weights.packing.bias))
-        self.sums = OuterSums(
-            real, [OuterProduct(weight, out, bias, -1, address_of(self.addresses), address_of(self.panels))], rows
-        )
-        copy = PanelCopy(
-            dy=0, dy_row=0, a=0, a_row=0, columns=weights.outputs, panels=address_of(self.panels),
-            vectors=weight.columns // weight.lanes, rows=rows, addresses=address_of(self.addresses),
+        product = OuterProduct(
+            block=weight, out=weight.start * size, bias=weights.packing.bias.start * size, copy=-1,
+            a=address_of(self.addresses), d=address_of(self.dy), d_panel=weight.columns * size,
+            d_row=self.dy.strides[0],
         )  # fmt: skip
-        self.copy = Arguments.of(integers(copy), (self.panels, self.addresses))
+        self.sums = OuterSums(real, [product], rows)
+        copy = PaddedCopy(
+            dy=0, dy_row=0, a=0, a_row=0, columns=weights.outputs, out=address_of(self.dy),
+            out_row=self.dy.strides[0], vectors=columns // weight.lanes, addresses=address_of(self.addresses),
+        )  # fmt: skip
+        self.copy = Arguments.of(integers(copy), (self.dy, self.addresses))
 
     def fill(self, x: np.ndarray, dy: np.ndarray) -> None:
         """Copy the gradients of a batch, and note the addresses of its rows."""
         self.copy.integers[:4] = address_of(dy), dy.strides[0], address_of(x), x.strides[0]
         recording.keep(x, dy)
-        shards = threads.even_shards(self.weight.panels, FLOP_OF_A_NUMBER * dy.size)
-        threads.share(copy_to_panels, self.real, self.copy, shards)
+        shards = threads.even_shards(self.rows, FLOP_OF_A_NUMBER * dy.size)
+        threads.share(copy_padded, self.real, self.copy, shards)
 
 
 class ProductMemory:

@@ -29,4 +29,4 @@ def test_calls_share_nothing_without_training():
     x = rng.normal(size=(7, 5))
     assert not np.shares_memory(backend.affine_forward(weights, x), backend.affine_forward(weights, x))
     first, second = (weights.buffers_for(7) for _ in range(2))
-    assert not np.shares_memory(first.panels, second.panels)
+    assert not np.shares_memory(first.dy, second.dy)

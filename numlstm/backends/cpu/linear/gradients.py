@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..machine import recording, threads
-from ..machine.arrays import Arguments, address_of, integers
+from ..machine.arrays import Arguments, address_of, apart, integers
 from ..machine.target import target
 from .packing import Block
 from .products import (
@@ -19,13 +20,13 @@ from .products import (
     RowSum,
     RowSums,
     column_sums,
-    copied_row_bytes,
     row_sums,
     sum_rows,
     weight_gradients,
 )
 from .tile import outer_address
 
+COPIED_INPUTS = 128  # least numbers of a row that is copied: to read shorter ones where they are takes less time
 SUM_BYTES = 4096  # of a gradient that one thread adds to
 FLOP_OF_A_BYTE = 60.0  # which take as long as to add a byte that lies in the cache of another core
 
@@ -39,11 +40,18 @@ class OuterProduct(NamedTuple):
     copy: int  # bytes to that of another bias, which has the same gradient; -1 where there is none
     a: int  # address of the addresses of the rows
     d: int  # address of the gate gradients
+    d_panel: int  # bytes from those of a panel to those of the next
+    d_row: int  # bytes from those of a pair to those of the next
 
-    def tile_rows(self) -> int:
-        """Rows of tiles that threads may share, the bias counted as one more input."""
+    def blocks(self) -> int:
+        """Rows of tiles of a panel, the bias counted as one more input."""
         inputs = self.block.inputs + (self.bias >= 0)
-        return self.block.panels * -(-inputs // _tallest(self.block))
+        return -(-inputs // _tallest(self.block))
+
+
+def _is_copied(block: Block) -> bool:
+    """Whether rows that the weights multiply are copied first."""
+    return block.inputs >= COPIED_INPUTS
 
 
 def _tallest(block: Block) -> int:
@@ -63,7 +71,7 @@ Work = tuple[Arguments, Sequence[threads.Shard]]
 
 
 class OuterSums:
-    """Two sums, or one; each number of a gradient is summed by one thread.
+    """Two sums of as many panels, or one; each number of a gradient is summed by one thread.
 
     Parameters
     ----------
@@ -71,25 +79,21 @@ class OuterSums:
         numpy.float32 or numpy.float64.
     products : sequence of OuterProduct
     room : int
-        Gate gradients that a panel has room for.
+        Most pairs.
     """
 
     kernel = weight_gradients
 
     def __init__(self, real: Any, products: Sequence[OuterProduct], room: int) -> None:
-        sums, self.blocks = [], 0
-        for product in products:
-            first, self.blocks = self.blocks, self.blocks + product.tile_rows()
-            sums.append(_outer_sum(real, product, first, self.blocks))
-        sums.append(OuterSum(*[0] * len(OuterSum._fields)))
-        self.real = real
-        widest = max(product.block.inputs for product in products)
-        self.row_bytes = copied_row_bytes(widest, products[0].block.lanes, np.dtype(real).itemsize)
-        self.part_bytes = min(BLOCK, room) * self.row_bytes
+        sums = [*(_outer_sum(real, product) for product in products), OuterSum(*[0] * len(OuterSum._fields))]
+        self.real, self.blocks = real, products[0].block.panels * sum(product.blocks() for product in products)
+        widest = max((product.block.inputs for product in products if _is_copied(product.block)), default=0)
+        row_bytes = apart(widest * np.dtype(real).itemsize)
+        self.part_bytes = 2 * min(BLOCK, room) * row_bytes
         self.flop = 2.0 * sum(product.block.size for product in products)
         call = OuterCall(
-            parts=0, gradient=0, pairs=0, fresh=0, copies=0, copies_part=self.part_bytes, copy_row=self.row_bytes,
-            room=room, blocks=self.blocks, first_sum=sums[0], second_sum=sums[1],
+            parts=0, gradient=0, pairs=0, fresh=0, copies=0, copies_part=self.part_bytes, copy_row=row_bytes,
+            blocks=self.blocks, first_sum=sums[0], second_sum=sums[1],
         )  # fmt: skip
         self.call = Arguments.of(integers(call))
         self.copies, self.filled = np.empty(0, np.uint8), (0, 0, 0, False)
@@ -114,13 +118,14 @@ class OuterSums:
         self.call.integers[: len(self.filled) + 1] = *self.filled, address_of(self.copies)
 
 
-def _outer_sum(real: Any, product: OuterProduct, first: int, last: int) -> OuterSum:
-    """A product as the kernel takes it; its blocks are first <= b < last."""
+def _outer_sum(real: Any, product: OuterProduct) -> OuterSum:
+    """A product as the kernel takes it."""
     block = product.block
     vectors = block.columns // block.lanes
     return OuterSum(
-        out=product.out, bias=product.bias, copy=product.copy, a=product.a, inputs=block.inputs, first=first, last=last,
-        d=product.d, tile=outer_address(real, vectors), vectors=vectors, tallest=_tallest(block),
+        out=product.out, bias=product.bias, copy=product.copy, a=product.a, inputs=block.inputs,
+        blocks=product.blocks(), copied=int(_is_copied(block)), d=product.d, d_panel=product.d_panel,
+        d_row=product.d_row, tile=outer_address(real, vectors), vectors=vectors, tallest=_tallest(block),
     )  # fmt: skip
 
 
@@ -165,18 +170,17 @@ class RowGradients:
         The gradients, which are added to.
     product : OuterProduct
         Its rows hold the number of a row of the table.
-    room : int
-        Gate gradients that a panel has room for.
     """
 
     kernel = row_sums
 
-    def __init__(self, real: Any, out: np.ndarray, product: OuterProduct, room: int) -> None:
+    def __init__(self, real: Any, out: np.ndarray, product: OuterProduct) -> None:
         self.real, (self.panels, rows, columns) = real, out.shape
         self.flop = float(self.panels * columns)
         call = RowSums(
-            pairs=0, out=address_of(out), rows=rows, a=product.a, d=product.d, room=room, row_bytes=out.strides[1]
-        )
+            pairs=0, out=address_of(out), rows=rows, a=product.a, d=product.d, d_panel=product.d_panel,
+            d_row=product.d_row, row_bytes=out.strides[1],
+        )  # fmt: skip
         self.call = Arguments.of(integers(call), out)
 
     def parts(self, pairs: int) -> int:
@@ -187,6 +191,12 @@ class RowGradients:
         """The arguments of the kernel, and so many shards. The gradient of the weights comes from all sums."""
         self.call.integers[0] = address_of(target.pairs)
         return self.call, threads.split(self.panels, parts, 1)
+
+
+def outer_sums(real: Any, products: Sequence[OuterProduct], room: int) -> list[OuterSums]:
+    """The sums of all products, two by two where they have as many panels."""
+    alike = [list(group) for _, group in itertools.groupby(products, lambda product: product.block.panels)]
+    return [OuterSums(real, group[k : k + 2], room) for group in alike for k in range(0, len(group), 2)]
 
 
 Sums = OuterSums | ColumnSums | RowGradients

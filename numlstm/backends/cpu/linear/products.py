@@ -19,17 +19,12 @@ from ..machine.memory import (
     stored_entry,
     vector_bytes,
 )
-from ..machine.simd import keep_first, load, load_first, splat, stack_bytes, store
-from ..machine.target import TILE_VECTORS
+from ..machine.simd import load, splat, stack_bytes, store
+from ..machine.target import TILE_VECTORS, target
 from .tile import TILE_BYTES, OuterTile, ProductTile, height_of
 
-BLOCK = 128  # summands taken together: they stay in the first cache, and long sums stay exact
-SPREAD = 64  # bytes between copied rows, so that they do not share sets of the cache
-
-
-def copied_row_bytes(inputs: int, lanes: int, itemsize: int) -> int:
-    """Bytes of a row of `inputs` numbers and a 1 behind them, in whole vectors."""
-    return (inputs // lanes + 1) * lanes * itemsize + SPREAD
+BLOCK = 8 * target().vector_bytes  # summands taken together: they stay in a near cache, and long sums stay exact
+BLOCK_BYTES = 8 * BLOCK  # of so many addresses
 
 
 class OuterSum(NamedTuple):
@@ -40,30 +35,31 @@ class OuterSum(NamedTuple):
     copy: int  # the same of another bias, which has the same gradient; -1 where there is none
     a: int  # address of (steps,) addresses of rows of `inputs` numbers
     inputs: int
-    first: int  # of all blocks of rows, its own are first <= b < last
-    last: int
-    d: int  # address of (panels, room, width) vectors: the gate gradients
+    blocks: int  # of a panel
+    copied: int  # whether rows are copied before they are read
+    d: int  # address of the gate gradients: (width) vectors for each pair and panel
+    d_panel: int  # bytes from panel to panel
+    d_row: int  # bytes from pair to pair
     tile: int  # address of the machine code for tiles of that width
     vectors: int  # the width
     tallest: int  # rows of the tallest tile
 
 
 class OuterCall(NamedTuple):
-    """Two sums that are taken in parts, by blocks.
+    """Two sums of as many panels that are taken in parts, by blocks.
 
-    A block is as many inputs as a tile has rows; the bias counts as one more input. Blocks are numbered within a panel
-    first, then over panels, then over sums.
+    A block is as many inputs as a tile has rows; the bias counts as one more input. Blocks are numbered panel by panel,
+    in each first those of the first sum: gate gradients that both sums read come from far memory once.
     """
 
     parts: int
     gradient: int  # the address that `out` and `bias` of the sums count from
     pairs: int  # address of the number of gate gradients that are summed
     fresh: int  # whether `out` and `bias` are overwritten, not added to
-    copies: int  # address of room for BLOCK rows of any `a`, each with a 1 behind it, for each part
+    copies: int  # address of room for BLOCK rows of each `a`, if they are copied, for each part
     copies_part: int  # bytes from one part's room to the next
     copy_row: int  # bytes of such a row
-    room: int  # gate gradients that a panel has room for
-    blocks: int
+    blocks: int  # of all panels
     first_sum: OuterSum
     second_sum: OuterSum  # without blocks, if there is one sum alone
 
@@ -77,35 +73,53 @@ def weight_gradients(real, at, first, last):
     run = stored(OuterCall, at)
     pairs, zeros = integer_at(run.pairs, 0), stack_bytes(TILE_BYTES)
     _clear(real, zeros, TILE_VECTORS * vector_bytes(real))
+    one, ones = stack_bytes(TILE_BYTES), stack_bytes(BLOCK_BYTES)
+    first_copies, second_copies = stack_bytes(BLOCK_BYTES), stack_bytes(BLOCK_BYTES)
+    most, of_first = lesser(BLOCK, pairs), run.first_sum.blocks
+    of_panel = of_first + run.second_sum.blocks
+    store(splat(real, real(1)), one)
+    slots_at(ones, one, 0, 0, most)
     for part in range(first, last):
-        start, end = run.blocks * part // run.parts, run.blocks * (part + 1) // run.parts
-        copy = run.copies + part * run.copies_part
-        for outer_sum in (run.first_sum, run.second_sum):
-            a, b = greater(start, outer_sum.first) - outer_sum.first, lesser(end, outer_sum.last) - outer_sum.first
-            if a < b:
-                for k in range(0, greater(pairs, 1), BLOCK):  # once without pairs, for zeros
-                    count = lesser(BLOCK, pairs - k)
-                    for i in range(count):
-                        row = load_address(outer_sum.a + 8 * (k + i))
-                        _copy_with_one(real, copy + i * run.copy_row, row, outer_sum.inputs)
-                    for block in range(a, b):
-                        _add_block(real, outer_sum, block, run, copy, k, count, zeros)
+        room = run.copies + part * run.copies_part
+        slots_at(first_copies, room, run.copy_row, 0, most)
+        slots_at(second_copies, room + most * run.copy_row, run.copy_row, 0, most)
+        for k in range(0, greater(pairs, 1), BLOCK):  # once without pairs, for zeros
+            count = lesser(BLOCK, pairs - k)
+            first_rows = _rows_of(real, run.first_sum, k, count, first_copies)
+            second_rows = _rows_of(real, run.second_sum, k, count, second_copies)
+            for number in range(run.blocks * part // run.parts, run.blocks * (part + 1) // run.parts):
+                panel, block = number // of_panel, number % of_panel
+                if block < of_first:
+                    _add_block(real, run.first_sum, panel, block, run, first_rows, ones, k, count, zeros)
+                else:
+                    block -= of_first
+                    _add_block(real, run.second_sum, panel, block, run, second_rows, ones, k, count, zeros)
 
 
 weight_gradients.takes(ShardCall)
 
 
 @once
-def _add_block(real, outer_sum, block, run, copy, k, count, zeros):
-    """Add `count` outer products from the number `k` on to a block of a sum; their rows have been copied."""
+def _rows_of(real, outer_sum, k, count, copies):
+    """Where the addresses of `count` rows of a sum are, from the number `k` on; or those of copies, written now."""
+    rows = outer_sum.a + 8 * k
+    if outer_sum.copied:
+        for i in range(count):
+            copy_row(real, load_address(copies + 8 * i), load_address(rows + 8 * i), outer_sum.inputs)
+        rows = copies
+    return rows
+
+
+@once
+def _add_block(real, outer_sum, panel, block, run, rows, ones, k, count, zeros):
+    """Add `count` outer products from the number `k` on to a block of a panel; `rows` has their rows' addresses."""
     fresh = run.fresh and k == 0
     row_bytes = outer_sum.vectors * vector_bytes(real)
     number = vector_bytes(real) // lanes_of(real)
     columns = outer_sum.inputs + 1 if outer_sum.bias >= 0 else outer_sum.inputs
-    blocks = -(-columns // outer_sum.tallest)
-    panel, column = block // blocks, (block % blocks) * outer_sum.tallest
+    column = block * outer_sum.tallest
     end = lesser(column + outer_sum.tallest, columns)
-    d = outer_sum.d + (panel * run.room + k) * row_bytes
+    d = outer_sum.d + panel * outer_sum.d_panel + k * outer_sum.d_row
     out = run.gradient + outer_sum.out + (panel * outer_sum.inputs + column) * row_bytes
     if fresh and count == 0:
         _clear(real, out, (lesser(end, outer_sum.inputs) - column) * row_bytes)
@@ -117,7 +131,7 @@ def _add_block(real, outer_sum, block, run, copy, k, count, zeros):
                 outer_sum.tile,
                 OuterTile(
                     rows=1, out=bias, out_row=row_bytes, start=zeros if fresh else bias, start_row=0,
-                    a=copy + outer_sum.inputs * number, a_row=run.copy_row, d=d, steps=count,
+                    a=ones, column=0, d=d, d_row=outer_sum.d_row, steps=count,
                 ),
             )  # fmt: skip
         elif fresh:
@@ -131,7 +145,7 @@ def _add_block(real, outer_sum, block, run, copy, k, count, zeros):
             outer_sum.tile,
             OuterTile(
                 rows=height, out=out, out_row=row_bytes, start=start, start_row=start_row,
-                a=copy + column * number, a_row=run.copy_row, d=d, steps=count,
+                a=rows, column=column * number, d=d, d_row=outer_sum.d_row, steps=count,
             ),
         )  # fmt: skip
         out += height * row_bytes
@@ -203,18 +217,6 @@ def _clear(real, place, size):
     zero = splat(real, real(0))
     for offset in range(0, size, vector_bytes(real)):
         store(zero, place + offset)
-
-
-@inner
-def _copy_with_one(real, place, row, count):
-    """Copy `count` numbers, and write a 1 behind them."""
-    lanes, size = lanes_of(real), vector_bytes(real)
-    whole = count // lanes
-    for group in range(whole):
-        store(load(real, row + group * size), place + group * size)
-    last = load_first(real, row + whole * size, count % lanes)
-    one = splat(real, real(1))
-    store(last + (one - keep_first(one, count % lanes)), place + whole * size)
 
 
 class ProductCall(NamedTuple):
@@ -308,8 +310,9 @@ class RowSums(NamedTuple):
     out: int  # address of (panels, rows, width) vectors, added to
     rows: int
     a: int  # address of (pairs,) addresses of numbers of rows
-    d: int  # address of (panels, room, width) vectors: the gate gradients
-    room: int
+    d: int  # address of the gate gradients, as in an `OuterSum`
+    d_panel: int
+    d_row: int
     row_bytes: int  # of the width
 
 
@@ -324,7 +327,7 @@ def row_sums(real, at, first, last):
         for k in range(integer_at(sums.pairs, 0)):
             row = load_address(load_address(sums.a + 8 * k))
             place = sums.out + (panel * sums.rows + row) * sums.row_bytes
-            d = sums.d + (panel * sums.room + k) * sums.row_bytes
+            d = sums.d + panel * sums.d_panel + k * sums.d_row
             for offset in range(0, sums.row_bytes, vector_bytes(real)):
                 store(load(real, place + offset) + load(real, d + offset), place + offset)
 
@@ -332,31 +335,27 @@ def row_sums(real, at, first, last):
 row_sums.takes(ShardCall)
 
 
-class PanelCopy(NamedTuple):
-    """Rows to copy to panels, and rows to note the addresses of."""
+class PaddedCopy(NamedTuple):
+    """Rows to copy to whole panels, and rows to note the addresses of."""
 
     dy: int  # address of (N, columns) numbers
     dy_row: int  # bytes from row to row
     a: int  # address of the rows whose addresses are noted
     a_row: int
     columns: int
-    panels: int  # address of (panels, N, width) vectors, with zeros where there is no column
-    vectors: int  # the width
-    rows: int  # N
+    out: int  # address of (N, vectors) vectors, written, with zeros where there is no column
+    out_row: int  # bytes from row to row
+    vectors: int
     addresses: int  # address of room for N addresses
 
 
 @kernel
-def copy_to_panels(real, at, first, last):
-    """Copy rows to the panels first <= panel < last, and write addresses of rows; a `PanelCopy` is at the address."""
-    p = stored(PanelCopy, at)
-    row_bytes, numbers = p.vectors * vector_bytes(real), p.vectors * lanes_of(real)
-    slots_at(p.addresses, p.a, p.a_row, 0, p.rows)
-    for panel in range(first, last):
-        count = lesser(numbers, p.columns - panel * numbers)
-        for n in range(p.rows):
-            place = p.panels + (panel * p.rows + n) * row_bytes
-            load_row(real, place, p.dy + n * p.dy_row + panel * row_bytes, count, p.vectors)
+def copy_padded(real, at, first, last):
+    """Copy the rows first <= n < last, and write the addresses of such rows; a `PaddedCopy` is at the address."""
+    p = stored(PaddedCopy, at)
+    slots_at(p.addresses, p.a, p.a_row, first, last)
+    for n in range(first, last):
+        load_row(real, p.out + n * p.out_row, p.dy + n * p.dy_row, p.columns, p.vectors)
 
 
-copy_to_panels.takes(ShardCall)
+copy_padded.takes(ShardCall)

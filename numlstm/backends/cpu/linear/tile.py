@@ -56,16 +56,17 @@ class NarrowRows(NamedTuple):
 
 
 class OuterTile(NamedTuple):
-    """``out[r] = start[r] + sum over k of a[k][r] * d[k]`` for some rows r."""
+    """``out[r] = start[r] + sum over k of a[k][column + r] * d[k]`` for some rows r."""
 
     rows: int  # number of rows, one of the heights that were compiled
     out: int  # address of (rows, vectors) vectors, written
     out_row: int  # bytes from row to row
     start: int  # address of (rows, vectors) vectors; may be `out`
     start_row: int  # bytes from row to row; 0 where one row serves all
-    a: int  # address of (steps, rows) numbers
-    a_row: int  # bytes from step to step
+    a: int  # address of (steps,) addresses of rows of numbers
+    column: int  # bytes from there to the first number
     d: int  # address of (steps, vectors) vectors
+    d_row: int  # bytes from step to step
     steps: int  # length of the sum, at least 1; it starts from zero, so that a long sum is a sum of short ones
 
 
@@ -272,11 +273,13 @@ def lookup(real, width, tile):
 
 def _emit_outer(layout, wide, builder, tile):
     size = layout.lanes * layout.bits // 8
+    addresses = builder.inttoptr(tile.a, I64.as_pointer())
 
     def emit(height):
         def multiply(k, sums):
-            row = builder.inttoptr(builder.add(tile.a, builder.mul(k, tile.a_row)), layout.real.as_pointer())
-            gradients = builder.add(tile.d, builder.mul(k, I64(wide * size)))
+            address = builder.load(builder.gep(addresses, [k]))
+            row = builder.inttoptr(builder.add(address, tile.column), layout.real.as_pointer())
+            gradients = builder.add(tile.d, builder.mul(k, tile.d_row))
             numbers = [builder.gep(row, [I64(r)]) for r in range(height)]
             return outer_sums(Terms(layout), builder, gradients, numbers, sums, wide)
 

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+LINE = 64  # bytes of a cache line
+
 
 def address_of(array: np.ndarray) -> int:
     """The address of an array's first element."""
@@ -22,8 +24,13 @@ def aligned(shape: tuple[int, ...] | int, dtype: Any, *, zero: bool = False) -> 
     """A new C-contiguous array that starts on a cache line: vector loads that cross lines take twice as long."""
     dtype = np.dtype(dtype)
     size = (shape if isinstance(shape, int) else math.prod(shape)) * dtype.itemsize
-    memory = (np.zeros if zero else np.empty)(size + 64, np.uint8)
-    return np.ndarray(shape, dtype, memory, -address_of(memory) % 64)
+    memory = (np.zeros if zero else np.empty)(size + LINE, np.uint8)
+    return np.ndarray(shape, dtype, memory, -address_of(memory) % LINE)
+
+
+def apart(size: int) -> int:
+    """Bytes from row to row of `size` bytes: an odd number of lines, so that rows share no sets of the cache."""
+    return (-(-size // LINE) | 1) * LINE
 
 
 class Room:
@@ -36,7 +43,7 @@ class Room:
         """Where the next `size` bytes are; 0 for none."""
         if size == 0:
             return 0
-        start = -(-self.end // 64) * 64
+        start = -(-self.end // LINE) * LINE
         self.end = start + size
         return start
 

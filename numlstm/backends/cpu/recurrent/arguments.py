@@ -108,15 +108,16 @@ class BackwardMemory(NamedTuple):
     """The memory of the backward pass through a chunk, besides records and gradients of states."""
 
     xs: int  # (pairs,) addresses of rows of x, written
-    gates: int  # (N, row) gate gradients of one step
+    gates: int  # (pairs, row) gate gradients
     row: int
     sums: int  # (N, sums_row) gate gradients of phases that normalise
     sums_row: int
-    gate_rows: int  # (N,) addresses in the rows of `gates`, written
-    places: int  # (N,) addresses of rows of dx, written
+    together: int  # steps whose products with the input weights are computed together
+    gate_rows: int  # (N * together,) addresses in the rows of `gates`, written
+    places: int  # (N * together,) addresses of rows of dx, written
     span: int  # from these addresses to those of the next part of a team
     narrowing: int  # address of the machine code that writes rows in fewer bits; 0 where products take all bits
-    factors: int  # (N, factors_row) gate gradients as products take them: `gates`, or those in fewer bits
+    factors: int  # gate gradients as products take them: `gates`, or (N, factors_row) in fewer bits
     factors_row: int
     factors_part: int  # from these rows to those of the next part of a team
     ratio: int  # bytes in `gates` for each byte of `factors`
@@ -135,8 +136,8 @@ class BackwardStep(NamedTuple):
     dvalues: int
     scratch: int  # a tile
     zeros: int  # a row of a tile
-    room: int  # from the addresses that part 0 of a team writes to those of this one
-    factors: int  # of this part, as in `BackwardMemory`
+    room: int  # from the addresses in `BackwardMemory` to those of row 0 that are written here
+    factors: int  # of row 0, for this part, as in `BackwardMemory`
     back: int  # as in a `ForwardStep`
 
 
@@ -200,13 +201,10 @@ class BackEntry(NamedTuple):
 
 
 class SideEntry(NamedTuple):
-    """The places for the gradients of the gates of a side. Equations read these integers from memory."""
+    """The place for the gradients of the gates of a side. Equations read these integers from memory."""
 
-    address: int  # (N, columns) of one step
+    address: int  # (pairs, columns) of a chunk
     row: int
-    copies: int  # (panels, pairs, width) of a chunk
-    panel_bytes: int
-    row_bytes: int
     first: int  # its first gate, of the gates of the phase
     gates: int  # number of its gates
 

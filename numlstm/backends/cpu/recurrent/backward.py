@@ -71,8 +71,9 @@ def backward(real, at, first, last):
         step = BackwardStep(
             first=first, active=active, pair=pair, before=before, now=before + records.step,
             dbefore=gradients.address + ((s + 1) & 1) * region, dnow=gradients.address + (s & 1) * region,
-            dvalues=gradients.address + 2 * region, scratch=scratch, zeros=zeros, room=own_part * memory.span,
-            factors=memory.factors + own_part * memory.factors_part, back=s & 1,
+            dvalues=gradients.address + 2 * region, scratch=scratch, zeros=zeros,
+            room=own_part * memory.span + 8 * (memory.together - 1) * first,
+            factors=_factors(memory, own_part, pair), back=s & 1,
         )  # fmt: skip
         for p in range(layer.phase_count - 1, -1, -1):
             phase = stored_entry(PhaseEntry, layer.phases, p)
@@ -93,14 +94,18 @@ def backward(real, at, first, last):
                     if memory.narrowing:
                         _narrow(real, phase, layer, step)
                     _products(real, phase, layer, records, step, part)
-                    if p == 0 and run.dx.address:
-                        rows_at(memory.places + step.room, run.dx, rows, s, first, active)
-                        for k in range(layer.first_dx, layer.last_dx):
-                            _multiply(real, stored_entry(BackEntry, layer.backs, k), 0, layer, step, part)
+                    if p == 0 and run.dx.address and (s - chunk.first) % memory.together == 0:
+                        _multiply_inputs(real, layer, run, part_of_run.starts, chunk, step, s, own_part, part)
                     complete(team)
                 part = next_unclaimed(team, stage)
     if chunk.first == 0 and claim(team, 0, stage + 1):
         _store_initial(real, layer, run, region, first, last)
+
+
+@inner
+def _factors(memory, part, pair):
+    """What products of a step take, of row 0: the gate gradients, or a part's room for those in fewer bits."""
+    return memory.factors + (part * memory.factors_part if memory.narrowing else pair * memory.row)
 
 
 @inner
@@ -216,7 +221,6 @@ def _normalise(phase, layer, records, step):
         Spread(
             sums=memory.sums, sums_row=memory.sums_row, first=m, last=step.active, gates=phase.gates, groups=groups,
             sides=layer.sides + SIDE_BYTES * phase.first_side, side_count=phase.sides, pair=step.pair,
-            panel_groups=phase.groups,
         ),
     )  # fmt: skip
 
@@ -227,11 +231,11 @@ def _narrow(real, phase, layer, step):
     memory, addresses = layer.memory, layer.memory.gate_rows + step.room
     for k in range(phase.first_side, phase.first_side + phase.sides):
         side = stored_entry(SideEntry, layer.sides, k)
-        slots_at(addresses, side.address, memory.row, step.first, step.active)
+        slots_at(addresses, side.address + step.pair * memory.row, memory.row, step.first, step.active)
         call(
             memory.narrowing,
             NarrowRows(
-                addresses=addresses, count=phase.panels * side.row_bytes // vector_bytes(real) * lanes_of(real),
+                addresses=addresses, count=phase.panels * phase.groups * side.gates * lanes_of(real),
                 place=step.factors + (side.address - memory.gates) // memory.ratio, row=memory.factors_row,
                 first=step.first, active=step.active,
             ),
@@ -250,7 +254,10 @@ def _products(real, phase, layer, records, step, part):
             source = (step.now if back.source_now else step.before) + back.source_slot * records.slot
             slots_at(back.sources + 8 * step.pair, source, records.row, step.first, step.active)
         if back.weights:
-            _multiply(real, back, target, layer, step, part)
+            gates = memory.gate_rows + step.room
+            factors = step.factors + back.gates // memory.ratio
+            slots_at(gates, factors, memory.factors_row, step.first, step.active)
+            _multiply(real, back, target, layer, step, gates, step.active, part)
         else:
             for row in range(step.first, step.active):
                 _put_row(
@@ -259,22 +266,42 @@ def _products(real, phase, layer, records, step, part):
                 )  # fmt: skip
 
 
-@inner
-def _multiply(real, back, target, layer, step, part):
-    """Gate gradients times transposed weights, in a part's share of the panels: to `target`, or to rows of dx."""
+@once
+def _multiply_inputs(real, layer, run, starts, chunk, step, s, own_part, part):
+    """The gradients of x of the steps that are computed together, the first of which is `s`.
+
+    Input weights come from far memory once for all these steps, and tiles are as high as they can be.
+    """
+    memory, rows, first, active, last = layer.memory, run.rows, step.first, step.active, step.first
+    gates, places = memory.gate_rows + step.room, memory.places + step.room
+    for t in range(s, lesser(s + memory.together, lesser(chunk.last, integer_at(rows.lengths, first)))):
+        while integer_at(rows.lengths, active - 1) <= t:
+            active -= 1
+        of_step = 8 * (last - first)
+        factors = _factors(memory, own_part, integer_at(starts, t - chunk.first))
+        slots_at(gates + of_step, factors, memory.factors_row, first, active)
+        rows_at(places + of_step, run.dx, rows, t, first, active)
+        last += active - first
+    for k in range(layer.first_dx, layer.last_dx):
+        _multiply(real, stored_entry(BackEntry, layer.backs, k), 0, layer, step, gates, last, part)
+
+
+@once
+def _multiply(real, back, target, layer, step, gates, last, part):
+    """Gate gradients times transposed weights, in a part's share of the panels: to `target`, or to rows of dx.
+
+    The rows are those first <= m < last whose addresses begin at `gates`.
+    """
     memory, parts, gradient_row = layer.memory, layer.team.parts, layer.gradients.row
     row_bytes = back.vectors * vector_bytes(real)
     numbers = back.vectors * lanes_of(real)
-    factors = step.factors + back.gates // memory.ratio
-    slots_at(memory.gate_rows + step.room, factors, memory.factors_row, step.first, step.active)
     begin, end = back.panels * part // parts, back.panels * (part + 1) // parts
     for p in range(end - begin):
         panel = begin + nth_panel(p, end - begin, step.back)
         weights = back.weights + panel * back.columns * row_bytes
         m = step.first
-        while m < step.active:
-            height = height_of(back.tallest, step.active - m)
-            gates = memory.gate_rows + step.room + 8 * m
+        while m < last:
+            height, rows = height_of(back.tallest, last - m), gates + 8 * m
             out, out_row = step.scratch, row_bytes
             if target:
                 out, out_row = target + m * gradient_row + panel * row_bytes, gradient_row
@@ -283,7 +310,7 @@ def _multiply(real, back, target, layer, step, part):
                 back.tile,
                 ProductTile(
                     rows=height, out=out, out_row=out_row, start=start, start_row=start_row,
-                    w=weights, a=gates, a_count=back.columns, v=weights, b=gates, b_count=0,
+                    w=weights, a=rows, a_count=back.columns, v=weights, b=rows, b_count=0,
                 ),
             )  # fmt: skip
             if not target:

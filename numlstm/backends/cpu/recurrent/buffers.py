@@ -9,7 +9,7 @@ import numpy as np
 
 from ....concurrency import cached_property
 from ...contract import Noise
-from ..linear.gradients import ColumnSums, OuterProduct, OuterSums, RowGradients
+from ..linear.gradients import ColumnSums, OuterProduct, OuterSums, RowGradients, outer_sums
 from ..machine import recording, threads
 from ..machine.arrays import Arguments, address_of, aligned, integers
 from ..machine.team import Team, synchronisation
@@ -29,12 +29,12 @@ from .arguments import (
 from .lookup import LookupMemory
 from .masks import mask_table
 from .packing import PhaseBlocks
-from .tables import BackwardTables, ForwardTables, batched
+from .tables import BackwardTables, ForwardTables
 from .weights import LayerWeights
 
 NO_SUMS = np.zeros((1, 0), np.int64)
 NO_MASKS = np.zeros(0, MASK)
-CHUNK_BYTES = 1 << 23  # gate gradients of a chunk, so that they stay in the last cache
+CHUNK_BYTES = 1 << 22  # gate gradients of a chunk, so that they stay in the last cache
 CHUNK_PAIRS = 512  # least pairs of a chunk, as threads wait for one another after each
 AHEAD_PAIRS, AHEAD_STEPS = 512, 4  # whose products of x are computed together: most pairs, least steps
 AHEAD_BYTES = 1 << 16  # least input weights where there is one row: to read them at each step takes longer than sums
@@ -205,7 +205,8 @@ class BackwardBuffers:
             address=address_of(self.carried), row=self.carried.strides[0], slot=self.carried.strides[1]
         )
         self.xs = aligned(self.room, np.int64)
-        self.addresses = aligned((buffers.parts, 2, rows), np.int64)
+        together = max(1, steps_ahead(weights, rows, self.span))
+        self.addresses = aligned((buffers.parts, 2, rows * together), np.int64)
         self.transposes = weights.transposes(buffers.number if thread_count() > 1 else 0)
         self.tables = BackwardTables(
             weights, self.transposes, prepared.tables, buffers.allocate, rows, self.room, self.xs
@@ -217,7 +218,8 @@ class BackwardBuffers:
         self.memory = BackwardMemory(
             xs=address_of(self.xs), gates=address_of(gates), row=gates.strides[0],
             sums=address_of(buffers.sums), sums_row=buffers.sums.strides[0],
-            gate_rows=address_of(self.addresses), places=address_of(self.addresses) + 8 * rows, span=16 * rows,
+            together=together, gate_rows=address_of(self.addresses),
+            places=address_of(self.addresses) + self.addresses.strides[1], span=self.addresses.strides[0],
             narrowing=weights.narrowing, factors=address_of(factors), factors_row=factors.strides[0],
             factors_part=self.narrow.strides[0] if kind else 0, ratio=gates.itemsize // kind.BYTES if kind else 1,
         )  # fmt: skip
@@ -240,7 +242,7 @@ class BackwardBuffers:
         self.last_sums: list[OuterSums] = []  # the rest, after all chunks
         if prepared.lookup:
             outer = self._look_up(prepared.lookup, outer)
-        self.sums += [OuterSums(weights.real, pair, self.room) for pair in batched(outer)]
+        self.sums += outer_sums(weights.real, outer, self.room)
 
     def _look_up(self, lookup: LookupMemory, outer: list[OuterProduct]) -> list[OuterProduct]:
         """Append the sums for the input weights of a layer that looks its inputs up; the other products."""
@@ -250,15 +252,20 @@ class BackwardBuffers:
             if gradients is None:
                 kept.append(product)
             else:
-                self.sums.append(RowGradients(real, gradients, product, self.room))
-                last.append(product._replace(a=address_of(lookup.addresses), d=address_of(gradients)))
-        self.last_sums = [OuterSums(real, pair, lookup.rows) for pair in batched(last)]
+                self.sums.append(RowGradients(real, gradients, product))
+                panel, row, _ = gradients.strides
+                of_rows = product._replace(
+                    a=address_of(lookup.addresses), d=address_of(gradients), d_panel=panel, d_row=row
+                )
+                last.append(of_rows)
+        self.last_sums = outer_sums(real, last, lookup.rows)
         return kept
 
     def _outer(self, index: int, blocks: PhaseBlocks) -> Iterator[OuterProduct]:
         """Sums for the weights and biases of a phase; biases of the same gates have the same gradient."""
         size, tables = self.weights.flat.itemsize, self.tables
-        for number, copies in enumerate(tables.copies[index]):
+        first, count = tables.phases[index]["first_side"], tables.phases[index]["sides"]
+        for number, side in enumerate(tables.sides[first : first + count]):
             products = [product for product in blocks.products if product.side == number]
             biases = [product.bias for product in products if product.bias]
             for product in products:
@@ -267,7 +274,8 @@ class BackwardBuffers:
                     block=product.weight, out=product.weight.start * size,
                     bias=biases[0].start * size if with_bias else -1,
                     copy=biases[1].start * size if with_bias and len(biases) > 1 else -1,
-                    a=address_of(tables.sources[index, product.source]), d=address_of(copies),
+                    a=address_of(tables.sources[index, product.source]), d=int(side["address"]),
+                    d_panel=product.weight.columns * size, d_row=int(side["row"]),
                 )  # fmt: skip
             for other in biases[2:]:
                 self.copies.append((slice(biases[0].start, biases[0].end), slice(other.start, other.end)))

@@ -62,12 +62,6 @@ def parameters_of(tag):
     return len(tag.phase.parameters)
 
 
-@of_tag
-def groups_of(tag):
-    """Vectors of hidden units in a panel of a phase."""
-    return tag.slots.groups[tag.index]
-
-
 # Phase forward ------------------------------------------------------------------------------------------------
 
 
@@ -287,8 +281,7 @@ def phase_backward(real, tag, p):
             )  # fmt: skip
             results = equations_backward(tag, one, d, values)
             place = p.sums + m * p.sums_row + j * gates_of(tag) * size
-            panel, group = j // groups_of(tag), j % groups_of(tag)
-            _store_gates(tag, results, place, p.sides, p.pair, p.number + m, panel, group, p.units - j * lanes)
+            _store_gates(tag, results, place, p.sides, p.pair + p.number + m, j, p.units - j * lanes)
             _store_gradients(
                 tag, results, p.dbefore + dunit, p.dnow + dunit, p.dvalues + dunit, p.gradient_slot
             )  # fmt: skip
@@ -336,13 +329,13 @@ def _load_uses(typing_context, real, tag, before, now, slot, parameters, constan
 
 
 @intrinsic
-def _store_gates(typing_context, tag, values, place, sides, pair, m, panel, group, count):
+def _store_gates(typing_context, tag, values, place, sides, pair, group, count):
     """Write gate gradients, with zeros behind the first `count` lanes."""
     slots, phase = tag.slots, tag.phase
-    order, groups = slots.gates[tag.index], slots.groups[tag.index]
+    order = slots.gates[tag.index]
 
     def generate(context, builder, signature, arguments):
-        _, values, place, sides, pair, m, panel, group, count = arguments
+        _, values, place, sides, pair, group, count = arguments
         layout = VectorLayout.of(signature.args[1].dtype)
         size = layout.lanes * layout.bits // 8
         mask, zero = layout.first(builder, count), layout.constant(0)
@@ -356,18 +349,13 @@ def _store_gates(typing_context, tag, values, place, sides, pair, m, panel, grou
             return context.get_dummy_value()
         for number, side in enumerate(slots.sides[tag.index]):
             entry = _side_entry(builder, sides, number)
-            group_bytes = I64(len(side.gates) * size)
-            index = builder.add(builder.mul(panel, I64(groups)), group)
-            first = builder.add(builder.add(entry.address, builder.mul(m, entry.row)), builder.mul(index, group_bytes))
-            second = builder.add(builder.add(entry.copies, builder.mul(panel, entry.panel_bytes)),
-                                 builder.mul(builder.add(pair, m), entry.row_bytes))  # fmt: skip
-            second = builder.add(second, builder.mul(group, group_bytes))
+            row = builder.add(entry.address, builder.mul(pair, entry.row))
+            first = builder.add(row, builder.mul(group, I64(len(side.gates) * size)))
             for k, gate in enumerate(side.gates):
                 layout.store(builder, gradients[gate], builder.add(first, I64(k * size)))
-                layout.store(builder, gradients[gate], builder.add(second, I64(k * size)))
         return context.get_dummy_value()
 
-    return types.void(tag, values, *[types.intp] * 7), generate
+    return types.void(tag, values, *[types.intp] * 5), generate
 
 
 def _side_entry(builder, sides, number: int) -> SideEntry:

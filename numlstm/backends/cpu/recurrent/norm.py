@@ -68,7 +68,6 @@ class Spread(NamedTuple):
     sides: int  # entries of sides
     side_count: int
     pair: int  # number of the pair of row 0
-    panel_groups: int  # groups in a panel
 
 
 @pointed(NormForward)
@@ -127,17 +126,13 @@ def norm_backward(real, n):
 
 @pointed(Spread)
 def spread(real, n):
-    """Copy the gate gradients of some rows to the two places of each side."""
+    """Copy the gate gradients of some rows to the place of each side."""
     size = vector_bytes(real)
     for k in range(n.side_count):
         side = stored(SideEntry, n.sides + SIDE_BYTES * k)
         for m in range(n.first, n.last):
             for j in range(n.groups):
-                panel, group = j // n.panel_groups, j % n.panel_groups
-                place = side.address + m * side.row + j * side.gates * size
-                copy = side.copies + panel * side.panel_bytes + (n.pair + m) * side.row_bytes
-                copy += group * side.gates * size
+                place = side.address + (n.pair + m) * side.row + j * side.gates * size
                 for gate in range(side.gates):
                     value = load(real, n.sums + m * n.sums_row + (j * n.gates + side.first + gate) * size)
                     store(value, place + gate * size)
-                    store(value, copy + gate * size)

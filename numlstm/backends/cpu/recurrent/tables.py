@@ -11,7 +11,7 @@ from ....cells.cell import INPUT
 from ..linear.packing import Block
 from ..linear.tile import lookup_address, product_address, product_heights
 from ..linear.transposed import TransposedWeights
-from ..machine.arrays import address_of, aligned, integers
+from ..machine.arrays import address_of, aligned, apart, integers
 from .arguments import (
     BACK,
     PHASE,
@@ -178,9 +178,9 @@ class BackwardTables:
         self.phases = tables.phases.copy()
         self.sources: dict[tuple[int, str], np.ndarray] = {}
         self.unit_gradients: list[list[tuple[Block, np.ndarray]]] = []
-        self.copies: list[list[np.ndarray]] = []
         offsets, columns = self._offsets()
-        self.gates = allocate("gates", (rows, columns))
+        size = weights.flat.itemsize
+        self.gates = allocate("gates", (room, apart(columns * size) // size))
         sides: list[SideEntry] = []
         backs: list[BackEntry] = []
         for index, blocks in enumerate(packing.phases):
@@ -221,7 +221,7 @@ class BackwardTables:
         real, tags = weights.types
         row["backward"] = phase_backward.address(real, tags[index])
         row["first_side"], row["sides"] = len(sides), len(weights.packing.slots.sides[index])
-        self._sides(index, blocks, offsets, sides)
+        self._sides(index, offsets, sides)
         row["first_back"] = len(backs)
         if blocks.copied:
             number, name = blocks.copied
@@ -241,23 +241,11 @@ class BackwardTables:
         row["last_back"] = len(backs)
         self._unit_gradients(index, blocks, row)
 
-    def _sides(
-        self, index: int, blocks: PhaseBlocks, offsets: dict[tuple[int, int], int], sides: list[SideEntry]
-    ) -> None:
-        """Append the sides of a phase, and allocate what keeps their gradients of a chunk."""
-        packing = self.weights.packing
-        self.copies.append([])
-        for number, side in enumerate(packing.slots.sides[index]):
-            width = blocks.groups * len(side.gates) * packing.lanes
-            copies = self.allocate(f"copies {index} {number}", (blocks.panels, self.room, width))
-            self.copies[-1].append(copies)
-            sides.append(
-                SideEntry(
-                    address=address_of(self.gates) + offsets[index, number] * self.gates.itemsize,
-                    row=self.gates.strides[0], copies=address_of(copies), panel_bytes=copies.strides[0],
-                    row_bytes=copies.strides[1], first=side.first, gates=len(side.gates),
-                )
-            )  # fmt: skip
+    def _sides(self, index: int, offsets: dict[tuple[int, int], int], sides: list[SideEntry]) -> None:
+        """Append the sides of a phase."""
+        for number, side in enumerate(self.weights.packing.slots.sides[index]):
+            address = address_of(self.gates) + offsets[index, number] * self.gates.itemsize
+            sides.append(SideEntry(address=address, row=self.gates.strides[0], first=side.first, gates=len(side.gates)))
 
     def _back(self, index: int, product: ProductBlocks, offset: int) -> list[BackEntry]:
         """The way back through the weights of a product."""
