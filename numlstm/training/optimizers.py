@@ -50,7 +50,7 @@ class Optimizer(ABC):
     def advance(self, learning_rate: float) -> None:
         """Note number and learning rate of the next step."""
         self.steps += 1
-        self.step_and_rate[:] = self.steps, learning_rate
+        self.step_and_rate[0], self.step_and_rate[1] = self.steps, learning_rate
 
     def update(self, gradient: Array) -> None:
         """Update the parameters, after `advance`."""

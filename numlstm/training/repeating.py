@@ -46,16 +46,16 @@ class Repeats:
     ) -> tuple[float, States]:
         """Take a step; the loss before it, and the final states. The `x` of all batches must lie in the same memory."""
         x, lengths, targets, weights, static = batch
-        arrays = targets, weights, *(() if initial is None else chain.from_iterable(initial))
-        arrays += tuple(array for array in (lengths, static) if array is not None)
-        shape = x.shape, initial is None, *(array.shape for array in arrays)
+        given = targets, weights, lengths, static, *(() if initial is None else chain.from_iterable(initial))
+        arrays = tuple([array for array in given if array is not None])
+        shape = x.shape, initial is None, *[array.shape for array in arrays]
         self.optimizer.advance(learning_rate)
         if self._seed is not None:
             self._seed[...] = rng.integers(2**64, dtype=np.uint64)
         repeat = self._kept.get(shape)
         if repeat:
-            for kept, given in zip(repeat.arrays, arrays, strict=True):
-                np.copyto(kept, given)
+            for kept, array in zip(repeat.arrays, arrays, strict=True):
+                kept[...] = array
             return repeat.run(), repeat.final
 
         final: States = []

@@ -12,6 +12,7 @@ from ...contract import Noise
 from ..linear.gradients import ColumnSums, OuterProduct, OuterSums, RowGradients, outer_sums
 from ..machine import recording, threads
 from ..machine.arrays import Arguments, address_of, aligned, integers
+from ..machine.target import target
 from ..machine.team import Team, synchronisation
 from ..machine.thread_count import thread_count
 from .arguments import (
@@ -38,7 +39,8 @@ CHUNK_BYTES = 1 << 22  # gate gradients of a chunk, so that they stay in the las
 CHUNK_PAIRS = 512  # least pairs of a chunk, as threads wait for one another after each
 AHEAD_PAIRS, AHEAD_STEPS = 512, 4  # whose products of x are computed together: most pairs, least steps
 AHEAD_BYTES = 1 << 16  # least input weights where there is one row: to read them at each step takes longer than sums
-FAR_BYTES = 1 << 22  # the same for any number of rows
+FAR_BYTES = target().vector_bytes ** 2 << 12  # for any number of rows: processors with wide vectors read faster, too
+PAIRS_BACK = 512  # most pairs whose gradients of x are computed together
 
 
 def chunk_steps(weights: LayerWeights, rows: int, steps: int) -> int:
@@ -53,6 +55,11 @@ def steps_ahead(weights: LayerWeights, rows: int, steps: int) -> int:
     worth = size >= min(AHEAD_BYTES * rows**2, FAR_BYTES) and not weights.kind
     together = min(steps, AHEAD_PAIRS // rows) if worth else 0
     return together if together >= AHEAD_STEPS else 0
+
+
+def steps_back(weights: LayerWeights, rows: int, steps: int) -> int:
+    """Steps whose gradients of x are computed together."""
+    return 1 if weights.kind else min(steps, max(1, PAIRS_BACK // rows))
 
 
 class Layer(Protocol):
@@ -205,7 +212,7 @@ class BackwardBuffers:
             address=address_of(self.carried), row=self.carried.strides[0], slot=self.carried.strides[1]
         )
         self.xs = aligned(self.room, np.int64)
-        together = max(1, steps_ahead(weights, rows, self.span))
+        together = steps_back(weights, rows, self.span)
         self.addresses = aligned((buffers.parts, 2, rows * together), np.int64)
         self.transposes = weights.transposes(buffers.number if thread_count() > 1 else 0)
         self.tables = BackwardTables(

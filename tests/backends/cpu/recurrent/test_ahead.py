@@ -8,7 +8,7 @@ from numlstm import GRU, LSTM, RNN
 from numlstm.backends.contract import LayerSpec
 from numlstm.backends.cpu.machine.thread_count import limit_threads
 from numlstm.backends.cpu.recurrent import batch, buffers, weights
-from numlstm.backends.cpu.recurrent.buffers import Buffers, steps_ahead
+from numlstm.backends.cpu.recurrent.buffers import Buffers, steps_ahead, steps_back
 from numlstm.backends.cpu.recurrent.packing import layer_packing
 from numlstm.backends.cpu.recurrent.weights import LayerWeights
 
@@ -42,6 +42,7 @@ def ahead(monkeypatch):
 
     def let(always):
         monkeypatch.setattr(buffers, "AHEAD_BYTES", 0 if always else 1 << 40)
+        monkeypatch.setattr(buffers, "PAIRS_BACK", 23 if always else 1)
         together.clear()
         return together
 
@@ -109,11 +110,18 @@ def weights_of(inputs, units):
 
 
 def test_where_input_weights_are_many_for_each_row():
-    half, four = weights_of(256, 128), weights_of(1024, 256)  # MiB
+    half, far = weights_of(256, 128), weights_of(buffers.FAR_BYTES >> 12, 256)  # half a MiB, and FAR_BYTES
     assert steps_ahead(half, 1, 1000) == buffers.AHEAD_PAIRS
     assert steps_ahead(half, 2, 1000) == buffers.AHEAD_PAIRS // 2
     assert steps_ahead(half, 2, 5) == 5
     assert steps_ahead(half, 3, 1000) == 0
     assert steps_ahead(half, 1, 3) == 0
-    assert steps_ahead(four, 20, 1000) == buffers.AHEAD_PAIRS // 20
-    assert steps_ahead(four, buffers.AHEAD_PAIRS // 3, 1000) == 0
+    assert steps_ahead(far, 20, 1000) == buffers.AHEAD_PAIRS // 20
+    assert steps_ahead(far, buffers.AHEAD_PAIRS // 3, 1000) == 0
+
+
+def test_gradients_of_x_are_always_computed_together():
+    weights = weights_of(3, 5)
+    assert steps_back(weights, 20, 1000) == buffers.PAIRS_BACK // 20
+    assert steps_back(weights, 20, 7) == 7
+    assert steps_back(weights, 2 * buffers.PAIRS_BACK, 7) == 1
