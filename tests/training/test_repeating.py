@@ -275,7 +275,7 @@ def test_what_was_noted_keeps_its_memory():
         layer._arena.clear()
     head = trainer.model.others[HEAD]
     memory += [product.out for product in head.products.values()]
-    memory += [head.buffers.panels, head.buffers.addresses, head.buffers.sums.copies]
+    memory += [head.buffers.dy, head.buffers.addresses, head.buffers.sums.copies]
     head.products.clear()
     head.buffers = None
     references = [weakref.ref(each) for each in memory]
