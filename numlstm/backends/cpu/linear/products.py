@@ -139,7 +139,7 @@ def _add_block(real, outer_sum, panel, block, run, rows, ones, k, count, zeros):
         if outer_sum.copy >= 0:
             copy_row(real, run.gradient + outer_sum.copy + panel * row_bytes, bias, row_bytes // number)
     while column < end and count > 0:
-        height = height_of(outer_sum.tallest, end - column)
+        height = height_of(outer_sum.tallest, end - column, 0)
         start, start_row = (zeros, 0) if fresh else (out, row_bytes)
         call(
             outer_sum.tile,
@@ -249,7 +249,7 @@ def product(real, at, first, last):
         weights = p.w + panel * p.w_rows * row_bytes
         m = first
         while m < last:
-            height = height_of(p.tallest, last - m)
+            height = height_of(p.tallest, last - m, m - first)
             rows = p.addresses + 8 * m
             call(
                 p.tile,
@@ -289,7 +289,7 @@ def panel_products(real, at, first, last):
     for panel in range(first, last):
         w, m = p.w + panel * p.inputs * row_bytes, 0
         while m < p.rows:
-            height, a = height_of(p.tallest, p.rows - m), p.a + 8 * m
+            height, a = height_of(p.tallest, p.rows - m, m), p.a + 8 * m
             call(
                 p.tile,
                 ProductTile(

@@ -71,12 +71,13 @@ class OuterTile(NamedTuple):
 
 
 @inner
-def height_of(tallest, rows):
+def height_of(tallest, rows, before):
     """The height of the next tile for `rows` more rows: the largest of `tallest`, 4, 2 and 1 that they fill.
 
-    A tile of one row takes as long as one of two rows: so 4 rows are no 3 and 1.
+    A tile of one row takes as long as one of two rows: so 4 rows are no 3 and 1. One of two rows takes longer than half
+    of one of four: so 8 rows are no 6 and 2, but for the first, which wait for their panel: `before` rows have had it.
     """
-    if rows >= tallest and (rows, tallest) != (4, 3):
+    if rows >= tallest and (rows, tallest) != (4, 3) and (before == 0 or (rows, tallest) != (8, 6)):
         return tallest
     height = 4
     while height > rows or height >= tallest:

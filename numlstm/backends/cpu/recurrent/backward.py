@@ -301,7 +301,7 @@ def _multiply(real, back, target, layer, step, gates, last, part):
         weights = back.weights + panel * back.columns * row_bytes
         m = step.first
         while m < last:
-            height, rows = height_of(back.tallest, last - m), gates + 8 * m
+            height, rows = height_of(back.tallest, last - m, m - step.first), gates + 8 * m
             out, out_row = step.scratch, row_bytes
             if target:
                 out, out_row = target + m * gradient_row + panel * row_bytes, gradient_row

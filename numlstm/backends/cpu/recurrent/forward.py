@@ -188,7 +188,7 @@ def _run_phase(real, phase, layer, run, step, share):
                     bias, bias_row = _row_ahead(phase, memory, panel, step.pair + start), memory.ahead.row
                 _multiply(
                     real, phase, layer.tiles, step.addresses + 8 * start, memory.span, panel, end - start, bias,
-                    bias_row, place, sums_row, not ahead, True,
+                    bias_row, place, sums_row, start - step.first, not ahead, True,
                 )  # fmt: skip
             if not whole:
                 vectors = first * phase.groups, (last - first) * phase.groups
@@ -291,17 +291,20 @@ def _multiply_ahead(real, layer, run, own_part, part, s, end, first, active):
             for panel in range(phase.panels * part // team.parts, phase.panels * (part + 1) // team.parts):
                 place = _row_ahead(phase, memory, panel, ahead.steps * first)
                 bias = phase.bias + panel * phase.tile_row
-                _multiply(real, phase, layer.tiles, xs, 0, panel, count, bias, 0, place, ahead.row, True, False)
+                _multiply(real, phase, layer.tiles, xs, 0, panel, count, bias, 0, place, ahead.row, 0, True, False)
 
 
 @once
 def _multiply(
-    real, phase, tiles, addresses, span, panel, rows, start, start_row, place, place_row, with_x, with_others
+    real, phase, tiles, addresses, span, panel, rows, start, start_row, place, place_row, before, with_x, with_others
 ):
-    """Products of one panel and some rows to `place`, after what is at `start`: those of x, and all others."""
+    """Products of one panel and some rows to `place`, after what is at `start`: those of x, and all others.
+
+    So many rows `before` have had the panel.
+    """
     m = 0
     while m < rows:
-        height = height_of(phase.tallest, rows - m)
+        height = height_of(phase.tallest, rows - m, before + m)
         first, first_row, out = start + m * start_row, start_row, place + m * place_row
         if phase.last_tile - phase.first_tile > 1:  # tiles may leave some gates out
             for r in range(height):

@@ -9,10 +9,14 @@ from numlstm.backends.cpu.machine.target import target
 def heights(tallest, rows):
     """Heights of the tiles for so many rows."""
     taken = []
-    while rows:
-        taken.append(height_of.py_func(tallest, rows))
-        rows -= taken[-1]
+    while sum(taken) < rows:
+        taken.append(height_of.py_func(tallest, rows - sum(taken), sum(taken)))
     return taken
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(8, [6, 2]), (14, [6, 4, 4]), (10, [6, 4]), (32, [6, 6, 6, 6, 4, 4])])
+def test_eight_rows_are_two_tiles_of_four_once_their_panel_is_near(rows, expected):
+    assert heights(6, rows) == expected
 
 
 @pytest.mark.parametrize("tallest", [1, 2, 3, 6, 12, 24])
