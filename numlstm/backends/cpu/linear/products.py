@@ -20,10 +20,10 @@ from ..machine.memory import (
     vector_bytes,
 )
 from ..machine.simd import load, splat, stack_bytes, store
-from ..machine.target import TILE_VECTORS, target
+from ..machine.target import TILE_VECTORS
 from .tile import TILE_BYTES, OuterTile, ProductTile, height_of
 
-BLOCK = 8 * target().vector_bytes  # summands taken together: they stay in a near cache, and long sums stay exact
+BLOCK = 128  # summands taken together: they stay in the first cache, and long sums stay exact
 BLOCK_BYTES = 8 * BLOCK  # of so many addresses
 
 
