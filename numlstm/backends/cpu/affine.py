@@ -10,7 +10,7 @@ from .linear.products import PaddedCopy, ProductCall, copy_padded, product
 from .linear.tile import ROWS_TOGETHER, product_address, product_heights
 from .linear.transposed import FLOP_OF_A_NUMBER, TransposedWeights
 from .machine import recording, threads
-from .machine.arrays import Arguments, address_of, aligned, apart, integers
+from .machine.arrays import Arguments, address_of, aligned, integers, odd_lines
 from .machine.target import TILE_VECTORS
 
 PRODUCTS_KEPT = 8  # memories of products, forward and back, one for each number of rows
@@ -64,7 +64,7 @@ class AffineBuffers:
         weight, real = weights.packing.weight, weights.real
         self.real, self.rows = real, rows
         size, columns = np.dtype(real).itemsize, weight.panels * weight.columns
-        self.dy = aligned((rows, apart(columns * size) // size), real)
+        self.dy = aligned((rows, odd_lines(columns * size) // size), real)
         self.addresses, self.count = np.empty(rows, np.int64), np.array([rows])
         product = OuterProduct(
             block=weight, out=weight.start * size, bias=weights.packing.bias.start * size, copy=-1,

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..machine import recording, threads
-from ..machine.arrays import Arguments, address_of, apart, integers
+from ..machine.arrays import Arguments, address_of, integers, odd_lines
 from ..machine.target import target
-from .packing import Block
+from .packing import Block, batched
 from .products import (
     BLOCK,
     ColumnCall,
@@ -88,7 +88,7 @@ class OuterSums:
         sums = [*(_outer_sum(real, product) for product in products), OuterSum(*[0] * len(OuterSum._fields))]
         self.real, self.blocks = real, products[0].block.panels * sum(product.blocks() for product in products)
         widest = max((product.block.inputs for product in products if _is_copied(product.block)), default=0)
-        row_bytes = apart(widest * np.dtype(real).itemsize)
+        row_bytes = odd_lines(widest * np.dtype(real).itemsize)
         self.part_bytes = 2 * min(BLOCK, room) * row_bytes
         self.flop = 2.0 * sum(product.block.size for product in products)
         call = OuterCall(
@@ -195,8 +195,8 @@ class RowGradients:
 
 def outer_sums(real: Any, products: Sequence[OuterProduct], room: int) -> list[OuterSums]:
     """The sums of all products, two by two where they have as many panels."""
-    alike = [list(group) for _, group in itertools.groupby(products, lambda product: product.block.panels)]
-    return [OuterSums(real, group[k : k + 2], room) for group in alike for k in range(0, len(group), 2)]
+    alike = itertools.groupby(products, lambda product: product.block.panels)
+    return [OuterSums(real, pair, room) for _, group in alike for pair in batched(list(group))]
 
 
 Sums = OuterSums | ColumnSums | RowGradients

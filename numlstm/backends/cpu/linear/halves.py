@@ -18,7 +18,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..machine import threads
-from ..machine.arrays import Arguments, address_of
+from ..machine.arrays import Arguments, address_of, odd_lines
 from ..machine.board import ShardCall
 from ..machine.compiling import kernel, pointed
 from ..machine.memory import lanes_of, load_address, store_address, stored, vector_bytes
@@ -34,7 +34,6 @@ LONGEST = 2**31  # numbers of a vector: any
 GRADIENTS = True
 BYTES = 2  # of a number in a row
 PAIR_FLOP = 4  # what to make a pair of two weights counts when threads share it
-SPREAD = 64  # bytes between rounded rows, so that they do not share sets of the cache
 
 
 class BFloat(ir.Type):
@@ -80,7 +79,7 @@ def words(count: int) -> int:
 
 def row_bytes(count: int, lanes: int) -> int:
     """Bytes of a rounded row of `count` numbers."""
-    return BYTES * -(-count // lanes) * lanes + SPREAD
+    return odd_lines(BYTES * -(-count // lanes) * lanes)
 
 
 class Pairs(Terms):

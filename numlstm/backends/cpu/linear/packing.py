@@ -6,9 +6,10 @@ gates, lanes)``, with K inputs of a product. Padding units are zero and stay zer
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -144,3 +145,8 @@ class AffinePacking(Packing):
 def affine_packing(spec: AffineSpec) -> AffinePacking:
     """The packing of an affine map's parameters."""
     return AffinePacking(spec)
+
+
+def batched(items: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Two by two, the last perhaps alone."""
+    return [tuple(items[k : k + 2]) for k in range(0, len(items), 2)]

@@ -16,8 +16,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ..machine.arrays import LINE
 from ..machine.compiling import inner, pointed
-from ..machine.simd import I64, LINE, Vector, VectorLayout, prefetch
+from ..machine.simd import I64, Vector, VectorLayout, prefetch
 from ..machine.tags import width
 from ..machine.target import TILE_VECTORS, target
 

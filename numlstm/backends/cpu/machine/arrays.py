@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-LINE = 64  # bytes of a cache line
+LINE = 64  # bytes that memory gives at once
 
 
 def address_of(array: np.ndarray) -> int:
@@ -28,7 +28,7 @@ def aligned(shape: tuple[int, ...] | int, dtype: Any, *, zero: bool = False) -> 
     return np.ndarray(shape, dtype, memory, -address_of(memory) % LINE)
 
 
-def apart(size: int) -> int:
+def odd_lines(size: int) -> int:
     """Bytes from row to row of `size` bytes: an odd number of lines, so that rows share no sets of the cache."""
     return (-(-size // LINE) | 1) * LINE
 

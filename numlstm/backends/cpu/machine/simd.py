@@ -14,10 +14,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
+from .arrays import LINE
 from .target import target
 
 I64 = ir.IntType(64)
-LINE = 64  # bytes that memory gives at once
 
 
 class Vector(types.Type):

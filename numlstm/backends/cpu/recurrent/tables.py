@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ....cells.cell import INPUT
-from ..linear.packing import Block
+from ..linear.packing import Block, batched
 from ..linear.tile import lookup_address, product_address, product_heights
 from ..linear.transposed import TransposedWeights
-from ..machine.arrays import address_of, aligned, apart, integers
+from ..machine.arrays import address_of, aligned, integers, odd_lines
 from .arguments import (
     BACK,
     PHASE,
@@ -180,7 +180,7 @@ class BackwardTables:
         self.unit_gradients: list[list[tuple[Block, np.ndarray]]] = []
         offsets, columns = self._offsets()
         size = weights.flat.itemsize
-        self.gates = allocate("gates", (room, apart(columns * size) // size))
+        self.gates = allocate("gates", (room, odd_lines(columns * size) // size))
         sides: list[SideEntry] = []
         backs: list[BackEntry] = []
         for index, blocks in enumerate(packing.phases):
@@ -292,8 +292,3 @@ class BackwardTables:
                 self.unit_gradients[-1].append((block, gradients))
                 row[name] = address_of(gradients)
                 row["dparameters_row" if name == "dparameters" else "dnorm_row"] = gradients.strides[0]
-
-
-def batched(items: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Two by two, the last perhaps alone."""
-    return [tuple(items[k : k + 2]) for k in range(0, len(items), 2)]
