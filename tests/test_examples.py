@@ -129,9 +129,9 @@ def test_handwritten_lines(tmp_path, capsys):
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_tagging(tmp_path, capsys):
-    (accuracy, f1), _ = run("tagging", tmp_path / "tagging.png", short=True)
-    assert accuracy > 0.82
-    assert f1 > 0.77
+    (accuracy, f1), (of_crfsuite, f1_of_crfsuite) = run("tagging", tmp_path / "tagging.png", short=True)
+    assert accuracy > max(of_crfsuite - 0.02, 0.7)  # scores depend on the sources of this Python's library
+    assert f1 > max(f1_of_crfsuite - 0.03, 0.65)
     assert "crfsuite" in capsys.readouterr().out
 
 
