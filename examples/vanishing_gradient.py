@@ -12,8 +12,8 @@ as a sequence has.
 
 The lower pictures show the accuracy on new sequences while each network learns, and the share of the gradient that
 came back through the forget gates. Learning rates are 0.002: of 24 plain RNNs with other first weights none learns the
-task, and of 8 LSTMs and 8 GRUs each does. (With steps as large as 0.005, 4 of 12 RNNs find it by luck.) Prints what is left of the gradient, and the accuracy; saves the picture: `python
-examples/vanishing_gradient.py [picture.png]`.
+task, and of 8 LSTMs and 8 GRUs each does. (With steps as large as 0.005, 4 of 12 RNNs find it by luck.) Prints what is
+left of the gradient, and the accuracy; saves the picture: `python examples/vanishing_gradient.py [picture.png]`.
 """
 
 # sphinx_gallery_thumbnail_path = "../examples/vanishing_gradient.png"

@@ -87,7 +87,8 @@ class Trainer:
         steps = self.batch_size * (min(longest, bptt_steps) if self.cuts and bptt_steps else longest)
         # All batches use one buffer, because the first write to new memory is slow.
         self.buffer = np.empty(steps * sequences.channels, sequences.values.dtype)
-        self.repeats: Repeats | None = Repeats(model, optimizer)
+        repeats = model.backend.records and optimizer.repeats and (bptt_steps is None or self.cuts)
+        self.repeats = Repeats(model, optimizer) if repeats else None
         self.pads = bptt_steps is None and sequences.grid is None and model.backend.records
 
     @property
@@ -116,17 +117,16 @@ class Trainer:
 
         A device may still compute when this returns; ``float`` of the loss waits for it.
         """
-        terms = sum(piece.data.targets.count(piece.rows) for piece in group)
+        terms = sum([piece.data.targets.count(piece.rows) for piece in group])
         total = max(1, terms)  # a piece may have no target
-        padded = self._padded_steps(group[0])
-        if self.repeats and terms and self._repeatable(group, padded):
-            (piece,) = group
+        piece, padded = group[0], self._padded_steps(group[0])
+        if self.repeats and terms and len(group) == 1 and self._repeatable(piece, padded):
             batch = self._take(piece, total, padded)
             loss, final = self.repeats.step(batch, piece.initial, learning_rate, self.rng)
             self._hand_on(piece, final)
-            self.model.refresh()
+            self.model.changed()
             return StepLoss([loss]), terms
-        losses = [self._loss_and_gradient(group[0], total)]
+        losses = [self._loss_and_gradient(piece, total)]
         gradient = self.model.gradient
         if len(group) > 1:
             backend = self.model.backend
@@ -137,26 +137,18 @@ class Trainer:
                 backend.add(gradient, self.model.gradient)
         if terms:
             self.optimizer.step(gradient, learning_rate)
-            self.model.refresh()
+            self.model.changed()
         return StepLoss(losses), terms
 
-    def _repeatable(self, group: list[Piece], padded: int | None) -> bool:
-        """Whether a step on these batches is the same calls of the backend as on others of their shape.
+    def _repeatable(self, piece: Piece, padded: int | None) -> bool:
+        """Whether a step on this batch is the same calls of the backend as on others of its shape.
 
-        `padded` is what `_padded_steps` gives for the first.
+        `padded` is what `_padded_steps` gives for it.
         """
-        possible = self.optimizer.repeats and self.model.backend.records
-        if not possible or len(group) > 1 or (self.bptt_steps is not None and not self.cuts):
-            return False
-        if self.pads:
-            return padded is not None
-        rows, steps = group[0].rows, self.longest
         if self.cuts:
-            lengths = group[0].data.sequences.lengths[rows]
-            steps = int(lengths[0])
-            if (lengths != steps).any():
-                return False
-        return self.model.network.repeats(len(rows), steps, False)
+            lengths = piece.data.sequences.lengths[piece.rows]
+            return bool((lengths == lengths[0]).all())
+        return padded is not None or not self.pads
 
     def _padded_steps(self, piece: Piece) -> int | None:
         """What a batch of unequal lengths is padded to, so that few shapes come up; None where none is repeated."""
@@ -198,14 +190,14 @@ class Trainer:
             If the loss of a step is not finite, or if a parameter is not finite at the end.
         """
         if self.optimizer.begin_epoch():
-            self.model.refresh()
+            self.model.changed()
         loss = terms = 0.0
         # The loss is read after the next step has begun, so that a device never waits for the host.
         for mean, count, sequences in delay_by_one(self._steps(schedule)):
             loss, terms = loss + float(mean) * count, terms + count
             progress_display.update(sequences)
         if self.optimizer.end_epoch():
-            self.model.refresh()
+            self.model.changed()
         check_finite(self.model.backend.global_norm(self.model.flat), "norm of the parameters")
         return loss / terms
 
@@ -294,7 +286,7 @@ class EarlyStopping:
         """Set the weights to the best ones, if they were kept."""
         if self.best_weights is not None:
             model.flat[...] = model.backend.to_device(self.best_weights, str(model.flat.dtype))
-            model.refresh()
+            model.changed()
 
 
 def train(
@@ -364,7 +356,7 @@ def train(
         except KeyboardInterrupt:
             history.stop_reason = "interrupted"
             if trainer.optimizer.end_epoch():
-                trainer.model.refresh()
+                trainer.model.changed()
         if history.stop_reason != ALL_EPOCHS:
             patience = early_stopping.patience
             progress_display.stop(REASONS[history.stop_reason].format(patience, "s" * (patience != 1)))

@@ -27,7 +27,7 @@ class Model:
     flat : array
         The parameters.
     training : bool
-        Whether `flat` will change. After each change, `refresh` must be called.
+        Whether `flat` will change. After each change, `changed` must be called.
     """
 
     def __init__(self, network: Network, backend: Backend, flat: Array, *, training: bool) -> None:
@@ -35,18 +35,36 @@ class Model:
         stack, others = network.parts(backend, flat)
         if network.tied:
             self._tie(others)
-        self.layers = network.stack.prepare(backend, stack, training)
-        self.others = {suffix: backend.prepare(network.others[suffix], part, training)
-                       for suffix, part in others.items()}  # fmt: skip
+        self._layers = network.stack.prepare(backend, stack, training)
+        self._others = {suffix: backend.prepare(network.others[suffix], part, training)
+                        for suffix, part in others.items()}  # fmt: skip
+        self._stale = False
 
-    def refresh(self) -> None:
-        """Update the prepared weights after a change of the flat vector."""
-        refresh = self.backend.refresh
+    def changed(self) -> None:
+        """Take note of a change of the flat vector; what is prepared follows when it is next read."""
+        self._stale = True
         if self.network.tied:
             self._tie(self.network.parts(self.backend, self.flat)[1])
-        self.layers = [refresh(weights) for weights in self.layers]
-        for suffix, weights in self.others.items():
-            self.others[suffix] = refresh(weights)
+
+    @property
+    def layers(self) -> list[Any]:
+        """The prepared weights of the recurrent layers."""
+        if self._stale:
+            self._refresh()
+        return self._layers
+
+    @property
+    def others(self) -> dict[str, Any]:
+        """The prepared weights of what else has parameters, by the suffix of their names."""
+        if self._stale:
+            self._refresh()
+        return self._others
+
+    def _refresh(self) -> None:
+        refresh = self.backend.refresh
+        self._layers = [refresh(weights) for weights in self._layers]
+        self._others = {suffix: refresh(weights) for suffix, weights in self._others.items()}
+        self._stale = False
 
     def _tie(self, others: Mapping[str, Array]) -> None:
         """Copy the table of vectors to the weight of the output layer."""

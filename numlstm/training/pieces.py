@@ -15,7 +15,7 @@ import numpy as np
 from .data import Data
 
 
-@dataclass
+@dataclass(slots=True)
 class Piece:
     """Sequences, or pieces of them, that a network trains on together.
 

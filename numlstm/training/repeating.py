@@ -20,7 +20,7 @@ class Repeat:
     """What the backend noted for batches of one shape, what it reads besides the sequences, and the final states."""
 
     run: Callable[[], float]
-    arrays: tuple[np.ndarray, ...]
+    arrays: list[np.ndarray]
     final: States
 
 
@@ -46,8 +46,8 @@ class Repeats:
     ) -> tuple[float, States]:
         """Take a step; the loss before it, and the final states. The `x` of all batches must lie in the same memory."""
         x, lengths, targets, weights, static = batch
-        given = targets, weights, lengths, static, *(() if initial is None else chain.from_iterable(initial))
-        arrays = tuple([array for array in given if array is not None])
+        arrays = [array for array in (targets, weights, lengths, static) if array is not None]
+        arrays += () if initial is None else chain.from_iterable(initial)
         shape = x.shape, initial is None, *[array.shape for array in arrays]
         self.optimizer.advance(learning_rate)
         if self._seed is not None:
@@ -70,8 +70,10 @@ class Repeats:
         if shape not in self._kept:
             self._kept[shape] = None
             return step(), final
-        if sum(map(bool, self._kept.values())) >= SHAPES_KEPT:
+        worth = self.model.network.repeats(x.shape[0], x.shape[1], lengths is not None)
+        if not worth or sum(map(bool, self._kept.values())) >= SHAPES_KEPT:
             return step(), final
+        self.model.changed()  # so that what follows changes of the weights is noted, too
         loss, run = self.model.backend.record(step)
         self._kept[shape] = Repeat(run, arrays, final) if run else None
         return loss, final

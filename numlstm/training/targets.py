@@ -51,7 +51,16 @@ class Targets:
 
         Where a batch is padded to more steps than its longest sequence has, that are so many.
         """
-        return self.values.take(rows, axis=0), self.weights.take(rows, axis=0) / total
+        if self.same_count is None:
+            return self.values.take(rows, axis=0), self.weights.take(rows, axis=0) / total
+        if total not in self._shares:  # few numbers come up: that of a batch, and that of the last one
+            self._shares[total] = self.weights / total
+        return self.values.take(rows, axis=0), self._shares[total].take(rows, axis=0)
+
+    @cached_property
+    def _shares(self) -> dict[int, np.ndarray]:
+        """All weights divided by a number of terms."""
+        return {}
 
     def compared(
         self, said: np.ndarray, wanted: np.ndarray, weights: np.ndarray

@@ -22,7 +22,7 @@ def spoil(name, value, epoch, seen=None):
             parameters = progress.parameters()
             parameters[name][:] = value
             model.flat[...] = model.network.pack(model.backend, parameters)
-            model.refresh()
+            model.changed()
 
     return callback
 

@@ -172,14 +172,14 @@ def test_tied_weights(backend):
     assert not gradients["weight_output"].any()
     free, _ = network(backend)
     free.flat[...] = model.flat
-    free.refresh()
+    free.changed()
     free.loss_and_gradient(*batch())
     separate = free.network.unpack(backend, free.gradient)
     assert_close(
         "pieces", "shared weight", gradients["embedding_0"], separate["embedding_0"] + separate["weight_output"]
     )
     SGD(backend, model.flat, momentum=0.0, nesterov=False).step(model.gradient, 0.1)
-    model.refresh()
+    model.changed()
     changed = description.unpack(backend, model.flat)
     np.testing.assert_array_equal(changed["embedding_0"], changed["weight_output"])
     assert_close("pieces", "step", changed["embedding_0"], parameters["embedding_0"] - 0.1 * gradients["embedding_0"])
@@ -202,7 +202,7 @@ def test_output_dropout(backend):
         losses = []
         for step in (1e-5, -1e-5):
             model.flat[...] = model.network.pack(model.backend, parameters | {name: array + step * direction})
-            model.refresh()
+            model.changed()
             losses.append(float(model.loss_and_gradient(x, lengths, targets, weights, np.random.default_rng(0))[0]))
         got.append((gradients[name] * direction).sum())
         wanted.append((losses[0] - losses[1]) / 2e-5)

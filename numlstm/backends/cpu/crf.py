@@ -52,11 +52,15 @@ class CrfWeights:
 
     def refresh(self) -> None:
         """Read the new values of `flat`, to where kernels found the old ones."""
-        labels, field = self.spec.outputs, self.field
-        values = np.maximum(self.flat.astype(np.float64), LEAST_PARAMETER)
-        transitions = values[: labels**2].reshape(labels, labels)
-        field.start[:], field.end[:] = values[labels**2 :].reshape(2, labels)
-        field.transitions[:, :labels], field.transposed[:, :labels] = transitions, transitions.T
+        recording.do(_read, self.flat, self.field)
+
+
+def _read(flat: np.ndarray, field: Field) -> None:
+    labels = len(field.start)
+    values = np.maximum(flat.astype(np.float64), LEAST_PARAMETER)
+    transitions = values[: labels**2].reshape(labels, labels)
+    field.start[:], field.end[:] = values[labels**2 :].reshape(2, labels)
+    field.transitions[:, :labels], field.transposed[:, :labels] = transitions, transitions.T
 
 
 class Chain(NamedTuple):
