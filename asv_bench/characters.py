@@ -59,7 +59,7 @@ def ours(size):
     def step():
         model.loss_and_gradient(*batch)
         optimizer.step(model.gradient, 1e-3)
-        model.refresh()
+        model.changed()
 
     return gradients, step
 

@@ -37,6 +37,7 @@ from .machine.board import Board, ShardCall
 from .machine.target import TILE_VECTORS, target
 from .machine.thread_count import thread_count
 from .recurrent import jit_step, jit_types, layer
+from .recurrent.multiplying import multiply_ahead
 from .recurrent.packing import layer_packing, packing_of
 from .recurrent.prepared import PreparedLayer
 from .recurrent.weights import LayerWeights
@@ -61,6 +62,7 @@ class CpuBackend(Backend):
         board.share(0, 0)  # no calls
         board.look(0, 0, 0)
         unpack.address(ShardCall, numba.typeof(real))
+        multiply_ahead.address(numba.typeof(real))
         kind = KINDS.get(compute_dtype or "")
         for _, vectors in panel_widths(2 * TILE_VECTORS - 1):
             product_address(real, vectors)

@@ -8,19 +8,34 @@ from numba import _dynfunc, types  # type: ignore[attr-defined]
 from numba.core import typed_passes, untyped_passes
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase
-from numba.core.compiler_machinery import LoweringPass, PassManager, register_pass
+from numba.core.compiler_machinery import AnalysisPass, LoweringPass, PassManager, register_pass
 from numba.core.typed_passes import NoPythonBackend
+
+
+@register_pass(mutates_CFG=False, analysis_only=True)
+class LettingGo(AnalysisPass):
+    """Let go of what variables hold after their last use, where references to it are counted."""
+
+    _name = "numlstm_letting_go"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def run_pass(self, state: Any) -> bool:
+        models = state.targetctx.data_model_manager
+        counted = any(models[kind].contains_nrt_meminfo() for kind in set(state.typemap.values()))
+        return typed_passes.IRLegalization().run_pass(state) if counted else False
+
 
 LOWERED: tuple[Any, ...] = (  # of Numba's own, those that kernels need: they have no closures, and no array expressions
     untyped_passes.TranslateByteCode,
     untyped_passes.FixupArgs,
-    untyped_passes.IRProcessing,
     untyped_passes.DeadBranchPrune,
     untyped_passes.GenericRewrites,
     untyped_passes.ReconstructSSA,
     typed_passes.NopythonTypeInference,
     typed_passes.PreLowerStripPhis,
-    typed_passes.IRLegalization,
+    LettingGo,
     typed_passes.NativeLowering,
 )
 
@@ -86,11 +101,11 @@ class PartCode(_Code):
 class ApartCode(PartCode):
     """The code of a function that stays one in kernels."""
 
-    def finalize(self) -> None:
-        super().finalize()
-        for function in self._final_module.functions:
+    def add_ir_module(self, ir_module: Any) -> None:
+        for function in ir_module.functions:
             if not function.is_declaration:
-                function.add_function_attribute("noinline")
+                function.attributes.add("noinline")
+        super().add_ir_module(ir_module)
 
 
 class KernelCode(_Code):
@@ -105,7 +120,8 @@ class KernelCode(_Code):
         if any(function.name == "NRT_incref" for function in self._final_module.functions):
             super()._optimize_final_module()  # it counts references of arrays, and Numba removes most of that first
             return
-        passes, builder = self._codegen._module_pass_manager(opt=2)  # 3 takes longer, and makes it no faster
+        # Such kernels write their vectors themselves: more passes take longer, and make them no faster.
+        passes, builder = self._codegen._module_pass_manager(opt=1, loop_vectorize=False, slp_vectorize=False)
         passes.run(self._final_module, builder)
 
 

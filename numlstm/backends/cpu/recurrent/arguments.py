@@ -61,6 +61,19 @@ class Ahead(NamedTuple):
     sums: int  # (room, row) bias and products of all phases that read x
     row: int
     xs: int  # (room,) addresses of rows of x, written; as many more for each further part of a team
+    multiply: int  # address of the machine code
+
+
+class AheadCall(NamedTuple):
+    """Steps whose products of x are computed together: rows first <= m < active at the first of them."""
+
+    run: int  # a `ForwardCall`
+    own_part: int  # the part of a team that computes
+    part: int  # the part whose panels it takes
+    step: int  # the first step
+    end: int  # no step is as late
+    first: int
+    active: int
 
 
 class ForwardMemory(NamedTuple):

@@ -29,12 +29,14 @@ from .arguments import (
 )
 from .lookup import LookupMemory
 from .masks import mask_table
+from .multiplying import multiply_ahead
 from .packing import PhaseBlocks
 from .tables import BackwardTables, ForwardTables
 from .weights import LayerWeights
 
 NO_SUMS = np.zeros((1, 0), np.int64)
 NO_MASKS = np.zeros(0, MASK)
+NO_AHEAD = Ahead(steps=0, room=0, sums=0, row=0, xs=0, multiply=0)
 CHUNK_BYTES = 1 << 22  # gate gradients of a chunk, so that they stay in the last cache
 CHUNK_PAIRS = 512  # least pairs of a chunk, as threads wait for one another after each
 AHEAD_PAIRS, AHEAD_STEPS = 512, 4  # whose products of x are computed together: most pairs, least steps
@@ -153,11 +155,14 @@ class Buffers:
         """Memory for the products of x of several steps, where it pays."""
         steps = steps_ahead(self.weights, self.rows, self.steps)
         if self.prepared.lookup or not steps:
-            return Ahead(steps=0, room=0, sums=0, row=0, xs=0)
+            return NO_AHEAD
         room, row = steps * self.rows, self.prepared.tables.ahead
         self.xs = np.empty((self.parts, room), np.int64)
         self.products_of_x = self.allocate("products of x", (room, row // self.weights.flat.itemsize))
-        return Ahead(steps=steps, room=room, sums=address_of(self.products_of_x), row=row, xs=address_of(self.xs))
+        return Ahead(
+            steps=steps, room=room, sums=address_of(self.products_of_x), row=row, xs=address_of(self.xs),
+            multiply=multiply_ahead.address(self.weights.types[0]),
+        )  # fmt: skip
 
     def allocate(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         """Memory for one of these."""

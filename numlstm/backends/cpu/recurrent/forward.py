@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..linear.tile import NarrowRows, ProductTile, height_of, nth_panel
+from ..linear.tile import NarrowRows, nth_panel
 from ..machine.board import ShardCall
 from ..machine.compiling import call, inner, kernel, once
 from ..machine.memory import (
@@ -16,22 +16,22 @@ from ..machine.memory import (
     stored,
     stored_entry,
     time_of,
-    vector_bytes,
     zero_steps,
 )
-from ..machine.simd import load, stack_bytes, store
+from ..machine.simd import stack_bytes
 from ..machine.team import NO_PART, claim, complete, next_unclaimed
 from .arguments import (
+    AheadCall,
     ForwardCall,
     ForwardLayer,
     ForwardStep,
     PhaseEntry,
     PlaceEntry,
     SourceEntry,
-    TileEntry,
 )
 from .equations import PhaseForward
 from .masks import keys_of_rows
+from .multiplying import multiply, row_ahead
 from .norm import NormForward
 
 SCRATCH_BYTES = 1 << 14  # holds the pre-activations of a panel for some rows
@@ -71,7 +71,12 @@ def forward(real, at, first, last):
                 part = own_part
                 while part != NO_PART:
                     if claim(team, part, stage):
-                        _multiply_ahead(real, layer, run, own_part, part, s, end, first, active)
+                        call(
+                            memory.ahead.multiply,
+                            AheadCall(
+                                run=at, own_part=own_part, part=part, step=s, end=end, first=first, active=active
+                            ),
+                        )
                         complete(team)
                     part = next_unclaimed(team, stage)
         else:
@@ -185,8 +190,8 @@ def _run_phase(real, phase, layer, run, step, share):
                 place = sums + (panel - first) * phase.tile_row
                 bias, bias_row = phase.bias + panel * phase.tile_row, 0
                 if ahead:
-                    bias, bias_row = _row_ahead(phase, memory, panel, step.pair + start), memory.ahead.row
-                _multiply(
+                    bias, bias_row = row_ahead(phase, memory, panel, step.pair + start), memory.ahead.row
+                multiply(
                     real, phase, layer.tiles, step.addresses + 8 * start, memory.span, panel, end - start, bias,
                     bias_row, place, sums_row, start - step.first, not ahead, True,
                 )  # fmt: skip
@@ -263,65 +268,3 @@ def _normalise(phase, norm, sums, memory, records, step):
             first=phase.norm_slot, factors=phase.norm_factors, keep=records.keep,
         ),
     )  # fmt: skip
-
-
-@inner
-def _row_ahead(phase, memory, panel, pair):
-    """Where the bias and the products of x of a pair are, for a panel."""
-    return memory.ahead.sums + pair * memory.ahead.row + phase.ahead + panel * phase.tile_row
-
-
-@once
-def _multiply_ahead(real, layer, run, own_part, part, s, end, first, active):
-    """Bias and products of x for some steps from `s` on, and a part's share of the panels of each phase.
-
-    Input weights come from far memory once for all these steps, and tiles are as high as they can be.
-    """
-    memory, team, rows = run.memory, run.team, run.rows
-    ahead, count = memory.ahead, 0
-    xs = ahead.xs + 8 * (own_part * ahead.room + ahead.steps * first)
-    for t in range(s, lesser(s + ahead.steps, end)):
-        while integer_at(rows.lengths, active - 1) <= t:
-            active -= 1
-        rows_at(xs + 8 * (count - first), run.x, rows, t, first, active)
-        count += active - first
-    for p in range(layer.phase_count):
-        phase = stored_entry(PhaseEntry, layer.phases, p)
-        if phase.ahead >= 0:
-            for panel in range(phase.panels * part // team.parts, phase.panels * (part + 1) // team.parts):
-                place = _row_ahead(phase, memory, panel, ahead.steps * first)
-                bias = phase.bias + panel * phase.tile_row
-                _multiply(real, phase, layer.tiles, xs, 0, panel, count, bias, 0, place, ahead.row, 0, True, False)
-
-
-@once
-def _multiply(
-    real, phase, tiles, addresses, span, panel, rows, start, start_row, place, place_row, before, with_x, with_others
-):
-    """Products of one panel and some rows to `place`, after what is at `start`: those of x, and all others.
-
-    So many rows `before` have had the panel.
-    """
-    m = 0
-    while m < rows:
-        height = height_of(phase.tallest, rows - m, before + m)
-        first, first_row, out = start + m * start_row, start_row, place + m * place_row
-        if phase.last_tile - phase.first_tile > 1:  # tiles may leave some gates out
-            for r in range(height):
-                for at in range(0, phase.tile_row, vector_bytes(real)):
-                    store(load(real, first + r * first_row + at), out + r * place_row + at)
-            first, first_row = out, place_row
-        for k in range(phase.first_tile, phase.last_tile):
-            tile = stored_entry(TileEntry, tiles, k)
-            with_a = with_x if tile.a == 0 else with_others
-            a_count, b_count = tile.a_count if with_a else 0, tile.b_count if with_others else 0
-            call(
-                tile.tile,
-                ProductTile(
-                    rows=height, out=out + tile.offset, out_row=place_row, start=first + tile.offset,
-                    start_row=first_row,
-                    w=tile.w + panel * tile.w_panel, a=addresses + tile.a * span + 8 * m, a_count=a_count,
-                    v=tile.v + panel * tile.v_panel, b=addresses + tile.b * span + 8 * m, b_count=b_count,
-                ),
-            )  # fmt: skip
-        m += height

@@ -145,7 +145,7 @@ def _forward_call(plan, layer, room, places, x, number):
             addresses=room + layer.addresses, span=8 * plan.rows,
             sums=room + layer.sums if layer.sums else 0, sums_row=layer.sums_row,
             narrowing=layer.narrowing, narrow=room + layer.narrow, narrow_row=layer.narrow_row,
-            ahead=Ahead(steps=0, room=0, sums=0, row=0, xs=0),
+            ahead=Ahead(steps=0, room=0, sums=0, row=0, xs=0, multiply=0),
         ),
         team=Team(parts=1, rows=plan.rows, address=0),
         masks=layer.masks, mask_count=layer.mask_count, places=places, place_count=2 * layer.state_count,

@@ -1,5 +1,6 @@
 """Compiling: a part of kernels is compiled once, and optimised with each kernel; integers are read where needed."""
 
+import gc
 import re
 import sys
 
@@ -9,8 +10,9 @@ import pytest
 from nested_tuples import Pair
 from numba.core.codegen import JITCodeLibrary
 from numba.core.errors import TypingError
+from numba.core.typed_passes import IRLegalization
 
-from numlstm.backends.cpu.machine.compiling import apart, inner, once
+from numlstm.backends.cpu.machine.compiling import apart, compiled, inner, once
 from numlstm.backends.cpu.machine.memory import greater, lesser, stored, stored_entry
 from numlstm.backends.cpu.machine.pipeline import KernelCode, KernelCompiler
 
@@ -101,6 +103,40 @@ def test_arrays_are_let_go():
     kernel, count = whole(lambda values: total(values) + total(values[1:])), sys.getrefcount(values)
     assert kernel(values) == 20
     assert sys.getrefcount(values) == count
+
+
+def test_kernels_of_numbers_let_go_of_nothing(monkeypatch):
+    """What they hold is not counted, and to let go of it takes time to compile."""
+    legalized = []
+    monkeypatch.setattr(IRLegalization, "run_pass", lambda self, state: legalized.append(state.func_id.func_name))
+    assert whole(lambda a: close_by(a))(3) == 10
+    assert legalized == []
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_no_garbage_is_collected_while_a_kernel_is_compiled(collects):
+    seen = []
+
+    class Dispatcher:
+        def __init__(self):
+            self.overloads = {"signature": 1}
+
+        def compile(self, signature):
+            seen.append(gc.isenabled())
+            if len(seen) > 1:
+                raise TypingError("no such kernel")
+
+    before = gc.isenabled()
+    try:
+        gc.enable() if collects else gc.disable()
+        compiled(Dispatcher(), "signature")
+        assert gc.isenabled() == collects
+        with pytest.raises(TypingError, match="no such kernel"):
+            compiled(Dispatcher(), "signature")
+        assert gc.isenabled() == collects
+    finally:
+        gc.enable() if before else gc.disable()
+    assert seen == [False, False]
 
 
 def test_a_stored_tuple_is_read_by_name():
