@@ -74,10 +74,20 @@ def copy_row(real, place, source, count):
 
 @inner
 def load_row(real, slot, place, count, groups):
-    """Copy `count` numbers from `place` to `slot`, with zeros behind them: `groups` vectors in all."""
+    """Copy `count` numbers from `place` to `slot`, with zeros behind them: `groups` vectors in all.
+
+    Where there are none, `place` may be no address: to load no lanes from there takes as long as twenty vectors.
+    """
     lanes, size = lanes_of(real), vector_bytes(real)
-    for group in range(groups):
-        store(load_first(real, place + group * size, count - group * lanes), slot + group * size)
+    whole = lesser(count // lanes, groups)
+    for group in range(whole):
+        store(load(real, place + group * size), slot + group * size)
+    if count > whole * lanes and whole < groups:
+        store(load_first(real, place + whole * size, count - whole * lanes), slot + whole * size)
+        whole += 1
+    zero = splat(real, real(0))
+    for group in range(whole, groups):
+        store(zero, slot + group * size)
 
 
 @inner
@@ -102,7 +112,8 @@ def zero_steps(real, array, row, start, end, count):
         place = array.address + row * array.row + t * array.step
         for group in range(count // lanes):
             store(zero, place + group * size)
-        store_first(zero, place + (count // lanes) * size, count % lanes)
+        if count % lanes:
+            store_first(zero, place + (count // lanes) * size, count % lanes)
 
 
 @intrinsic
