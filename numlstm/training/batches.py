@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -13,14 +12,8 @@ from ..concurrency import cached_property
 POOLED = 20  # batches whose sequences are sorted by length together; at most 1 / (POOLED + 1) of all steps is padding
 
 
-class Batch(NamedTuple):
-    """What a step of training reads, as `Model.loss_and_gradient` takes it."""
-
-    x: np.ndarray
-    lengths: np.ndarray | None
-    targets: np.ndarray
-    weights: np.ndarray
-    static: np.ndarray | None
+# What a step of training reads, as `Model.loss_and_gradient` takes it: x, lengths, targets, weights, static features.
+Batch = tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray, np.ndarray | None]
 
 
 @dataclass(frozen=True)
@@ -61,6 +54,11 @@ class Sequences:
         return self.values.shape[1]
 
     @cached_property
+    def equal(self) -> bool:
+        """Whether all have as many steps."""
+        return bool((self.lengths == self.lengths[0]).all())
+
+    @cached_property
     def grid(self) -> tuple[np.ndarray, np.ndarray | None] | None:
         """All steps as an (m, T, C) array, and the row of each sequence in it; None if lengths differ.
 
@@ -69,7 +67,7 @@ class Sequences:
         steps = self.lengths[0]
         if len(self) == 1 and steps == len(self.values):
             return self.values[None], None
-        if (self.lengths != steps).any() or (self.starts % steps).any() or len(self.values) % steps:
+        if not self.equal or (self.starts % steps).any() or len(self.values) % steps:
             return None
         grid_rows = self.starts // steps
         in_order = len(grid_rows) * steps == len(self.values) and (np.diff(grid_rows) == 1).all()
@@ -86,7 +84,8 @@ class Sequences:
         """
         lengths: np.ndarray | None
         if steps is None and self.grid is not None:
-            (source, grid_rows), lengths, longest = self.grid, None, int(self.lengths[0])
+            source, grid_rows = self.grid
+            lengths, longest = None, source.shape[1]
             index = rows if grid_rows is None else grid_rows.take(rows)
         else:
             lengths, source = self.lengths[rows], self.values
@@ -134,10 +133,10 @@ def rounded_up(steps: int) -> int:
     return power * 3 // 4 if steps <= power * 3 // 4 else power
 
 
-def shuffled_batches(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
+def shuffled_batches(sequences: Sequences, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Indices of all sequences in random order, `batch_size` at a time; a batch holds sequences of similar length."""
-    order = rng.permutation(len(lengths))
-    if (lengths == lengths[0]).all():
+    order, lengths = rng.permutation(len(sequences)), sequences.lengths
+    if sequences.equal:
         return list(_chunks(order, batch_size))
     pools = _chunks(order, POOLED * batch_size)
     ordered = np.concatenate([pool[np.argsort(lengths[pool], kind="stable")] for pool in pools])

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import pieces
 from .batches import Batch, rounded_up, shuffled_batches
-from .data import Data, take_rows
+from .data import Data
 from .diagnosis import divergence
 from .model import Model, States
 from .optimizers import Optimizer
@@ -106,7 +106,7 @@ class Trainer:
 
     def groups(self) -> Iterable[list[Piece]]:
         """The batches of an epoch, or their pieces, grouped by the steps of the optimizer."""
-        batches = shuffled_batches(self.data.sequences.lengths, self.batch_size, self.rng)
+        batches = shuffled_batches(self.data.sequences, self.batch_size, self.rng)
         groups = [batches[i : i + self.accumulation] for i in range(0, len(batches), self.accumulation)]
         if self.cuts and self.bptt_steps:
             return chain.from_iterable(pieces.pieces(self.data, group, self.bptt_steps) for group in groups)
@@ -162,10 +162,10 @@ class Trainer:
         data, rows = piece.data, piece.rows
         x, lengths = data.sequences.take(rows, self.buffer, steps)
         targets, weights = data.targets.take(rows, total, steps)
-        static = take_rows(data.static, rows)
-        if static is not None:
-            static = static.astype(self.model.network.stack.dtype, copy=False)
-        return Batch(x, lengths, targets, weights, static)
+        if data.static is None:
+            return x, lengths, targets, weights, None
+        static = data.static[rows].astype(self.model.network.stack.dtype, copy=False)
+        return x, lengths, targets, weights, static
 
     def _loss_and_gradient(self, piece: Piece, total: int) -> float | Any:
         model = self.model

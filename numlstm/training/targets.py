@@ -51,15 +51,22 @@ class Targets:
 
         Where a batch is padded to more steps than its longest sequence has, that are so many.
         """
-        if self.same_count is None:
-            return self.values.take(rows, axis=0), self.weights.take(rows, axis=0) / total
-        if total not in self._shares:  # few numbers come up: that of a batch, and that of the last one
-            self._shares[total] = self.weights / total
-        return self.values.take(rows, axis=0), self._shares[total].take(rows, axis=0)
+        values = self.values.take(rows, axis=0)
+        if not self._weigh_the_same:
+            return values, self.weights.take(rows, axis=0) / total
+        shares = self._shares.get((len(rows), total))
+        if shares is None:  # few come up: those of a batch, and those of the last one
+            shares = self._shares[len(rows), total] = self.weights[: len(rows)] / total
+            shares.flags.writeable = False
+        return values, shares
 
     @cached_property
-    def _shares(self) -> dict[int, np.ndarray]:
-        """All weights divided by a number of terms."""
+    def _weigh_the_same(self) -> bool:
+        return len(self.weights) > 0 and bool((self.weights == self.weights[0]).all())
+
+    @cached_property
+    def _shares(self) -> dict[tuple[int, int], np.ndarray]:
+        """Weights that are all the same, of so many rows, divided by a number of terms."""
         return {}
 
     def compared(
