@@ -27,8 +27,8 @@ from .trace import STATES, Trace
 Pullback = Callable[..., tuple[Any, Any, dict[str, np.ndarray]]]
 
 SMALL = 1 << 14  # numbers in x and y of a call whose arrays are kept for the next
-MEDIUM = 1 << 18  # those of a call whose arrays are kept when its shape comes again
-SHAPES_KEPT, RUNNERS_KEPT = 16, 4  # of so many shapes, for so many threads at once
+MEDIUM = 1 << 21  # those of a call whose arrays are kept when its shape comes again
+SHAPES_KEPT, NUMBERS_KEPT, RUNNERS_KEPT = 16, 2 * MEDIUM, 4  # at most, the last for threads that call at once
 
 Weights = tuple[Mapping[str, np.ndarray], dict[str, list[Any]], dict[tuple[str, str, tuple[int, ...]], list[Any]]]
 
@@ -319,7 +319,8 @@ class Layer(Savable):
         numbers = stack.numbers(*(1, *shape)[-3:-1])
         if numbers > (MEDIUM if backend.moves else SMALL):
             return None
-        if len(kept) >= SHAPES_KEPT:
+        of_others = sum(stack.numbers(*(1, *other)[-3:-1]) for _, _, other in list(kept))
+        if len(kept) >= SHAPES_KEPT or of_others + numbers > NUMBERS_KEPT:
             kept.clear()
         idle = kept.setdefault((kind, backend.name, shape), [])
         return idle if numbers <= SMALL else None

@@ -113,3 +113,17 @@ def test_memory_is_bounded():
     for steps in range(1, 3 * module.SHAPES_KEPT):
         layer(draw(2, steps, 3))
     assert len(layer._weights[2]) <= module.SHAPES_KEPT
+
+
+def test_the_memory_of_few_large_shapes_is_kept(monkeypatch):
+    monkeypatch.setattr(module, "NUMBERS_KEPT", 300)
+    layer, shapes = numlstm.LSTM(3, 5, random_state=0), [(2, 6, 3), (3, 6, 3), (1, 7, 3), (7, 3)]
+    numbers = [shape[-2] * 8 * (shape[0] if len(shape) == 3 else 1) for shape in shapes]
+    assert numbers == [96, 144, 56, 56]
+    kept = layer._weights[2]
+    for shape in shapes:
+        assert equal(layer(draw(*shape)), numlstm.LSTM(3, 5, random_state=0)(draw(*shape)))
+    assert [key[2] for key in kept] == [(7, 3)]
+    for shape in shapes[:2]:
+        layer(draw(*shape))
+    assert [key[2] for key in kept] == [(7, 3), (2, 6, 3), (3, 6, 3)]
