@@ -194,8 +194,10 @@ def test_the_limit_computes_equations_and_comes_closer_with_each_run(monkeypatch
 def test_the_short_table_has_ratios_whatever_shares_follow(shares):
     names = "| (T, N, I, H) | | numlstm | torch | best peer / numlstm |" + " of peak |" * (shares.count("%"))
     rows = [f"| (1, 2, 3, 4) | {task} | 0.5 (0.6) | 1 (2) | 2.00 {shares}" for task in ("forward", "forward + BPTT")]
-    lines = tables.short("\n".join([names, *rows])).splitlines()
+    means = ["forward: geometric mean 2.01", "forward + BPTT: geometric mean 1.99"]  # of times before these are rounded
+    lines = tables.short("\n".join([names, *rows, *means])).splitlines()
     assert lines[2] == "| (1, 2, 3, 4) | 0.5 | 1 | 2.00 | 0.5 | 1 | 2.00 |"
+    assert lines[3] == "| geometric mean | | | 2.01 | | | 1.99 |"
 
 
 def script(name):
