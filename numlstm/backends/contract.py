@@ -688,18 +688,19 @@ class Backend(ABC):
         *,
         reverse: bool = False,
         resume: bool = True,
+        lengths: np.ndarray | None = None,
     ) -> Callable[[], None]:
         """A function that runs over a sequence, each time it is called, on the same arrays.
 
-        It reads x (N, T, D) and overwrites the `states`, each (N, S). It begins with these states if `resume`, else
-        with zeros. It writes the first state at every step to `y` (N, T, S), if there is one. One thread at a time may
-        call it.
+        It reads x (N, T, D), and `lengths` (N,) if there are some, and overwrites the `states`, each (N, S). It begins
+        with these states if `resume`, else with zeros. It writes the first state at every step to `y` (N, T, S), if
+        there is one. One thread at a time may call it.
         """
         none = [None] * len(states)
 
         def run() -> None:
             start = states if resume else none
-            final, _ = self.sequence_forward(weights, x, start, [y, *none[1:]], reverse=reverse)
+            final, _ = self.sequence_forward(weights, x, start, [y, *none[1:]], lengths=lengths, reverse=reverse)
             for state, new in zip(states, final, strict=True):
                 state[...] = new
 

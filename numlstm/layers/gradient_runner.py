@@ -21,6 +21,8 @@ class GradientRunner:
     ----------
     x, dy : Input
         Sequences (N, T, D), and the gradient of their outputs.
+    lengths : int64 array, shape (N,), or None
+        Steps of each sequence, to be filled before `forward`; None where all have T.
     final : list of tuple of array, shape (N, S)
         For each layer and direction, the states after `forward`.
     dinitial : list of tuple of array, shape (N, S)
@@ -29,8 +31,10 @@ class GradientRunner:
         Gives the gradients of all parameters after `backward`, as new arrays.
     """
 
-    def __init__(self, stack: Stack, backend: Backend, weights: list[Any], rows: int, steps: int) -> None:
-        self._stack, self._backend, self._weights = stack, backend, weights
+    def __init__(
+        self, stack: Stack, backend: Backend, weights: list[Any], rows: int, steps: int, lengths: np.ndarray | None
+    ) -> None:
+        self._stack, self._backend, self._weights, self.lengths = stack, backend, weights, lengths
         self._x, self._dy = (
             backend.zeros((rows, steps, size), stack.dtype) for size in (stack.input_size, stack.output_size)
         )
@@ -70,7 +74,7 @@ class GradientRunner:
 
     def _run_forward(self) -> float:
         self._y, self.final, self._tapes = self._stack.forward(
-            self._backend, self._weights, self._x, None, None, training=True
+            self._backend, self._weights, self._x, None, self.lengths, training=True
         )
         return 0.0
 
@@ -103,8 +107,10 @@ class SmallPullback:
     ) -> None:  # fmt: skip
         self._runner, self._single, self._release, self._other = runner, single, release, other
 
-    def run(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+    def run(self, x: np.ndarray, lengths: np.ndarray | None) -> tuple[np.ndarray, Any]:
         """Outputs and final states."""
+        if self._runner.lengths is not None:
+            self._runner.lengths[...] = lengths
         self._x = self._runner.x.take(x)
         y = self._runner.forward()
         return y[0] if self._single else y, self._states(self._runner.final)

@@ -19,7 +19,7 @@ from .gradient_runner import GradientRunner, SmallPullback
 from .options import COMMON, DEFAULTS, check_init, not_defaults, stack_of
 from .parameters import checked_parameters
 from .runner import Runner
-from .sequences import PaddedBatch, as_array, as_batch, of_layers, resident, stacked, unpacked
+from .sequences import PaddedBatch, as_array, as_batch, check_lengths, of_layers, resident, stacked, unpacked
 from .stack import Stack
 from .stream import Stream
 from .trace import STATES, Trace
@@ -254,8 +254,8 @@ class Layer(Savable):
         BackendUnavailableError
             If the backend asked for is not available.
         """
-        if state is None and lengths is None and type(x) is np.ndarray and x.dtype == self.dtype:
-            result = self._small_call(x, backend_for(self.backend))
+        if state is None and type(x) is np.ndarray and x.dtype == self.dtype:
+            result = self._small_call(x, lengths, backend_for(self.backend))
             if result is not None:
                 return result
         batch, backend = self._read(x, state, lengths)
@@ -278,29 +278,44 @@ class Layer(Savable):
         work = passes * self._stack.operations(*batch.x.shape[:2])
         return batch, backend_for(self.backend, work=work)
 
-    def _small_call(self, x: np.ndarray, backend: Backend) -> tuple[np.ndarray, Any] | None:
+    def _small_call(self, x: np.ndarray, lengths: Any, backend: Backend) -> tuple[np.ndarray, Any] | None:
         """The results of a small call, on arrays that are kept from call to call; None if the call is not small."""
-        idle = self.idle_runners(x.shape, backend)
+        possible, unequal = self._unequal(x, lengths)
+        idle = self.idle_runners(x.shape, backend, unequal is not None) if possible else None
         if idle is None:
             return None
-        runner = self.acquire_runner(idle, x.shape, backend)
-        single, y = x.ndim == 2, runner.outputs(x)
+        runner = self.acquire_runner(idle, x.shape, backend, unequal is not None)
+        single, y = x.ndim == 2, runner.outputs(x, unequal)
         result = y[0] if single else y, runner.copies(0 if single else None)
         self.release_runner(idle, runner)
         return result
 
-    def idle_runners(self, shape: tuple[int, ...], backend: Backend) -> list[Runner] | None:
-        """Runners for inputs of a shape, (N, T, D) or (T, D), that no call uses; None if such calls are not small."""
-        idle = self._weights[2].get(("call", backend.name, shape))
-        return self._small_calls("call", shape, backend) if idle is None else idle
+    def _unequal(self, x: np.ndarray, lengths: Any) -> tuple[bool, np.ndarray | None]:
+        """Whether a call with these `lengths` may be a small one, and the steps of each sequence if they differ."""
+        if lengths is None:
+            return True, None
+        if x.ndim != 3 or x.shape[2] != self.input_size or 0 in x.shape:
+            return False, None
+        rows, steps, _ = x.shape
+        unequal = check_lengths(lengths, rows, steps, least=0)
+        return unequal is None or bool(unequal.all()), unequal
 
-    def acquire_runner(self, idle: list[Runner], shape: tuple[int, ...], backend: Backend) -> Runner:
+    def idle_runners(self, shape: tuple[int, ...], backend: Backend, unequal: bool = False) -> list[Runner] | None:
+        """Runners for inputs of a shape, (N, T, D) or (T, D), that no call uses; None if such calls are not small."""
+        kind = "call, lengths" if unequal else "call"
+        idle = self._weights[2].get((kind, backend.name, shape))
+        return self._small_calls(kind, shape, backend) if idle is None else idle
+
+    def acquire_runner(
+        self, idle: list[Runner], shape: tuple[int, ...], backend: Backend, unequal: bool = False
+    ) -> Runner:
         """An idle runner, or a new one; it belongs to the caller until `release_runner`."""
         try:
             return idle.pop()
         except IndexError:
             rows, steps = (1, *shape)[-3:-1]
-            return Runner(self._stack, backend, self._prepared(backend), rows, steps, resume=False)
+            weights = self._prepared(backend)
+            return Runner(self._stack, backend, weights, rows, steps, resume=False, unequal=unequal)
 
     @staticmethod
     def release_runner(idle: list[Any], runner: Any) -> None:
@@ -325,23 +340,25 @@ class Layer(Savable):
         idle = kept.setdefault((kind, backend.name, shape), [])
         return idle if numbers <= SMALL else None
 
-    def _small_vjp(self, x: np.ndarray, backend: Backend) -> tuple[np.ndarray, Any, Pullback] | None:
+    def _small_vjp(self, x: np.ndarray, lengths: Any, backend: Backend) -> tuple[np.ndarray, Any, Pullback] | None:
         """As `vjp`, on arrays that are kept from call to call; None if the call is not small."""
-        if not backend.records or self._stack.recompute:
+        possible, unequal = self._unequal(x, lengths)
+        if not possible or not backend.records or self._stack.recompute:
             return None
-        idle = self._weights[2].get(("vjp", backend.name, x.shape))
-        idle = self._small_calls("vjp", x.shape, backend) if idle is None else idle
+        kind = "vjp" if unequal is None else "vjp, lengths"
+        idle = self._weights[2].get((kind, backend.name, x.shape))
+        idle = self._small_calls(kind, x.shape, backend) if idle is None else idle
         if idle is None:
             return None
         try:
             runner = idle.pop()
         except IndexError:
             rows, steps = (1, *x.shape)[-3:-1]
-            runner = GradientRunner(self._stack, backend, self._prepared(backend), rows, steps)
-        pullback = SmallPullback(
-            runner, x.ndim == 2, partial(self.release_runner, idle), partial(_other_vjp, self, x, self._weights)
-        )
-        return *pullback.run(x), pullback
+            own = None if unequal is None else unequal.copy()
+            runner = GradientRunner(self._stack, backend, self._prepared(backend), rows, steps, own)
+        other = partial(_other_vjp, self, x, unequal, self._weights)
+        pullback = SmallPullback(runner, x.ndim == 2, partial(self.release_runner, idle), other)
+        return *pullback.run(x, unequal), pullback
 
     def trace(self, x: Any, state: Any = None, lengths: Any = None) -> Trace:
         """Run over whole sequences, and keep what every gate of every layer was at every step.
@@ -428,8 +445,8 @@ class Layer(Savable):
         >>> dx.shape, dparameters["weight_hh_l0"].shape
         ((2, 7, 3), (20, 5))
         """
-        if not training and state is None and lengths is None and type(x) is np.ndarray and x.dtype == self.dtype:
-            result = self._small_vjp(x, backend_for(self.backend))
+        if not training and state is None and type(x) is np.ndarray and x.dtype == self.dtype:
+            result = self._small_vjp(x, lengths, backend_for(self.backend))
             if result is not None:
                 return result
         return self._vjp(x, state, lengths, training, rng)
@@ -556,11 +573,11 @@ def _gradient(value: Any, name: str, shape: tuple[int, ...], dtype: str, backend
     return resident(array, backend, dtype)
 
 
-def _other_vjp(layer: Layer, x: np.ndarray, weights: Weights) -> Pullback:
+def _other_vjp(layer: Layer, x: np.ndarray, lengths: np.ndarray | None, weights: Weights) -> Pullback:
     """The pullback of `vjp` with weights that the layer has had, for gradients of any kind."""
     before = on_backend(layer, layer.backend)
     before._weights = weights
-    return before._vjp(x, None, None, False, None)[2]
+    return before._vjp(x, None, lengths, False, None)[2]
 
 
 def layer_of(kind: type[Layer], stack: Stack, parameters: Mapping[str, Any], shown: Mapping[str, Any],

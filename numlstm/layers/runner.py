@@ -23,6 +23,8 @@ class Runner:
         To be filled before a call.
     y : array, shape (N, T, output size)
         Outputs of the last layer, where a call writes them.
+    lengths : int64 array, shape (N,), or None
+        Steps of each sequence, to be filled before a call; None where all have T.
     states : list of list of array, shape (N, S)
         For each layer and direction, the states after a call. With `resume` the next call begins with them, else with
         zeros.
@@ -31,9 +33,10 @@ class Runner:
     """
 
     def __init__(
-        self, stack: Stack, backend: Backend, weights: list[Any], rows: int, steps: int, *, resume: bool
-    ) -> None:
-        self._backend = backend
+        self, stack: Stack, backend: Backend, weights: list[Any], rows: int, steps: int, *, resume: bool,
+        unequal: bool = False,
+    ) -> None:  # fmt: skip
+        self._backend, self.lengths = backend, np.full(rows, steps) if unequal else None
         specs, dtype = list(stack.specs.values()), stack.dtype
         sizes = [spec.state_sizes for spec in specs]
         joined = [backend.zeros((rows * sum(of_state),), dtype) for of_state in zip(*sizes, strict=True)]
@@ -63,7 +66,10 @@ class Runner:
         for direction in range(stack.directions):
             index = layer * stack.directions + direction
             part = None if in_state else stack.part(y, direction)
-            call = backend.runner(weights[index], x, self.states[index], part, reverse=direction == 1, resume=resume)
+            call = backend.runner(
+                weights[index], x, self.states[index], part, reverse=direction == 1, resume=resume,
+                lengths=self.lengths,
+            )  # fmt: skip
             self.calls.append(call)
         if added:
             self.calls.append(partial(backend.add, y, x))
@@ -74,8 +80,10 @@ class Runner:
         for call in self.calls:
             call()
 
-    def outputs(self, x: np.ndarray) -> np.ndarray:
+    def outputs(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Outputs of the last layer for sequences, a new array (N, T, output size)."""
+        if self.lengths is not None:
+            self.lengths[...] = lengths
         x_in, y_out = self._ports
         x = x_in.take(x)
         y_out.renew()

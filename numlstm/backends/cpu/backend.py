@@ -198,8 +198,9 @@ class CpuBackend(Backend):
         *,
         reverse: bool = False,
         resume: bool = True,
+        lengths: np.ndarray | None = None,
     ) -> Callable[[], None]:
-        return layer.runner(weights, x, states, y, reverse, resume)
+        return layer.runner(weights, x, states, y, reverse, resume, lengths)
 
     def step_runner(
         self, weights: Sequence[PreparedLayer], x: np.ndarray, states: Sequence[np.ndarray], y: np.ndarray, *,

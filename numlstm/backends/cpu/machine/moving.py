@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import address_of
+from .recording import Aside
 
 
 class MachineCalls:
@@ -64,6 +65,8 @@ def _tables(known: Any) -> Iterator[np.ndarray]:
 
 def _refers(value: Any, array: np.ndarray) -> bool:
     """Whether a call, or one of its arguments, may read or write the array."""
+    if isinstance(value, Aside):
+        return False
     if isinstance(value, partial):
         return any(_refers(each, array) for each in (value.func, *value.args, *value.keywords.values()))
     if isinstance(value, tuple | list):

@@ -83,6 +83,17 @@ def do(function: Callable[..., Any], *arguments: Any) -> Any:
     return function(*arguments)
 
 
+class Aside(partial):
+    """A call that neither reads nor writes an array that others may take the place of."""
+
+
+def aside(function: Callable[..., Any], *arguments: Any) -> None:
+    """As `do`, for a function of arrays that no other ones may take the places of."""
+    if _active.recording:
+        _active.recording.calls.append(Aside(function, *arguments))
+    function(*arguments)
+
+
 def computed(function: Callable[..., np.ndarray], *arguments: Any, **options: Any) -> np.ndarray:
     """The new array that a function of NumPy gives; later calls write to it."""
     array = function(*arguments, **options)

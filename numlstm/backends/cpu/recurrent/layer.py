@@ -80,7 +80,7 @@ class Tape:
     def _numbered(self, first: int, last: int) -> list[tuple[Piece, ...]]:
         """The chunks of the steps first <= s < last; a recording numbers their pairs anew each time."""
         pieces = self.batch.pieces(first, last)
-        recording.do(number, pieces, self.rows)
+        recording.aside(number, pieces, self.rows)
         return pieces
 
 
@@ -122,7 +122,7 @@ def _tape(x: np.ndarray, batch: Batch, lengths: np.ndarray | None, reverse: bool
     """The tape of a call, before the call has run."""
     rows = batch.all_rows(x.shape[1]) if lengths is None else batch.new_rows()
     if lengths is not None:
-        recording.do(batch.sort, lengths, rows)
+        recording.aside(batch.sort, lengths, rows)
     return Tape(x, batch, rows, reverse, lengths is not None, batch.masks(noise))
 
 
@@ -221,19 +221,25 @@ def runner(
     y: np.ndarray | None,
     reverse: bool,
     resume: bool,
+    lengths: np.ndarray | None,
 ) -> MachineCalls:
     """`Backend.runner` for NumPy arrays: it makes the arguments of the kernel once."""
     (rows, steps, _), weights = x.shape, prepared.weights
     batch = Batch(prepared, rows, steps, prepared.groups_of(rows, steps, False), False, False)
-    tape, none = _tape(x, batch, None, reverse, None), [None] * len(states)
+    tape, none = _tape(x, batch, lengths, reverse, None), [None] * len(states)
     places = _places(weights, (*(states if resume else none), *states), (y, *none[1:]), {})
     calls = _forward_calls(tape, 0, steps, places)
-    works = list(zip(calls, tape.shards(0, steps, weights.step_flop), strict=True))
+
+    def works() -> list[tuple[Arguments, Sequence[threads.Shard]]]:
+        return list(zip(calls, tape.shards(0, steps, weights.step_flop), strict=True))
+
+    first = works()
 
     def run() -> None:
-        if batch.parts > 1:
-            tape.shards(0, steps, weights.step_flop)
-        threads.share_all(forward, weights.real, works)
+        if lengths is not None:
+            batch.sort(lengths, tape.rows)
+        again = lengths is not None or batch.parts > 1
+        threads.share_all(forward, weights.real, works() if again else first)
 
     return MachineCalls(run, (calls, tape, states, y))  # the kernel knows their addresses alone
 
