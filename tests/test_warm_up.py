@@ -25,6 +25,7 @@ layer = numlstm.LSTM(2, 40)
 y, _, pullback = layer.vjp(X.astype("float32"))
 pullback(y)
 layer(X)
+numlstm.LSTM(128, 40)(np.ones((1, 50, 128), "float32"))  # products of x ahead
 """
 FORWARD = "import numpy as np, numlstm; numlstm.LSTM(2, 40)(np.ones((3, 4, 2), 'float32'))"
 

@@ -302,7 +302,9 @@ class Layer(Savable):
 
     def idle_runners(self, shape: tuple[int, ...], backend: Backend, unequal: bool = False) -> list[Runner] | None:
         """Runners for inputs of a shape, (N, T, D) or (T, D), that no call uses; None if such calls are not small."""
-        kind = "call, lengths" if unequal else "call"
+        return self._idle("call, lengths" if unequal else "call", shape, backend)
+
+    def _idle(self, kind: str, shape: tuple[int, ...], backend: Backend) -> list[Any] | None:
         idle = self._weights[2].get((kind, backend.name, shape))
         return self._small_calls(kind, shape, backend) if idle is None else idle
 
@@ -342,12 +344,10 @@ class Layer(Savable):
 
     def _small_vjp(self, x: np.ndarray, lengths: Any, backend: Backend) -> tuple[np.ndarray, Any, Pullback] | None:
         """As `vjp`, on arrays that are kept from call to call; None if the call is not small."""
-        possible, unequal = self._unequal(x, lengths)
-        if not possible or not backend.records or self._stack.recompute:
+        if not backend.records or self._stack.recompute:
             return None
-        kind = "vjp" if unequal is None else "vjp, lengths"
-        idle = self._weights[2].get((kind, backend.name, x.shape))
-        idle = self._small_calls(kind, x.shape, backend) if idle is None else idle
+        possible, unequal = self._unequal(x, lengths)
+        idle = self._idle("vjp" if unequal is None else "vjp, lengths", x.shape, backend) if possible else None
         if idle is None:
             return None
         try:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from numlstm.training.batches import Sequences, shuffled_batches, sorted_batches
+from numlstm.training.targets import Targets
 
 
 def ragged(rng, count=30):
@@ -74,3 +75,12 @@ def test_equal_lengths_need_none():
             taken, lengths = part.take(np.array(rows))
             assert lengths is None
             np.testing.assert_array_equal(taken, x[[3, 1]])
+
+
+@pytest.mark.parametrize("weights", [np.full(6, 0.7), np.full((6, 2), 0.7), np.arange(6.0), np.ones((6, 2)) * [1, 0]])
+def test_weights_are_divided_by_the_terms_of_a_mean(weights):
+    targets = Targets(np.arange(6), weights)
+    for rows, total in [([0, 3, 5], 3), ([4, 1, 2], 3), ([4, 1, 2], 6), ([4], 3), ([0, 3, 5], 3)]:
+        values, shares = targets.take(np.array(rows), total)
+        np.testing.assert_array_equal(values, rows)
+        np.testing.assert_array_equal(shares, weights[rows] / total)
