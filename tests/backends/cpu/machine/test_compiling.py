@@ -127,6 +127,7 @@ def norm(*dtypes, tmp, **environment):
     (tmp / "temporary").mkdir(exist_ok=True)
     for variable in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
         environment.setdefault(variable, "")
+    environment.setdefault("HOME", tmp / "home of nobody")  # that of the user may have these kernels already
     environment |= {"PYTHONPATH": str(caching.PACKAGE.parent), "TMPDIR": str(tmp / "temporary")}
     environment = {**os.environ, **environment}
     done = subprocess.run(
